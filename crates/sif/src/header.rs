@@ -1,0 +1,64 @@
+//! The global header.
+
+use crate::architecture::Architecture;
+use crate::descriptor::Descriptor;
+use crate::field::{array_at, i64_at, text_at};
+use crate::{Error, MAGIC};
+
+/// The global header, 128 bytes at the start of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// The line that makes the file executable, `#!/usr/bin/env run-singularity`.
+    pub launch: String,
+    /// The architecture of the primary partition.
+    pub architecture: Option<Architecture>,
+    /// The image's identity.
+    pub uuid: [u8; 16],
+    /// When it was made, in seconds since 1970.
+    pub created: i64,
+    /// When it was last changed, in seconds since 1970.
+    pub modified: i64,
+    /// How many descriptors the table has, used and free.
+    pub descriptor_count: u64,
+    /// Where the descriptor table begins, in bytes.
+    pub table_offset: u64,
+}
+
+impl Header {
+    /// Bytes of a header.
+    pub(crate) const SIZE: usize = 128;
+
+    /// Reads a header of a file of `size` bytes.
+    pub(crate) fn parse(bytes: &[u8], size: u64) -> Result<Self, Error> {
+        if array_at::<10>(bytes, 32) != *MAGIC {
+            return Err(Error::Magic);
+        }
+        let version = text_at(bytes, 42, 3);
+        if version != "01" {
+            return Err(Error::Version(version));
+        }
+        let (count, offset) = (i64_at(bytes, 88), i64_at(bytes, 96));
+        let outside = || Error::TableOutside { count, offset, size };
+        let descriptor_count = u64::try_from(count).map_err(|_| outside())?;
+        let table_offset = u64::try_from(offset).map_err(|_| outside())?;
+        descriptor_count
+            .checked_mul(Descriptor::SIZE as u64)
+            .and_then(|length| table_offset.checked_add(length))
+            .filter(|end| *end <= size)
+            .ok_or_else(outside)?;
+        Ok(Self {
+            launch: text_at(bytes, 0, 32),
+            architecture: Architecture::from_code(array_at(bytes, 45)),
+            uuid: array_at(bytes, 48),
+            created: i64_at(bytes, 64),
+            modified: i64_at(bytes, 72),
+            descriptor_count,
+            table_offset,
+        })
+    }
+
+    /// Bytes of the descriptor table; `parse` has checked that it lies within the file.
+    pub(crate) fn table_size(&self) -> usize {
+        usize::try_from(self.descriptor_count).unwrap_or(0) * Descriptor::SIZE
+    }
+}

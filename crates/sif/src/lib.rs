@@ -1,0 +1,136 @@
+//! The Singularity image format (SIF): what a file of it holds, and where.
+//!
+//! The layout is that of `github.com/sylabs/sif`, format version 01: little-endian and packed, a
+//! header of 128 bytes at 0, a table of descriptors of 585 bytes each, then the objects.
+//! The reader trusts nothing: every offset and size is checked against the file before it is used.
+
+#![forbid(unsafe_code)]
+
+mod architecture;
+mod descriptor;
+mod field;
+mod header;
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+
+pub use architecture::Architecture;
+pub use descriptor::{DataType, Descriptor, FileSystem, Partition, PartitionKind};
+pub use header::Header;
+
+/// The bytes at offset 32 of every SIF.
+const MAGIC: &[u8; 10] = b"SIF_MAGIC\0";
+
+/// Why a file is not a usable SIF.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file could not be read.
+    #[error("read SIF: {0}")]
+    Read(#[source] io::Error),
+    /// The magic at offset 32 is missing.
+    #[error("not a SIF: the magic is missing")]
+    Magic,
+    /// A version of the format that is not known.
+    #[error("SIF version {0:?} is not supported")]
+    Version(String),
+    /// The file ends before the header does.
+    #[error("truncated SIF: the header needs {need} bytes, the file has {have}")]
+    TruncatedHeader {
+        /// Bytes of a whole header.
+        need: u64,
+        /// Bytes in the file.
+        have: u64,
+    },
+    /// The descriptor table does not lie within the file.
+    #[error("SIF descriptor table of {count} entries at {offset} lies outside the file of {size} bytes")]
+    TableOutside {
+        /// Entries the header announces.
+        count: i64,
+        /// Where the header puts the table.
+        offset: i64,
+        /// Bytes in the file.
+        size: u64,
+    },
+    /// An object does not lie within the file.
+    #[error("truncated or corrupt SIF: object {id} is at {offset} with {size} bytes, the file has {have}")]
+    ObjectOutside {
+        /// The object's id.
+        id: u32,
+        /// Its offset as the descriptor says.
+        offset: i64,
+        /// Its size as the descriptor says.
+        size: i64,
+        /// Bytes in the file.
+        have: u64,
+    },
+    /// A partition has a file system or kind that the format does not know.
+    #[error("SIF object {id}: unknown {what} {value}")]
+    UnknownCode {
+        /// The object's id.
+        id: u32,
+        /// What the code stands for.
+        what: &'static str,
+        /// The code found.
+        value: u32,
+    },
+}
+
+/// A SIF file's header and the descriptors in use.
+#[derive(Debug, Clone)]
+pub struct Sif {
+    /// The global header.
+    pub header: Header,
+    /// The descriptors in use, in table order.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// Returns whether the first bytes of a file are those of a SIF; 64 bytes are enough.
+#[must_use]
+pub fn is_sif(start: &[u8]) -> bool {
+    start.get(32..42).is_some_and(|bytes| bytes == MAGIC)
+}
+
+impl Sif {
+    /// Reads the header and the descriptor table of `file`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read, is not a SIF of version 01, or when the table or an
+    /// object in use lies outside the file.
+    pub fn read(file: &File) -> Result<Self, Error> {
+        let size = file.metadata().map_err(Error::Read)?.len();
+        let header = Header::parse(&read_at(file, 0, Header::SIZE as u64, size)?, size)?;
+        let mut table = vec![0; header.table_size()];
+        file.read_exact_at(&mut table, header.table_offset).map_err(Error::Read)?;
+        let descriptors = table
+            .chunks_exact(Descriptor::SIZE)
+            .filter_map(|entry| Descriptor::parse(entry, size).transpose())
+            .collect::<Result<_, _>>()?;
+        Ok(Self { header, descriptors })
+    }
+
+    /// Returns the partition that holds the container's root, if there is one.
+    #[must_use]
+    pub fn primary(&self) -> Option<(&Descriptor, Partition)> {
+        self.descriptors.iter().find_map(|descriptor| match descriptor.data {
+            DataType::Partition(partition) if partition.kind == PartitionKind::PrimarySystem => {
+                Some((descriptor, partition))
+            }
+            _ => None,
+        })
+    }
+}
+
+fn read_at(file: &File, offset: u64, length: u64, size: u64) -> Result<Vec<u8>, Error> {
+    if offset.checked_add(length).is_none_or(|end| end > size) {
+        return Err(Error::TruncatedHeader { need: length, have: size });
+    }
+    let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, offset).map_err(Error::Read)?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests;
