@@ -1,1 +1,43 @@
-fn main(){}
+//! `front`: Singularity's command line, translated onto OCI bundles.
+//!
+//! What is typed ([`cli`]) becomes what is meant ([`request`]); what is meant is carried out
+//! ([`launch`]). After the request nobody reads a flag or an environment variable again.
+
+#![forbid(unsafe_code)]
+
+mod account;
+mod caller;
+mod cli;
+mod commands;
+mod embedded;
+mod environment;
+mod host;
+mod launch;
+mod messages;
+mod request;
+mod scripts;
+mod variables;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::caller::Caller;
+use crate::cli::Cli;
+use crate::messages::Messages;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return commands::usage(&error),
+    };
+    let caller = Caller::find();
+    let messages = Messages::new(&cli.global, &caller);
+    match commands::run(&cli, &caller, &messages) {
+        Ok(code) => code,
+        Err(error) => {
+            messages.fatal(&error);
+            ExitCode::from(commands::FAILURE)
+        }
+    }
+}

@@ -1,1 +1,15 @@
-//! stub
+//! What an image is: a path becomes a root file system that can be mounted, and read before it is.
+//!
+//! The type is found from the content, never from the name. Everything in an image is hostile: a
+//! path inside it is resolved within it, whatever its links say.
+
+#![forbid(unsafe_code)]
+
+mod directory;
+mod error;
+mod open;
+mod rootfs;
+
+pub use error::Error;
+pub use open::{Image, Medium};
+pub use rootfs::{Embedded, Entry, Place, RootFs, Squashed};

@@ -1,1 +1,35 @@
-//! stub
+//! The ground a container stands on: namespaces that an unprivileged user can have, and the image
+//! mounted in them.
+//!
+//! Three processes take part, and at most two stay.
+//!
+//! - The **caller** asks for a session, waits until it is ready, [enters](Door::enter) its
+//!   namespaces and becomes the payload by exec. No process of ours stands between a launcher and
+//!   its program: pid, session, process group, terminal, descriptors, signals and exit status are
+//!   the program's own.
+//! - The **builder**, no child of the caller, makes the namespaces, mounts the image, and has the
+//!   engine make the container from the bundle. When all is ready it hands the namespaces over and
+//!   becomes the keeper: it waits for the caller's end, and ends what a killed caller left.
+//! - The **server**, for a squashfs without privilege, answers for the image over FUSE. It stays
+//!   outside the mount namespace, so that the kernel ends the mount, and with it the server, when
+//!   the last process in there is gone.
+
+#![forbid(unsafe_code)]
+
+mod builder;
+mod cgroup;
+mod error;
+mod fuse;
+mod ground;
+mod handover;
+mod identity;
+mod keeper;
+mod layout;
+mod mount;
+mod payload;
+
+pub use error::Error;
+pub use ground::{Door, Ground, Note, open};
+pub use identity::is_real_root as is_privileged;
+pub use layout::Layout;
+pub use payload::{ExecError, Payload, enter_directory, exec, find_program, shed_privileges};

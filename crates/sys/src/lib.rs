@@ -7,7 +7,7 @@ mod loopdev;
 mod pidfd;
 mod process;
 
-pub use descriptors::close_all_but;
+pub use descriptors::close_inherited;
 pub use loopdev::attach_loop;
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork};

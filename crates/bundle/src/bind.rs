@@ -1,0 +1,171 @@
+//! The syntax of `--bind`: `SRC[:DST[:OPTS]][,…]`, with a backslash before a literal `:` or `,`.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Component, Path, PathBuf};
+
+use crate::Error;
+
+/// One bind mount that the user asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bind {
+    /// The path on the host, as given; may be relative.
+    pub source: PathBuf,
+    /// The absolute path in the container, without `.` and `..`; `None` means where the source is.
+    pub destination: Option<PathBuf>,
+    /// Whether it may not be written to.
+    pub read_only: bool,
+}
+
+/// Reads the binds in one `--bind` argument.
+///
+/// A word behind a comma that is an option belongs to the bind before it; anything else begins the
+/// next bind, as in Singularity. Empty pieces are passed over.
+///
+/// # Errors
+///
+/// Fails on a bind of four parts, an unknown option, and an empty or relative destination.
+pub fn parse_binds(argument: &OsStr) -> Result<Vec<Bind>, Error> {
+    let mut binds: Vec<Bind> = Vec::new();
+    for piece in split(argument.as_bytes(), b',') {
+        let text = || String::from_utf8_lossy(&piece).into_owned();
+        let continues = binds.last_mut().zip(read_only(&piece));
+        if let Some((bind, read_only)) = continues {
+            bind.read_only = read_only;
+            continue;
+        }
+        let mut parts = split(&piece, b':').into_iter();
+        let source = unescape(&parts.next().unwrap_or_default());
+        let destination = parts.next().map(|part| unescape(&part));
+        let option = parts.next();
+        if parts.next().is_some() {
+            return Err(Error::BindSyntax(text()));
+        }
+        if source.is_empty() {
+            continue;
+        }
+        let read_only = match &option {
+            Some(option) => read_only(option).ok_or_else(|| Error::BindOption {
+                bind: text(),
+                option: String::from_utf8_lossy(option).into_owned(),
+            })?,
+            None => false,
+        };
+        let destination = match destination {
+            Some(destination) if destination.is_empty() => return Err(Error::NoDestination(text())),
+            Some(destination) => Some(clean(Path::new(&destination))?),
+            None => None,
+        };
+        binds.push(Bind { source: source.into(), destination, read_only });
+    }
+    Ok(binds)
+}
+
+/// Returns what an option says about writing; `None` for what is no option.
+fn read_only(word: &[u8]) -> Option<bool> {
+    match word {
+        b"ro" => Some(true),
+        b"rw" => Some(false),
+        _ => None,
+    }
+}
+
+/// Splits at `separator`s that no backslash precedes; backslashes stay.
+fn split(text: &[u8], separator: u8) -> Vec<Vec<u8>> {
+    let mut pieces = vec![Vec::new()];
+    let mut bytes = text.iter().copied();
+    while let Some(byte) = bytes.next() {
+        let Some(piece) = pieces.last_mut() else { break };
+        if byte == separator {
+            pieces.push(Vec::new());
+        } else {
+            piece.push(byte);
+            if byte == b'\\' {
+                piece.extend(bytes.next());
+            }
+        }
+    }
+    pieces
+}
+
+/// Removes the backslash before `:`, `,` and `\`.
+fn unescape(text: &[u8]) -> OsString {
+    let mut plain = Vec::with_capacity(text.len());
+    let mut bytes = text.iter().copied().peekable();
+    while let Some(byte) = bytes.next() {
+        let escaped = byte == b'\\' && matches!(bytes.peek(), Some(b':' | b',' | b'\\'));
+        plain.push(if escaped { bytes.next().unwrap_or(byte) } else { byte });
+    }
+    OsString::from_vec(plain)
+}
+
+/// Resolves `.` and `..` of an absolute path by its text alone.
+pub(crate) fn clean(path: &Path) -> Result<PathBuf, Error> {
+    if !path.is_absolute() {
+        return Err(Error::RelativeDestination(path.to_owned()));
+    }
+    let mut cleaned = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::Normal(name) => cleaned.push(name),
+            Component::ParentDir => {
+                cleaned.pop();
+            }
+            _ => {}
+        }
+    }
+    Ok(cleaned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(text: &str) -> Vec<(String, Option<String>, bool)> {
+        parse_binds(OsStr::new(text))
+            .unwrap()
+            .into_iter()
+            .map(|bind| {
+                let destination = bind.destination.map(|path| path.display().to_string());
+                (bind.source.display().to_string(), destination, bind.read_only)
+            })
+            .collect()
+    }
+
+    #[test]
+    fn reads_what_apptainer_reads() {
+        let some = |text: &str| Some(text.to_owned());
+        type Row = (&'static str, Vec<(String, Option<String>, bool)>);
+        let cases: Vec<Row> = vec![
+            ("/lus", vec![("/lus".into(), None, false)]),
+            ("a:/b", vec![("a".into(), some("/b"), false)]),
+            ("/a:/b:ro", vec![("/a".into(), some("/b"), true)]),
+            ("/a:/b:ro,rw", vec![("/a".into(), some("/b"), false)]),
+            ("/a,/b:/c/../d", vec![("/a".into(), None, false), ("/b".into(), some("/d"), false)]),
+            ("a:/m:ro,noexec", vec![("a".into(), some("/m"), true), ("noexec".into(), None, false)]),
+            (r"a\,b:/mnt", vec![("a,b".into(), some("/mnt"), false)]),
+            (r"a\:b:/mnt", vec![("a:b".into(), some("/mnt"), false)]),
+            (r"a\\b", vec![(r"a\b".into(), None, false)]),
+            ("", vec![]),
+            (":/mnt", vec![]),
+            (",,/a,", vec![("/a".into(), None, false)]),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(parsed(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_apptainer_refuses() {
+        let cases = [
+            ("/a:/b:zz", "zz is not a valid bind option"),
+            ("/a:/b:ro:", "bad bind syntax"),
+            ("/a:", "the destination is empty"),
+            ("/a:b", "must be an absolute path"),
+        ];
+        for (text, message) in cases {
+            let error = parse_binds(OsStr::new(text)).unwrap_err().to_string();
+            assert!(error.contains(message), "{text}: {error}");
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Why a request cannot become a bundle.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why a request cannot become a bundle.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A bind has more than three parts.
+    #[error("bad bind syntax {0:?}: expected SOURCE[:DESTINATION[:OPTIONS]]")]
+    BindSyntax(String),
+    /// The third part of a bind is no option.
+    #[error("{option} is not a valid bind option in {bind:?}; known are ro and rw")]
+    BindOption {
+        /// The bind.
+        bind: String,
+        /// The word.
+        option: String,
+    },
+    /// A bind says `SRC:` and nothing behind.
+    #[error("bind {0:?}: the destination is empty")]
+    NoDestination(String),
+    /// A destination does not begin with a slash.
+    #[error("bind destination {} must be an absolute path", .0.display())]
+    RelativeDestination(PathBuf),
+    /// The destination is `/` or `/dev`.
+    #[error("{} cannot be bound over {}", source_path.display(), destination.display())]
+    Forbidden {
+        /// What was to be bound.
+        source_path: PathBuf,
+        /// Where.
+        destination: PathBuf,
+    },
+    /// A directory was to be bound onto a file, or a file onto a directory.
+    #[error("could not mount {} at {}: {reason}", source_path.display(), destination.display())]
+    TypeMismatch {
+        /// What was to be bound.
+        source_path: PathBuf,
+        /// Where.
+        destination: PathBuf,
+        /// Which is what.
+        reason: &'static str,
+    },
+    /// The image could not be read.
+    #[error("read {} in the image: {source}", path.display())]
+    Image {
+        /// The path in the image.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The document could not be put together.
+    #[error("write config.json: {0}")]
+    Spec(#[from] oci_spec::OciSpecError),
+}

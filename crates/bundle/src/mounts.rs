@@ -1,0 +1,243 @@
+//! Which mounts a container has, and in which order.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use image::{Entry, RootFs};
+use oci_spec::runtime::{Mount, MountBuilder};
+
+use crate::{Bind, Error, MountPoint, Request, Warning};
+
+/// The mounts, and what making them takes.
+pub(crate) struct Mounts {
+    pub(crate) mounts: Vec<Mount>,
+    /// Destinations that the image lacks.
+    pub(crate) mount_points: Vec<MountPoint>,
+    pub(crate) warnings: Vec<Warning>,
+}
+
+/// Names in the directory of generated files, and where they are bound.
+pub(crate) const GENERATED: [(&str, &str); 3] =
+    [("passwd", "/etc/passwd"), ("group", "/etc/group"), ("resolv.conf", "/etc/resolv.conf")];
+
+/// A mount on its way to becoming one of the specification's.
+struct Planned {
+    destination: PathBuf,
+    source: PathBuf,
+    kind: &'static str,
+    options: Vec<String>,
+    /// Whether the source is a directory; `None` when it is no bind.
+    directory: Option<bool>,
+}
+
+impl Planned {
+    fn bind(source: &Path, destination: &Path, directory: bool) -> Self {
+        Self {
+            destination: destination.to_owned(),
+            source: source.to_owned(),
+            kind: "bind",
+            // Recursive, so that what is mounted below on the host is there; never setuid or
+            // device nodes through it.
+            options: words(&["rbind", "nosuid", "nodev"]),
+            directory: Some(directory),
+        }
+    }
+
+    fn device(mut self) -> Self {
+        self.options = words(&["rbind", "nosuid"]);
+        self
+    }
+
+    fn with(kind: &'static str, destination: &str, options: &[&str]) -> Self {
+        Self {
+            destination: destination.into(),
+            source: kind.into(),
+            kind,
+            options: words(options),
+            directory: None,
+        }
+    }
+}
+
+fn words(words: &[&str]) -> Vec<String> {
+    words.iter().map(|word| (*word).to_owned()).collect()
+}
+
+/// Plans the mounts of `request`.
+pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, Error> {
+    let mut warnings = Vec::new();
+    let asked = asked(request, &mut warnings)?;
+    let taken: BTreeSet<&Path> = asked.iter().map(|mount| mount.destination.as_path()).collect();
+    let mut planned = defaults(request, generated);
+    planned.retain(|mount| !taken.contains(mount.destination.as_path()));
+    drop(taken);
+    planned.extend(asked);
+    if let Some(cwd) = working_directory(request, &planned) {
+        planned.push(cwd);
+    }
+    // Parents before children, whatever order they were asked in.
+    planned.sort_by_key(|mount| mount.destination.components().count());
+    let mount_points = missing(request.root, &planned)?;
+    let mounts = planned.into_iter().map(finish).collect::<Result<_, _>>()?;
+    Ok(Mounts { mounts, mount_points, warnings })
+}
+
+/// What every container gets, unless the user binds something else there.
+fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
+    let host = request.host;
+    let mut planned = vec![
+        Planned::bind(Path::new("/proc"), Path::new("/proc"), true).device(),
+        Planned::bind(&request.paths.sys, Path::new("/sys"), true),
+        // A fresh /dev that is filled node by node: the engine replaces /dev/ptmx, and must never
+        // do that to the host's.
+        Planned::with("tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        // An instance of its own, since the host's gives new terminals only through its own ptmx.
+        Planned::with("devpts", "/dev/pts", &[
+            "nosuid",
+            "noexec",
+            "newinstance",
+            "ptmxmode=0666",
+            "mode=0620",
+        ]),
+    ];
+    for directory in &host.device_directories {
+        planned.push(Planned::bind(directory, directory, true).device());
+    }
+    if let Some(terminal) = &host.terminal {
+        // The caller's terminal has no name in our devpts; this one lets ttyname(3) find it.
+        planned.push(Planned::bind(terminal, Path::new("/dev/console"), false).device());
+    }
+    for path in crate::HostFacts::SHARED.map(Path::new) {
+        if host.has(path) {
+            planned.push(Planned::bind(path, path, !path.starts_with("/etc")));
+        }
+    }
+    let home = &request.account.home;
+    if home.is_absolute() && home != Path::new("/") && host.has(home) {
+        planned.push(Planned::bind(home, home, true));
+    }
+    for (name, destination) in GENERATED {
+        if generated.contains(&name) {
+            let source = request.paths.files.join(name);
+            planned.push(Planned::bind(&source, Path::new(destination), false));
+        }
+    }
+    planned
+}
+
+/// What the user asked for, and what the host lends.
+fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Planned>, Error> {
+    let mut asked: Vec<Planned> = Vec::new();
+    for bind in request.binds {
+        let Some(mount) = user_bind(bind)? else { continue };
+        if asked.iter().any(|other| other.destination == mount.destination) {
+            warnings.push(Warning::DuplicateDestination {
+                source: mount.source,
+                destination: mount.destination,
+            });
+        } else {
+            asked.push(mount);
+        }
+    }
+    for mount in &request.edits.mounts {
+        // A user's own bind in the same place wins over what is lent.
+        if !asked.iter().any(|other| other.destination == mount.container_path) {
+            asked.push(Planned::bind(
+                &mount.host_path,
+                &mount.container_path,
+                mount.host_path.is_dir(),
+            ));
+        }
+    }
+    Ok(asked)
+}
+
+fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
+    let destination = match &bind.destination {
+        Some(destination) => destination.clone(),
+        None => crate::bind::clean(&bind.source)?,
+    };
+    if destination == Path::new("/dev") && bind.source == Path::new("/dev") {
+        // It is there already.
+        return Ok(None);
+    }
+    if [Path::new("/"), Path::new("/dev")].contains(&destination.as_path()) {
+        return Err(Error::Forbidden { source_path: bind.source.clone(), destination });
+    }
+    let mut mount = Planned::bind(&bind.source, &destination, bind.source.is_dir());
+    if destination.starts_with("/dev") {
+        mount = mount.device();
+    }
+    if bind.read_only {
+        mount.options.push("ro".to_owned());
+    }
+    Ok(Some(mount))
+}
+
+/// Directories of every image that a bind of the host's would hide.
+const SYSTEM: [&str; 12] = [
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr", "/var",
+];
+
+/// Binds the caller's working directory, unless it is there already.
+fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Planned> {
+    let cwd = request.host.cwd.as_deref()?;
+    let covering = planned
+        .iter()
+        .filter(|mount| cwd.starts_with(&mount.destination))
+        .max_by_key(|mount| mount.destination.components().count());
+    let visible = covering.is_some_and(|mount| {
+        mount.destination == mount.source || mount.source == request.paths.sys
+    });
+    if visible || SYSTEM.iter().any(|system| cwd == Path::new(system)) {
+        return None;
+    }
+    // Below a place where the user put something else, that is what they want to see.
+    if covering.is_some() {
+        return None;
+    }
+    Some(Planned::bind(cwd, cwd, true))
+}
+
+/// Checks every destination against the image, and returns those that it lacks.
+fn missing(root: &RootFs, planned: &[Planned]) -> Result<Vec<MountPoint>, Error> {
+    let mut missing = Vec::new();
+    for (index, mount) in planned.iter().enumerate() {
+        let destination = &mount.destination;
+        // Below another mount the image says nothing about what is there.
+        let mut above = planned.iter().take(index);
+        if above.any(|parent| destination.starts_with(&parent.destination)) {
+            continue;
+        }
+        let failed = |source| Error::Image { path: destination.clone(), source };
+        let directory = mount.directory.unwrap_or(true);
+        match root.entry(destination).map_err(failed)? {
+            Some(entry) if (entry == Entry::Directory) != directory => {
+                return Err(Error::TypeMismatch {
+                    source_path: mount.source.clone(),
+                    destination: destination.clone(),
+                    reason: if directory {
+                        "it is not a directory in the image"
+                    } else {
+                        "it is a directory in the image"
+                    },
+                });
+            }
+            Some(_) => {}
+            None => {
+                let path = root.locate(destination).map_err(failed)?.path;
+                missing.push(MountPoint { path, directory });
+            }
+        }
+    }
+    Ok(missing)
+}
+
+fn finish(mount: Planned) -> Result<Mount, Error> {
+    Ok(MountBuilder::default()
+        .destination(mount.destination)
+        .typ(mount.kind)
+        .source(mount.source)
+        .options(mount.options)
+        .build()?)
+}

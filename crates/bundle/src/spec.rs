@@ -1,0 +1,146 @@
+//! Putting `config.json` together.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use inject::Edits;
+use oci_spec::runtime::{
+    Capabilities, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDevice,
+    LinuxDeviceBuilder, LinuxDeviceType, LinuxNamespaceBuilder, LinuxNamespaceType, ProcessBuilder,
+    RootBuilder, Spec, SpecBuilder, UserBuilder,
+};
+
+use crate::mounts::{GENERATED, plan};
+use crate::{Bundle, Device, Error, GeneratedFile, Process, Request, etc};
+
+/// How much of an image's `passwd` or `group` is read, in bytes.
+const ACCOUNT_FILE_LIMIT: usize = 4 << 20;
+
+/// Turns a request into a bundle.
+///
+/// # Errors
+///
+/// Fails when a bind cannot be made as asked, and when the image cannot be read.
+pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
+    let files = generated_files(request)?;
+    let names: Vec<&str> = files.iter().map(|file| file.name).collect();
+    let mounts = plan(request, &names)?;
+    let namespace = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Mount).build()?;
+    let linux = LinuxBuilder::default()
+        .namespaces([namespace])
+        // Below the caller's own cgroup, which a job's limits and accounting hold.
+        .cgroups_path(request.paths.cgroup.clone())
+        .devices(devices(&request.host.devices, request.edits)?)
+        .build()?;
+    let spec = SpecBuilder::default()
+        .version("1.2.0")
+        .root(RootBuilder::default().path(request.paths.root.clone()).readonly(true).build()?)
+        .mounts(mounts.mounts)
+        .process(process(request.process, request)?)
+        .linux(without_defaults(linux))
+        .build()?;
+    Ok(Bundle {
+        spec: without_hostname(spec),
+        files,
+        mount_points: mounts.mount_points,
+        warnings: mounts.warnings,
+    })
+}
+
+/// The builder's defaults are those of an isolated container; ours shares what it does not name.
+fn without_defaults(mut linux: oci_spec::runtime::Linux) -> oci_spec::runtime::Linux {
+    linux
+        .set_resources(None)
+        .set_masked_paths(None)
+        .set_readonly_paths(None)
+        .set_uid_mappings(None)
+        .set_gid_mappings(None);
+    linux
+}
+
+fn without_hostname(mut spec: Spec) -> Spec {
+    spec.set_hostname(None);
+    spec
+}
+
+fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
+    let image_file = |path: &str| {
+        request
+            .root
+            .read(Path::new(path), ACCOUNT_FILE_LIMIT)
+            .map(|bytes| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+            .map_err(|source| Error::Image { path: path.into(), source })
+    };
+    let [(passwd, passwd_path), (group, group_path), (resolv, _)] = GENERATED;
+    let mut files = vec![
+        GeneratedFile {
+            name: passwd,
+            content: etc::passwd(&image_file(passwd_path)?, request.account).into_bytes(),
+        },
+        GeneratedFile {
+            name: group,
+            content: etc::group(&image_file(group_path)?, request.account).into_bytes(),
+        },
+    ];
+    if let Some(content) = &request.host.resolv_conf {
+        files.push(GeneratedFile { name: resolv, content: content.clone() });
+    }
+    Ok(files)
+}
+
+fn devices(host: &[Device], edits: &Edits) -> Result<Vec<LinuxDevice>, Error> {
+    // What is lent and what the caller may open anyway are, in `/dev`, the same nodes.
+    let lent = |device: &&Device| edits.device_nodes.contains(&device.path);
+    let own = |device: &&Device| !edits.device_nodes.contains(&device.path);
+    host.iter()
+        .filter(own)
+        .chain(host.iter().filter(lent))
+        .map(|device| {
+            Ok(LinuxDeviceBuilder::default()
+                .path(device.path.clone())
+                .typ(if device.block { LinuxDeviceType::B } else { LinuxDeviceType::C })
+                .major(i64::from(device.major))
+                .minor(i64::from(device.minor))
+                .build()?)
+        })
+        .collect()
+}
+
+fn process(process: &Process, request: &Request<'_>) -> Result<oci_spec::runtime::Process, Error> {
+    let account = request.account;
+    let user = UserBuilder::default().uid(account.uid).gid(account.gid).build()?;
+    let env = process.env.iter().map(|(name, value)| format!("{}={}", text(name), text(value)));
+    let builder = ProcessBuilder::default()
+        .terminal(false)
+        .user(user)
+        .args(process.args.iter().map(|arg| text(arg)).collect::<Vec<_>>())
+        .env(env.collect::<Vec<_>>())
+        .cwd(process.cwd.clone());
+    let mut built = if process.privileged {
+        builder.build()?
+    } else {
+        builder.no_new_privileges(true).capabilities(no_capabilities()?).build()?
+    };
+    built.set_rlimits(None);
+    if process.privileged {
+        // The caller's own stay; the document has no word for that but silence.
+        built.set_capabilities(None);
+    }
+    Ok(built)
+}
+
+fn no_capabilities() -> Result<LinuxCapabilities, Error> {
+    let none = Capabilities::new;
+    Ok(LinuxCapabilitiesBuilder::default()
+        .bounding(none())
+        .effective(none())
+        .inheritable(none())
+        .permitted(none())
+        .ambient(none())
+        .build()?)
+}
+
+/// JSON has no bytes. What is run keeps them; what is printed shows them as well as it can.
+fn text(bytes: &OsStr) -> String {
+    bytes.to_string_lossy().into_owned()
+}

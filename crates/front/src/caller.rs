@@ -1,0 +1,43 @@
+//! The process that called: its environment, working directory and account.
+
+use std::path::PathBuf;
+
+use bundle::Account;
+
+use crate::account;
+use crate::variables::Variables;
+
+/// Who called, from where, with which environment.
+#[derive(Debug)]
+pub struct Caller {
+    /// The environment.
+    pub variables: Variables,
+    /// The working directory; `None` when it is gone.
+    pub cwd: Option<PathBuf>,
+}
+
+impl Caller {
+    /// Looks at this process.
+    pub fn find() -> Self {
+        Self {
+            variables: Variables(std::env::vars_os().collect()),
+            cwd: std::env::current_dir().ok(),
+        }
+    }
+
+    /// Looks the caller up in the host's user database.
+    pub fn account(&self) -> Account {
+        account::find(&self.variables)
+    }
+
+    /// Returns where images are cached: `…_CACHEDIR`, else the user's cache directory.
+    pub fn cache(&self, account: &Account) -> PathBuf {
+        let base = match self.variables.flag("CACHEDIR") {
+            Some((_, directory)) => return PathBuf::from(directory).join("front"),
+            None => self.variables.get("XDG_CACHE_HOME").map(PathBuf::from),
+        };
+        base.filter(|path| path.is_absolute())
+            .unwrap_or_else(|| account.home.join(".cache"))
+            .join("front")
+    }
+}

@@ -1,0 +1,48 @@
+//! The commands: each turns what was typed into a request.
+
+mod exec;
+mod run;
+mod shell;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::caller::Caller;
+use crate::cli::{Cli, Command};
+use crate::messages::Messages;
+
+/// Exit status when the container's program could not be started.
+pub const FAILURE: u8 = 255;
+
+/// Exit status of a usage error.
+const USAGE: u8 = 1;
+
+/// Runs the command.
+pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    match &cli.command {
+        Command::Exec(args) => exec::run(args, caller, messages),
+        Command::Run(args) => run::run(args, caller, messages),
+        Command::Shell(args) => shell::run(args, caller, messages),
+    }
+}
+
+/// Prints help where it was asked for, else what is wrong with the command line, in one line.
+pub fn usage(error: &clap::Error) -> ExitCode {
+    use clap::error::ErrorKind;
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        let _ = error.print();
+        return ExitCode::from(USAGE);
+    }
+    let text = error.render().to_string();
+    let line = text.lines().next().unwrap_or_default();
+    let line = line.strip_prefix("error: ").unwrap_or(line).trim_end_matches(':');
+    let missing = text.lines().skip(1).map(str::trim).find(|line| line.starts_with('<'));
+    let missing = missing.map(|name| format!(": {name}")).unwrap_or_default();
+    eprintln!("FATAL:   {line}{missing}; see `front --help` or `front COMMAND --help`");
+    ExitCode::from(USAGE)
+}

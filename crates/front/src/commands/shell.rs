@@ -1,0 +1,23 @@
+//! `front shell IMAGE`
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+
+use crate::caller::Caller;
+use crate::cli::Shell;
+use crate::launch::launch;
+use crate::messages::Messages;
+use crate::request::{Action, Request, Source};
+
+pub fn run(args: &Shell, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    let (image, rest) = args.words.split_first().context("no image given")?;
+    if !rest.is_empty() {
+        messages.warning("a shell takes no command: what stands behind the image is ignored");
+    }
+    let variable = || caller.variables.flag("SHELL").map(|(_, path)| PathBuf::from(path));
+    let action = Action::Shell(args.shell.clone().or_else(variable));
+    let request = Request::new(Source::parse(image, caller)?, action, &args.flags, caller)?;
+    launch(&request, caller, messages)
+}

@@ -1,0 +1,285 @@
+//! The container's environment: the image's beats the caller's, the user's overrides beat both.
+//!
+//! The rules are Apptainer's, observed; `docs/environment.md` tells them in full.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::request::Request;
+use crate::variables::Variables;
+
+/// A set of variables, by name.
+pub type Set = BTreeMap<OsString, OsString>;
+
+/// `PATH` inside, unless the image or the user says otherwise.
+pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What is searched after the caller's own `PATH` in `USER_PATH`.
+const USER_PATH_TAIL: &str = ":/bin:/usr/bin:/sbin:/usr/sbin:/usr/local/bin:/usr/local/sbin";
+
+/// Where `--nv` and its kin put libraries; the last place where the loader looks.
+pub const LIBRARIES: &str = "/.singularity.d/libs";
+
+const ENVIRONMENT_FILE: &str = "/.singularity.d/env/91-environment.sh";
+const PROMPT: &str = "front> ";
+
+/// Variables that `--cleanenv` lets in.
+const CLEAN: [&str; 11] = [
+    "TERM", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy", "HTTP_PROXY",
+    "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "FTP_PROXY",
+];
+
+/// Variables that the user may not override: the runtime itself decides them.
+const FIXED: [&str; 5] =
+    ["HOME", "APPTAINER_SHELL", "SINGULARITY_SHELL", "APPTAINER_APPNAME", "SINGULARITY_APPNAME"];
+
+/// What the environment is made from.
+#[derive(Debug, Clone, Copy)]
+pub struct Ingredients<'a> {
+    /// The caller's environment.
+    pub caller: &'a Variables,
+    /// What the user asked for.
+    pub request: &'a Request,
+    /// The user's home inside.
+    pub home: &'a Path,
+    /// The image's path and its last component.
+    pub image: (&'a Path, &'a str),
+    /// Whether libraries are to be found in [`LIBRARIES`].
+    pub libraries: bool,
+}
+
+/// Returns the overrides that count.
+pub fn overrides(request: &Request) -> impl Iterator<Item = &(OsString, OsString)> {
+    request.overrides.iter().filter(|(name, _)| !FIXED.iter().any(|fixed| name == fixed))
+}
+
+/// Returns the names of overrides that have no effect.
+pub fn refused(request: &Request) -> impl Iterator<Item = &OsStr> {
+    let names = request.overrides.iter().map(|(name, _)| name.as_os_str());
+    names.filter(|name| FIXED.iter().any(|fixed| name == fixed))
+}
+
+/// Returns the environment that the image's scripts start from.
+pub fn base(ingredients: &Ingredients<'_>) -> Set {
+    let (path, name) = ingredients.image;
+    let mut set = Set::new();
+    for family in ["APPTAINER", "SINGULARITY"] {
+        set.insert(format!("{family}_CONTAINER").into(), path.into());
+        set.insert(format!("{family}_NAME").into(), name.into());
+    }
+    set.insert("HOME".into(), ingredients.home.into());
+    set.insert("PATH".into(), DEFAULT_PATH.into());
+    set
+}
+
+/// Returns the payload's environment. `image` is what the image's scripts exported, and
+/// `overrides` the user's variables with their values worked out; `PWD` is left to the end.
+pub fn finish(ingredients: &Ingredients<'_>, image: Set, overrides: Set) -> Set {
+    let mut set = image;
+    let path = path(set.get(OsStr::new("PATH")), &overrides);
+    let special = |name: &OsStr| name == "PREPEND_PATH" || name == "APPEND_PATH";
+    set.extend(overrides.into_iter().filter(|(name, _)| !special(name)));
+    library_path(&mut set, ingredients.libraries);
+    for (name, value) in from_caller(ingredients) {
+        set.entry(name).or_insert(value);
+    }
+    // A variable that a script emptied is one that it took away.
+    set.retain(|_, value| !value.is_empty());
+    set.insert("PATH".into(), path);
+    set.insert("HOME".into(), ingredients.home.into());
+    set.extend(about(ingredients));
+    set
+}
+
+fn path(image: Option<&OsString>, overrides: &Set) -> OsString {
+    let get = |name: &str| overrides.get(OsStr::new(name)).filter(|value| !value.is_empty());
+    if let Some(path) = get("PATH") {
+        return path.clone();
+    }
+    let mut path = image.cloned().unwrap_or_else(|| DEFAULT_PATH.into());
+    if let Some(front) = get("PREPEND_PATH") {
+        path = join(front, &path);
+    }
+    if let Some(back) = get("APPEND_PATH") {
+        path = join(&path, back);
+    }
+    path
+}
+
+fn join(front: &OsStr, back: &OsStr) -> OsString {
+    let mut joined = front.to_owned();
+    joined.push(":");
+    joined.push(back);
+    joined
+}
+
+fn library_path(set: &mut Set, libraries: bool) {
+    let name = OsStr::new("LD_LIBRARY_PATH");
+    match set.get(name).filter(|value| !value.is_empty()) {
+        Some(own) => {
+            let joined = join(own, OsStr::new(LIBRARIES));
+            set.insert(name.to_owned(), joined);
+        }
+        None if libraries => {
+            set.insert(name.to_owned(), LIBRARIES.into());
+        }
+        None => {}
+    }
+}
+
+/// What the caller's own environment contributes.
+fn from_caller(ingredients: &Ingredients<'_>) -> Vec<(OsString, OsString)> {
+    let variables = ingredients.caller;
+    if ingredients.request.clean_environment {
+        let kept = CLEAN.iter().filter_map(|name| {
+            variables.get(name).map(|value| (OsString::from(*name), value.to_owned()))
+        });
+        return kept.chain([("LANG".into(), "C".into())]).collect();
+    }
+    let replaced = ["PATH", "HOME", "LD_LIBRARY_PATH", "PWD", "PROMPT_COMMAND"];
+    let mut kept: Vec<(OsString, OsString)> = variables
+        .0
+        .iter()
+        .filter(|(name, _)| !Variables::is_ours(name) && !replaced.iter().any(|other| name == other))
+        .cloned()
+        .collect();
+    if let Some(path) = variables.get("PATH") {
+        let mut user_path = path.to_owned();
+        user_path.push(USER_PATH_TAIL);
+        kept.push(("USER_PATH".into(), user_path));
+    }
+    kept
+}
+
+/// What the container is told about itself, under both families' names.
+fn about(ingredients: &Ingredients<'_>) -> Set {
+    let request = ingredients.request;
+    let (path, name) = ingredients.image;
+    let destinations: Vec<&[u8]> = request
+        .binds
+        .iter()
+        .map(|bind| bind.destination.as_ref().unwrap_or(&bind.source).as_os_str().as_bytes())
+        .collect();
+    let binds = OsStr::from_bytes(&destinations.join(&b',')).to_owned();
+    let mut set = Set::new();
+    for family in ["APPTAINER", "SINGULARITY"] {
+        let mut tell = |name: &str, value: OsString| set.insert(format!("{family}_{name}").into(), value);
+        tell("CONTAINER", path.into());
+        tell("NAME", name.into());
+        tell("BIND", binds.clone());
+        tell("ENVIRONMENT", ENVIRONMENT_FILE.into());
+    }
+    set.insert("APPTAINER_COMMAND".into(), request.action.name().into());
+    set.insert("APPTAINER_APPNAME".into(), OsString::new());
+    prompt(ingredients, &mut set);
+    set
+}
+
+/// A prompt that says where one is, whichever shell; a shell that reads start-up files gets it
+/// through `PROMPT_COMMAND`.
+fn prompt(ingredients: &Ingredients<'_>, set: &mut Set) {
+    let own = |name: &str| {
+        let kept = !ingredients.request.clean_environment;
+        ingredients.caller.get(name).filter(|value| kept && !value.is_empty())
+    };
+    let prompt = own("PS1").map_or_else(|| PROMPT.into(), OsStr::to_owned);
+    let mut command = OsString::new();
+    let restore = match own("PROMPT_COMMAND") {
+        Some(theirs) => {
+            command.push(theirs);
+            command.push("; ");
+            let mut restore = OsString::from("PROMPT_COMMAND=\"");
+            restore.push(theirs);
+            restore.push("\"");
+            restore
+        }
+        None => "unset PROMPT_COMMAND".into(),
+    };
+    command.push("PS1=\"");
+    command.push(&prompt);
+    command.push("\"; ");
+    command.push(restore);
+    set.insert("PS1".into(), prompt);
+    set.insert("PROMPT_COMMAND".into(), command);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::{Action, Source};
+
+    fn request(clean: bool) -> Request {
+        Request {
+            source: Source::Embedded,
+            action: Action::Exec(vec!["env".into()]),
+            binds: bundle::parse_binds(OsStr::new("/a,/b:/c")).unwrap(),
+            overrides: Vec::new(),
+            clean_environment: clean,
+            cwd: None,
+            nv: false,
+            dry_run: false,
+        }
+    }
+
+    fn set(pairs: &[(&str, &str)]) -> Set {
+        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+    }
+
+    fn finished(clean: bool, caller: &[(&str, &str)], image: &[(&str, &str)], overrides: &[(&str, &str)]) -> Set {
+        let caller = Variables(set(caller).into_iter().collect());
+        let request = request(clean);
+        let ingredients = Ingredients {
+            caller: &caller,
+            request: &request,
+            home: Path::new("/home/ada"),
+            image: (Path::new("/img.sif"), "img.sif"),
+            libraries: true,
+        };
+        finish(&ingredients, set(image), set(overrides))
+    }
+
+    fn get<'a>(set: &'a Set, name: &str) -> Option<&'a str> {
+        set.get(OsStr::new(name)).map(|value| value.to_str().unwrap())
+    }
+
+    #[test]
+    fn the_image_beats_the_caller_and_overrides_beat_both() {
+        let caller = [("A", "caller"), ("B", "caller"), ("C", "caller"), ("D", "caller"), ("HOME", "/wrong")];
+        let image = [("B", "image"), ("C", "image"), ("D", "")];
+        let result = finished(false, &caller, &image, &[("C", "override")]);
+        assert_eq!(get(&result, "A"), Some("caller"));
+        assert_eq!(get(&result, "B"), Some("image"));
+        assert_eq!(get(&result, "C"), Some("override"));
+        assert_eq!(get(&result, "D"), None);
+        assert_eq!(get(&result, "HOME"), Some("/home/ada"));
+        assert_eq!(get(&result, "APPTAINER_BIND"), Some("/a,/c"));
+    }
+
+    #[test]
+    fn a_clean_environment_is_clean() {
+        let caller = [("TERM", "xterm"), ("LANG", "de"), ("USER", "ada"), ("https_proxy", "p"), ("PATH", "/x")];
+        let result = finished(true, &caller, &[], &[]);
+        assert_eq!(get(&result, "TERM"), Some("xterm"));
+        assert_eq!(get(&result, "LANG"), Some("C"));
+        assert_eq!(get(&result, "https_proxy"), Some("p"));
+        assert_eq!((get(&result, "USER"), get(&result, "USER_PATH")), (None, None));
+    }
+
+    #[test]
+    fn paths_are_put_together() {
+        let caller = [("PATH", "/mine"), ("LD_LIBRARY_PATH", "/host"), ("APPTAINER_NV", "1")];
+        let result = finished(false, &caller, &[("PATH", "/img"), ("LD_LIBRARY_PATH", "/lib")], &[
+            ("PREPEND_PATH", "/front"),
+            ("APPEND_PATH", "/back"),
+        ]);
+        assert_eq!(get(&result, "PATH"), Some("/front:/img:/back"));
+        assert_eq!(get(&result, "LD_LIBRARY_PATH"), Some("/lib:/.singularity.d/libs"));
+        assert!(get(&result, "USER_PATH").unwrap().starts_with("/mine:/bin:"));
+        assert_eq!((get(&result, "APPTAINER_NV"), get(&result, "PREPEND_PATH")), (None, None));
+        let result = finished(false, &[], &[], &[("PATH", "/only"), ("PREPEND_PATH", "/front")]);
+        assert_eq!(get(&result, "PATH"), Some("/only"));
+        assert_eq!(get(&result, "LD_LIBRARY_PATH"), Some("/.singularity.d/libs"));
+    }
+}

@@ -1,0 +1,98 @@
+//! Looking at the host for what a container shares with it.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bundle::{Account, Device, HostFacts};
+use rustix::fs::{Access, FileType, major, minor};
+
+use crate::caller::Caller;
+
+/// Names in `/dev` that a container has of its own: the engine makes them.
+const OWN: [&str; 17] = [
+    "null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "console", "fd", "stdin",
+    "stdout", "stderr", "core", "log", "initctl", "kmsg",
+];
+
+/// Collects what the host has that a container may share.
+pub fn facts(caller: &Caller, account: &Account) -> HostFacts {
+    let (devices, device_directories) = devices();
+    let present = HostFacts::SHARED
+        .iter()
+        .map(PathBuf::from)
+        .chain([account.home.clone()])
+        .filter(|path| path.exists())
+        .collect();
+    HostFacts {
+        devices,
+        device_directories,
+        terminal: terminal(),
+        cwd: caller.cwd.clone(),
+        resolv_conf: fs::read("/etc/resolv.conf").ok(),
+        present,
+    }
+}
+
+/// Returns the nodes in `/dev` that the caller may open, and the directories they may enter.
+fn devices() -> (Vec<Device>, Vec<PathBuf>) {
+    let (mut nodes, mut directories) = (Vec::new(), Vec::new());
+    let entries = fs::read_dir("/dev").into_iter().flatten().flatten();
+    for entry in entries {
+        let name = entry.file_name();
+        if OWN.iter().any(|own| name == *own) {
+            continue;
+        }
+        let path = entry.path();
+        let may = |access| rustix::fs::access(&path, access).is_ok();
+        // Links are made anew or point at what is looked at under its own name.
+        let Ok(stat) = rustix::fs::lstat(&path) else { continue };
+        match FileType::from_raw_mode(stat.st_mode) {
+            FileType::Directory if may(Access::READ_OK | Access::EXEC_OK) => directories.push(path),
+            kind @ (FileType::CharacterDevice | FileType::BlockDevice)
+                if may(Access::READ_OK) || may(Access::WRITE_OK) =>
+            {
+                nodes.push(Device {
+                    path,
+                    block: kind == FileType::BlockDevice,
+                    major: major(stat.st_rdev),
+                    minor: minor(stat.st_rdev),
+                });
+            }
+            _ => {}
+        }
+    }
+    nodes.sort_by(|a, b| a.path.cmp(&b.path));
+    directories.sort();
+    (nodes, directories)
+}
+
+/// Returns the name of the terminal on a standard stream.
+fn terminal() -> Option<PathBuf> {
+    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
+    let stream = streams.into_iter().find(|stream| rustix::termios::isatty(stream))?;
+    let name = rustix::termios::ttyname(stream, Vec::new()).ok()?;
+    let path = PathBuf::from(name.to_str().ok()?);
+    path.starts_with("/dev/pts").then_some(path)
+}
+
+/// Returns the machine of the container's programs, so that libraries match them: that of its
+/// shell, else of this program.
+pub fn machine(root: &image::RootFs) -> Option<elf::Object> {
+    let own = fs::read("/proc/self/exe").ok();
+    let candidates = ["/bin/sh", "/usr/bin/env", "/bin/busybox", "/usr/bin/python3"];
+    candidates
+        .iter()
+        .filter_map(|path| root.read(Path::new(path), elf::Object::HEAD).ok().flatten())
+        .chain(own)
+        .find_map(|head| elf::Object::parse(&head).ok())
+}
+
+/// Returns the system's words for an error, without its number.
+pub fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error ") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
+    }
+}

@@ -1,0 +1,92 @@
+//! What the program says, all on standard error, with Singularity's prefixes.
+
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
+
+use crate::caller::Caller;
+use crate::cli::Global;
+
+/// How much is said, and how.
+#[derive(Debug, Clone, Copy)]
+pub struct Messages {
+    level: Level,
+    coloured: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Fatal,
+    Warning,
+    Info,
+    Verbose,
+    Debug,
+}
+
+impl Messages {
+    /// Decides by the flags and their variables. With `--debug` the libraries speak too.
+    pub fn new(global: &Global, caller: &Caller) -> Self {
+        let set = |flag: bool, name: &str| flag || caller.variables.switch(name).unwrap_or(false);
+        let level = if set(global.debug, "DEBUG") {
+            Level::Debug
+        } else if set(global.silent, "SILENT") {
+            Level::Fatal
+        } else if set(global.quiet, "QUIET") {
+            Level::Warning
+        } else if set(global.verbose, "VERBOSE") {
+            Level::Verbose
+        } else {
+            Level::Info
+        };
+        if level == Level::Debug {
+            tracing_subscriber::fmt()
+                .with_writer(std::io::stderr)
+                .with_max_level(tracing::Level::DEBUG)
+                .with_ansi(false)
+                .without_time()
+                .init();
+        }
+        let coloured = !set(global.nocolor, "NOCOLOR") && std::io::stderr().is_terminal();
+        Self { level, coloured }
+    }
+
+    /// Whether the steps are told one by one.
+    pub fn is_debug(&self) -> bool {
+        self.level == Level::Debug
+    }
+
+    /// Says something that is as it should be.
+    pub fn info(&self, text: impl Display) {
+        self.say(Level::Info, "INFO:", "34", &text);
+    }
+
+    /// Says something that may not be what the user wants.
+    pub fn warning(&self, text: impl Display) {
+        self.say(Level::Warning, "WARNING:", "33", &text);
+    }
+
+    /// Says why nothing was run.
+    pub fn fatal(&self, error: &anyhow::Error) {
+        let mut text = String::new();
+        for cause in error.chain().map(ToString::to_string) {
+            // Many an error says its cause's words itself.
+            if !text.contains(&cause) {
+                text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+            }
+        }
+        self.say(Level::Fatal, "FATAL:", "31", &text);
+    }
+
+    fn say(&self, level: Level, prefix: &str, colour: &str, text: &dyn Display) {
+        if level > self.level {
+            return;
+        }
+        // One line, whatever a path in it holds.
+        let text = text.to_string().replace('\n', "\\n");
+        let (on, off) = match self.coloured {
+            true => (format!("\x1b[{colour}m"), "\x1b[0m"),
+            false => (String::new(), ""),
+        };
+        // Nowhere is left to complain when standard error is gone.
+        let _ = writeln!(std::io::stderr(), "{on}{prefix:<9}{off}{text}");
+    }
+}

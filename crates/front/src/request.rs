@@ -1,0 +1,222 @@
+//! What is meant: flags and their variables, checked, become one plain request.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bundle::{Bind, parse_binds};
+
+use crate::caller::Caller;
+use crate::cli::ContainerFlags;
+
+/// What is to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A command.
+    Exec(Vec<OsString>),
+    /// The runscript, with arguments.
+    Run(Vec<OsString>),
+    /// A shell, of the user's choice or the image's best.
+    Shell(Option<PathBuf>),
+}
+
+impl Action {
+    /// Returns the command's name, as `APPTAINER_COMMAND` tells it inside.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Exec(_) => "exec",
+            Self::Run(_) => "run",
+            Self::Shell(_) => "shell",
+        }
+    }
+}
+
+/// Where the root comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// An absolute path.
+    Path(PathBuf),
+    /// The image that is built in.
+    Embedded,
+}
+
+/// A container to be started, and what in it.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// The image.
+    pub source: Source,
+    /// What to start.
+    pub action: Action,
+    /// The user's binds, their sources absolute: those of flags, then those of variables.
+    pub binds: Vec<Bind>,
+    /// Variables to be set inside, by falling strength: of `--env`, then of `APPTAINERENV_…`.
+    pub overrides: Vec<(OsString, OsString)>,
+    /// Whether the caller's environment stays outside.
+    pub clean_environment: bool,
+    /// The working directory, if the user chose one.
+    pub cwd: Option<PathBuf>,
+    /// Whether NVIDIA's driver is lent.
+    pub nv: bool,
+    /// Whether `config.json` is printed instead.
+    pub dry_run: bool,
+}
+
+impl Request {
+    /// Puts flags and variables together. A flag beats its variable; binds add up.
+    ///
+    /// # Errors
+    ///
+    /// Fails on values that have no meaning, naming the flag or variable.
+    pub fn new(source: Source, action: Action, flags: &ContainerFlags, caller: &Caller) -> Result<Self> {
+        let variables = &caller.variables;
+        let cwd = flags.cwd.clone().or_else(|| {
+            ["CWD", "PWD", "TARGET_CWD", "TARGET_PWD"]
+                .iter()
+                .find_map(|name| variables.flag(name).map(|(_, value)| PathBuf::from(value)))
+        });
+        if let Some(cwd) = cwd.as_deref().filter(|cwd| !cwd.is_absolute()) {
+            bail!("the working directory {} must be an absolute path", cwd.display());
+        }
+        Ok(Self {
+            source,
+            action,
+            binds: binds(flags, caller)?,
+            overrides: overrides(flags, caller)?,
+            clean_environment: flags.cleanenv || variables.switch("CLEANENV")?,
+            cwd,
+            nv: flags.nv || variables.switch("NV")?,
+            dry_run: flags.dry_run,
+        })
+    }
+}
+
+impl Source {
+    /// Makes an image's path absolute.
+    ///
+    /// # Errors
+    ///
+    /// Fails for kinds of image that are not supported yet, and when the path is relative to a
+    /// directory that is gone.
+    pub fn parse(image: &OsStr, caller: &Caller) -> Result<Self> {
+        let text = image.to_string_lossy();
+        if let Some((scheme, _)) = text.split_once("://") {
+            bail!("images from {scheme}:// are not supported yet; give a SIF, a squashfs or a directory");
+        }
+        absolute(Path::new(image), caller).map(Self::Path)
+    }
+}
+
+fn absolute(path: &Path, caller: &Caller) -> Result<PathBuf> {
+    if path.is_absolute() {
+        return Ok(path.components().collect());
+    }
+    let cwd = caller.cwd.as_ref().context("the working directory is gone")?;
+    Ok(cwd.join(path).components().collect())
+}
+
+fn binds(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Bind>> {
+    let variables = ["BIND", "BINDPATH"]
+        .iter()
+        .filter_map(|name| caller.variables.flag(name))
+        .map(|(_, value)| value.to_owned());
+    let mut binds = Vec::new();
+    for argument in flags.bind.iter().cloned().chain(variables) {
+        for mut bind in parse_binds(&argument)? {
+            bind.source = absolute(&bind.source, caller)?;
+            if let Err(error) = std::fs::metadata(&bind.source) {
+                bail!("bind source {}: {}", bind.source.display(), crate::host::reason(&error));
+            }
+            binds.push(bind);
+        }
+    }
+    Ok(binds)
+}
+
+/// `--env A=1,B=2`: a piece without `=` belongs to the value before it.
+fn overrides(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<(OsString, OsString)>> {
+    let mut pairs: Vec<(OsString, OsString)> = Vec::new();
+    for argument in &flags.env {
+        let mut of_this: Vec<(OsString, OsString)> = Vec::new();
+        for piece in argument.as_bytes().split(|byte| *byte == b',') {
+            match (piece.iter().position(|byte| *byte == b'='), of_this.last_mut()) {
+                (Some(at), _) => {
+                    let (name, value) = (piece.get(..at), piece.get(at + 1..));
+                    let text = |bytes: Option<&[u8]>| OsStr::from_bytes(bytes.unwrap_or_default()).to_owned();
+                    of_this.push((text(name), text(value)));
+                }
+                (None, Some((_, value))) => {
+                    value.push(",");
+                    value.push(OsStr::from_bytes(piece));
+                }
+                (None, None) => bail!("--env {}: expected NAME=VALUE", argument.display()),
+            }
+        }
+        // Of two flags the later wins.
+        pairs.splice(0..0, of_this.into_iter().rev());
+    }
+    pairs.extend(caller.variables.overrides());
+    pairs.retain(|(name, _)| !name.is_empty());
+    let mut seen = std::collections::BTreeSet::new();
+    pairs.retain(|(name, _)| seen.insert(name.clone()));
+    Ok(pairs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::variables::Variables;
+
+    fn caller(pairs: &[(&str, &str)]) -> Caller {
+        Caller {
+            variables: Variables(pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()),
+            cwd: Some("/".into()),
+        }
+    }
+
+    fn request(flags: &ContainerFlags, variables: &[(&str, &str)]) -> Result<Request> {
+        Request::new(Source::Embedded, Action::Run(Vec::new()), flags, &caller(variables))
+    }
+
+    #[test]
+    fn binds_of_flags_and_variables_add_up() {
+        let flags = ContainerFlags { bind: vec!["tmp:/a".into()], ..Default::default() };
+        let variables = [("SINGULARITY_BIND", "/tmp:/b"), ("APPTAINER_BINDPATH", "/tmp:/c")];
+        let request = request(&flags, &variables).unwrap();
+        let binds: Vec<_> = request
+            .binds
+            .iter()
+            .map(|bind| (bind.source.to_str().unwrap(), bind.destination.as_ref().unwrap().to_str().unwrap()))
+            .collect();
+        assert_eq!(binds, [("/tmp", "/a"), ("/tmp", "/b"), ("/tmp", "/c")]);
+    }
+
+    #[test]
+    fn a_missing_source_is_named() {
+        let flags = ContainerFlags { bind: vec!["/nosuch:/mnt".into()], ..Default::default() };
+        let error = request(&flags, &[]).unwrap_err().to_string();
+        assert_eq!(error, "bind source /nosuch: no such file or directory");
+    }
+
+    #[test]
+    fn env_beats_variables_and_keeps_commas() {
+        let flags = ContainerFlags { env: vec!["P=a,b,Q=1".into(), "Q=2".into()], ..Default::default() };
+        let request = request(&flags, &[("APPTAINERENV_P", "x"), ("SINGULARITYENV_R", "y")]).unwrap();
+        let get = |name: &str| {
+            request.overrides.iter().find(|(other, _)| other == name).unwrap().1.to_str().unwrap()
+        };
+        assert_eq!((get("P"), get("Q"), get("R")), ("a,b", "2", "y"));
+        let flags = ContainerFlags { env: vec!["plain".into()], ..Default::default() };
+        assert!(super::overrides(&flags, &caller(&[])).is_err());
+    }
+
+    #[test]
+    fn a_uri_is_refused_by_name() {
+        let error = Source::parse(OsStr::new("docker://alpine"), &caller(&[])).unwrap_err();
+        assert!(error.to_string().contains("docker://"));
+        assert_eq!(
+            Source::parse(OsStr::new("./a//b.sif"), &caller(&[])).unwrap(),
+            Source::Path("/a/b.sif".into())
+        );
+    }
+}

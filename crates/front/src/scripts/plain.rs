@@ -1,0 +1,325 @@
+//! Scripts that only set variables, read without a shell.
+//!
+//! The dialect is what converters of OCI images write, and most people: comments, `export A=b`,
+//! `A="b c"`, `export A='b'`, `export A="${A:-"b"}"`, `export PATH="/x:$PATH"`. Anything else is
+//! not understood, on purpose: the shell has the last word.
+
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+
+use crate::environment::Set;
+
+/// Whether a script holds nothing but comments.
+pub fn is_idle(text: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').all(|line| {
+        let line = line.trim_ascii();
+        line.is_empty() || line.starts_with(b"#")
+    })
+}
+
+/// Whether a value means something else to a shell, within double quotes, than what it says.
+pub fn wants_a_shell(value: &OsStr) -> bool {
+    value.as_bytes().iter().any(|byte| matches!(byte, b'$' | b'`' | b'\\'))
+}
+
+/// Carries out a script; `None` when it says something that is not understood, and `set` is then
+/// worth nothing.
+pub fn evaluate(text: &[u8], set: &mut Set) -> Option<()> {
+    // Only what is exported reaches the payload; a plain assignment counts if the name already is
+    // a variable of the environment, or becomes one.
+    let mut local = Set::new();
+    let mut reader = Reader { rest: text };
+    while reader.skip_blank_lines() {
+        let exported = reader.keyword(b"export");
+        loop {
+            let name = reader.name()?;
+            if reader.take(b'=') {
+                let lookup = |name: &OsStr| local.get(name).or_else(|| set.get(name)).cloned();
+                let value = reader.word(&lookup)?;
+                if exported || set.contains_key(&name) {
+                    local.remove(&name);
+                    set.insert(name, value);
+                } else {
+                    local.insert(name, value);
+                }
+            } else if exported {
+                if let Some(value) = local.remove(&name) {
+                    set.insert(name, value);
+                }
+            } else {
+                return None;
+            }
+            reader.skip_blanks();
+            if reader.at_end_of_command() {
+                break;
+            }
+            if !exported {
+                // `A=b command` is for one command only.
+                return None;
+            }
+        }
+    }
+    Some(())
+}
+
+/// Reads a script from front to back.
+struct Reader<'a> {
+    rest: &'a [u8],
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<u8> {
+        self.rest.first().copied()
+    }
+
+    fn bump(&mut self) -> Option<u8> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(*first)
+    }
+
+    fn take(&mut self, byte: u8) -> bool {
+        let found = self.peek() == Some(byte);
+        if found {
+            self.bump();
+        }
+        found
+    }
+
+    fn skip_blanks(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\t')) {
+            self.bump();
+        }
+    }
+
+    /// Moves to the next command; `false` at the end of the script.
+    fn skip_blank_lines(&mut self) -> bool {
+        loop {
+            match self.peek() {
+                None => return false,
+                Some(b' ' | b'\t' | b'\n' | b'\r') => {
+                    self.bump();
+                }
+                Some(b'#') => self.skip_line(),
+                Some(_) => return true,
+            }
+        }
+    }
+
+    fn skip_line(&mut self) {
+        while self.peek().is_some_and(|byte| byte != b'\n') {
+            self.bump();
+        }
+    }
+
+    /// Ends a command: at a line's end, a semicolon, or a comment.
+    fn at_end_of_command(&mut self) -> bool {
+        match self.peek() {
+            None => true,
+            Some(b'\n' | b';') => {
+                self.bump();
+                true
+            }
+            Some(b'#') => {
+                self.skip_line();
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    fn keyword(&mut self, word: &[u8]) -> bool {
+        let Some(rest) = self.rest.strip_prefix(word) else { return false };
+        let found = matches!(rest.first(), Some(b' ' | b'\t'));
+        if found {
+            self.rest = rest;
+            self.skip_blanks();
+        }
+        found
+    }
+
+    fn name(&mut self) -> Option<OsString> {
+        let mut name = Vec::new();
+        while let Some(byte) = self.peek().filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+            name.push(byte);
+            self.bump();
+        }
+        let valid = name.first().is_some_and(|byte| !byte.is_ascii_digit());
+        valid.then(|| OsString::from_vec(name))
+    }
+
+    /// Reads a value: quoted and unquoted pieces up to a blank or the command's end.
+    fn word(&mut self, lookup: &dyn Fn(&OsStr) -> Option<OsString>) -> Option<OsString> {
+        let mut value = Vec::new();
+        while let Some(byte) = self.peek() {
+            match byte {
+                b' ' | b'\t' | b'\n' | b';' => break,
+                b'\'' => {
+                    self.bump();
+                    self.single_quoted(&mut value)?;
+                }
+                b'"' => {
+                    self.bump();
+                    self.double_quoted(lookup, &mut value)?;
+                }
+                b'$' => {
+                    self.bump();
+                    // Values of assignments are not split, so no quotes are needed.
+                    value.extend(self.variable(lookup)?.into_vec());
+                }
+                _ if is_plain(byte) => {
+                    value.push(byte);
+                    self.bump();
+                }
+                _ => return None,
+            }
+        }
+        Some(OsString::from_vec(value))
+    }
+
+    fn single_quoted(&mut self, value: &mut Vec<u8>) -> Option<()> {
+        loop {
+            match self.bump()? {
+                b'\'' => return Some(()),
+                byte => value.push(byte),
+            }
+        }
+    }
+
+    fn double_quoted(
+        &mut self,
+        lookup: &dyn Fn(&OsStr) -> Option<OsString>,
+        value: &mut Vec<u8>,
+    ) -> Option<()> {
+        loop {
+            match self.bump()? {
+                b'"' => return Some(()),
+                b'$' => value.extend(self.variable(lookup)?.into_vec()),
+                b'`' => return None,
+                b'\\' => match self.bump()? {
+                    byte @ (b'$' | b'`' | b'"' | b'\\') => value.push(byte),
+                    b'\n' => {}
+                    byte => value.extend([b'\\', byte]),
+                },
+                byte => value.push(byte),
+            }
+        }
+    }
+
+    /// Reads what follows a dollar: `NAME`, `{NAME}`, `{NAME:-word}`, `{NAME-word}`.
+    fn variable(&mut self, lookup: &dyn Fn(&OsStr) -> Option<OsString>) -> Option<OsString> {
+        if !self.take(b'{') {
+            return Some(lookup(&self.name()?).unwrap_or_default());
+        }
+        let name = self.name()?;
+        let current = lookup(&name);
+        if self.take(b'}') {
+            return Some(current.unwrap_or_default());
+        }
+        let empty_counts_as_unset = self.take(b':');
+        if !self.take(b'-') {
+            return None;
+        }
+        let fallback = self.fallback(lookup)?;
+        Some(current.filter(|value| !(empty_counts_as_unset && value.is_empty())).unwrap_or(fallback))
+    }
+
+    /// Reads the word of `${NAME:-word}`, up to its brace.
+    fn fallback(&mut self, lookup: &dyn Fn(&OsStr) -> Option<OsString>) -> Option<OsString> {
+        let mut value = Vec::new();
+        loop {
+            match self.bump()? {
+                b'}' => return Some(OsString::from_vec(value)),
+                b'"' => self.double_quoted(lookup, &mut value)?,
+                b'$' => value.extend(self.variable(lookup)?.into_vec()),
+                byte if is_plain(byte) => value.push(byte),
+                _ => return None,
+            }
+        }
+    }
+}
+
+/// Bytes that mean themselves outside of quotes. `~` is not among them: it may mean a home.
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_./:=,@%+-^".contains(&byte)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evaluated(script: &str) -> Option<Vec<(String, String)>> {
+        let mut set = Set::from([("PATH".into(), "/bin".into())]);
+        evaluate(script.as_bytes(), &mut set)?;
+        let text = |value: OsString| value.into_string().unwrap();
+        Some(set.into_iter().map(|(name, value)| (text(name), text(value))).collect())
+    }
+
+    /// Every script of the table is also given to `sh`, which must agree.
+    #[test]
+    fn agrees_with_a_shell() {
+        let scripts = [
+            "",
+            "# only a comment\n\n",
+            "export A=b",
+            "export A=b C=d\nexport E",
+            "A=b\nexport A\n",
+            "A=b\n",
+            "PATH=/opt/bin:$PATH",
+            "export PATH=\"/opt/bin:${PATH}\"",
+            "export A='b c' ; export D=\"e  f\"",
+            "export LANG=\"${LANG:-\"C.UTF-8\"}\"",
+            "export A=\"${PATH:-\"x\"}\"\nexport B=\"${NOPE-$PATH}\"",
+            "export A=\"\\$HOME \\\"q\\\" \\n\"",
+            "export A=1 # trailing\nexport B=2",
+            "export A=\"two\nlines\"",
+            "export A=",
+            "export A='x'\"y\"z",
+        ];
+        for script in scripts {
+            let ours = evaluated(script).unwrap_or_else(|| panic!("{script:?} is not understood"));
+            // PWD and the like are the shell's own.
+            let dump = format!("{script}\nexec /usr/bin/env -0");
+            let output = std::process::Command::new("/bin/sh")
+                .args(["-c", &dump])
+                .env_clear()
+                .env("PATH", "/bin")
+                .output()
+                .unwrap();
+            let mut theirs: Vec<(String, String)> = String::from_utf8(output.stdout)
+                .unwrap()
+                .split_terminator('\0')
+                .filter_map(|line| line.split_once('='))
+                .filter(|(name, _)| !["PWD", "OLDPWD", "SHLVL", "_"].contains(name))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect();
+            theirs.sort();
+            assert_eq!(ours, theirs, "{script:?}");
+        }
+    }
+
+    #[test]
+    fn leaves_the_rest_to_the_shell() {
+        let scripts = [
+            "source /opt/x.sh",
+            ". /opt/x.sh",
+            "if true; then export A=b; fi",
+            "export A=$(hostname)",
+            "export A=`hostname`",
+            "export A=~/x",
+            "export A=*",
+            "A=b command",
+            "export A=${B:+c}",
+            "export A=${#B}",
+            "export A=$1",
+            "export A=\"unclosed",
+            "export A=a&",
+            "unset A",
+            "echo hello",
+            "export -p",
+        ];
+        for script in scripts {
+            assert_eq!(evaluated(script), None, "{script:?}");
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! A directory tree as a root file system.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+
+use crate::rootfs::{Entry, Step};
+
+/// A sandbox: a root file system that lies unpacked in a directory.
+#[derive(Debug)]
+pub struct Directory {
+    path: PathBuf,
+    handle: OwnedFd,
+}
+
+impl Directory {
+    pub(crate) fn new(path: PathBuf, handle: OwnedFd) -> Self {
+        Self { path, handle }
+    }
+
+    /// Returns the path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens `path` as if this directory were `/` ([openat2(2)], Linux 5.6).
+    ///
+    /// [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
+    fn open_inside(&self, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+        let mut flags = flags | OFlags::CLOEXEC;
+        if !flags.contains(OFlags::PATH) {
+            flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
+        }
+        match rustix::fs::openat2(&self.handle, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+            Ok(fd) => Ok(Some(fd)),
+            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    pub(crate) fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
+        let Some(fd) = self.open_inside(path, OFlags::PATH)? else { return Ok(None) };
+        let stat = rustix::fs::fstat(&fd)?;
+        Ok(Some(kind(&stat)))
+    }
+
+    /// Returns what `path` is itself; its last component is not followed.
+    pub(crate) fn step(&self, path: &Path) -> io::Result<Option<Step>> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW;
+        let Some(fd) = self.open_inside(path, flags)? else { return Ok(None) };
+        let stat = rustix::fs::fstat(&fd)?;
+        if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
+            return Ok(Some(Step::Entry(kind(&stat))));
+        }
+        let target = rustix::fs::readlinkat(&fd, "", Vec::new())?;
+        Ok(Some(Step::Link(PathBuf::from(OsStr::from_bytes(target.to_bytes())))))
+    }
+
+    pub(crate) fn read(&self, path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+        match self.entry(path)? {
+            Some(Entry::File { .. }) => {}
+            _ => return Ok(None),
+        }
+        let Some(fd) = self.open_inside(path, OFlags::RDONLY)? else { return Ok(None) };
+        let mut bytes = Vec::new();
+        File::from(fd).take(limit as u64).read_to_end(&mut bytes)?;
+        Ok(Some(bytes))
+    }
+
+    pub(crate) fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+        let Some(fd) = self.open_inside(path, OFlags::RDONLY | OFlags::DIRECTORY)? else {
+            return Ok(Vec::new());
+        };
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::new(fd)? {
+            let entry = entry?;
+            let name = entry.file_name().to_bytes();
+            if name != b"." && name != b".." {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+        }
+        names.sort();
+        Ok(names)
+    }
+}
+
+fn kind(stat: &rustix::fs::Stat) -> Entry {
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Entry::Directory,
+        FileType::RegularFile => Entry::File { executable: stat.st_mode & 0o111 != 0 },
+        _ => Entry::Other,
+    }
+}

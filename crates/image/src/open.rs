@@ -1,0 +1,198 @@
+//! Opening an image: from a path to a root file system.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{Mode, OFlags};
+use sif::{DataType, FileSystem, Sif};
+
+use crate::rootfs::{RootFs, Squashed};
+use crate::{Error, directory::Directory};
+
+/// An opened image.
+#[derive(Debug)]
+pub struct Image {
+    /// Its absolute path, as the caller gave it (links not followed).
+    pub path: PathBuf,
+    /// What kind of medium it is.
+    pub medium: Medium,
+    /// Its root file system.
+    pub root: RootFs,
+}
+
+/// The kinds of medium an image comes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Medium {
+    /// A directory tree.
+    Sandbox,
+    /// A SIF.
+    Sif,
+    /// A squashfs, bare or behind a `#!` line as Singularity 2 wrote it.
+    Squashfs,
+    /// Files that the program itself brings.
+    Embedded,
+}
+
+/// Enough of a file to tell every format: a SIF's magic ends at 42, a `#!` line is 31 long.
+const PROBE: usize = 512;
+
+impl Image {
+    /// Opens the image at `path`, an absolute path.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the path cannot be read, is of no known format, is damaged in a part that must be
+    /// read to mount it, or is for another architecture than this program's.
+    pub fn open(path: &Path) -> Result<Self, Error> {
+        let failed = |source: io::Error| Error::Open { path: path.to_owned(), source };
+        // Non-blocking, so that a FIFO without a writer is an error, not a hang.
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?);
+        let metadata = file.metadata().map_err(failed)?;
+        let kind = metadata.file_type();
+        let (medium, root) = if kind.is_dir() {
+            (Medium::Sandbox, RootFs::Directory(Directory::new(path.to_owned(), file.into())))
+        } else if kind.is_file() {
+            open_file(path, file, metadata.len())?
+        } else {
+            let kind = if kind.is_fifo() {
+                "a FIFO"
+            } else if kind.is_socket() {
+                "a socket"
+            } else {
+                "a device"
+            };
+            return Err(Error::NotAFile { path: path.to_owned(), kind });
+        };
+        Ok(Self { path: path.to_owned(), medium, root })
+    }
+
+    /// Returns the last component of the image's path.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+    }
+}
+
+fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Error> {
+    let mut start = [0; PROBE];
+    let read = read_start(&file, &mut start)
+        .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let start = start.get(..read).unwrap_or_default();
+    let (medium, offset, length) = if sif::is_sif(start) {
+        let (offset, length) = sif_partition(path, &file)?;
+        (Medium::Sif, offset, length)
+    } else {
+        let offset = squashfs_offset(start)
+            .ok_or_else(|| Error::Unrecognized { path: path.to_owned() })?;
+        (Medium::Squashfs, offset, size.saturating_sub(offset))
+    };
+    let root = Squashed::open(file, offset, length)
+        .map_err(|source| Error::Squashfs { path: path.to_owned(), source })?;
+    Ok((medium, RootFs::Squashfs(root)))
+}
+
+fn read_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, filled as u64) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
+}
+
+/// Returns where a bare squashfs begins: at once, or behind the `#!` line that Singularity 2 put
+/// in front of a `.simg`.
+fn squashfs_offset(start: &[u8]) -> Option<u64> {
+    if squashfs::is_squashfs(start) {
+        return Some(0);
+    }
+    let line = start.starts_with(b"#!").then(|| start.iter().position(|byte| *byte == b'\n'))??;
+    let offset = line + 1;
+    squashfs::is_squashfs(start.get(offset..)?).then_some(offset as u64)
+}
+
+fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
+    let sif = Sif::read(file).map_err(|source| Error::Sif { path: path.to_owned(), source })?;
+    let Some((descriptor, partition)) = sif.primary() else {
+        return Err(Error::NoPrimaryPartition { path: path.to_owned() });
+    };
+    debug_assert!(matches!(descriptor.data, DataType::Partition(_)));
+    let unsupported = |what| Err(Error::Partition { path: path.to_owned(), what });
+    match partition.file_system {
+        FileSystem::Squashfs => {}
+        FileSystem::Ext3 => return unsupported("ext3"),
+        FileSystem::Archive => return unsupported("an archive"),
+        FileSystem::Raw => return unsupported("raw data"),
+        FileSystem::EncryptedSquashfs | FileSystem::GocryptfsSquashfs => {
+            return unsupported("encrypted");
+        }
+    }
+    let image = partition.architecture.or(sif.header.architecture);
+    match (image, host_architecture()) {
+        (Some(image), Some(host)) if !runs(image.name(), host) => {
+            Err(Error::Architecture { path: path.to_owned(), image: image.name(), host })
+        }
+        _ => Ok((descriptor.offset, descriptor.size)),
+    }
+}
+
+/// Returns Go's name for the architecture this program was built for.
+fn host_architecture() -> Option<&'static str> {
+    match std::env::consts::ARCH {
+        "x86" => Some("386"),
+        "x86_64" => Some("amd64"),
+        "arm" => Some("arm"),
+        "aarch64" => Some("arm64"),
+        "powerpc64" => Some(if cfg!(target_endian = "little") { "ppc64le" } else { "ppc64" }),
+        "s390x" => Some("s390x"),
+        "riscv64" => Some("riscv64"),
+        "loongarch64" => Some("loong64"),
+        _ => None,
+    }
+}
+
+/// Whether programs of `image` run on `host` without emulation.
+fn runs(image: &str, host: &str) -> bool {
+    image == host || matches!((image, host), ("386", "amd64") | ("arm", "arm64"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_a_squashfs_behind_a_launch_line() {
+        let magic = b"hsqs\0\0\0\0";
+        assert_eq!(squashfs_offset(magic), Some(0));
+        let simg = [b"#!/usr/bin/env run-singularity\n".as_slice(), magic].concat();
+        assert_eq!(squashfs_offset(&simg), Some(31));
+        assert_eq!(squashfs_offset(b"#!/bin/sh\necho hello\n"), None);
+        assert_eq!(squashfs_offset(b"#!/bin/sh"), None);
+    }
+
+    #[test]
+    fn tells_what_a_path_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
+            .unwrap();
+        let text = dir.path().join("text");
+        std::fs::write(&text, "hello").unwrap();
+        let cases = [
+            (fifo, "is a FIFO, not an image"),
+            (text, "image format not recognized"),
+            (dir.path().join("missing"), "no such file or directory"),
+        ];
+        for (path, message) in cases {
+            let error = Image::open(&path).unwrap_err().to_string();
+            assert!(error.contains(message) && error.contains(&*path.to_string_lossy()), "{error}");
+        }
+    }
+}

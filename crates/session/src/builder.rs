@@ -1,0 +1,181 @@
+//! The process that makes the session, and then keeps it.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use engine::{Create, Executor, ExecutorError, ExecutorValidationError, Spec};
+use image::RootFs;
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::waitpid;
+use nix::unistd::{Pid, setsid};
+
+use crate::cgroup::Stand;
+use crate::fuse::Server;
+use crate::ground::Note;
+use crate::keeper::{self, detach_stdio, ignore_signals, namespace_name};
+use crate::{Error, Ground, Layout, cgroup, handover, identity, mount};
+
+/// The container's name in the engine's state, which lies in the session and is seen by nobody.
+const CONTAINER: &str = "session";
+
+/// Builds the session, hands it over and keeps it. Returns when the process shall end.
+pub(crate) fn run(ground: &Ground<'_>, socket: &OwnedFd, caller: &OwnedFd) {
+    // Apart from the caller's terminal and process group: what is sent there is for the payload.
+    let _ = setsid();
+    ignore_signals();
+    sys::close_inherited();
+    if !ground.verbose {
+        detach_stdio();
+    }
+    let _ = std::env::set_current_dir("/");
+    let _ = nix::sys::prctl::set_name(c"front: session");
+    let built = match build(ground, socket) {
+        Ok(built) => built,
+        Err(error) => return handover::send_failure(socket, &error.to_string()),
+    };
+    detach_stdio();
+    handover::send_ready(socket, &built.mount, built.user.as_ref());
+    let name = namespace_name(&built.mount);
+    built.end();
+    keeper::keep(caller.as_fd(), name);
+}
+
+/// A finished session: what must be handed over.
+struct Built {
+    mount: File,
+    user: Option<File>,
+    init: Pid,
+    stand: Stand,
+}
+
+impl Built {
+    /// Gives up what only making it took.
+    fn end(self) {
+        end_init(self.init);
+        // Now that its cgroup is empty.
+        drop(self.stand);
+    }
+}
+
+fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {
+    let layout = ground.layout;
+    let privileged = identity::is_real_root();
+    let server = if privileged {
+        None
+    } else {
+        identity::enter_user_namespace()?;
+        match ground.root {
+            // Before the mount namespace, so that the server does not hold it.
+            RootFs::Squashfs(squashed) => Server::start(squashed)?,
+            _ => None,
+        }
+    };
+    enter_mount_namespace()?;
+    mount::lay_out(layout)?;
+    let stand = cgroup::cover(layout)?;
+    let mut note = |note: Note| handover::send_note(socket, &note.to_string());
+    mount::mount_image(layout, ground.root, server, ground.mount_points, ground.cache, &mut note)?;
+    write_files(ground)?;
+    let init = create_container(layout)?;
+    // libcontainer makes the builder undumpable, which closes its own /proc files to it.
+    let _ = nix::sys::prctl::set_dumpable(true);
+    let namespaces = open_namespace(&init.to_string(), "mnt").and_then(|mount| {
+        let user = if privileged { None } else { Some(open_namespace("self", "user")?) };
+        Ok((mount, user))
+    });
+    match namespaces {
+        Ok((mount, user)) => Ok(Built { mount, user, init, stand }),
+        Err(error) => {
+            end_init(init);
+            Err(error)
+        }
+    }
+}
+
+fn enter_mount_namespace() -> Result<(), Error> {
+    unshare(CloneFlags::CLONE_NEWNS)
+        .map_err(|errno| Error::MountNamespace(errno.into()))?;
+    // As `mount slave = yes` of Apptainer: what the host mounts later appears, and nothing of ours
+    // goes the other way.
+    let flags = MsFlags::MS_SLAVE | MsFlags::MS_REC;
+    mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
+        .map_err(|errno| Error::MountNamespace(errno.into()))
+}
+
+fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
+    let write = |path: std::path::PathBuf, content: &[u8]| {
+        fs::write(&path, content).map_err(|source| Error::Write { path, source })
+    };
+    for (name, content) in ground.files {
+        write(ground.layout.files().join(name), content)?;
+    }
+    write(ground.layout.bundle().join("config.json"), ground.config)
+}
+
+/// Has the engine make the container. Its first process stands at the start line and never runs:
+/// the caller takes its place.
+fn create_container(layout: &Layout) -> Result<Pid, Error> {
+    let builder = Pid::this();
+    let container = engine::create(Create {
+        executor: Some(Box::new(StandIn { builder })),
+        ..Create::new(CONTAINER, layout.state(), layout.bundle())
+    })
+    .map_err(|error| Error::Engine(describe(&error)))?;
+    container.pid().ok_or_else(|| Error::Engine("the container has no process".to_owned()))
+}
+
+/// An error and what caused it, in one line.
+fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // libcontainer's errors often repeat their source's words.
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
+}
+
+fn end_init(init: Pid) {
+    let _ = kill(init, Signal::SIGKILL);
+    let _ = waitpid(init, None);
+}
+
+fn open_namespace(process: &str, name: &'static str) -> Result<File, Error> {
+    let open = || -> io::Result<File> { File::open(format!("/proc/{process}/ns/{name}")) };
+    open().map_err(|source| Error::Namespace { what: name, source })
+}
+
+/// Executes nothing: keeps the container's first process at the start line.
+#[derive(Debug, Clone)]
+struct StandIn {
+    builder: Pid,
+}
+
+impl Executor for StandIn {
+    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+        // The builder must be able to open this process's namespace, and this process must not
+        // outlive a builder that was killed.
+        let _ = nix::sys::prctl::set_dumpable(true);
+        let _ = nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL));
+        if Pid::parent() != self.builder && Pid::parent() != Pid::from_raw(0) {
+            return Err(ExecutorValidationError::ArgValidationError(
+                "the session's builder is gone".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
+        loop {
+            std::thread::park();
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Why there is no session.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why there is no session. One variant per step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A process could not be made.
+    #[error("start the session's builder: {0}")]
+    Fork(#[source] io::Error),
+    /// The builder's socket failed, or the builder ended without a word.
+    #[error("the session's builder ended before the container was ready: {0}")]
+    Handover(#[source] io::Error),
+    /// User namespaces are not to be had.
+    #[error("create a user namespace: {source}{hint}")]
+    UserNamespace {
+        /// Why.
+        source: io::Error,
+        /// What to do about it, after a separator; empty if unknown.
+        hint: &'static str,
+    },
+    /// The ids could not be mapped.
+    #[error("map user and group ids in {}: {source}", path.display())]
+    IdMap {
+        /// The file of `/proc` that refused.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The mount or cgroup namespace could not be made.
+    #[error("create a mount namespace: {0}")]
+    MountNamespace(#[source] io::Error),
+    /// No directory of the host can carry the session.
+    #[error("no directory to mount the session on; tried {tried}")]
+    NoDirectory {
+        /// The candidates.
+        tried: String,
+    },
+    /// A mount failed.
+    #[error("mount {what} on {}: {source}", target.display())]
+    Mount {
+        /// What was to be mounted.
+        what: String,
+        /// Where.
+        target: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file or directory of the session could not be made.
+    #[error("write {}: {source}", path.display())]
+    Write {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The image could not be extracted.
+    #[error("extract the image to {}: {source}", path.display())]
+    Extract {
+        /// Where to.
+        path: PathBuf,
+        /// Why.
+        source: squashfs::Error,
+    },
+    /// The engine could not make the container.
+    #[error("create the container: {0}")]
+    Engine(String),
+    /// The container's namespaces could not be opened.
+    #[error("open the container's {what} namespace: {source}")]
+    Namespace {
+        /// Which namespace.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// The namespaces could not be entered.
+    #[error("enter the container's {what} namespace: {source}")]
+    Enter {
+        /// Which namespace.
+        what: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// What the builder reported, already in words.
+    #[error("{0}")]
+    Builder(String),
+}

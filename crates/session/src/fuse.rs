@@ -1,0 +1,84 @@
+//! The image's FUSE server: a process of its own, ended by the kernel with the mount.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::Path;
+
+use image::Squashed;
+use nix::mount::{MsFlags, mount};
+use nix::unistd::{getegid, geteuid, setsid};
+use rustix::pipe::PipeFlags;
+
+use crate::keeper::{detach_stdio, ignore_signals};
+use crate::mount::mount_error;
+use crate::{Error, payload};
+
+/// A server process that waits for its mount.
+#[derive(Debug)]
+pub(crate) struct Server {
+    device: OwnedFd,
+    go: File,
+}
+
+/// How many threads answer requests. One is busy while another waits for the disk; more than a few
+/// only wake each other.
+const THREADS: usize = 4;
+
+impl Server {
+    /// Starts the server for `squashed`, outside of any mount namespace that is made later.
+    ///
+    /// Must be called inside the user namespace that will mount: the kernel wants the device opened
+    /// there. `None` where there is no `/dev/fuse` for this user.
+    pub(crate) fn start(squashed: &Squashed) -> Result<Option<Self>, Error> {
+        let device = match File::options().read(true).write(true).open("/dev/fuse") {
+            Ok(device) => OwnedFd::from(device),
+            Err(error) => {
+                tracing::debug!("/dev/fuse: {error}");
+                return Ok(None);
+            }
+        };
+        let fork_failed = |errno: io::Error| Error::Fork(errno);
+        let (wait, go) =
+            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| fork_failed(errno.into()))?;
+        match sys::fork().map_err(|errno| fork_failed(errno.into()))? {
+            sys::Fork::Parent(_) => Ok(Some(Self { device, go: go.into() })),
+            sys::Fork::Child => {
+                drop(go);
+                serve(squashed, device, &mut File::from(wait));
+                sys::exit_at_once(0)
+            }
+        }
+    }
+
+    /// Mounts the image at `target` and lets the server answer.
+    pub(crate) fn mount(mut self, target: &Path) -> Result<(), Error> {
+        let data = format!(
+            "fd={},rootmode=40000,user_id={},group_id={},allow_other,default_permissions",
+            self.device.as_raw_fd(),
+            geteuid(),
+            getegid()
+        );
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some("front"), target, Some("fuse.squashfs"), flags, Some(data.as_str()))
+            .map_err(mount_error("the image by FUSE", target))?;
+        self.go.write_all(b"g").map_err(Error::Fork)
+    }
+}
+
+/// The server's life. Ends when the builder gives up before mounting, and when the mount ends.
+fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
+    // Its own session and no signals: what a launcher sends to its job is meant for the payload,
+    // which needs its files to the last.
+    let _ = setsid();
+    ignore_signals();
+    detach_stdio();
+    let _ = std::env::set_current_dir("/");
+    let mut go = [0];
+    if wait.read_exact(&mut go).is_err() || payload::shed_privileges().is_err() {
+        return;
+    }
+    let _ = nix::sys::prctl::set_name(c"front: image");
+    let owner = Some((geteuid().as_raw(), getegid().as_raw()));
+    let _ = squashfs::serve(&squashed.filesystem, device, THREADS, owner);
+}

@@ -1,0 +1,115 @@
+//! The socket between the builder and the caller.
+//!
+//! One datagram each: a kind, then its text; the last one carries the namespaces.
+
+use std::fs::File;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+/// What the builder says.
+#[derive(Debug)]
+pub(crate) enum Message {
+    /// Something the user should know.
+    Note(String),
+    /// There will be no session, and why.
+    Failed(String),
+    /// The namespaces.
+    Ready {
+        /// The mount namespace.
+        mount: OwnedFd,
+        /// The user namespace, if the session has one of its own.
+        user: Option<OwnedFd>,
+    },
+}
+
+/// Text is cut at this length, in bytes, so that a datagram always fits.
+const LIMIT: usize = 16 << 10;
+
+const NOTE: u8 = b'N';
+const FAILED: u8 = b'F';
+const READY: u8 = b'R';
+
+/// Makes a pair: the caller's end, the builder's end.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+}
+
+pub(crate) fn send_note(socket: &OwnedFd, text: &str) {
+    send(socket, NOTE, text, &[]);
+}
+
+pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
+    send(socket, FAILED, text, &[]);
+}
+
+pub(crate) fn send_ready(socket: &OwnedFd, mount: &File, user: Option<&File>) {
+    let namespaces: Vec<&File> = [mount].into_iter().chain(user).collect();
+    send(socket, READY, "", &namespaces);
+}
+
+/// A caller that is gone cannot be told; the keeper finds out by itself.
+fn send(socket: &OwnedFd, kind: u8, text: &str, namespaces: &[&File]) {
+    let text = text.as_bytes();
+    let text = text.get(..LIMIT).unwrap_or(text);
+    let fds: Vec<_> = namespaces.iter().map(|file| file.as_fd()).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() {
+        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    }
+    let _ = sendmsg(socket, &[IoSlice::new(&[kind]), IoSlice::new(text)], &mut ancillary, SendFlags::NOSIGNAL);
+}
+
+/// Waits for the next message.
+pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
+    let mut buffer = vec![0; LIMIT + 1];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut slices = [IoSliceMut::new(&mut buffer)];
+        match recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Ok(received) => break received.bytes,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    };
+    let mut fds = ancillary.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
+        _ => Vec::new(),
+    });
+    let (mount, user) = (fds.next(), fds.next());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    match (buffer.get(..received).unwrap_or_default(), mount) {
+        ([NOTE, rest @ ..], _) => Ok(Message::Note(text(rest))),
+        ([FAILED, rest @ ..], _) => Ok(Message::Failed(text(rest))),
+        ([READY, ..], Some(mount)) => Ok(Message::Ready { mount, user }),
+        _ => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn carries_words_and_namespaces() {
+        let (caller, builder) = pair().unwrap();
+        send_note(&builder, "hello");
+        send_failure(&builder, &"x".repeat(LIMIT * 2));
+        let file = File::open("/dev/null").unwrap();
+        send_ready(&builder, &file, Some(&file));
+        send_ready(&builder, &file, None);
+        assert!(matches!(receive(&caller).unwrap(), Message::Note(text) if text == "hello"));
+        assert!(matches!(receive(&caller).unwrap(), Message::Failed(text) if text.len() == LIMIT));
+        assert!(matches!(receive(&caller).unwrap(), Message::Ready { user: Some(_), .. }));
+        assert!(matches!(receive(&caller).unwrap(), Message::Ready { user: None, .. }));
+        drop(builder);
+        assert_eq!(receive(&caller).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,58 @@
+//! The user namespace: the caller mapped onto themselves.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::{getegid, geteuid};
+
+use crate::Error;
+
+/// Enters a user namespace in which the caller keeps their ids and has every capability until the
+/// payload's exec ([user_namespaces(7)]).
+///
+/// [user_namespaces(7)]: https://man7.org/linux/man-pages/man7/user_namespaces.7.html
+pub(crate) fn enter_user_namespace() -> Result<(), Error> {
+    let (uid, gid) = (geteuid(), getegid());
+    unshare(CloneFlags::CLONE_NEWUSER)
+        .map_err(|errno| Error::UserNamespace { source: errno.into(), hint: hint() })?;
+    // Without CAP_SETGID outside, a group map is allowed only once setgroups(2) is given up.
+    write("/proc/self/setgroups", "deny")?;
+    write("/proc/self/uid_map", &format!("{uid} {uid} 1\n"))?;
+    write("/proc/self/gid_map", &format!("{gid} {gid} 1\n"))
+}
+
+fn write(path: &str, text: &str) -> Result<(), Error> {
+    fs::write(path, text).map_err(|source| Error::IdMap { path: PathBuf::from(path), source })
+}
+
+/// Looks for the switches that forbid user namespaces.
+fn hint() -> &'static str {
+    let reads = |path: &str, value: &str| {
+        fs::read_to_string(path).is_ok_and(|text: String| text.trim() == value)
+    };
+    if reads("/proc/sys/kernel/unprivileged_userns_clone", "0") {
+        "; the administrator can allow it: sysctl kernel.unprivileged_userns_clone=1"
+    } else if reads("/proc/sys/user/max_user_namespaces", "0") {
+        "; the administrator can allow it: sysctl user.max_user_namespaces=15000"
+    } else if reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+        "; AppArmor forbids it: the administrator can add a profile for this program, or set \
+         sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+    } else {
+        ""
+    }
+}
+
+/// Returns whether the caller is root of the whole machine: uid 0 with CAP_SYS_ADMIN in the first
+/// user namespace, where every id is mapped onto itself.
+#[must_use]
+pub fn is_real_root() -> bool {
+    let full_map = || -> io::Result<bool> {
+        let map = fs::read_to_string("/proc/self/uid_map")?;
+        Ok(map.split_whitespace().eq(["0", "0", "4294967295"]))
+    };
+    let may_mount =
+        || caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN);
+    geteuid().is_root() && full_map().unwrap_or(false) && may_mount().unwrap_or(false)
+}

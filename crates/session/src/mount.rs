@@ -1,0 +1,173 @@
+//! Mounting the image, by whichever way the host offers.
+
+use std::fs;
+use std::io;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use image::{Embedded, RootFs, Squashed};
+use nix::mount::{MsFlags, mount};
+
+use crate::fuse::Server;
+use crate::ground::Note;
+use crate::{Error, Layout};
+
+pub(crate) fn mount_error<'a>(
+    what: &'a str,
+    target: &'a Path,
+) -> impl FnOnce(nix::errno::Errno) -> Error + 'a {
+    move |errno| Error::Mount {
+        what: what.to_owned(),
+        target: target.to_owned(),
+        source: errno.into(),
+    }
+}
+
+/// Mounts the session's own file system over its directory, and makes the directories in it.
+pub(crate) fn lay_out(layout: &Layout) -> Result<(), Error> {
+    let directory = layout.directory();
+    // 64 MB is Apptainer's `sessiondir max size`; it bounds what a container can make us hold.
+    let data = Some("mode=755,size=64m");
+    mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, data)
+        .map_err(mount_error("tmpfs", directory))?;
+    for path in [layout.image(), layout.root(), layout.files(), layout.bundle(), layout.state()] {
+        fs::create_dir(&path).map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(())
+}
+
+/// Mounts the image at the layout's root, with a layer for the mount points that it lacks.
+pub(crate) fn mount_image(
+    layout: &Layout,
+    root: &RootFs,
+    server: Option<Server>,
+    mount_points: &[(&Path, bool)],
+    cache: &Path,
+    note: &mut dyn FnMut(Note),
+) -> Result<(), Error> {
+    let target = if mount_points.is_empty() { layout.root() } else { layout.image() };
+    match root {
+        RootFs::Directory(directory) => bind(directory.path(), &target)?,
+        RootFs::Embedded(files) => lay_out_files(files, &target)?,
+        RootFs::Squashfs(squashed) => mount_squashfs(squashed, server, &target, cache, note)?,
+    }
+    if mount_points.is_empty() { Ok(()) } else { mount_overlay(layout, mount_points) }
+}
+
+fn bind(source: &Path, target: &Path) -> Result<(), Error> {
+    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
+    mount(Some(source), target, None::<&str>, flags, None::<&str>)
+        .map_err(mount_error(&source.to_string_lossy(), target))
+}
+
+fn lay_out_files(files: &[Embedded], target: &Path) -> Result<(), Error> {
+    for file in files {
+        let path = target.join(file.path.trim_start_matches('/'));
+        let written = path
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| fs::write(&path, file.content))
+            .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(file.mode)));
+        written.map_err(|source| Error::Write { path, source })?;
+    }
+    Ok(())
+}
+
+/// The kernel's own squashfs where that is allowed, else our server, else a copy in the cache.
+fn mount_squashfs(
+    squashed: &Squashed,
+    server: Option<Server>,
+    target: &Path,
+    cache: &Path,
+    note: &mut dyn FnMut(Note),
+) -> Result<(), Error> {
+    match server {
+        Some(server) => server.mount(target),
+        None => match mount_loop(squashed, target) {
+            Ok(()) => Ok(()),
+            Err(error) => {
+                tracing::debug!("the kernel cannot mount the image itself: {error}");
+                extract(squashed, cache, note).and_then(|directory| bind(&directory, target))
+            }
+        },
+    }
+}
+
+fn mount_loop(squashed: &Squashed, target: &Path) -> Result<(), Error> {
+    let failed = |source: io::Error| Error::Mount {
+        what: "squashfs on a loop device".to_owned(),
+        target: target.to_owned(),
+        source,
+    };
+    let (_device, path) =
+        sys::attach_loop(&squashed.file, squashed.offset, squashed.size).map_err(failed)?;
+    // As Apptainer: as root a setuid program in the image keeps its meaning.
+    let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
+    mount(Some(&path), target, Some("squashfs"), flags, None::<&str>)
+        .map_err(|errno| failed(errno.into()))
+}
+
+/// Extracts the image into the cache, unless it is there, and returns the directory.
+fn extract(squashed: &Squashed, cache: &Path, note: &mut dyn FnMut(Note)) -> Result<PathBuf, Error> {
+    let failed = |path: &Path| {
+        let path = path.to_owned();
+        move |source: io::Error| Error::Write { path, source }
+    };
+    let stat = squashed.file.metadata().map_err(failed(cache))?;
+    let key = format!(
+        "{:x}-{:x}-{:x}.{:x}-{:x}-{:x}",
+        stat.dev(),
+        stat.ino(),
+        stat.mtime(),
+        stat.mtime_nsec(),
+        stat.len(),
+        squashed.offset
+    );
+    let extracted = cache.join("extracted");
+    let ready = extracted.join(key);
+    if ready.is_dir() {
+        return Ok(ready);
+    }
+    note(Note::Extracting { directory: ready.clone() });
+    fs::create_dir_all(&extracted).map_err(failed(&extracted))?;
+    // Beside its final place, so that the rename that publishes it is atomic.
+    let part = extracted.join(format!(".part-{}", std::process::id()));
+    fs::create_dir(&part).map_err(failed(&part))?;
+    if let Err(source) = squashfs::extract(&squashed.filesystem, &part) {
+        let _ = fs::remove_dir_all(&part);
+        return Err(Error::Extract { path: part, source });
+    }
+    match fs::rename(&part, &ready) {
+        Ok(()) => Ok(ready),
+        // Another process was faster; its copy is as good.
+        Err(_) if ready.is_dir() => {
+            let _ = fs::remove_dir_all(&part);
+            Ok(ready)
+        }
+        Err(source) => Err(Error::Write { path: ready, source }),
+    }
+}
+
+/// Puts a layer below the image that holds nothing but the mount points it lacks. What the image
+/// has keeps its owner and mode, and all is read-only.
+fn mount_overlay(layout: &Layout, mount_points: &[(&Path, bool)]) -> Result<(), Error> {
+    let layer = layout.mount_points();
+    for (path, directory) in mount_points {
+        // The session's own empty file system: no link is in the way.
+        let path = layer.join(path.strip_prefix("/").unwrap_or(path));
+        let made = if *directory {
+            fs::create_dir_all(&path)
+        } else {
+            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, ""))
+        };
+        made.map_err(|source| Error::Write { path, source })?;
+    }
+    let root = layout.root();
+    let data = format!("lowerdir={}:{}", layout.image().display(), layer.display());
+    // `userxattr` (Linux 5.11) is what lets an overlay be mounted in a user namespace.
+    let unprivileged = format!("{data},userxattr");
+    let attempt = |data: &str| {
+        mount(Some("overlay"), &root, Some("overlay"), MsFlags::MS_NODEV, Some(data))
+    };
+    attempt(&unprivileged).or_else(|_| attempt(&data)).map_err(mount_error("overlay", &root))
+}

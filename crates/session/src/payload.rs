@@ -1,0 +1,215 @@
+//! Becoming the payload: the last steps of the calling process, inside the container.
+
+use std::convert::Infallible;
+use std::ffi::{CString, OsStr, OsString};
+use std::fs;
+use std::io::{self, Read};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use caps::CapSet;
+use nix::errno::Errno;
+use nix::unistd::{AccessFlags, access, execve};
+
+/// The program to become.
+#[derive(Debug, Clone)]
+pub struct Payload {
+    /// Its name and arguments; at least the name.
+    pub args: Vec<OsString>,
+    /// Its environment. `PATH` in it decides where a bare name is found.
+    pub env: Vec<(OsString, OsString)>,
+}
+
+/// Why a program could not be started. The words are those users of Singularity know.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// There is no command at all.
+    #[error("no command given")]
+    Empty,
+    /// A bare name is in none of the directories.
+    #[error("{0:?}: executable file not found in $PATH")]
+    NotInPath(OsString),
+    /// A path leads nowhere.
+    #[error("stat {}: no such file or directory", .0.display())]
+    Missing(PathBuf),
+    /// A path leads to a directory.
+    #[error("{}: is a directory", .0.display())]
+    IsDirectory(PathBuf),
+    /// The file may not be executed.
+    #[error("{}: permission denied", .0.display())]
+    PermissionDenied(PathBuf),
+    /// The file is there, but not what it names as its loader or interpreter.
+    #[error("exec {} failed: its {what} is missing in the image", path.display())]
+    InterpreterMissing {
+        /// The program.
+        path: PathBuf,
+        /// What is missing.
+        what: String,
+    },
+    /// The kernel refused.
+    #[error("exec {} failed: {source}", path.display())]
+    Exec {
+        /// The program.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// An argument or variable holds a NUL byte.
+    #[error("an argument holds a NUL byte")]
+    Nul,
+    /// The capabilities could not be given up.
+    #[error("drop capabilities: {0}")]
+    Privileges(String),
+    /// The directory cannot be entered.
+    #[error("chdir {}: {source}", path.display())]
+    Directory {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Gives up every capability, and the right to gain any by a later exec: what the payload of an
+/// unprivileged caller has.
+///
+/// # Errors
+///
+/// Fails when the kernel refuses; the payload must not be started then.
+pub fn shed_privileges() -> Result<(), ExecError> {
+    let failed = |error: caps::errors::CapsError| ExecError::Privileges(error.to_string());
+    for set in [CapSet::Ambient, CapSet::Bounding] {
+        caps::clear(None, set).map_err(failed)?;
+    }
+    let none = caps::CapsHashSet::new();
+    caps::set(None, CapSet::Inheritable, &none).map_err(failed)?;
+    caps::set(None, CapSet::Effective, &none).map_err(failed)?;
+    caps::set(None, CapSet::Permitted, &none).map_err(failed)?;
+    nix::sys::prctl::set_no_new_privs().map_err(|errno| ExecError::Privileges(errno.to_string()))
+}
+
+/// Makes `path` the working directory.
+///
+/// # Errors
+///
+/// Fails when it is not there or may not be entered.
+pub fn enter_directory(path: &Path) -> Result<(), ExecError> {
+    std::env::set_current_dir(path)
+        .map_err(|source| ExecError::Directory { path: path.to_owned(), source })
+}
+
+/// Returns the program that a command's name stands for, as execvp(3) would find it.
+///
+/// # Errors
+///
+/// Tells why the name stands for nothing that can be executed.
+pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, ExecError> {
+    if name.as_bytes().contains(&b'/') {
+        let path = PathBuf::from(name);
+        return check(&path).map(|()| path);
+    }
+    if name.is_empty() {
+        return Err(ExecError::NotInPath(name.to_owned()));
+    }
+    let directories = path.unwrap_or_default().as_bytes().split(|byte| *byte == b':');
+    let mut denied = None;
+    for directory in directories {
+        // An empty entry means the working directory.
+        let directory = if directory.is_empty() { b"." } else { directory };
+        let candidate = Path::new(OsStr::from_bytes(directory)).join(name);
+        match check(&candidate) {
+            Ok(()) => return Ok(candidate),
+            Err(ExecError::PermissionDenied(path)) => {
+                denied.get_or_insert(path);
+            }
+            Err(_) => {}
+        }
+    }
+    Err(denied.map_or_else(|| ExecError::NotInPath(name.to_owned()), ExecError::PermissionDenied))
+}
+
+fn check(path: &Path) -> Result<(), ExecError> {
+    let metadata = fs::metadata(path).map_err(|error| match error.kind() {
+        io::ErrorKind::PermissionDenied => ExecError::PermissionDenied(path.to_owned()),
+        _ => ExecError::Missing(path.to_owned()),
+    })?;
+    if metadata.is_dir() {
+        return Err(ExecError::IsDirectory(path.to_owned()));
+    }
+    let executable = metadata.permissions().mode() & 0o111 != 0;
+    if !executable || access(path, AccessFlags::X_OK).is_err() {
+        return Err(ExecError::PermissionDenied(path.to_owned()));
+    }
+    Ok(())
+}
+
+/// Replaces this process by the payload; returns only on failure.
+///
+/// # Errors
+///
+/// Tells why the program could not be started.
+pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
+    let name = payload.args.first().ok_or(ExecError::Empty)?;
+    let search = payload.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value);
+    let program = find_program(name, search.map(OsString::as_os_str))?;
+    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| ExecError::Nul);
+    let path = text(program.as_os_str().as_bytes())?;
+    let args = payload.args.iter().map(|arg| text(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let env = payload
+        .env
+        .iter()
+        .map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
+        .collect::<Result<Vec<_>, _>>()?;
+    let Err(errno) = execve(&path, &args, &env);
+    match errno {
+        // A script without a `#!` line is the shell's, as every shell does it.
+        Errno::ENOEXEC => {
+            let shell = text(b"/bin/sh")?;
+            let rest = args.iter().skip(1).cloned();
+            let args: Vec<_> = [shell.clone(), path].into_iter().chain(rest).collect();
+            let Err(errno) = execve(&shell, &args, &env);
+            Err(ExecError::Exec { path: program, source: errno.into() })
+        }
+        Errno::ENOENT => Err(interpreter_missing(program)),
+        Errno::EACCES => Err(ExecError::PermissionDenied(program)),
+        errno => Err(ExecError::Exec { path: program, source: errno.into() }),
+    }
+}
+
+/// The file was there a moment ago; what the kernel misses is what the file asks for.
+fn interpreter_missing(path: PathBuf) -> ExecError {
+    let mut head = Vec::new();
+    let read = fs::File::open(&path).and_then(|file| file.take(256).read_to_end(&mut head));
+    let line = head.strip_prefix(b"#!").filter(|_| read.is_ok());
+    let what = match line.and_then(|line| line.split(|byte| *byte == b'\n').next()) {
+        Some(line) => {
+            let line = String::from_utf8_lossy(line);
+            format!("interpreter {}", line.split_whitespace().next().unwrap_or_default())
+        }
+        None => "dynamic loader".to_owned(),
+    };
+    ExecError::InterpreterMissing { path, what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_programs_as_a_shell_would() {
+        let path = Some(OsStr::new("/nonexistent:/bin:/usr/bin"));
+        assert!(find_program(OsStr::new("sh"), path).unwrap().ends_with("sh"));
+        let cases = [
+            ("nosuch", "\"nosuch\": executable file not found in $PATH"),
+            ("/bin/nosuch", "stat /bin/nosuch: no such file or directory"),
+            ("/etc", "/etc: is a directory"),
+            ("/etc/passwd", "/etc/passwd: permission denied"),
+            ("", "\"\": executable file not found in $PATH"),
+        ];
+        for (name, message) in cases {
+            assert_eq!(find_program(OsStr::new(name), path).unwrap_err().to_string(), message);
+        }
+    }
+}
