@@ -87,10 +87,10 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     let host = request.host;
     let mut planned = vec![
         Planned::bind(Path::new("/proc"), Path::new("/proc"), true).device(),
-        Planned::bind(&request.paths.sys, Path::new("/sys"), true),
+        Planned::bind(Path::new("/sys"), Path::new("/sys"), true),
         // A fresh /dev that is filled node by node: the engine replaces /dev/ptmx, and must never
         // do that to the host's.
-        Planned::with("tmpfs", "/dev", &["nosuid", "strictatime", "mode=755", "size=65536k"]),
+        Planned::with("tmpfs", "/dev", &["nosuid", "mode=755", "size=65536k"]),
         // An instance of its own, since the host's gives new terminals only through its own ptmx.
         Planned::with("devpts", "/dev/pts", &[
             "nosuid",
@@ -186,9 +186,7 @@ fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Plann
         .iter()
         .filter(|mount| cwd.starts_with(&mount.destination))
         .max_by_key(|mount| mount.destination.components().count());
-    let visible = covering.is_some_and(|mount| {
-        mount.destination == mount.source || mount.source == request.paths.sys
-    });
+    let visible = covering.is_some_and(|mount| mount.destination == mount.source);
     if visible || SYSTEM.iter().any(|system| cwd == Path::new(system)) {
         return None;
     }

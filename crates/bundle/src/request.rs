@@ -88,8 +88,6 @@ pub struct Paths {
     pub root: PathBuf,
     /// The directory of the generated files.
     pub files: PathBuf,
-    /// The host's `/sys`, as the host sees it.
-    pub sys: PathBuf,
     /// The cgroup that the engine is told of.
     pub cgroup: PathBuf,
 }

@@ -54,12 +54,11 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
     for warning in &bundle.warnings {
         messages.warning(warning);
     }
-    let config = serde_json::to_vec_pretty(&bundle.spec).context("write config.json")?;
     if request.dry_run {
-        return print(&config);
+        return print(&bundle.spec);
     }
     let cache = caller.cache(&account);
-    enter(&image.root, &layout, &bundle, &config, &cache, messages)?;
+    enter(&image.root, &layout, &bundle, &cache, messages)?;
     let mut payload = Payload { args: process.args, env: process.env };
     let cwd = settle(request, &process.cwd, &account, messages)?;
     if !process.privileged {
@@ -152,7 +151,6 @@ fn make_bundle(
     let paths = Paths {
         root: layout.root(),
         files: layout.files(),
-        sys: layout.sys(),
         cgroup: layout.cgroup(),
     };
     Ok(bundle::build(&bundle::Request {
@@ -166,10 +164,11 @@ fn make_bundle(
     })?)
 }
 
-fn print(config: &[u8]) -> Result<ExitCode> {
+fn print(spec: &impl serde::Serialize) -> Result<ExitCode> {
     use std::io::Write;
+    let config = serde_json::to_vec_pretty(spec).context("write config.json")?;
     let mut out = std::io::stdout().lock();
-    out.write_all(config).and_then(|()| out.write_all(b"\n")).context("print config.json")?;
+    out.write_all(&config).and_then(|()| out.write_all(b"\n")).context("print config.json")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -178,7 +177,6 @@ fn enter(
     root: &RootFs,
     layout: &Layout,
     bundle: &Bundle,
-    config: &[u8],
     cache: &Path,
     messages: &Messages,
 ) -> Result<()> {
@@ -190,7 +188,7 @@ fn enter(
         layout,
         root,
         mount_points: &mount_points,
-        config,
+        spec: &bundle.spec,
         files: &files,
         cache,
         verbose: messages.is_debug(),

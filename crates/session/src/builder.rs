@@ -16,7 +16,7 @@ use crate::cgroup::Stand;
 use crate::fuse::Server;
 use crate::ground::Note;
 use crate::keeper::{self, detach_stdio, ignore_signals, namespace_name};
-use crate::{Error, Ground, Layout, cgroup, handover, identity, mount};
+use crate::{Error, Ground, Layout, cgroup, handover, identity, mount, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
@@ -75,10 +75,12 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {
     };
     enter_mount_namespace()?;
     mount::lay_out(layout)?;
-    let stand = cgroup::cover(layout)?;
     let mut note = |note: Note| handover::send_note(socket, &note.to_string());
     mount::mount_image(layout, ground.root, server, ground.mount_points, ground.cache, &mut note)?;
     write_files(ground)?;
+    stage::mount_all(&layout.root(), ground.spec.mounts().as_deref().unwrap_or_default())?;
+    // After the mounts, so that the container sees the host's cgroups.
+    let stand = cgroup::cover(layout, privileged)?;
     let init = create_container(layout)?;
     // libcontainer makes the builder undumpable, which closes its own /proc files to it.
     let _ = nix::sys::prctl::set_dumpable(true);
@@ -112,7 +114,10 @@ fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
     for (name, content) in ground.files {
         write(ground.layout.files().join(name), content)?;
     }
-    write(ground.layout.bundle().join("config.json"), ground.config)
+    let mut staged = ground.spec.clone();
+    staged.set_mounts(Some(Vec::new()));
+    let config = serde_json::to_vec(&staged).map_err(|error| Error::Engine(error.to_string()))?;
+    write(ground.layout.bundle().join("config.json"), &config)
 }
 
 /// Has the engine make the container. Its first process stands at the start line and never runs:

@@ -3,7 +3,7 @@
 //! The engine always drives a cgroup manager, which may enable controllers in the hierarchy's root
 //! and, when a container fails, kills all that is in the container's cgroup. The payload stays in
 //! the caller's cgroup, which a job's limits and accounting hold; the engine is shown a leaf of its
-//! own where one can be made, else a place where it may write nothing, which it accepts.
+//! own as root, else a place where it may write nothing, which it then accepts.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -30,27 +30,37 @@ pub(crate) struct Stand {
     container: PathBuf,
 }
 
-/// Keeps the host's `/sys` within reach and puts the engine's place over its cgroups.
-pub(crate) fn cover(layout: &Layout) -> Result<Stand, Error> {
-    let sys = layout.sys();
-    fs::create_dir(&sys).map_err(|source| Error::Write { path: sys.clone(), source })?;
-    bind("/sys", &sys, MsFlags::MS_REC)?;
+/// Puts the engine's place over the host's cgroups.
+pub(crate) fn cover(layout: &Layout, privileged: bool) -> Result<Stand, Error> {
     let target = Path::new(CGROUP);
     let container = target.join(layout.cgroup().strip_prefix("/").unwrap_or(Path::new("container")));
     let Some(own) = own_cgroup() else {
         mount_cgroup2(target)?;
         return Ok(Stand { leaf: None, container });
     };
+    if !privileged {
+        bind(&own, target, MsFlags::empty())?;
+        // Even where the user could write: a process that moves between cgroups waits for the
+        // kernel's RCU, 10 ms and more on an idle machine.
+        let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | locked();
+        mount(None::<&str>, target, None::<&str>, read_only, None::<&str>)
+            .map_err(mount_error("a read-only cgroup2", target))?;
+        return Ok(Stand { leaf: None, container });
+    }
     let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.subsec_nanos());
     let name = format!("front.{}.{now}", std::process::id());
     let leaf = own.join(&name);
-    if let (Ok(parent), Ok(())) = (File::open(&own), fs::create_dir(&leaf)) {
-        let stand = Stand { leaf: Some((parent.into(), name)), container };
-        bind(&leaf, target, MsFlags::empty())?;
-        return Ok(stand);
-    }
-    bind(&own, target, MsFlags::empty())?;
-    Ok(Stand { leaf: None, container })
+    let made = |source| Error::Write { path: leaf.clone(), source };
+    let parent = File::open(&own).map_err(made)?;
+    fs::create_dir(&leaf).map_err(made)?;
+    let stand = Stand { leaf: Some((parent.into(), name)), container };
+    bind(&leaf, target, MsFlags::empty())?;
+    Ok(stand)
+}
+
+/// Flags that the host may have set and that a user namespace must keep in a remount.
+fn locked() -> MsFlags {
+    MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC
 }
 
 fn bind(source: impl AsRef<Path>, target: &Path, more: MsFlags) -> Result<(), Error> {
@@ -83,8 +93,7 @@ fn mount_cgroup2(target: &Path) -> Result<(), Error> {
             .map_err(|source| Error::Write { path: target.to_owned(), source })?;
     }
     unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|errno| Error::MountNamespace(errno.into()))?;
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-    mount(Some("cgroup2"), target, Some("cgroup2"), flags, None::<&str>)
+    mount(Some("cgroup2"), target, Some("cgroup2"), locked(), None::<&str>)
         .map_err(mount_error("cgroup2", target))
 }
 

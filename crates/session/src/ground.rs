@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use image::RootFs;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
+use oci_spec::runtime::Spec;
 
 use crate::handover::{self, Message};
 use crate::{Error, Layout, builder};
@@ -22,7 +23,7 @@ pub struct Ground<'a> {
     /// directory.
     pub mount_points: &'a [(&'a Path, bool)],
     /// `config.json`.
-    pub config: &'a [u8],
+    pub spec: &'a Spec,
     /// Names and contents of the files in [`Layout::files`].
     pub files: &'a [(&'a str, &'a [u8])],
     /// Where an image is extracted that cannot be mounted.

@@ -53,12 +53,6 @@ impl Layout {
         self.directory.join("files")
     }
 
-    /// Returns where the host's `/sys` can be bound from, without what the session covers in it.
-    #[must_use]
-    pub fn sys(&self) -> PathBuf {
-        self.directory.join("sys")
-    }
-
     /// Returns the OCI bundle's directory.
     #[must_use]
     pub fn bundle(&self) -> PathBuf {

@@ -27,6 +27,7 @@ mod keeper;
 mod layout;
 mod mount;
 mod payload;
+mod stage;
 
 pub use error::Error;
 pub use ground::{Door, Ground, Note, open};

@@ -4,10 +4,12 @@
 
 mod descriptors;
 mod loopdev;
+mod mountattr;
 mod pidfd;
 mod process;
 
 pub use descriptors::close_inherited;
 pub use loopdev::attach_loop;
+pub use mountattr::{MountAttributes, set_mount_attributes};
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork};
