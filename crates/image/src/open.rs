@@ -89,7 +89,9 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Err
             .ok_or_else(|| Error::Unrecognized { path: path.to_owned() })?;
         (Medium::Squashfs, offset, size.saturating_sub(offset))
     };
-    let root = Squashed::open(file, offset, length)
+    let reader =
+        file.try_clone().map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let root = Squashed::new(file, reader, offset, length)
         .map_err(|source| Error::Squashfs { path: path.to_owned(), source })?;
     Ok((medium, RootFs::Squashfs(root)))
 }

@@ -3,8 +3,10 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Component, Path, PathBuf};
+
+use squashfs::Kind;
 
 use crate::directory::Directory;
 
@@ -79,8 +81,12 @@ pub struct Place {
 const MAX_LINKS: usize = 40;
 
 impl Squashed {
-    pub(crate) fn open(file: File, offset: u64, size: u64) -> Result<Self, squashfs::Error> {
-        let reader = file.try_clone().map_err(squashfs::Error::from)?;
+    pub(crate) fn new(
+        file: File,
+        reader: File,
+        offset: u64,
+        size: u64,
+    ) -> Result<Self, squashfs::Error> {
         let filesystem = squashfs::Filesystem::open(reader, offset, Some(size))?;
         Ok(Self { file, offset, size, filesystem })
     }
@@ -93,13 +99,13 @@ impl Squashed {
         let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
             return Ok(Some(Step::Entry(Entry::Directory)));
         };
-        let Some(parent) = self.filesystem.resolve(parent)?.filter(squashfs::Inode::is_dir) else {
+        let Some(parent) = self.filesystem.resolve(parent)?.filter(is_directory) else {
             return Ok(None);
         };
         let Some(inode) = self.filesystem.lookup(&parent, name.as_bytes())? else {
             return Ok(None);
         };
-        if inode.is_symlink() {
+        if inode.kind == Kind::Symlink {
             let target = self.filesystem.read_link(&inode)?;
             return Ok(Some(Step::Link(PathBuf::from(OsStr::from_bytes(&target)))));
         }
@@ -107,10 +113,10 @@ impl Squashed {
     }
 
     fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, squashfs::Error> {
-        let Some(inode) = self.filesystem.resolve(path)?.filter(squashfs::Inode::is_file) else {
+        let Some(inode) = self.filesystem.resolve(path)?.filter(|inode| inode.kind == Kind::File) else {
             return Ok(None);
         };
-        let length = usize::try_from(inode.size()).unwrap_or(usize::MAX).min(limit);
+        let length = usize::try_from(inode.size).unwrap_or(usize::MAX).min(limit);
         let mut bytes = vec![0; length];
         let mut filled = 0;
         while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
@@ -124,13 +130,13 @@ impl Squashed {
     }
 
     fn list(&self, path: &Path) -> Result<Vec<OsString>, squashfs::Error> {
-        let Some(inode) = self.filesystem.resolve(path)?.filter(squashfs::Inode::is_dir) else {
+        let Some(inode) = self.filesystem.resolve(path)?.filter(is_directory) else {
             return Ok(Vec::new());
         };
         let mut names = self
             .filesystem
             .read_dir(&inode, 0)?
-            .map(|entry| entry.map(|entry| OsStr::from_bytes(entry.name()).to_owned()))
+            .map(|entry| entry.map(|entry| OsString::from_vec(entry.name)))
             .collect::<Result<Vec<_>, _>>()?;
         names.sort();
         Ok(names)
@@ -244,13 +250,15 @@ fn embedded_entry(files: &[Embedded], path: &Path) -> Option<Entry> {
 }
 
 fn kind(inode: &squashfs::Inode) -> Entry {
-    if inode.is_dir() {
-        Entry::Directory
-    } else if inode.is_file() {
-        Entry::File { executable: inode.mode() & 0o111 != 0 }
-    } else {
-        Entry::Other
+    match inode.kind {
+        Kind::Directory => Entry::Directory,
+        Kind::File => Entry::File { executable: inode.permissions & 0o111 != 0 },
+        _ => Entry::Other,
     }
+}
+
+fn is_directory(inode: &squashfs::Inode) -> bool {
+    inode.kind == Kind::Directory
 }
 
 /// The names in a path, last one first: a stack of what is still ahead.

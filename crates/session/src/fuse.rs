@@ -9,6 +9,7 @@ use image::Squashed;
 use nix::mount::{MsFlags, mount};
 use nix::unistd::{getegid, geteuid, setsid};
 use rustix::pipe::PipeFlags;
+use squashfs::ServeOptions;
 
 use crate::keeper::{detach_stdio, ignore_signals};
 use crate::mount::mount_error;
@@ -80,5 +81,10 @@ fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
     }
     let _ = nix::sys::prctl::set_name(c"front: image");
     let owner = Some((geteuid().as_raw(), getegid().as_raw()));
-    let _ = squashfs::serve(&squashed.filesystem, device, THREADS, owner);
+    let reader = squashed.file.try_clone();
+    let Ok(reader) = reader else { return };
+    let opened = squashfs::Filesystem::open(reader, squashed.offset, Some(squashed.size));
+    let Ok(filesystem) = opened else { return };
+    let options = ServeOptions { threads: THREADS, owner, on_error: Box::new(|_| ()) };
+    let _ = squashfs::serve(filesystem, device, options);
 }
