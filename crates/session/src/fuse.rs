@@ -24,7 +24,7 @@ pub(crate) struct Server {
 
 /// How many threads answer requests. One is busy while another waits for the disk; more than a few
 /// only wake each other.
-const THREADS: usize = 4;
+const THREADS: usize = 2;
 
 impl Server {
     /// Starts the server for `squashed`, outside of any mount namespace that is made later.
@@ -81,6 +81,7 @@ fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
     }
     let _ = nix::sys::prctl::set_name(c"front: image");
     let owner = Some((geteuid().as_raw(), getegid().as_raw()));
+    sys::keep_freed_memory();
     let reader = squashed.file.try_clone();
     let Ok(reader) = reader else { return };
     let opened = squashfs::Filesystem::open(reader, squashed.offset, Some(squashed.size));

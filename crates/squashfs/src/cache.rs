@@ -64,13 +64,13 @@ impl<V> Cache<u64, V> {
         result.clone()
     }
 
-    /// Returns the value of `key` if it has been made already.
-    pub(crate) fn peek(&self, key: u64) -> Option<Arc<V>> {
-        let mut shard = self
-            .shard(key)?
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        shard.get(&key)?.get()?.as_ref().ok().map(Arc::clone)
+    /// Returns the value of `key` if it has been made, or is being made, already.
+    pub(crate) fn await_made(&self, key: u64) -> Option<Arc<V>> {
+        let cell = {
+            let mut shard = self.shard(key)?.lock().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(shard.get(&key)?)
+        };
+        cell.wait().as_ref().ok().map(Arc::clone)
     }
 
     fn shard(&self, key: u64) -> Option<&Mutex<LruCache<u64, Cell<V>>>> {
@@ -94,7 +94,7 @@ mod tests {
         let cache = Cache::new(64);
         assert_eq!(*cache.get(1, || Ok(7)).unwrap(), 7);
         assert_eq!(*cache.get(1, || Err(failure())).unwrap(), 7);
-        assert!(cache.peek(2).is_none());
+        assert!(cache.await_made(2).is_none());
     }
 
     #[test]
@@ -110,7 +110,7 @@ mod tests {
         for key in 0..1000 {
             cache.get(key, || Ok(key)).unwrap();
         }
-        let kept = (0..1000).filter(|&key| cache.peek(key).is_some()).count();
+        let kept = (0..1000).filter(|&key| cache.await_made(key).is_some()).count();
         assert!(kept <= 64, "{kept} entries");
     }
 

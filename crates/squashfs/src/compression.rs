@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::fmt;
 use std::io::Read;
 
-use flate2::{Decompress, FlushDecompress, Status};
+use libdeflater::Decompressor;
 use lzma_rust2::XzReader;
 use zstd_safe::DCtx;
 
@@ -77,18 +77,13 @@ impl fmt::Display for Compression {
 // A decoder's state is tens of KiB: making it anew for each block of 8 KiB would cost more than
 // the decoding.
 thread_local! {
-    static INFLATE: RefCell<Decompress> = RefCell::new(Decompress::new(true));
+    static INFLATE: RefCell<Decompressor> = RefCell::new(Decompressor::new());
     static ZSTD: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
 }
 
 fn gzip(input: &[u8], output: &mut [u8]) -> Result<usize, String> {
     INFLATE.with_borrow_mut(|state| {
-        state.reset(true);
-        match state.decompress(input, output, FlushDecompress::Finish) {
-            Ok(Status::StreamEnd) => usize::try_from(state.total_out()).map_err(|e| e.to_string()),
-            Ok(_) => Err("the stream does not end within its block".into()),
-            Err(error) => Err(error.to_string()),
-        }
+        state.zlib_decompress(input, output).map_err(|error| error.to_string())
     })
 }
 

@@ -128,7 +128,7 @@ impl Filesystem {
         // A whole block goes straight to the caller. It will hardly be asked for again, since what
         // is above us caches as well.
         if within == 0 && into.len() == length {
-            if let Some(cached) = self.data.blocks.peek(block.start) {
+            if let Some(cached) = self.data.blocks.await_made(block.start) {
                 return copy(&cached, within, into).ok_or_else(|| self.short(block));
             }
             let filled = self.decompress(block, into)?;
@@ -138,13 +138,35 @@ impl Filesystem {
                 Err(self.short(block))
             };
         }
-        let contents = self.data.blocks.get(block.start, || {
+        let contents = self.kept(block)?;
+        copy(&contents, within, into).ok_or_else(|| self.short(block))
+    }
+
+    /// Returns a compressed block's contents, from the cache or else through it.
+    fn kept(&self, block: Stored) -> Result<Arc<Box<[u8]>>, Error> {
+        self.data.blocks.get(block.start, || {
             let mut contents = vec![0; usize::try_from(self.block_size()).unwrap_or_default()];
             let filled = self.decompress(block, &mut contents)?;
             contents.truncate(filled);
             Ok(contents.into_boxed_slice())
-        })?;
-        copy(&contents, within, into).ok_or_else(|| self.short(block))
+        })
+    }
+
+    /// Puts the block at byte `offset` of a file into the cache, for a read that is likely to come.
+    ///
+    /// What fails here will fail there, and be told there.
+    pub(crate) fn prepare(&self, file: &Inode, offset: u64) {
+        let index = offset / self.block_size();
+        let Ok(mut blocks) = Blocks::new(self, file) else { return };
+        if index >= blocks.count {
+            return;
+        }
+        if let Ok(block) = blocks.find(index)
+            && block.compressed
+            && block.size > 0
+        {
+            let _ = self.kept(block);
+        }
     }
 
     fn decompress(&self, block: Stored, into: &mut [u8]) -> Result<usize, Error> {

@@ -63,7 +63,6 @@ impl fuser::Filesystem for Server {
         for flag in [
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
-            InitFlags::FUSE_READDIRPLUS_AUTO,
             InitFlags::FUSE_CACHE_SYMLINKS,
         ] {
             let _ = config.add_capabilities(flag);
@@ -130,11 +129,16 @@ impl fuser::Filesystem for Server {
                 buffer.resize(size, 0);
             }
             let buffer = buffer.get_mut(..size).unwrap_or_default();
-            let filled = self
-                .inode(node)
-                .and_then(|inode| self.fs.read(&inode, offset, buffer));
-            match filled {
-                Ok(filled) => reply.data(buffer.get(..filled).unwrap_or_default()),
+            let read = self.inode(node).and_then(|inode| {
+                let filled = self.fs.read(&inode, offset, buffer)?;
+                Ok((inode, filled))
+            });
+            match read {
+                Ok((inode, filled)) => {
+                    reply.data(buffer.get(..filled).unwrap_or_default());
+                    // While the reader works on this, another processor prepares what is next.
+                    self.fs.prepare(&inode, offset.saturating_add(filled as u64));
+                }
                 Err(error) => reply.error(self.errno(&error)),
             }
         });

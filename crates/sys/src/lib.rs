@@ -3,12 +3,14 @@
 #![allow(unsafe_code)]
 
 mod descriptors;
+mod heap;
 mod loopdev;
 mod mountattr;
 mod pidfd;
 mod process;
 
 pub use descriptors::close_inherited;
+pub use heap::keep_freed_memory;
 pub use loopdev::attach_loop;
 pub use mountattr::{MountAttributes, set_mount_attributes};
 pub use pidfd::exit_status;
