@@ -1,10 +1,13 @@
 //! The process that makes the session, and then keeps it.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
-use engine::{Create, Executor, ExecutorError, ExecutorValidationError, Spec};
+use engine::{
+    Create, Executor, ExecutorBox, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError, Spec,
+};
 use image::RootFs;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -125,7 +128,7 @@ fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
 fn create_container(layout: &Layout) -> Result<Pid, Error> {
     let builder = Pid::this();
     let container = engine::create(Create {
-        executor: Some(Box::new(StandIn { builder })),
+        executor: Some(ExecutorBox::new(StandIn { builder })),
         ..Create::new(CONTAINER, layout.state(), layout.bundle())
     })
     .map_err(|error| Error::Engine(describe(&error)))?;
@@ -175,6 +178,10 @@ impl Executor for StandIn {
                 "the session's builder is gone".to_owned(),
             ));
         }
+        Ok(())
+    }
+
+    fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         Ok(())
     }
 

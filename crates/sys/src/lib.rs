@@ -4,14 +4,18 @@
 
 mod descriptors;
 mod heap;
+mod kill;
 mod loopdev;
 mod mountattr;
 mod pidfd;
 mod process;
+mod signals;
 
 pub use descriptors::close_inherited;
 pub use heap::keep_freed_memory;
+pub use kill::kill;
 pub use loopdev::attach_loop;
 pub use mountattr::{MountAttributes, set_mount_attributes};
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork};
+pub use signals::{reset_broken_pipe, reset_signals};

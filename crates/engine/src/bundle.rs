@@ -1,0 +1,90 @@
+//! The bundle as libcontainer sees it.
+//!
+//! libcontainer reads `config.json` from a bundle directory by itself. Where the document had to be
+//! changed it is given a shadow: a directory in the state with the changed document and links to
+//! everything else in the true bundle. The true path is kept beside, for `state` and `list`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::Error;
+use crate::normalise::{Context, normalise};
+
+/// The directory of shadows within the state root. No id begins with a dot and has no more.
+const SHADOWS: &str = ".bundles";
+
+/// A bundle to hand to libcontainer.
+#[derive(Debug)]
+pub(crate) struct Prepared {
+    /// The directory to hand over.
+    pub(crate) directory: PathBuf,
+    /// What the user should know.
+    pub(crate) warnings: Vec<String>,
+    /// The path of the container's cgroup.
+    pub(crate) cgroup: Option<String>,
+    /// Whether the process wants a terminal.
+    pub(crate) terminal: bool,
+}
+
+/// Returns where the shadow of a container's bundle is.
+pub(crate) fn shadow(root: &Path, id: &str) -> PathBuf {
+    root.join(SHADOWS).join(id)
+}
+
+/// Reads and normalises the bundle's document; makes a shadow if it had to be changed.
+pub(crate) fn prepare(
+    root: &Path,
+    id: &str,
+    bundle: &Path,
+    systemd_cgroup: bool,
+) -> Result<Prepared, Error> {
+    let config = bundle.join("config.json");
+    let text = fs::read(&config).map_err(|source| match source.kind() {
+        io::ErrorKind::NotFound => Error::NoConfig(bundle.to_owned()),
+        _ => Error::State { action: "read", path: config.clone(), source },
+    })?;
+    let document: Value = serde_json::from_slice(&text)
+        .map_err(|error| Error::Config { path: config.clone(), reason: error.to_string() })?;
+    let normalised = normalise(&document, &Context {
+        id,
+        bundle: &bundle.to_string_lossy(),
+        systemd_cgroup,
+        available_capabilities: &available_capabilities(),
+    })
+    .map_err(Error::Refused)?;
+    crate::limits::check(&normalised.document).map_err(Error::Refused)?;
+    let pointer = |path: &str| normalised.document.pointer(path);
+    let cgroup = pointer("/linux/cgroupsPath").and_then(Value::as_str).map(str::to_owned);
+    let terminal = pointer("/process/terminal").and_then(Value::as_bool).unwrap_or(false);
+    let directory = if normalised.changed {
+        make_shadow(&shadow(root, id), bundle, &normalised.document)?
+    } else {
+        bundle.to_owned()
+    };
+    Ok(Prepared { directory, warnings: normalised.warnings, cgroup, terminal })
+}
+
+fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<PathBuf, Error> {
+    // Left by a runtime that was killed; no container has this id, or we would not be here.
+    let _ = fs::remove_dir_all(shadow);
+    fs::create_dir_all(shadow).map_err(Error::state("create", shadow))?;
+    let entries = fs::read_dir(bundle).map_err(Error::state("read", bundle))?;
+    for entry in entries.flatten().filter(|entry| entry.file_name() != "config.json") {
+        let link = shadow.join(entry.file_name());
+        std::os::unix::fs::symlink(entry.path(), &link).map_err(Error::state("link", &link))?;
+    }
+    let config = shadow.join("config.json");
+    let text = serde_json::to_vec(document)
+        .map_err(|error| Error::Config { path: config.clone(), reason: error.to_string() })?;
+    fs::write(&config, text).map_err(Error::state("write", &config))?;
+    Ok(shadow.to_owned())
+}
+
+/// The names of our bounding set.
+fn available_capabilities() -> Vec<String> {
+    let set = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
+    set.into_iter().map(|capability| capability.to_string()).collect()
+}

@@ -1,0 +1,100 @@
+//! The container's cgroup: looking into it, and ending it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use libcgroups::common::{AnyCgroupManager, CgroupConfig, CgroupManager, create_cgroup_manager};
+use nix::unistd::Pid;
+
+use crate::Error;
+use crate::error::describe;
+
+/// Where the hierarchies are mounted.
+const MOUNTED: &str = "/sys/fs/cgroup";
+
+/// How often a cgroup is tried to be removed while its last process goes, and how long between.
+const ATTEMPTS: u32 = 200;
+const INTERVAL: Duration = Duration::from_millis(5);
+
+/// Refuses a cgroup that has processes: a container that fails takes all of its cgroup with it.
+pub(crate) fn refuse_occupied(path: &str) -> Result<(), Error> {
+    for directory in directories(path) {
+        let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        if !processes.trim().is_empty() {
+            return Err(Error::Refused(format!(
+                "cgroupsPath: {} has processes already",
+                directory.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// The directories of a cgroup in all hierarchies, of the unified and of the old layouts.
+fn directories(path: &str) -> Vec<PathBuf> {
+    let relative = path.trim_start_matches('/');
+    let mounted = Path::new(MOUNTED);
+    let hierarchies = fs::read_dir(mounted).into_iter().flatten().flatten().map(|entry| entry.path());
+    hierarchies
+        .chain([mounted.to_owned()])
+        .map(|hierarchy| hierarchy.join(relative))
+        .filter(|directory| directory.join("cgroup.procs").exists())
+        .collect()
+}
+
+fn manager(path: &Path, systemd: bool, id: &str) -> Result<AnyCgroupManager, Error> {
+    create_cgroup_manager(CgroupConfig {
+        cgroup_path: path.to_owned(),
+        systemd_cgroup: systemd,
+        container_name: id.to_owned(),
+    })
+    .map_err(|error| Error::library("open the container's cgroup", &error))
+}
+
+/// Returns every process in the cgroup and below.
+pub(crate) fn processes(path: &Path, systemd: bool, id: &str) -> Result<Vec<Pid>, Error> {
+    manager(path, systemd, id)?
+        .get_all_pids()
+        .map_err(|error| Error::library("list the container's processes", &error))
+}
+
+/// Removes the cgroup with those that the container made in it. All processes must have been
+/// killed; they may still be on their way out.
+pub(crate) fn remove(path: &Path, systemd: bool, id: &str) -> Result<(), Error> {
+    if systemd {
+        return manager(path, systemd, id)?
+            .remove()
+            .map_err(|error| Error::library("remove the container's cgroup", &error));
+    }
+    for directory in directories(&path.to_string_lossy()) {
+        remove_tree(&directory).map_err(Error::state("remove cgroup", &directory))?;
+    }
+    Ok(())
+}
+
+fn remove_tree(directory: &Path) -> std::io::Result<()> {
+    let entries = fs::read_dir(directory)?.flatten();
+    for child in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
+        remove_tree(&child.path())?;
+    }
+    let mut result = fs::remove_dir(directory);
+    for _ in 0..ATTEMPTS {
+        match &result {
+            Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => {
+                std::thread::sleep(INTERVAL);
+                result = fs::remove_dir(directory);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            _ => break,
+        }
+    }
+    result
+}
+
+/// Whether an error is only that the cgroup is gone.
+pub(crate) fn log_failure(result: Result<(), Error>) {
+    if let Err(error) = result {
+        tracing::warn!("{}", describe(&error));
+    }
+}

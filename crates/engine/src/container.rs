@@ -1,0 +1,268 @@
+//! A container that exists: its state, and what can be done with it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use libcontainer::config::YoukiConfig;
+use libcontainer::container::{Container as Inner, ContainerStatus};
+use libcontainer::oci_spec::runtime::Spec;
+use nix::errno::Errno;
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::bundle::shadow;
+use crate::error::describe;
+use crate::{Error, State, Status, cgroup, identifier};
+
+/// The file in a container's state that holds its true bundle's path.
+const BUNDLE: &str = "bundle";
+
+/// A container.
+#[derive(Debug)]
+pub struct Container {
+    id: String,
+    root: PathBuf,
+    /// `None` for one whose making was cut short.
+    inner: Option<Inner>,
+}
+
+impl Container {
+    /// Finds a container in a state root.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none of that id.
+    pub fn load(root: &Path, id: &str) -> Result<Self, Error> {
+        identifier::check(id)?;
+        let state = root.join(id);
+        if !state.is_dir() {
+            return Err(Error::Missing);
+        }
+        let inner = Inner::load(state)
+            .inspect_err(|error| tracing::debug!("{id}: {}", describe(error)))
+            .ok();
+        Ok(Self { id: id.to_owned(), root: root.to_owned(), inner })
+    }
+
+    /// Returns the id of its first process, if it has one.
+    #[must_use]
+    pub fn pid(&self) -> Option<Pid> {
+        self.inner.as_ref().and_then(Inner::pid)
+    }
+
+    /// Returns how far it has come.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.inner.as_ref().map(Inner::status) {
+            None => Status::Stopped,
+            Some(ContainerStatus::Creating) => Status::Creating,
+            Some(ContainerStatus::Created) => Status::Created,
+            Some(ContainerStatus::Running) => Status::Running,
+            Some(ContainerStatus::Paused) => Status::Paused,
+            Some(ContainerStatus::Stopped) => Status::Stopped,
+        }
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.root.join(&self.id)
+    }
+
+    pub(crate) fn remember_bundle(&self, bundle: &Path) -> Result<(), Error> {
+        use std::os::unix::ffi::OsStrExt;
+        let file = self.directory().join(BUNDLE);
+        fs::write(&file, bundle.as_os_str().as_bytes()).map_err(Error::state("write", &file))
+    }
+
+    fn bundle(&self) -> PathBuf {
+        use std::os::unix::ffi::OsStringExt;
+        let kept = fs::read(self.directory().join(BUNDLE));
+        match (kept, &self.inner) {
+            (Ok(path), _) => PathBuf::from(std::ffi::OsString::from_vec(path)),
+            (Err(_), Some(inner)) => inner.bundle().clone(),
+            (Err(_), None) => PathBuf::new(),
+        }
+    }
+
+    /// Returns the container's state.
+    #[must_use]
+    pub fn state(&self) -> State {
+        let status = self.status();
+        let inner = self.inner.as_ref();
+        let pid = inner.and_then(Inner::pid).map_or(0, Pid::as_raw);
+        let annotations = inner.and_then(|inner| inner.state.annotations.clone());
+        let spec = inner.and_then(|inner| Spec::load(inner.bundle().join("config.json")).ok());
+        let rootfs = spec.and_then(|spec| spec.root().as_ref().map(|root| root.path().clone()));
+        let bundle = self.bundle();
+        let created = inner.and_then(Inner::created).map(|time| {
+            // chrono comes with libcontainer; its Display of nanoseconds in UTC is RFC 3339.
+            format!("{}", time.format("%Y-%m-%dT%H:%M:%S%.fZ"))
+        });
+        State {
+            oci_version: inner.map_or_else(String::new, |inner| inner.state.oci_version.clone()),
+            id: self.id.clone(),
+            pid: if status == Status::Stopped { 0 } else { pid },
+            status,
+            rootfs: rootfs.map_or_else(PathBuf::new, |path| bundle.join(path)),
+            bundle,
+            created: created.unwrap_or_default(),
+            annotations: annotations.unwrap_or_default().into_iter().collect::<BTreeMap<_, _>>(),
+            owner: inner.and_then(|inner| inner.state.creator).map_or_else(String::new, owner),
+        }
+    }
+
+    /// Lets the program run.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless the container is waiting for it.
+    pub fn start(&mut self) -> Result<(), Error> {
+        match self.status() {
+            Status::Created => {}
+            Status::Stopped => {
+                return Err(Error::WrongStatus("cannot start a container that has stopped".into()));
+            }
+            _ => {
+                return Err(Error::WrongStatus(
+                    "cannot start an already running container".into(),
+                ));
+            }
+        }
+        let inner = self.inner.as_mut().ok_or(Error::Missing)?;
+        inner.start().map_err(|error| Error::library("start the container", &error))
+    }
+
+    /// Sends a signal, 0 to 64, to the container's first process, or to all of its processes.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not running and `all` is not asked for.
+    pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
+        if all {
+            return self.kill_all(signal);
+        }
+        let running = matches!(self.status(), Status::Created | Status::Running | Status::Paused);
+        let pid = self.pid().filter(|_| running);
+        let pid = pid.ok_or_else(|| Error::WrongStatus("container not running".into()))?;
+        send(pid, signal).map_err(|errno| match errno {
+            Errno::ESRCH => Error::WrongStatus("container not running".into()),
+            errno => Error::system("signal the container's process", errno),
+        })
+    }
+
+    fn kill_all(&self, signal: i32) -> Result<(), Error> {
+        let Some(config) = self.config() else { return Ok(()) };
+        for pid in cgroup::processes(&config.cgroup_path, self.systemd(), &self.id)? {
+            match send(pid, signal) {
+                // Gone meanwhile.
+                Ok(()) | Err(Errno::ESRCH) => {}
+                Err(errno) => return Err(Error::system("signal a process of the container", errno)),
+            }
+        }
+        Ok(())
+    }
+
+    fn config(&self) -> Option<YoukiConfig> {
+        YoukiConfig::load(self.directory()).ok()
+    }
+
+    fn systemd(&self) -> bool {
+        self.inner.as_ref().is_some_and(Inner::systemd)
+    }
+
+    /// Removes what is left of a stopped container; with `force`, ends a running one first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it runs and `force` is not asked for. What can be removed is removed even if
+    /// something else cannot.
+    pub fn delete(self, force: bool) -> Result<(), Error> {
+        let status = self.status();
+        if matches!(status, Status::Running | Status::Paused) && !force {
+            return Err(Error::WrongStatus(format!(
+                "cannot delete container {} that is not stopped: {status}",
+                self.id
+            )));
+        }
+        if let Some(pid) = self.pid().filter(|_| status != Status::Stopped) {
+            end(pid)?;
+        }
+        if let Some(config) = self.config() {
+            // The rest of a container that shares our pid namespace.
+            cgroup::log_failure(self.kill_all(nix::libc::SIGKILL));
+            cgroup::remove(&config.cgroup_path, self.systemd(), &self.id)?;
+            self.run_poststop(&config);
+        }
+        let directory = self.directory();
+        fs::remove_dir_all(&directory).map_err(Error::state("remove", &directory))?;
+        match fs::remove_dir_all(shadow(&self.root, &self.id)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::state("remove", shadow(&self.root, &self.id))(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The specification: errors of poststop hooks are logged, and the rest goes on.
+    fn run_poststop(&self, config: &YoukiConfig) {
+        let (Some(hooks), Some(inner)) = (config.hooks.as_ref(), self.inner.as_ref()) else { return };
+        let mut state = inner.state.clone();
+        state.status = ContainerStatus::Stopped;
+        let run = libcontainer::hooks::run_hooks;
+        if let Err(error) = run(hooks.poststop().as_ref(), Some(&state), None, None, None) {
+            tracing::warn!("poststop hook: {}", describe(&error));
+        }
+    }
+}
+
+fn send(pid: Pid, signal: i32) -> Result<(), Errno> {
+    sys::kill(pid, signal)
+}
+
+/// Kills a process and waits until it is gone.
+fn end(pid: Pid) -> Result<(), Error> {
+    let Some(raw) = rustix::process::Pid::from_raw(pid.as_raw()) else { return Ok(()) };
+    let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { return Ok(()) };
+    match send(pid, nix::libc::SIGKILL) {
+        Ok(()) => {}
+        Err(Errno::ESRCH) => return Ok(()),
+        Err(errno) => return Err(Error::system("kill the container's process", errno)),
+    }
+    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+    let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+    match poll(&mut fds, Some(&limit)) {
+        Ok(0) => Err(Error::system("kill the container's process", io::ErrorKind::TimedOut)),
+        _ => Ok(()),
+    }
+}
+
+/// The name of a user, its number where it has none.
+fn owner(uid: u32) -> String {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let number = uid.to_string();
+    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&number));
+    line.and_then(|line| line.split(':').next()).map_or(number, str::to_owned)
+}
+
+/// Returns the containers in a state root, by id.
+///
+/// # Errors
+///
+/// Fails when the root cannot be read. One that does not exist has no containers.
+pub fn list(root: &Path) -> Result<Vec<Container>, Error> {
+    let entries = match fs::read_dir(root) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::state("read", root)(error)),
+    };
+    let mut ids: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .filter(|id| !id.starts_with(".bundles") && identifier::check(id).is_ok())
+        .collect();
+    ids.sort();
+    Ok(ids.iter().filter_map(|id| Container::load(root, id).ok()).collect())
+}

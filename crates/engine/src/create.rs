@@ -1,0 +1,167 @@
+//! Making a container.
+
+use std::fs;
+use std::path::PathBuf;
+
+use libcontainer::container::builder::ContainerBuilder;
+use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::syscall::syscall::SyscallType;
+use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
+use nix::sys::signal::SigSet;
+
+use crate::bundle::{Prepared, prepare, shadow};
+use crate::error::describe;
+use crate::executor::Program;
+use crate::{Container, Error, cgroup, identifier};
+
+/// What a container is made from.
+#[derive(Debug)]
+pub struct Create {
+    /// Its id: a name in the state root.
+    pub id: String,
+    /// The state root.
+    pub root: PathBuf,
+    /// The bundle.
+    pub bundle: PathBuf,
+    /// Where to write the id of its first process.
+    pub pid_file: Option<PathBuf>,
+    /// The socket to which the terminal's master is sent.
+    pub console_socket: Option<PathBuf>,
+    /// How many descriptors from 3 up the program inherits.
+    pub preserve_fds: i32,
+    /// Whether `chroot` is used instead of `pivot_root`.
+    pub no_pivot: bool,
+    /// Whether systemd manages the cgroups.
+    pub systemd_cgroup: bool,
+    /// The signal mask of the program.
+    pub mask: SigSet,
+    /// What the first process does in the end; `None` means to execute the program.
+    pub executor: Option<ExecutorBox>,
+}
+
+/// An executor of any kind.
+pub struct ExecutorBox(Box<dyn Executor>);
+
+impl ExecutorBox {
+    /// Boxes an executor.
+    pub fn new(executor: impl Executor + 'static) -> Self {
+        Self(Box::new(executor))
+    }
+}
+
+impl std::fmt::Debug for ExecutorBox {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("ExecutorBox")
+    }
+}
+
+impl Clone for ExecutorBox {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl Executor for ExecutorBox {
+    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
+        self.0.exec(spec)
+    }
+
+    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
+        self.0.validate(spec)
+    }
+
+    fn setup_envs(
+        &self,
+        envs: std::collections::HashMap<String, String>,
+    ) -> Result<(), ExecutorSetEnvsError> {
+        self.0.setup_envs(envs)
+    }
+}
+
+impl Create {
+    /// A container with nothing special about it.
+    #[must_use]
+    pub fn new(id: impl Into<String>, root: impl Into<PathBuf>, bundle: impl Into<PathBuf>) -> Self {
+        Self {
+            id: id.into(),
+            root: root.into(),
+            bundle: bundle.into(),
+            pid_file: None,
+            console_socket: None,
+            preserve_fds: 0,
+            no_pivot: false,
+            systemd_cgroup: false,
+            mask: SigSet::empty(),
+            executor: None,
+        }
+    }
+}
+
+/// Makes a container, up to the point where it waits to be started. The calling process must be
+/// single-threaded.
+///
+/// # Errors
+///
+/// Fails when the bundle is not sound, asks for what is not supported, or cannot be carried out;
+/// then nothing of the container is left.
+pub fn create(request: Create) -> Result<Container, Error> {
+    identifier::check(&request.id)?;
+    fs::create_dir_all(&request.root).map_err(Error::state("create", &request.root))?;
+    let root = fs::canonicalize(&request.root).map_err(Error::state("open", &request.root))?;
+    let bundle = fs::canonicalize(&request.bundle).map_err(Error::state("open", &request.bundle))?;
+    let state = root.join(&request.id);
+    if state.symlink_metadata().is_ok() {
+        return Err(Error::Exists);
+    }
+    let prepared = prepare(&root, &request.id, &bundle, request.systemd_cgroup)?;
+    for warning in &prepared.warnings {
+        tracing::warn!("{warning}");
+    }
+    if !request.systemd_cgroup
+        && let Some(path) = &prepared.cgroup
+    {
+        cgroup::refuse_occupied(path)?;
+    }
+    let id = request.id.clone();
+    let made = build(request, &root, &prepared).and_then(|()| {
+        let container = Container::load(&root, &id)?;
+        container.remember_bundle(&bundle)?;
+        Ok(container)
+    });
+    made.inspect_err(|_| {
+        let _ = fs::remove_dir_all(&state);
+        let _ = fs::remove_dir_all(shadow(&root, &id));
+    })
+}
+
+fn build(request: Create, root: &std::path::Path, prepared: &Prepared) -> Result<(), Error> {
+    let failed = |error: &dyn std::error::Error| Error::Create(describe(error));
+    let mask = request.mask;
+    let executor = request.executor.unwrap_or_else(|| ExecutorBox::new(Program { mask }));
+    // libcontainer takes a console socket only from who leaves the container alone.
+    if prepared.terminal && request.console_socket.is_none() {
+        return Err(Error::Refused("process.terminal needs a console socket".to_owned()));
+    }
+    if !prepared.terminal && request.console_socket.is_some() {
+        return Err(Error::Refused("a console socket needs process.terminal".to_owned()));
+    }
+    ContainerBuilder::new(request.id, SyscallType::default())
+        .with_executor(executor)
+        .with_root_path(root)
+        .map_err(|error| failed(&error))?
+        .with_pid_file(request.pid_file)
+        .map_err(|error| failed(&error))?
+        .with_console_socket(request.console_socket)
+        .with_preserved_fds(request.preserve_fds)
+        .validate_id()
+        .map_err(|error| failed(&error))?
+        .as_init(&prepared.directory)
+        .with_systemd(request.systemd_cgroup)
+        .with_detach(true)
+        .with_no_pivot(request.no_pivot)
+        .build()
+        .map_err(|error| failed(&error))?;
+    Ok(())
+}

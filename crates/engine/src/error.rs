@@ -1,0 +1,98 @@
+//! What can go wrong. The words are runc's where engines look for them.
+
+use std::io;
+use std::path::PathBuf;
+
+/// Why an operation on a container failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The id could lead out of the state directory.
+    #[error("invalid container ID format: {0:?}")]
+    InvalidId(String),
+    /// The id is taken.
+    #[error("container with given ID already exists")]
+    Exists,
+    /// There is no container of that id.
+    #[error("container does not exist")]
+    Missing,
+    /// The bundle has no `config.json`.
+    #[error("JSON specification file config.json not found in {}", .0.display())]
+    NoConfig(PathBuf),
+    /// `config.json` is not what the specification says.
+    #[error("{}: {reason}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Something is asked that is not supported, or contradicts itself.
+    #[error("config.json: {0}")]
+    Refused(String),
+    /// A file or directory of the state cannot be used.
+    #[error("{action} {}: {source}", path.display())]
+    State {
+        /// What was to be done.
+        action: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it was not.
+        source: io::Error,
+    },
+    /// libcontainer could not make the container.
+    #[error("unable to start container process: {0}")]
+    Create(String),
+    /// The container is not in a state in which this can be done.
+    #[error("{0}")]
+    WrongStatus(String),
+    /// libcontainer failed at something else.
+    #[error("{action}: {reason}")]
+    Library {
+        /// What was to be done.
+        action: &'static str,
+        /// Why it was not.
+        reason: String,
+    },
+    /// The kernel refused.
+    #[error("{action}: {source}")]
+    System {
+        /// What was to be done.
+        action: &'static str,
+        /// Why it was not.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn library(action: &'static str, error: &dyn std::error::Error) -> Self {
+        Self::Library { action, reason: describe(error) }
+    }
+
+    pub(crate) fn system(action: &'static str, source: impl Into<io::Error>) -> Self {
+        Self::System { action, source: source.into() }
+    }
+
+    pub(crate) fn state<'a>(
+        action: &'static str,
+        path: impl Into<PathBuf> + 'a,
+    ) -> impl FnOnce(io::Error) -> Self + 'a {
+        move |source| Self::State { action, path: path.into(), source }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn describe(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // libcontainer's errors often repeat their source's words.
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text.replace('\n', " ")
+}

@@ -1,0 +1,182 @@
+//! Running a container in the foreground: create, start, pass on signals, wait, delete.
+
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixListener;
+
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::terminal::{Terminal, receive_master};
+use crate::{Create, Error, create};
+
+/// How a container is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreground {
+    /// It is started and left to itself.
+    Detached,
+    /// We wait for its end, and remove it then unless `keep`.
+    Attached {
+        /// Whether its state stays.
+        keep: bool,
+        /// Whether it has a terminal, which is then connected to our own.
+        terminal: bool,
+    },
+}
+
+/// Signals that are not for the container: those about our children and our own terminal.
+const OWN: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGWINCH, Signal::SIGURG, Signal::SIGPIPE];
+
+/// Creates and starts a container; returns its exit code, 128 and the number for a signal, 0 when
+/// detached.
+///
+/// # Errors
+///
+/// Fails when it cannot be created or started; nothing is left of it then.
+pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
+    let (root, id) = (request.root.clone(), request.id.clone());
+    let Foreground::Attached { keep, terminal } = mode else {
+        start(create(request)?, &root, &id)?;
+        return Ok(0);
+    };
+    // Before anything is made: a signal that came in between would be lost.
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
+        .map_err(|errno| Error::system("block signals", errno))?;
+    let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
+        .map_err(|errno| Error::system("signalfd", errno))?;
+    request.mask = before;
+    let listener = if terminal { Some(console_socket(&mut request)?) } else { None };
+    let container = create(request)?;
+    let pid = container.pid().ok_or(Error::Missing)?;
+    let mut terminal = match listener {
+        Some((listener, _directory)) => Some(Terminal::attach(receive_master(&listener)?)?),
+        None => None,
+    };
+    let pidfd = rustix::process::Pid::from_raw(pid.as_raw())
+        .ok_or(Errno::ESRCH)
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Errno::from_raw(e.raw_os_error())))
+        .map_err(|errno| Error::system("open the container's process", errno))?;
+    start(container, &root, &id)?;
+    wait_for_end(&signals, &pidfd, pid, terminal.as_mut())?;
+    let code = collect(pid)?;
+    // Restored before anything more is printed.
+    drop(terminal);
+    if !keep {
+        crate::Container::load(&root, &id)?.delete(true)?;
+    }
+    Ok(code)
+}
+
+fn start(mut container: crate::Container, root: &std::path::Path, id: &str) -> Result<(), Error> {
+    container.start().inspect_err(|_| {
+        if let Ok(container) = crate::Container::load(root, id) {
+            let _ = container.delete(true);
+        }
+    })
+}
+
+/// Makes a socket for the container's terminal, in a directory that goes with the returned handle.
+fn console_socket(request: &mut Create) -> Result<(UnixListener, Scratch), Error> {
+    let directory = Scratch::new(&request.root, &request.id)?;
+    let path = directory.0.join("console");
+    let listener = UnixListener::bind(&path).map_err(Error::state("bind", &path))?;
+    request.console_socket = Some(path);
+    Ok((listener, directory))
+}
+
+/// A directory that is removed when dropped.
+struct Scratch(std::path::PathBuf);
+
+impl Scratch {
+    fn new(root: &std::path::Path, id: &str) -> Result<Self, Error> {
+        let path = root.join(".bundles").join(format!("{id}.console"));
+        let _ = std::fs::remove_dir_all(&path);
+        std::fs::create_dir_all(&path).map_err(Error::state("create", &path))?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Passes signals and the terminal's bytes on until the process ends.
+fn wait_for_end(
+    signals: &SignalFd,
+    pidfd: &OwnedFd,
+    pid: Pid,
+    mut terminal: Option<&mut Terminal>,
+) -> Result<(), Error> {
+    loop {
+        let mut fds = vec![
+            PollFd::from_borrowed_fd(pidfd.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+        ];
+        let own = fds.len();
+        if let Some(terminal) = &terminal {
+            fds.extend(terminal.poll());
+        }
+        match poll(&mut fds, None) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(Error::system("poll", errno)),
+        }
+        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        drop(fds);
+        if let Some(terminal) = terminal.as_deref_mut() {
+            terminal.pump(ready.get(own..).unwrap_or_default());
+        }
+        if ready.get(1) == Some(&true) {
+            forward(signals, pid, terminal.as_deref());
+        }
+        if ready.first() == Some(&true) {
+            if let Some(terminal) = terminal {
+                terminal.drain();
+            }
+            return Ok(());
+        }
+    }
+}
+
+fn forward(signals: &SignalFd, pid: Pid, terminal: Option<&Terminal>) {
+    while let Ok(Some(info)) = signals.read_signal() {
+        let number = info.ssi_signo.cast_signed();
+        match Signal::try_from(number) {
+            Ok(Signal::SIGWINCH) => {
+                if let Some(terminal) = terminal {
+                    terminal.resize();
+                }
+            }
+            Ok(signal) if OWN.contains(&signal) => {}
+            // One that has ended takes none; its end is seen next.
+            _ => drop(sys::kill(pid, number)),
+        }
+    }
+}
+
+/// Collects the process's status. Other children, if we are their reaper, are collected by the way.
+fn collect(pid: Pid) -> Result<u8, Error> {
+    let status = loop {
+        match waitpid(pid, None) {
+            Ok(status) => break status,
+            Err(Errno::EINTR) => {}
+            Err(errno) => return Err(Error::system("wait for the container's process", errno)),
+        }
+    };
+    while let Ok(status) = waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+        if status == WaitStatus::StillAlive {
+            break;
+        }
+    }
+    Ok(match status {
+        WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
+        WaitStatus::Signaled(_, signal, _) => u8::try_from(128 + signal as i32).unwrap_or(u8::MAX),
+        _ => u8::MAX,
+    })
+}

@@ -1,0 +1,29 @@
+//! Drives libcontainer: create, start, wait, kill, delete, state.
+//!
+//! libcontainer stays a plain dependency. What it refuses but the specification allows is put
+//! right in front of it ([`normalise`]), what it gets wrong around it is done here.
+
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod cgroup;
+mod container;
+mod create;
+mod error;
+mod executor;
+mod foreground;
+mod identifier;
+mod limits;
+pub mod normalise;
+mod state;
+mod terminal;
+
+pub use container::{Container, list};
+pub use create::{Create, ExecutorBox, create};
+pub use error::Error;
+pub use foreground::{Foreground, run};
+pub use libcontainer::oci_spec::runtime::Spec;
+pub use libcontainer::workload::{
+    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+};
+pub use state::{State, Status};

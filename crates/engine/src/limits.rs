@@ -1,0 +1,46 @@
+//! Resource limits that this process cannot give.
+
+use nix::sys::resource::{Resource, getrlimit};
+use serde_json::Value;
+
+/// Names of the specification and of the kernel, setrlimit(2).
+const NAMES: [(&str, Resource); 16] = [
+    ("RLIMIT_AS", Resource::RLIMIT_AS),
+    ("RLIMIT_CORE", Resource::RLIMIT_CORE),
+    ("RLIMIT_CPU", Resource::RLIMIT_CPU),
+    ("RLIMIT_DATA", Resource::RLIMIT_DATA),
+    ("RLIMIT_FSIZE", Resource::RLIMIT_FSIZE),
+    ("RLIMIT_LOCKS", Resource::RLIMIT_LOCKS),
+    ("RLIMIT_MEMLOCK", Resource::RLIMIT_MEMLOCK),
+    ("RLIMIT_MSGQUEUE", Resource::RLIMIT_MSGQUEUE),
+    ("RLIMIT_NICE", Resource::RLIMIT_NICE),
+    ("RLIMIT_NOFILE", Resource::RLIMIT_NOFILE),
+    ("RLIMIT_NPROC", Resource::RLIMIT_NPROC),
+    ("RLIMIT_RSS", Resource::RLIMIT_RSS),
+    ("RLIMIT_RTPRIO", Resource::RLIMIT_RTPRIO),
+    ("RLIMIT_RTTIME", Resource::RLIMIT_RTTIME),
+    ("RLIMIT_SIGPENDING", Resource::RLIMIT_SIGPENDING),
+    ("RLIMIT_STACK", Resource::RLIMIT_STACK),
+];
+
+/// Refuses a limit above our own that we may not raise, by name: libcontainer says only `EPERM`.
+pub(crate) fn check(document: &Value) -> Result<(), String> {
+    let may_raise = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE);
+    if may_raise.unwrap_or(true) {
+        return Ok(());
+    }
+    let limits = document.pointer("/process/rlimits").and_then(Value::as_array);
+    for limit in limits.into_iter().flatten() {
+        let name = limit.get("type").and_then(Value::as_str).unwrap_or_default();
+        let hard = limit.get("hard").and_then(Value::as_u64).unwrap_or(0);
+        let Some((_, resource)) = NAMES.iter().find(|(known, _)| *known == name) else { continue };
+        let own = getrlimit(*resource).map_or(u64::MAX, |(_, hard)| hard);
+        if hard > own {
+            return Err(format!(
+                "process.rlimits: {name} cannot be raised to {hard}: ours is {own}, and \
+                 CAP_SYS_RESOURCE is missing; ask for less"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Puts a specification right that libcontainer refuses or reads wrongly.
+//!
+//! Pure: a JSON document in, the same or a better one out. It works on plain JSON because
+//! `oci-spec` refuses a whole document for one unknown word.
+
+use serde_json::{Map, Value};
+
+/// What the result depends on beside the document.
+#[derive(Debug, Clone)]
+pub struct Context<'a> {
+    /// The container's id.
+    pub id: &'a str,
+    /// The bundle's absolute path.
+    pub bundle: &'a str,
+    /// Whether systemd manages the cgroups.
+    pub systemd_cgroup: bool,
+    /// The capabilities that this process could give, as `CAP_X`.
+    pub available_capabilities: &'a [String],
+}
+
+/// A document that libcontainer can take, and what was changed silently or not.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Normalised {
+    /// The document.
+    pub document: Value,
+    /// Whether it differs from the one that came in.
+    pub changed: bool,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Normalises a document.
+///
+/// # Errors
+///
+/// Tells what is asked that cannot be done.
+pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, String> {
+    let mut fixed = document.clone();
+    let mut warnings = Vec::new();
+    let Some(spec) = fixed.as_object_mut() else {
+        return Err("the document is not an object".to_owned());
+    };
+    root_path(spec, context)?;
+    cgroups_path(spec, context)?;
+    if let Some(process) = object(spec, "process") {
+        // libcontainer loads a filter after the capabilities are gone when it sees `false`.
+        if process.get("noNewPrivileges") == Some(&Value::Bool(false)) {
+            process.remove("noNewPrivileges");
+        }
+        capabilities(process, context, &mut warnings);
+    }
+    if let Some(linux) = object(spec, "linux") {
+        namespaces(linux);
+        propagation(linux)?;
+    }
+    if let Some(mounts) = spec.get_mut("mounts").and_then(Value::as_array_mut) {
+        for mount in mounts.iter_mut().filter_map(Value::as_object_mut) {
+            self::mount(mount)?;
+        }
+    }
+    let changed = fixed != *document;
+    Ok(Normalised { document: fixed, changed, warnings })
+}
+
+fn object<'a>(parent: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Map<String, Value>> {
+    parent.get_mut(name).and_then(Value::as_object_mut)
+}
+
+fn text<'a>(parent: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
+    parent.get(name).and_then(Value::as_str)
+}
+
+/// The document may be read from another place than the bundle.
+fn root_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<(), String> {
+    let root = object(spec, "root").ok_or("root is missing")?;
+    let path = text(root, "path").filter(|path| !path.is_empty()).ok_or("root.path is missing")?;
+    if !path.starts_with('/') {
+        let path = format!("{}/{path}", context.bundle);
+        root.insert("path".to_owned(), path.into());
+    }
+    Ok(())
+}
+
+/// An absolute path makes libcontainer use the file system whatever else it is told; a relative one
+/// would go to systemd, or fail, as soon as there is a user namespace.
+fn cgroups_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<(), String> {
+    let linux = object(spec, "linux").ok_or("linux is missing")?;
+    let path = text(linux, "cgroupsPath").unwrap_or_default();
+    if context.systemd_cgroup {
+        if !path.is_empty() && path.split(':').count() != 3 {
+            return Err(format!("cgroupsPath {path:?}: systemd expects slice:prefix:name"));
+        }
+        return Ok(());
+    }
+    if path.split('/').any(|part| part == "..") {
+        return Err(format!("cgroupsPath {path:?} leads out of the hierarchy"));
+    }
+    let absolute = match path {
+        "" => format!("/{}", context.id),
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    };
+    if absolute.trim_matches('/').is_empty() {
+        return Err("cgroupsPath is the root of the hierarchy".to_owned());
+    }
+    linux.insert("cgroupsPath".to_owned(), absolute.into());
+    Ok(())
+}
+
+/// The specification: unknown names and those the host cannot give are warned of, not refused.
+fn capabilities(process: &mut Map<String, Value>, context: &Context<'_>, warnings: &mut Vec<String>) {
+    let Some(sets) = object(process, "capabilities") else { return };
+    let mut left_out: Vec<String> = Vec::new();
+    for set in sets.values_mut().filter_map(Value::as_array_mut) {
+        set.retain(|name| {
+            let name = name.as_str().unwrap_or_default();
+            let available = context.available_capabilities.iter().any(|known| known == name);
+            if !available && !left_out.iter().any(|known| known == name) {
+                left_out.push(name.to_owned());
+            }
+            available
+        });
+    }
+    if !left_out.is_empty() {
+        let names = left_out.join(" ");
+        warnings.push(format!("ignoring unknown or unavailable capabilities: [{names}]"));
+    }
+}
+
+/// An empty path means a new namespace.
+fn namespaces(linux: &mut Map<String, Value>) {
+    let namespaces = linux.get_mut("namespaces").and_then(Value::as_array_mut);
+    for namespace in namespaces.into_iter().flatten().filter_map(Value::as_object_mut) {
+        if text(namespace, "path") == Some("") {
+            namespace.remove("path");
+        }
+    }
+}
+
+/// libcontainer knows the four words; runc and the engines above also use the recursive ones.
+fn propagation(linux: &mut Map<String, Value>) -> Result<(), String> {
+    let word = match text(linux, "rootfsPropagation") {
+        None | Some("shared" | "slave" | "private" | "unbindable") => return Ok(()),
+        Some("") => {
+            linux.remove("rootfsPropagation");
+            return Ok(());
+        }
+        Some("rshared") => "shared",
+        Some("rslave") => "slave",
+        Some("rprivate") => "private",
+        Some(other) => return Err(format!("rootfsPropagation {other:?} is not supported")),
+    };
+    linux.insert("rootfsPropagation".to_owned(), word.into());
+    Ok(())
+}
+
+fn mount(mount: &mut Map<String, Value>) -> Result<(), String> {
+    let destination = text(mount, "destination").unwrap_or_default().to_owned();
+    if destination.is_empty() {
+        return Err("a mount has no destination".to_owned());
+    }
+    let options: Vec<String> = mount
+        .get("options")
+        .and_then(Value::as_array)
+        .map(|words| words.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        .unwrap_or_default();
+    let has = |word: &str| options.iter().any(|option| option == word);
+    let bind = has("bind") || has("rbind") || text(mount, "type") == Some("bind");
+    if text(mount, "source").unwrap_or_default().is_empty() {
+        if bind {
+            return Err(format!("the bind mount at {destination} has no source"));
+        }
+        let kind = text(mount, "type").unwrap_or("none").to_owned();
+        mount.insert("source".to_owned(), kind.into());
+    }
+    if has("tmpcopyup") {
+        return Err(format!("the mount at {destination}: option tmpcopyup is not supported yet"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn fixed(document: Value) -> Result<Normalised, String> {
+        let capabilities = ["CAP_CHOWN".to_owned(), "CAP_KILL".to_owned()];
+        normalise(&document, &Context {
+            id: "c1",
+            bundle: "/bundle",
+            systemd_cgroup: false,
+            available_capabilities: &capabilities,
+        })
+    }
+
+    fn minimal() -> Value {
+        json!({"root": {"path": "/r"}, "linux": {"cgroupsPath": "/c1"}})
+    }
+
+    #[test]
+    fn leaves_a_sound_document_alone() {
+        let normalised = fixed(minimal()).unwrap();
+        assert!(!normalised.changed && normalised.warnings.is_empty());
+    }
+
+    /// Each row: a place in the document, what it holds, what it shall hold (null: nothing).
+    #[test]
+    fn puts_right_what_libcontainer_refuses() {
+        let rows = [
+            ("/root/path", json!("rootfs"), json!("/bundle/rootfs")),
+            ("/linux/cgroupsPath", json!(""), json!("/c1")),
+            ("/linux/cgroupsPath", json!("a/b"), json!("/a/b")),
+            ("/linux/rootfsPropagation", json!("rslave"), json!("slave")),
+            ("/linux/rootfsPropagation", json!("rprivate"), json!("private")),
+            ("/linux/rootfsPropagation", json!(""), json!(null)),
+            ("/linux/namespaces", json!([{"type": "pid", "path": ""}]), json!([{"type": "pid"}])),
+            (
+                "/mounts",
+                json!([{"destination": "/proc", "type": "proc"}]),
+                json!([{"destination": "/proc", "type": "proc", "source": "proc"}]),
+            ),
+            ("/process/noNewPrivileges", json!(false), json!(null)),
+            ("/process/noNewPrivileges", json!(true), json!(true)),
+            (
+                "/process/capabilities/bounding",
+                json!(["CAP_CHOWN", "CAP_NOSUCH", "CAP_SYS_RESOURCE"]),
+                json!(["CAP_CHOWN"]),
+            ),
+        ];
+        for (pointer, given, expected) in rows {
+            let mut document = minimal();
+            let mut place = &mut document;
+            for key in pointer.trim_start_matches('/').split('/') {
+                place = &mut place[key];
+            }
+            *place = given;
+            let result = fixed(document).unwrap().document;
+            assert_eq!(result.pointer(pointer).cloned().unwrap_or(Value::Null), expected, "{pointer}");
+        }
+    }
+
+    #[test]
+    fn tells_of_capabilities_once() {
+        let mut document = minimal();
+        let names = json!(["CAP_FOO", "CAP_KILL"]);
+        document["process"] = json!({"capabilities": {"bounding": names, "effective": names}});
+        let warnings = fixed(document).unwrap().warnings;
+        assert_eq!(warnings, ["ignoring unknown or unavailable capabilities: [CAP_FOO]"]);
+    }
+
+    #[test]
+    fn refuses_what_cannot_be() {
+        let rows = [
+            (json!([]), "not an object"),
+            (json!({"linux": {}}), "root is missing"),
+            (json!({"root": {"path": "/r"}}), "linux is missing"),
+            (json!({"root": {"path": "/r"}, "linux": {"cgroupsPath": "/"}}), "root of the hierarchy"),
+            (json!({"root": {"path": "/r"}, "linux": {"cgroupsPath": "../x"}}), "leads out"),
+            (
+                json!({"root": {"path": "/r"}, "linux": {}, "mounts": [{"destination": "/x", "type": "bind"}]}),
+                "has no source",
+            ),
+        ];
+        for (document, words) in rows {
+            let error = fixed(document.clone()).unwrap_err();
+            assert!(error.contains(words), "{document}: {error}");
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! `slipway create`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::{Create, Global};
+
+pub fn run(global: &Global, args: Create) -> Result<ExitCode> {
+    engine::create(request(global, args)?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the engine is asked for; `run` asks for the same.
+pub fn request(global: &Global, args: Create) -> Result<engine::Create> {
+    Ok(engine::Create {
+        pid_file: args.pid_file,
+        console_socket: args.console_socket,
+        preserve_fds: args.preserve_fds,
+        no_pivot: args.no_pivot,
+        systemd_cgroup: global.systemd_cgroup,
+        ..engine::Create::new(args.id, super::root(global)?, args.bundle)
+    })
+}

@@ -1,0 +1,14 @@
+//! `slipway kill`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::{Global, Kill};
+use crate::signals;
+
+pub fn run(global: &Global, args: &Kill) -> Result<ExitCode> {
+    let signal = signals::parse(&args.signal)?;
+    engine::Container::load(&super::root(global)?, &args.id)?.kill(signal, args.all)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,62 @@
+//! The commands, one file each.
+
+mod create;
+mod delete;
+mod features;
+mod kill;
+mod list;
+mod run;
+mod spec;
+mod start;
+mod state;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+
+use crate::cli::{Cli, Command, Global};
+
+/// Runs the command.
+pub fn run(cli: Cli) -> Result<ExitCode> {
+    let global = cli.global;
+    if !["true", "false", "auto"].contains(&global.rootless.as_str()) {
+        bail!("--rootless {}: expected true, false or auto", global.rootless);
+    }
+    match cli.command {
+        Command::Create(args) => create::run(&global, args),
+        Command::Start(args) => start::run(&global, &args.id),
+        Command::State(args) => state::run(&global, &args.id),
+        Command::Kill(args) => kill::run(&global, &args),
+        Command::Delete(args) => delete::run(&global, &args),
+        Command::Run(args) => run::run(&global, args),
+        Command::List(args) => list::run(&global, &args),
+        Command::Spec(args) => spec::run(&args),
+        Command::Features => features::run(),
+    }
+}
+
+/// Returns the state root: the flag's, else root's, else the user's own.
+fn root(global: &Global) -> Result<PathBuf> {
+    if let Some(root) = &global.root {
+        return Ok(root.clone());
+    }
+    if nix::unistd::geteuid().is_root() && std::env::var_os("XDG_RUNTIME_DIR").is_none_or(|_| !in_user_namespace()) {
+        return Ok(PathBuf::from("/run/slipway"));
+    }
+    let directory = std::env::var_os("XDG_RUNTIME_DIR").context("XDG_RUNTIME_DIR is not set; give --root")?;
+    Ok(PathBuf::from(directory).join("slipway"))
+}
+
+/// Whether root here is somebody else outside.
+fn in_user_namespace() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Prints a JSON document as runc does: indented by two, without a final newline.
+fn print_json(document: &impl serde::Serialize) -> Result<()> {
+    use std::io::Write;
+    let text = serde_json::to_vec_pretty(document).context("print JSON")?;
+    std::io::stdout().lock().write_all(&text).context("print JSON")
+}

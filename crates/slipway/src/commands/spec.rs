@@ -1,0 +1,32 @@
+//! `slipway spec`
+
+use std::fs::File;
+use std::io::{ErrorKind, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use nix::unistd::{getegid, geteuid};
+
+use crate::cli::Spec;
+
+pub fn run(args: &Spec) -> Result<ExitCode> {
+    let mut spec = if args.rootless {
+        engine::Spec::rootless(geteuid().as_raw(), getegid().as_raw())
+    } else {
+        engine::Spec::default()
+    };
+    if let Some(process) = spec.process_mut() {
+        process.set_terminal(Some(true));
+    }
+    let path = args.bundle.join("config.json");
+    let text = serde_json::to_vec_pretty(&spec).context("write JSON")?;
+    let mut file = match File::options().write(true).create_new(true).open(&path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            bail!("file {} exists. Remove it first", path.display())
+        }
+        Err(error) => return Err(error).with_context(|| format!("create {}", path.display())),
+    };
+    file.write_all(&text).with_context(|| format!("write {}", path.display()))?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,12 @@
+//! `slipway start`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::Global;
+
+pub fn run(global: &Global, id: &str) -> Result<ExitCode> {
+    engine::Container::load(&super::root(global)?, id)?.start()?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,166 @@
+//! The log, in the formats that engines read: logfmt, or one JSON object a line.
+
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Write};
+use std::sync::Mutex;
+use std::time::SystemTime;
+
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::cli::{Global, LogFormat};
+
+/// Where the last error goes: to the log, and in plain words to standard error.
+#[derive(Debug)]
+pub struct Log {
+    file: Option<File>,
+    format: LogFormat,
+}
+
+impl Log {
+    /// Opens the log and lets the libraries write to it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written to.
+    pub fn open(global: &Global) -> io::Result<Self> {
+        let open = |path| File::options().append(true).create(true).open(path);
+        let file = global.log.as_ref().map(open).transpose()?;
+        let sink = Sink {
+            file: file.as_ref().map(File::try_clone).transpose()?.map(Mutex::new),
+            format: global.log_format,
+            debug: global.debug,
+        };
+        // A second subscriber cannot be: main opens the log once.
+        let _ = tracing_subscriber::registry().with(sink).try_init();
+        Ok(Self { file, format: global.log_format })
+    }
+
+    /// Writes the error that ends the program.
+    pub fn fatal(&self, error: &anyhow::Error) {
+        let mut text = String::new();
+        for cause in error.chain().map(ToString::to_string) {
+            if !text.contains(&cause) {
+                text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+            }
+        }
+        let line = line(self.format, "error", &text);
+        match &self.file {
+            Some(file) => {
+                let _ = (&*file).write_all(line.as_bytes());
+                eprintln!("slipway: {text}");
+            }
+            None => eprint!("{line}"),
+        }
+    }
+}
+
+/// Takes the libraries' events. libcontainer tells each error at every level it passes; only with
+/// `--debug` is that worth reading, and the last line is always the one that says it all.
+struct Sink {
+    file: Option<Mutex<File>>,
+    format: LogFormat,
+    debug: bool,
+}
+
+impl<S: Subscriber> Layer<S> for Sink {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        let own = metadata.target().starts_with("engine") || metadata.target().starts_with("slipway");
+        if self.debug { *metadata.level() <= Level::DEBUG } else { own && *metadata.level() <= Level::WARN }
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        let level = match *event.metadata().level() {
+            Level::ERROR if self.debug => "debug",
+            Level::ERROR => "error",
+            Level::WARN => "warning",
+            Level::INFO => "info",
+            _ => "debug",
+        };
+        let line = line(self.format, level, &text.0);
+        match self.file.as_ref().map(Mutex::lock) {
+            Some(Ok(mut file)) => drop(file.write_all(line.as_bytes())),
+            _ => eprint!("{line}"),
+        }
+    }
+}
+
+/// An event's message and fields, in one line.
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        // Writing to a String cannot fail.
+        let _ = match field.name() {
+            "message" => write!(self.0, "{value:?}"),
+            name => write!(self.0, " {name}={value:?}"),
+        };
+    }
+}
+
+fn line(format: LogFormat, level: &str, text: &str) -> String {
+    let time = timestamp(SystemTime::now());
+    match format {
+        LogFormat::Json => {
+            let object = serde_json::json!({"level": level, "msg": text, "time": time});
+            format!("{object}\n")
+        }
+        LogFormat::Text => {
+            let text = serde_json::Value::from(text);
+            format!("time=\"{time}\" level={level} msg={text}\n")
+        }
+    }
+}
+
+/// A time in UTC, RFC 3339, in seconds. The calendar is Howard Hinnant's `civil_from_days`.
+fn timestamp(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86400, seconds % 86400);
+    let shifted = days + 719_468;
+    let era = shifted / 146_097;
+    let day_of_era = shifted % 146_097;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = year_of_era + era * 400 + u64::from(month <= 2);
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn times_are_right() {
+        let rows = [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_795_224_887, "2026-11-21T01:34:47Z"),
+            (4_107_542_399, "2100-02-28T23:59:59Z"),
+        ];
+        for (seconds, text) in rows {
+            assert_eq!(timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), text);
+        }
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        let json = line(LogFormat::Json, "error", "a \"b\"\nc");
+        assert!(json.starts_with(r#"{"level":"error","msg":"a \"b\"\nc","time":""#), "{json}");
+        assert_eq!(json.matches('\n').count(), 1);
+        let text = line(LogFormat::Text, "warning", "a\nb");
+        assert!(text.contains(r#" level=warning msg="a\nb""#), "{text}");
+    }
+}

@@ -1,0 +1,39 @@
+//! `slipway`: an OCI runtime with runc's command line.
+
+#![forbid(unsafe_code)]
+
+mod cli;
+mod commands;
+mod log;
+mod signals;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::Cli;
+use crate::log::Log;
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let _ = error.print();
+            return ExitCode::from(u8::from(error.use_stderr()));
+        }
+    };
+    let log = match Log::open(&cli.global) {
+        Ok(log) => log,
+        Err(error) => {
+            eprintln!("slipway: open {}: {error}", cli.global.log.unwrap_or_default().display());
+            return ExitCode::FAILURE;
+        }
+    };
+    match commands::run(cli) {
+        Ok(code) => code,
+        Err(error) => {
+            log.fatal(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
