@@ -11,10 +11,32 @@ fn main() {
     let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
     let output = Path::new(&variable("OUT_DIR")).join("hello");
     let status = Command::new(variable("RUSTC"))
-        .args(["--edition", "2024", "--crate-type", "bin", "--target", &variable("TARGET")])
-        .args(["-C", "panic=abort", "-C", "opt-level=s", "-C", "strip=symbols"])
-        .args(["-C", "relocation-model=static", "-C", "target-feature=+crt-static"])
-        .args(["-C", "link-args=-nostartfiles -nostdlib -static -Wl,--build-id=none"])
+        .args([
+            "--edition",
+            "2024",
+            "--crate-type",
+            "bin",
+            "--target",
+            &variable("TARGET"),
+        ])
+        .args([
+            "-C",
+            "panic=abort",
+            "-C",
+            "opt-level=s",
+            "-C",
+            "strip=symbols",
+        ])
+        .args([
+            "-C",
+            "relocation-model=static",
+            "-C",
+            "target-feature=+crt-static",
+        ])
+        .args([
+            "-C",
+            "link-args=-nostartfiles -nostdlib -static -Wl,--build-id=none",
+        ])
         .arg("-o")
         .arg(&output)
         .arg(source)

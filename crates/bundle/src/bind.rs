@@ -52,11 +52,17 @@ pub fn parse_binds(argument: &OsStr) -> Result<Vec<Bind>, Error> {
             None => false,
         };
         let destination = match destination {
-            Some(destination) if destination.is_empty() => return Err(Error::NoDestination(text())),
+            Some(destination) if destination.is_empty() => {
+                return Err(Error::NoDestination(text()));
+            }
             Some(destination) => Some(clean(Path::new(&destination))?),
             None => None,
         };
-        binds.push(Bind { source: source.into(), destination, read_only });
+        binds.push(Bind {
+            source: source.into(),
+            destination,
+            read_only,
+        });
     }
     Ok(binds)
 }
@@ -75,7 +81,9 @@ fn split(text: &[u8], separator: u8) -> Vec<Vec<u8>> {
     let mut pieces = vec![Vec::new()];
     let mut bytes = text.iter().copied();
     while let Some(byte) = bytes.next() {
-        let Some(piece) = pieces.last_mut() else { break };
+        let Some(piece) = pieces.last_mut() else {
+            break;
+        };
         if byte == separator {
             pieces.push(Vec::new());
         } else {
@@ -94,7 +102,11 @@ fn unescape(text: &[u8]) -> OsString {
     let mut bytes = text.iter().copied().peekable();
     while let Some(byte) = bytes.next() {
         let escaped = byte == b'\\' && matches!(bytes.peek(), Some(b':' | b',' | b'\\'));
-        plain.push(if escaped { bytes.next().unwrap_or(byte) } else { byte });
+        plain.push(if escaped {
+            bytes.next().unwrap_or(byte)
+        } else {
+            byte
+        });
     }
     OsString::from_vec(plain)
 }
@@ -127,7 +139,11 @@ mod tests {
             .into_iter()
             .map(|bind| {
                 let destination = bind.destination.map(|path| path.display().to_string());
-                (bind.source.display().to_string(), destination, bind.read_only)
+                (
+                    bind.source.display().to_string(),
+                    destination,
+                    bind.read_only,
+                )
             })
             .collect()
     }
@@ -141,8 +157,17 @@ mod tests {
             ("a:/b", vec![("a".into(), some("/b"), false)]),
             ("/a:/b:ro", vec![("/a".into(), some("/b"), true)]),
             ("/a:/b:ro,rw", vec![("/a".into(), some("/b"), false)]),
-            ("/a,/b:/c/../d", vec![("/a".into(), None, false), ("/b".into(), some("/d"), false)]),
-            ("a:/m:ro,noexec", vec![("a".into(), some("/m"), true), ("noexec".into(), None, false)]),
+            (
+                "/a,/b:/c/../d",
+                vec![("/a".into(), None, false), ("/b".into(), some("/d"), false)],
+            ),
+            (
+                "a:/m:ro,noexec",
+                vec![
+                    ("a".into(), some("/m"), true),
+                    ("noexec".into(), None, false),
+                ],
+            ),
             (r"a\,b:/mnt", vec![("a,b".into(), some("/mnt"), false)]),
             (r"a\:b:/mnt", vec![("a:b".into(), some("/mnt"), false)]),
             (r"a\\b", vec![(r"a\b".into(), None, false)]),

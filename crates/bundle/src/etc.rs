@@ -25,7 +25,13 @@ pub(crate) fn passwd(image: &str, account: &Account) -> String {
         text.push('\n');
     }
     if !found {
-        let Account { name, gid, gecos, shell, .. } = account;
+        let Account {
+            name,
+            gid,
+            gecos,
+            shell,
+            ..
+        } = account;
         // Writing to a String cannot fail.
         let _ = writeln!(text, "{name}:x:{uid}:{gid}:{gecos}:{home}:{shell}");
     }
@@ -57,7 +63,10 @@ mod tests {
             gecos: "Ada".into(),
             home: "/home/ada".into(),
             shell: "/bin/zsh".into(),
-            groups: vec![Group { name: "users".into(), gid: 100 }],
+            groups: vec![Group {
+                name: "users".into(),
+                gid: 100,
+            }],
         }
     }
 
@@ -65,17 +74,26 @@ mod tests {
     fn adds_the_caller() {
         let line = "ada:x:1000:100:Ada:/home/ada:/bin/zsh\n";
         assert_eq!(passwd("", &account()), line);
-        assert_eq!(passwd("root:x:0:0:::", &account()), format!("root:x:0:0:::\n{line}"));
+        assert_eq!(
+            passwd("root:x:0:0:::", &account()),
+            format!("root:x:0:0:::\n{line}")
+        );
     }
 
     #[test]
     fn keeps_a_line_with_the_callers_number() {
         let image = "bob:x:1000:1:Bob:/home/bob:/bin/sh\nodd line\n";
-        assert_eq!(passwd(image, &account()), "bob:x:1000:1:Bob:/home/ada:/bin/sh\nodd line\n");
+        assert_eq!(
+            passwd(image, &account()),
+            "bob:x:1000:1:Bob:/home/ada:/bin/sh\nodd line\n"
+        );
     }
 
     #[test]
     fn adds_the_groups() {
-        assert_eq!(group("root:x:0:", &account()), "root:x:0:\nusers:x:100:ada\n");
+        assert_eq!(
+            group("root:x:0:", &account()),
+            "root:x:0:\nusers:x:100:ada\n"
+        );
     }
 }

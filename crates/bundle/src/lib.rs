@@ -19,5 +19,7 @@ mod spec;
 pub use account::{Account, Group};
 pub use bind::{Bind, parse_binds};
 pub use error::Error;
-pub use request::{Bundle, Device, GeneratedFile, HostFacts, MountPoint, Paths, Process, Request, Warning};
+pub use request::{
+    Bundle, Device, GeneratedFile, HostFacts, MountPoint, Paths, Process, Request, Warning,
+};
 pub use spec::build;

@@ -17,8 +17,11 @@ pub(crate) struct Mounts {
 }
 
 /// Names in the directory of generated files, and where they are bound.
-pub(crate) const GENERATED: [(&str, &str); 3] =
-    [("passwd", "/etc/passwd"), ("group", "/etc/group"), ("resolv.conf", "/etc/resolv.conf")];
+pub(crate) const GENERATED: [(&str, &str); 3] = [
+    ("passwd", "/etc/passwd"),
+    ("group", "/etc/group"),
+    ("resolv.conf", "/etc/resolv.conf"),
+];
 
 /// A mount on its way to becoming one of the specification's.
 struct Planned {
@@ -67,7 +70,10 @@ fn words(words: &[&str]) -> Vec<String> {
 pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, Error> {
     let mut warnings = Vec::new();
     let asked = asked(request, &mut warnings)?;
-    let taken: BTreeSet<&Path> = asked.iter().map(|mount| mount.destination.as_path()).collect();
+    let taken: BTreeSet<&Path> = asked
+        .iter()
+        .map(|mount| mount.destination.as_path())
+        .collect();
     let mut planned = defaults(request, generated);
     planned.retain(|mount| !taken.contains(mount.destination.as_path()));
     drop(taken);
@@ -79,7 +85,11 @@ pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, 
     planned.sort_by_key(|mount| mount.destination.components().count());
     let mount_points = missing(request.root, &planned)?;
     let mounts = planned.into_iter().map(finish).collect::<Result<_, _>>()?;
-    Ok(Mounts { mounts, mount_points, warnings })
+    Ok(Mounts {
+        mounts,
+        mount_points,
+        warnings,
+    })
 }
 
 /// What every container gets, unless the user binds something else there.
@@ -92,13 +102,17 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
         // do that to the host's.
         Planned::with("tmpfs", "/dev", &["nosuid", "mode=755", "size=65536k"]),
         // An instance of its own, since the host's gives new terminals only through its own ptmx.
-        Planned::with("devpts", "/dev/pts", &[
-            "nosuid",
-            "noexec",
-            "newinstance",
-            "ptmxmode=0666",
-            "mode=0620",
-        ]),
+        Planned::with(
+            "devpts",
+            "/dev/pts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+            ],
+        ),
     ];
     for directory in &host.device_directories {
         planned.push(Planned::bind(directory, directory, true).device());
@@ -129,8 +143,13 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
 fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Planned>, Error> {
     let mut asked: Vec<Planned> = Vec::new();
     for bind in request.binds {
-        let Some(mount) = user_bind(bind)? else { continue };
-        if asked.iter().any(|other| other.destination == mount.destination) {
+        let Some(mount) = user_bind(bind)? else {
+            continue;
+        };
+        if asked
+            .iter()
+            .any(|other| other.destination == mount.destination)
+        {
             warnings.push(Warning::DuplicateDestination {
                 source: mount.source,
                 destination: mount.destination,
@@ -141,7 +160,10 @@ fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Plann
     }
     for mount in &request.edits.mounts {
         // A user's own bind in the same place wins over what is lent.
-        if !asked.iter().any(|other| other.destination == mount.container_path) {
+        if !asked
+            .iter()
+            .any(|other| other.destination == mount.container_path)
+        {
             asked.push(Planned::bind(
                 &mount.host_path,
                 &mount.container_path,
@@ -162,7 +184,10 @@ fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
         return Ok(None);
     }
     if [Path::new("/"), Path::new("/dev")].contains(&destination.as_path()) {
-        return Err(Error::Forbidden { source_path: bind.source.clone(), destination });
+        return Err(Error::Forbidden {
+            source_path: bind.source.clone(),
+            destination,
+        });
     }
     let mut mount = Planned::bind(&bind.source, &destination, bind.source.is_dir());
     if destination.starts_with("/dev") {
@@ -176,7 +201,8 @@ fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
 
 /// Directories of every image that a bind of the host's would hide.
 const SYSTEM: [&str; 12] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr", "/var",
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr",
+    "/var",
 ];
 
 /// Binds the caller's working directory, unless it is there already.
@@ -207,7 +233,10 @@ fn missing(root: &RootFs, planned: &[Planned]) -> Result<Vec<MountPoint>, Error>
         if above.any(|parent| destination.starts_with(&parent.destination)) {
             continue;
         }
-        let failed = |source| Error::Image { path: destination.clone(), source };
+        let failed = |source| Error::Image {
+            path: destination.clone(),
+            source,
+        };
         let directory = mount.directory.unwrap_or(true);
         match root.entry(destination).map_err(failed)? {
             Some(entry) if (entry == Entry::Directory) != directory => {

@@ -138,7 +138,10 @@ pub enum Warning {
 impl std::fmt::Display for Warning {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::DuplicateDestination { source, destination } => write!(
+            Self::DuplicateDestination {
+                source,
+                destination,
+            } => write!(
                 f,
                 "not binding {} at {}: another bind is there already",
                 source.display(),

@@ -25,7 +25,9 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
     let files = generated_files(request)?;
     let names: Vec<&str> = files.iter().map(|file| file.name).collect();
     let mounts = plan(request, &names)?;
-    let namespace = LinuxNamespaceBuilder::default().typ(LinuxNamespaceType::Mount).build()?;
+    let namespace = LinuxNamespaceBuilder::default()
+        .typ(LinuxNamespaceType::Mount)
+        .build()?;
     let linux = LinuxBuilder::default()
         .namespaces([namespace])
         // Below the caller's own cgroup, which a job's limits and accounting hold.
@@ -34,7 +36,12 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
         .build()?;
     let spec = SpecBuilder::default()
         .version("1.2.0")
-        .root(RootBuilder::default().path(request.paths.root.clone()).readonly(true).build()?)
+        .root(
+            RootBuilder::default()
+                .path(request.paths.root.clone())
+                .readonly(true)
+                .build()?,
+        )
         .mounts(mounts.mounts)
         .process(process(request.process, request)?)
         .linux(without_defaults(linux))
@@ -69,7 +76,10 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
             .root
             .read(Path::new(path), ACCOUNT_FILE_LIMIT)
             .map(|bytes| String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
-            .map_err(|source| Error::Image { path: path.into(), source })
+            .map_err(|source| Error::Image {
+                path: path.into(),
+                source,
+            })
     };
     let [(passwd, passwd_path), (group, group_path), (resolv, _)] = GENERATED;
     let mut files = vec![
@@ -83,7 +93,10 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
         },
     ];
     if let Some(content) = &request.host.resolv_conf {
-        files.push(GeneratedFile { name: resolv, content: content.clone() });
+        files.push(GeneratedFile {
+            name: resolv,
+            content: content.clone(),
+        });
     }
     Ok(files)
 }
@@ -98,7 +111,11 @@ fn devices(host: &[Device], edits: &Edits) -> Result<Vec<LinuxDevice>, Error> {
         .map(|device| {
             Ok(LinuxDeviceBuilder::default()
                 .path(device.path.clone())
-                .typ(if device.block { LinuxDeviceType::B } else { LinuxDeviceType::C })
+                .typ(if device.block {
+                    LinuxDeviceType::B
+                } else {
+                    LinuxDeviceType::C
+                })
                 .major(i64::from(device.major))
                 .minor(i64::from(device.minor))
                 .build()?)
@@ -108,8 +125,14 @@ fn devices(host: &[Device], edits: &Edits) -> Result<Vec<LinuxDevice>, Error> {
 
 fn process(process: &Process, request: &Request<'_>) -> Result<oci_spec::runtime::Process, Error> {
     let account = request.account;
-    let user = UserBuilder::default().uid(account.uid).gid(account.gid).build()?;
-    let env = process.env.iter().map(|(name, value)| format!("{}={}", text(name), text(value)));
+    let user = UserBuilder::default()
+        .uid(account.uid)
+        .gid(account.gid)
+        .build()?;
+    let env = process
+        .env
+        .iter()
+        .map(|(name, value)| format!("{}={}", text(name), text(value)));
     let builder = ProcessBuilder::default()
         .terminal(false)
         .user(user)
@@ -119,7 +142,10 @@ fn process(process: &Process, request: &Request<'_>) -> Result<oci_spec::runtime
     let mut built = if process.privileged {
         builder.build()?
     } else {
-        builder.no_new_privileges(true).capabilities(no_capabilities()?).build()?
+        builder
+            .no_new_privileges(true)
+            .capabilities(no_capabilities()?)
+            .build()?
     };
     built.set_rlimits(None);
     if process.privileged {

@@ -63,14 +63,21 @@ impl Cache {
         let entries = table.chunks_exact(ENTRY).take(count).filter_map(|entry| {
             let name = text(cache, u32_at(entry, 4)?)?;
             let path = text(cache, u32_at(entry, 8)?)?;
-            Some(CacheEntry { name: name.to_owned(), path: path.into() })
+            Some(CacheEntry {
+                name: name.to_owned(),
+                path: path.into(),
+            })
         });
-        Ok(Self { entries: entries.collect() })
+        Ok(Self {
+            entries: entries.collect(),
+        })
     }
 
     /// Returns the entries whose name begins with `prefix`.
     pub fn starting_with<'a>(&'a self, prefix: &'a str) -> impl Iterator<Item = &'a CacheEntry> {
-        self.entries.iter().filter(move |entry| entry.name.as_bytes().starts_with(prefix.as_bytes()))
+        self.entries
+            .iter()
+            .filter(move |entry| entry.name.as_bytes().starts_with(prefix.as_bytes()))
     }
 }
 
@@ -84,17 +91,24 @@ fn new_format(bytes: &[u8]) -> Option<&[u8]> {
     let count = u32_at(bytes, OLD_MAGIC.len())? as usize;
     let end = count.checked_mul(OLD_ENTRY)?.checked_add(OLD_HEADER)?;
     // The new header is aligned to 8, as its 64-bit fields need.
-    bytes.get(end.checked_next_multiple_of(8)?..).filter(|rest| rest.starts_with(MAGIC))
+    bytes
+        .get(end.checked_next_multiple_of(8)?..)
+        .filter(|rest| rest.starts_with(MAGIC))
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|four| u32::from_ne_bytes(*four))
+    bytes
+        .get(at..)?
+        .first_chunk()
+        .map(|four| u32::from_ne_bytes(*four))
 }
 
 fn text(bytes: &[u8], at: u32) -> Option<&OsStr> {
     let rest = bytes.get(at as usize..)?;
     let end = rest.iter().position(|byte| *byte == 0)?;
-    rest.get(..end).filter(|text| !text.is_empty()).map(OsStr::from_bytes)
+    rest.get(..end)
+        .filter(|text| !text.is_empty())
+        .map(OsStr::from_bytes)
 }
 
 #[cfg(test)]
@@ -114,7 +128,11 @@ mod tests {
                 at
             };
             let (name, path) = (place(name), place(path));
-            table.extend([0x303u32, name, path, 0, 0, 0].iter().flat_map(|n| n.to_ne_bytes()));
+            table.extend(
+                [0x303u32, name, path, 0, 0, 0]
+                    .iter()
+                    .flat_map(|n| n.to_ne_bytes()),
+            );
         }
         let mut new = MAGIC.to_vec();
         new.extend((entries.len() as u32).to_ne_bytes());
@@ -133,8 +151,10 @@ mod tests {
 
     #[test]
     fn reads_both_layouts() {
-        let entries =
-            [("libcuda.so.1", "/usr/lib/libcuda.so.1"), ("libc.so.6", "/lib/libc.so.6")];
+        let entries = [
+            ("libcuda.so.1", "/usr/lib/libcuda.so.1"),
+            ("libc.so.6", "/lib/libc.so.6"),
+        ];
         for behind_old in [false, true] {
             let cache = Cache::parse(&cache(&entries, behind_old)).unwrap();
             let read: Vec<_> = cache
@@ -150,21 +170,29 @@ mod tests {
     #[test]
     fn refuses_what_is_none() {
         assert_eq!(Cache::parse(b""), Err(CacheError::NotACache));
-        assert_eq!(Cache::parse(b"ld.so-1.7.0\0\xff\xff\xff\xff"), Err(CacheError::NotACache));
+        assert_eq!(
+            Cache::parse(b"ld.so-1.7.0\0\xff\xff\xff\xff"),
+            Err(CacheError::NotACache)
+        );
         assert_eq!(Cache::parse(MAGIC), Err(CacheError::NotACache));
     }
 
     /// The hosts that tests run on are glibc's; `ldconfig -p` is the judge.
     #[test]
     fn agrees_with_ldconfig() {
-        let Ok(bytes) = std::fs::read("/etc/ld.so.cache") else { return };
+        let Ok(bytes) = std::fs::read("/etc/ld.so.cache") else {
+            return;
+        };
         let ours: Vec<String> = Cache::parse(&bytes)
             .unwrap()
             .entries
             .iter()
             .map(|entry| format!("{} => {}", entry.name.display(), entry.path.display()))
             .collect();
-        let output = std::process::Command::new("/sbin/ldconfig").arg("-p").output().unwrap();
+        let output = std::process::Command::new("/sbin/ldconfig")
+            .arg("-p")
+            .output()
+            .unwrap();
         let theirs: Vec<String> = String::from_utf8(output.stdout)
             .unwrap()
             .lines()

@@ -59,7 +59,11 @@ impl Object {
             2 => (false, u16::from_be_bytes([a, b])),
             _ => return Err(ObjectError::UnknownKind),
         };
-        Ok(Self { class, little_endian, machine })
+        Ok(Self {
+            class,
+            little_endian,
+            machine,
+        })
     }
 }
 
@@ -71,7 +75,10 @@ mod tests {
     fn tells_machines_apart() {
         let mut head = *b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0\x03\0\x3e\0";
         let object = Object::parse(&head).unwrap();
-        assert_eq!((object.class, object.little_endian, object.machine), (Class::Elf64, true, 62));
+        assert_eq!(
+            (object.class, object.little_endian, object.machine),
+            (Class::Elf64, true, 62)
+        );
         head[5] = 2;
         assert_eq!(Object::parse(&head).unwrap().machine, 0x3e00);
         head[4] = 7;

@@ -44,27 +44,45 @@ pub(crate) fn prepare(
     let config = bundle.join("config.json");
     let text = fs::read(&config).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::NoConfig(bundle.to_owned()),
-        _ => Error::State { action: "read", path: config.clone(), source },
+        _ => Error::State {
+            action: "read",
+            path: config.clone(),
+            source,
+        },
     })?;
-    let document: Value = serde_json::from_slice(&text)
-        .map_err(|error| Error::Config { path: config.clone(), reason: error.to_string() })?;
-    let normalised = normalise(&document, &Context {
-        id,
-        bundle: &bundle.to_string_lossy(),
-        systemd_cgroup,
-        available_capabilities: &available_capabilities(),
-    })
+    let document: Value = serde_json::from_slice(&text).map_err(|error| Error::Config {
+        path: config.clone(),
+        reason: error.to_string(),
+    })?;
+    let normalised = normalise(
+        &document,
+        &Context {
+            id,
+            bundle: &bundle.to_string_lossy(),
+            systemd_cgroup,
+            available_capabilities: &available_capabilities(),
+        },
+    )
     .map_err(Error::Refused)?;
     crate::limits::check(&normalised.document).map_err(Error::Refused)?;
     let pointer = |path: &str| normalised.document.pointer(path);
-    let cgroup = pointer("/linux/cgroupsPath").and_then(Value::as_str).map(str::to_owned);
-    let terminal = pointer("/process/terminal").and_then(Value::as_bool).unwrap_or(false);
+    let cgroup = pointer("/linux/cgroupsPath")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
+    let terminal = pointer("/process/terminal")
+        .and_then(Value::as_bool)
+        .unwrap_or(false);
     let directory = if normalised.changed {
         make_shadow(&shadow(root, id), bundle, &normalised.document)?
     } else {
         bundle.to_owned()
     };
-    Ok(Prepared { directory, warnings: normalised.warnings, cgroup, terminal })
+    Ok(Prepared {
+        directory,
+        warnings: normalised.warnings,
+        cgroup,
+        terminal,
+    })
 }
 
 fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<PathBuf, Error> {
@@ -72,13 +90,18 @@ fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<PathBuf
     let _ = fs::remove_dir_all(shadow);
     fs::create_dir_all(shadow).map_err(Error::state("create", shadow))?;
     let entries = fs::read_dir(bundle).map_err(Error::state("read", bundle))?;
-    for entry in entries.flatten().filter(|entry| entry.file_name() != "config.json") {
+    for entry in entries
+        .flatten()
+        .filter(|entry| entry.file_name() != "config.json")
+    {
         let link = shadow.join(entry.file_name());
         std::os::unix::fs::symlink(entry.path(), &link).map_err(Error::state("link", &link))?;
     }
     let config = shadow.join("config.json");
-    let text = serde_json::to_vec(document)
-        .map_err(|error| Error::Config { path: config.clone(), reason: error.to_string() })?;
+    let text = serde_json::to_vec(document).map_err(|error| Error::Config {
+        path: config.clone(),
+        reason: error.to_string(),
+    })?;
     fs::write(&config, text).map_err(Error::state("write", &config))?;
     Ok(shadow.to_owned())
 }
@@ -86,5 +109,7 @@ fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<PathBuf
 /// The names of our bounding set.
 fn available_capabilities() -> Vec<String> {
     let set = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
-    set.into_iter().map(|capability| capability.to_string()).collect()
+    set.into_iter()
+        .map(|capability| capability.to_string())
+        .collect()
 }

@@ -35,7 +35,11 @@ pub(crate) fn refuse_occupied(path: &str) -> Result<(), Error> {
 fn directories(path: &str) -> Vec<PathBuf> {
     let relative = path.trim_start_matches('/');
     let mounted = Path::new(MOUNTED);
-    let hierarchies = fs::read_dir(mounted).into_iter().flatten().flatten().map(|entry| entry.path());
+    let hierarchies = fs::read_dir(mounted)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
     hierarchies
         .chain([mounted.to_owned()])
         .map(|hierarchy| hierarchy.join(relative))

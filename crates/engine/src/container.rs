@@ -44,7 +44,11 @@ impl Container {
         let inner = Inner::load(state)
             .inspect_err(|error| tracing::debug!("{id}: {}", describe(error)))
             .ok();
-        Ok(Self { id: id.to_owned(), root: root.to_owned(), inner })
+        Ok(Self {
+            id: id.to_owned(),
+            root: root.to_owned(),
+            inner,
+        })
     }
 
     /// Returns the id of its first process, if it has one.
@@ -108,8 +112,13 @@ impl Container {
             rootfs: rootfs.map_or_else(PathBuf::new, |path| bundle.join(path)),
             bundle,
             created: created.unwrap_or_default(),
-            annotations: annotations.unwrap_or_default().into_iter().collect::<BTreeMap<_, _>>(),
-            owner: inner.and_then(|inner| inner.state.creator).map_or_else(String::new, owner),
+            annotations: annotations
+                .unwrap_or_default()
+                .into_iter()
+                .collect::<BTreeMap<_, _>>(),
+            owner: inner
+                .and_then(|inner| inner.state.creator)
+                .map_or_else(String::new, owner),
         }
     }
 
@@ -122,7 +131,9 @@ impl Container {
         match self.status() {
             Status::Created => {}
             Status::Stopped => {
-                return Err(Error::WrongStatus("cannot start a container that has stopped".into()));
+                return Err(Error::WrongStatus(
+                    "cannot start a container that has stopped".into(),
+                ));
             }
             _ => {
                 return Err(Error::WrongStatus(
@@ -131,7 +142,9 @@ impl Container {
             }
         }
         let inner = self.inner.as_mut().ok_or(Error::Missing)?;
-        inner.start().map_err(|error| Error::library("start the container", &error))
+        inner
+            .start()
+            .map_err(|error| Error::library("start the container", &error))
     }
 
     /// Sends a signal, 0 to 64, to the container's first process, or to all of its processes.
@@ -143,7 +156,10 @@ impl Container {
         if all {
             return self.kill_all(signal);
         }
-        let running = matches!(self.status(), Status::Created | Status::Running | Status::Paused);
+        let running = matches!(
+            self.status(),
+            Status::Created | Status::Running | Status::Paused
+        );
         let pid = self.pid().filter(|_| running);
         let pid = pid.ok_or_else(|| Error::WrongStatus("container not running".into()))?;
         send(pid, signal).map_err(|errno| match errno {
@@ -153,12 +169,16 @@ impl Container {
     }
 
     fn kill_all(&self, signal: i32) -> Result<(), Error> {
-        let Some(config) = self.config() else { return Ok(()) };
+        let Some(config) = self.config() else {
+            return Ok(());
+        };
         for pid in cgroup::processes(&config.cgroup_path, self.systemd(), &self.id)? {
             match send(pid, signal) {
                 // Gone meanwhile.
                 Ok(()) | Err(Errno::ESRCH) => {}
-                Err(errno) => return Err(Error::system("signal a process of the container", errno)),
+                Err(errno) => {
+                    return Err(Error::system("signal a process of the container", errno));
+                }
             }
         }
         Ok(())
@@ -207,7 +227,9 @@ impl Container {
 
     /// The specification: errors of poststop hooks are logged, and the rest goes on.
     fn run_poststop(&self, config: &YoukiConfig) {
-        let (Some(hooks), Some(inner)) = (config.hooks.as_ref(), self.inner.as_ref()) else { return };
+        let (Some(hooks), Some(inner)) = (config.hooks.as_ref(), self.inner.as_ref()) else {
+            return;
+        };
         let mut state = inner.state.clone();
         state.status = ContainerStatus::Stopped;
         let run = libcontainer::hooks::run_hooks;
@@ -223,17 +245,27 @@ fn send(pid: Pid, signal: i32) -> Result<(), Errno> {
 
 /// Kills a process and waits until it is gone.
 fn end(pid: Pid) -> Result<(), Error> {
-    let Some(raw) = rustix::process::Pid::from_raw(pid.as_raw()) else { return Ok(()) };
-    let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else { return Ok(()) };
+    let Some(raw) = rustix::process::Pid::from_raw(pid.as_raw()) else {
+        return Ok(());
+    };
+    let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else {
+        return Ok(());
+    };
     match send(pid, nix::libc::SIGKILL) {
         Ok(()) => {}
         Err(Errno::ESRCH) => return Ok(()),
         Err(errno) => return Err(Error::system("kill the container's process", errno)),
     }
     let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-    let limit = rustix::event::Timespec { tv_sec: 10, tv_nsec: 0 };
+    let limit = rustix::event::Timespec {
+        tv_sec: 10,
+        tv_nsec: 0,
+    };
     match poll(&mut fds, Some(&limit)) {
-        Ok(0) => Err(Error::system("kill the container's process", io::ErrorKind::TimedOut)),
+        Ok(0) => Err(Error::system(
+            "kill the container's process",
+            io::ErrorKind::TimedOut,
+        )),
         _ => Ok(()),
     }
 }
@@ -242,8 +274,11 @@ fn end(pid: Pid) -> Result<(), Error> {
 fn owner(uid: u32) -> String {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let number = uid.to_string();
-    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&number));
-    line.and_then(|line| line.split(':').next()).map_or(number, str::to_owned)
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(&number));
+    line.and_then(|line| line.split(':').next())
+        .map_or(number, str::to_owned)
 }
 
 /// Returns the containers in a state root, by id.
@@ -264,5 +299,8 @@ pub fn list(root: &Path) -> Result<Vec<Container>, Error> {
         .filter(|id| !id.starts_with(".bundles") && identifier::check(id).is_ok())
         .collect();
     ids.sort();
-    Ok(ids.iter().filter_map(|id| Container::load(root, id).ok()).collect())
+    Ok(ids
+        .iter()
+        .filter_map(|id| Container::load(root, id).ok())
+        .collect())
 }

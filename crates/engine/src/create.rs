@@ -83,7 +83,11 @@ impl Executor for ExecutorBox {
 impl Create {
     /// A container with nothing special about it.
     #[must_use]
-    pub fn new(id: impl Into<String>, root: impl Into<PathBuf>, bundle: impl Into<PathBuf>) -> Self {
+    pub fn new(
+        id: impl Into<String>,
+        root: impl Into<PathBuf>,
+        bundle: impl Into<PathBuf>,
+    ) -> Self {
         Self {
             id: id.into(),
             root: root.into(),
@@ -110,7 +114,8 @@ pub fn create(request: Create) -> Result<Container, Error> {
     identifier::check(&request.id)?;
     fs::create_dir_all(&request.root).map_err(Error::state("create", &request.root))?;
     let root = fs::canonicalize(&request.root).map_err(Error::state("open", &request.root))?;
-    let bundle = fs::canonicalize(&request.bundle).map_err(Error::state("open", &request.bundle))?;
+    let bundle =
+        fs::canonicalize(&request.bundle).map_err(Error::state("open", &request.bundle))?;
     let state = root.join(&request.id);
     if state.symlink_metadata().is_ok() {
         return Err(Error::Exists);
@@ -139,13 +144,19 @@ pub fn create(request: Create) -> Result<Container, Error> {
 fn build(request: Create, root: &std::path::Path, prepared: &Prepared) -> Result<(), Error> {
     let failed = |error: &dyn std::error::Error| Error::Create(describe(error));
     let mask = request.mask;
-    let executor = request.executor.unwrap_or_else(|| ExecutorBox::new(Program { mask }));
+    let executor = request
+        .executor
+        .unwrap_or_else(|| ExecutorBox::new(Program { mask }));
     // libcontainer takes a console socket only from who leaves the container alone.
     if prepared.terminal && request.console_socket.is_none() {
-        return Err(Error::Refused("process.terminal needs a console socket".to_owned()));
+        return Err(Error::Refused(
+            "process.terminal needs a console socket".to_owned(),
+        ));
     }
     if !prepared.terminal && request.console_socket.is_some() {
-        return Err(Error::Refused("a console socket needs process.terminal".to_owned()));
+        return Err(Error::Refused(
+            "a console socket needs process.terminal".to_owned(),
+        ));
     }
     ContainerBuilder::new(request.id, SyscallType::default())
         .with_executor(executor)

@@ -66,18 +66,28 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn library(action: &'static str, error: &dyn std::error::Error) -> Self {
-        Self::Library { action, reason: describe(error) }
+        Self::Library {
+            action,
+            reason: describe(error),
+        }
     }
 
     pub(crate) fn system(action: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::System { action, source: source.into() }
+        Self::System {
+            action,
+            source: source.into(),
+        }
     }
 
     pub(crate) fn state<'a>(
         action: &'static str,
         path: impl Into<PathBuf> + 'a,
     ) -> impl FnOnce(io::Error) -> Self + 'a {
-        move |source| Self::State { action, path: path.into(), source }
+        move |source| Self::State {
+            action,
+            path: path.into(),
+            source,
+        }
     }
 }
 

@@ -26,7 +26,9 @@ pub(crate) struct Program {
 
 impl Executor for Program {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        find(spec).map(|_| ()).map_err(ExecutorValidationError::ArgValidationError)
+        find(spec)
+            .map(|_| ())
+            .map_err(ExecutorValidationError::ArgValidationError)
     }
 
     fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
@@ -37,19 +39,28 @@ impl Executor for Program {
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let refused = ExecutorError::Other;
         let program = find(spec).map_err(refused)?;
-        become_program(&program, spec, &self.mask).map_err(refused).map(|never| match never {})
+        become_program(&program, spec, &self.mask)
+            .map_err(refused)
+            .map(|never| match never {})
     }
 }
 
 fn become_program(program: &Path, spec: &Spec, mask: &SigSet) -> Result<Infallible, String> {
     let process = spec.process().as_ref().ok_or("process is missing")?;
-    let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| "an argument holds a NUL byte".to_owned());
+    let text =
+        |bytes: &[u8]| CString::new(bytes).map_err(|_| "an argument holds a NUL byte".to_owned());
     let path = text(program.as_os_str().as_bytes())?;
-    let args = process.args().iter().flatten().map(|arg| text(arg.as_bytes()));
+    let args = process
+        .args()
+        .iter()
+        .flatten()
+        .map(|arg| text(arg.as_bytes()));
     let args = args.collect::<Result<Vec<_>, _>>()?;
     let mut env: Vec<CString> = Vec::new();
     let variables = process.env().iter().flatten();
-    let has_home = variables.clone().any(|variable| variable.starts_with("HOME="));
+    let has_home = variables
+        .clone()
+        .any(|variable| variable.starts_with("HOME="));
     for variable in variables {
         env.push(text(variable.as_bytes())?);
     }
@@ -60,14 +71,20 @@ fn become_program(program: &Path, spec: &Spec, mask: &SigSet) -> Result<Infallib
     sys::reset_signals();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
     let Err(errno) = execve(&path, &args, &env);
-    Err(format!("exec {}: {}", program.display(), words(&errno.into())))
+    Err(format!(
+        "exec {}: {}",
+        program.display(),
+        words(&errno.into())
+    ))
 }
 
 /// The user's home as the container's own database has it; `/` for one it does not know.
 fn home(uid: u32) -> PathBuf {
     let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
     let uid = uid.to_string();
-    let line = passwd.lines().find(|line| line.split(':').nth(2) == Some(&uid));
+    let line = passwd
+        .lines()
+        .find(|line| line.split(':').nth(2) == Some(&uid));
     line.and_then(|line| line.split(':').nth(5))
         .filter(|home| home.starts_with('/'))
         .map_or_else(|| PathBuf::from("/"), PathBuf::from)
@@ -77,7 +94,12 @@ fn home(uid: u32) -> PathBuf {
 /// those that engines look for.
 fn find(spec: &Spec) -> Result<PathBuf, String> {
     let process = spec.process().as_ref().ok_or("process is missing")?;
-    let name = process.args().iter().flatten().next().ok_or("process.args must not be empty")?;
+    let name = process
+        .args()
+        .iter()
+        .flatten()
+        .next()
+        .ok_or("process.args must not be empty")?;
     let fail = |reason: &str| Err(format!("exec: {name:?}: {reason}"));
     if name.contains('/') {
         return match check(Path::new(name)) {
@@ -85,16 +107,32 @@ fn find(spec: &Spec) -> Result<PathBuf, String> {
             Err(error) => fail(&format!("stat {name}: {error}")),
         };
     }
-    let path = process.env().iter().flatten().find_map(|variable| variable.strip_prefix("PATH="));
+    let path = process
+        .env()
+        .iter()
+        .flatten()
+        .find_map(|variable| variable.strip_prefix("PATH="));
     let mut denied = false;
-    for directory in path.unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin").split(':') {
-        let candidate = Path::new(OsStr::new(if directory.is_empty() { "." } else { directory })).join(name);
+    for directory in path
+        .unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
+        .split(':')
+    {
+        let candidate = Path::new(OsStr::new(if directory.is_empty() {
+            "."
+        } else {
+            directory
+        }))
+        .join(name);
         match check(&candidate) {
             Ok(()) => return Ok(candidate),
             Err(reason) => denied |= reason == "permission denied",
         }
     }
-    if denied { fail("permission denied") } else { fail("executable file not found in $PATH") }
+    if denied {
+        fail("permission denied")
+    } else {
+        fail("executable file not found in $PATH")
+    }
 }
 
 fn check(path: &Path) -> Result<(), String> {
@@ -113,5 +151,8 @@ fn check(path: &Path) -> Result<(), String> {
 
 fn words(error: &io::Error) -> String {
     let text = error.to_string();
-    text.split(" (os error").next().unwrap_or(&text).to_lowercase()
+    text.split(" (os error")
+        .next()
+        .unwrap_or(&text)
+        .to_lowercase()
 }

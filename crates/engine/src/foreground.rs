@@ -29,7 +29,12 @@ pub enum Foreground {
 }
 
 /// Signals that are not for the container: those about our children and our own terminal.
-const OWN: [Signal; 4] = [Signal::SIGCHLD, Signal::SIGWINCH, Signal::SIGURG, Signal::SIGPIPE];
+const OWN: [Signal; 4] = [
+    Signal::SIGCHLD,
+    Signal::SIGWINCH,
+    Signal::SIGURG,
+    Signal::SIGPIPE,
+];
 
 /// Creates and starts a container; returns its exit code, 128 and the number for a signal, 0 when
 /// detached.
@@ -45,12 +50,23 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
     };
     // Before anything is made: a signal that came in between would be lost.
     let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), Some(&mut before))
-        .map_err(|errno| Error::system("block signals", errno))?;
-    let signals = SignalFd::with_flags(&SigSet::all(), SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK)
-        .map_err(|errno| Error::system("signalfd", errno))?;
+    sigprocmask(
+        SigmaskHow::SIG_SETMASK,
+        Some(&SigSet::all()),
+        Some(&mut before),
+    )
+    .map_err(|errno| Error::system("block signals", errno))?;
+    let signals = SignalFd::with_flags(
+        &SigSet::all(),
+        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
+    )
+    .map_err(|errno| Error::system("signalfd", errno))?;
     request.mask = before;
-    let listener = if terminal { Some(console_socket(&mut request)?) } else { None };
+    let listener = if terminal {
+        Some(console_socket(&mut request)?)
+    } else {
+        None
+    };
     let container = create(request)?;
     let pid = container.pid().ok_or(Error::Missing)?;
     let mut terminal = match listener {
@@ -59,7 +75,9 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
     };
     let pidfd = rustix::process::Pid::from_raw(pid.as_raw())
         .ok_or(Errno::ESRCH)
-        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Errno::from_raw(e.raw_os_error())))
+        .and_then(|pid| {
+            pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Errno::from_raw(e.raw_os_error()))
+        })
         .map_err(|errno| Error::system("open the container's process", errno))?;
     start(container, &root, &id)?;
     wait_for_end(&signals, &pidfd, pid, terminal.as_mut())?;

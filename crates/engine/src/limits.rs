@@ -25,15 +25,26 @@ const NAMES: [(&str, Resource); 16] = [
 
 /// Refuses a limit above our own that we may not raise, by name: libcontainer says only `EPERM`.
 pub(crate) fn check(document: &Value) -> Result<(), String> {
-    let may_raise = caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_RESOURCE);
+    let may_raise = caps::has_cap(
+        None,
+        caps::CapSet::Effective,
+        caps::Capability::CAP_SYS_RESOURCE,
+    );
     if may_raise.unwrap_or(true) {
         return Ok(());
     }
-    let limits = document.pointer("/process/rlimits").and_then(Value::as_array);
+    let limits = document
+        .pointer("/process/rlimits")
+        .and_then(Value::as_array);
     for limit in limits.into_iter().flatten() {
-        let name = limit.get("type").and_then(Value::as_str).unwrap_or_default();
+        let name = limit
+            .get("type")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         let hard = limit.get("hard").and_then(Value::as_u64).unwrap_or(0);
-        let Some((_, resource)) = NAMES.iter().find(|(known, _)| *known == name) else { continue };
+        let Some((_, resource)) = NAMES.iter().find(|(known, _)| *known == name) else {
+            continue;
+        };
         let own = getrlimit(*resource).map_or(u64::MAX, |(_, hard)| hard);
         if hard > own {
             return Err(format!(

@@ -59,10 +59,17 @@ pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, 
         }
     }
     let changed = fixed != *document;
-    Ok(Normalised { document: fixed, changed, warnings })
+    Ok(Normalised {
+        document: fixed,
+        changed,
+        warnings,
+    })
 }
 
-fn object<'a>(parent: &'a mut Map<String, Value>, name: &str) -> Option<&'a mut Map<String, Value>> {
+fn object<'a>(
+    parent: &'a mut Map<String, Value>,
+    name: &str,
+) -> Option<&'a mut Map<String, Value>> {
     parent.get_mut(name).and_then(Value::as_object_mut)
 }
 
@@ -73,7 +80,9 @@ fn text<'a>(parent: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
 /// The document may be read from another place than the bundle.
 fn root_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<(), String> {
     let root = object(spec, "root").ok_or("root is missing")?;
-    let path = text(root, "path").filter(|path| !path.is_empty()).ok_or("root.path is missing")?;
+    let path = text(root, "path")
+        .filter(|path| !path.is_empty())
+        .ok_or("root.path is missing")?;
     if !path.starts_with('/') {
         let path = format!("{}/{path}", context.bundle);
         root.insert("path".to_owned(), path.into());
@@ -88,7 +97,9 @@ fn cgroups_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<
     let path = text(linux, "cgroupsPath").unwrap_or_default();
     if context.systemd_cgroup {
         if !path.is_empty() && path.split(':').count() != 3 {
-            return Err(format!("cgroupsPath {path:?}: systemd expects slice:prefix:name"));
+            return Err(format!(
+                "cgroupsPath {path:?}: systemd expects slice:prefix:name"
+            ));
         }
         return Ok(());
     }
@@ -108,13 +119,22 @@ fn cgroups_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<
 }
 
 /// The specification: unknown names and those the host cannot give are warned of, not refused.
-fn capabilities(process: &mut Map<String, Value>, context: &Context<'_>, warnings: &mut Vec<String>) {
-    let Some(sets) = object(process, "capabilities") else { return };
+fn capabilities(
+    process: &mut Map<String, Value>,
+    context: &Context<'_>,
+    warnings: &mut Vec<String>,
+) {
+    let Some(sets) = object(process, "capabilities") else {
+        return;
+    };
     let mut left_out: Vec<String> = Vec::new();
     for set in sets.values_mut().filter_map(Value::as_array_mut) {
         set.retain(|name| {
             let name = name.as_str().unwrap_or_default();
-            let available = context.available_capabilities.iter().any(|known| known == name);
+            let available = context
+                .available_capabilities
+                .iter()
+                .any(|known| known == name);
             if !available && !left_out.iter().any(|known| known == name) {
                 left_out.push(name.to_owned());
             }
@@ -123,14 +143,20 @@ fn capabilities(process: &mut Map<String, Value>, context: &Context<'_>, warning
     }
     if !left_out.is_empty() {
         let names = left_out.join(" ");
-        warnings.push(format!("ignoring unknown or unavailable capabilities: [{names}]"));
+        warnings.push(format!(
+            "ignoring unknown or unavailable capabilities: [{names}]"
+        ));
     }
 }
 
 /// An empty path means a new namespace.
 fn namespaces(linux: &mut Map<String, Value>) {
     let namespaces = linux.get_mut("namespaces").and_then(Value::as_array_mut);
-    for namespace in namespaces.into_iter().flatten().filter_map(Value::as_object_mut) {
+    for namespace in namespaces
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object_mut)
+    {
         if text(namespace, "path") == Some("") {
             namespace.remove("path");
         }
@@ -162,7 +188,13 @@ fn mount(mount: &mut Map<String, Value>) -> Result<(), String> {
     let options: Vec<String> = mount
         .get("options")
         .and_then(Value::as_array)
-        .map(|words| words.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+        .map(|words| {
+            words
+                .iter()
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect()
+        })
         .unwrap_or_default();
     let has = |word: &str| options.iter().any(|option| option == word);
     let bind = has("bind") || has("rbind") || text(mount, "type") == Some("bind");
@@ -174,7 +206,9 @@ fn mount(mount: &mut Map<String, Value>) -> Result<(), String> {
         mount.insert("source".to_owned(), kind.into());
     }
     if has("tmpcopyup") {
-        return Err(format!("the mount at {destination}: option tmpcopyup is not supported yet"));
+        return Err(format!(
+            "the mount at {destination}: option tmpcopyup is not supported yet"
+        ));
     }
     Ok(())
 }
@@ -187,12 +221,15 @@ mod tests {
 
     fn fixed(document: Value) -> Result<Normalised, String> {
         let capabilities = ["CAP_CHOWN".to_owned(), "CAP_KILL".to_owned()];
-        normalise(&document, &Context {
-            id: "c1",
-            bundle: "/bundle",
-            systemd_cgroup: false,
-            available_capabilities: &capabilities,
-        })
+        normalise(
+            &document,
+            &Context {
+                id: "c1",
+                bundle: "/bundle",
+                systemd_cgroup: false,
+                available_capabilities: &capabilities,
+            },
+        )
     }
 
     fn minimal() -> Value {
@@ -213,9 +250,17 @@ mod tests {
             ("/linux/cgroupsPath", json!(""), json!("/c1")),
             ("/linux/cgroupsPath", json!("a/b"), json!("/a/b")),
             ("/linux/rootfsPropagation", json!("rslave"), json!("slave")),
-            ("/linux/rootfsPropagation", json!("rprivate"), json!("private")),
+            (
+                "/linux/rootfsPropagation",
+                json!("rprivate"),
+                json!("private"),
+            ),
             ("/linux/rootfsPropagation", json!(""), json!(null)),
-            ("/linux/namespaces", json!([{"type": "pid", "path": ""}]), json!([{"type": "pid"}])),
+            (
+                "/linux/namespaces",
+                json!([{"type": "pid", "path": ""}]),
+                json!([{"type": "pid"}]),
+            ),
             (
                 "/mounts",
                 json!([{"destination": "/proc", "type": "proc"}]),
@@ -237,7 +282,11 @@ mod tests {
             }
             *place = given;
             let result = fixed(document).unwrap().document;
-            assert_eq!(result.pointer(pointer).cloned().unwrap_or(Value::Null), expected, "{pointer}");
+            assert_eq!(
+                result.pointer(pointer).cloned().unwrap_or(Value::Null),
+                expected,
+                "{pointer}"
+            );
         }
     }
 
@@ -247,7 +296,10 @@ mod tests {
         let names = json!(["CAP_FOO", "CAP_KILL"]);
         document["process"] = json!({"capabilities": {"bounding": names, "effective": names}});
         let warnings = fixed(document).unwrap().warnings;
-        assert_eq!(warnings, ["ignoring unknown or unavailable capabilities: [CAP_FOO]"]);
+        assert_eq!(
+            warnings,
+            ["ignoring unknown or unavailable capabilities: [CAP_FOO]"]
+        );
     }
 
     #[test]
@@ -256,8 +308,14 @@ mod tests {
             (json!([]), "not an object"),
             (json!({"linux": {}}), "root is missing"),
             (json!({"root": {"path": "/r"}}), "linux is missing"),
-            (json!({"root": {"path": "/r"}, "linux": {"cgroupsPath": "/"}}), "root of the hierarchy"),
-            (json!({"root": {"path": "/r"}, "linux": {"cgroupsPath": "../x"}}), "leads out"),
+            (
+                json!({"root": {"path": "/r"}, "linux": {"cgroupsPath": "/"}}),
+                "root of the hierarchy",
+            ),
+            (
+                json!({"root": {"path": "/r"}, "linux": {"cgroupsPath": "../x"}}),
+                "leads out",
+            ),
             (
                 json!({"root": {"path": "/r"}, "linux": {}, "mounts": [{"destination": "/x", "type": "bind"}]}),
                 "has no source",

@@ -22,13 +22,19 @@ pub(crate) fn receive_master(listener: &UnixListener) -> Result<OwnedFd, Error> 
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut name)];
-    recvmsg(&socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
-        .map_err(|errno| failed(errno.into()))?;
+    recvmsg(
+        &socket,
+        &mut slices,
+        &mut ancillary,
+        RecvFlags::CMSG_CLOEXEC,
+    )
+    .map_err(|errno| failed(errno.into()))?;
     let mut fds = ancillary.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
         _ => Vec::new(),
     });
-    fds.next().ok_or_else(|| failed(std::io::ErrorKind::UnexpectedEof.into()))
+    fds.next()
+        .ok_or_else(|| failed(std::io::ErrorKind::UnexpectedEof.into()))
 }
 
 /// The two terminals. Ours is raw meanwhile, and as it was again when this is dropped.
@@ -42,15 +48,23 @@ pub(crate) struct Terminal {
 impl Terminal {
     pub(crate) fn attach(master: OwnedFd) -> Result<Self, Error> {
         let stdin = rustix::stdio::stdin();
-        let before = if isatty(stdin) { tcgetattr(stdin).ok() } else { None };
+        let before = if isatty(stdin) {
+            tcgetattr(stdin).ok()
+        } else {
+            None
+        };
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
             tcsetattr(stdin, OptionalActions::Now, &raw)
                 .map_err(|errno| Error::system("make the terminal raw", errno))?;
         }
-        let terminal =
-            Self { master: File::from(master), before, input_open: true, output_open: true };
+        let terminal = Self {
+            master: File::from(master),
+            before,
+            input_open: true,
+            output_open: true,
+        };
         terminal.resize();
         Ok(terminal)
     }
@@ -64,7 +78,13 @@ impl Terminal {
 
     /// What to wait for: our input, then the container's output.
     pub(crate) fn poll(&self) -> Vec<PollFd<'_>> {
-        let wanted = |open: bool| if open { PollFlags::IN } else { PollFlags::empty() };
+        let wanted = |open: bool| {
+            if open {
+                PollFlags::IN
+            } else {
+                PollFlags::empty()
+            }
+        };
         vec![
             PollFd::from_borrowed_fd(rustix::stdio::stdin(), wanted(self.input_open)),
             PollFd::from_borrowed_fd(self.master.as_fd(), wanted(self.output_open)),
@@ -77,7 +97,10 @@ impl Terminal {
         if ready.first() == Some(&true) && self.input_open {
             match std::io::stdin().read(&mut buffer) {
                 Ok(0) | Err(_) => self.input_open = false,
-                Ok(count) => drop(self.master.write_all(buffer.get(..count).unwrap_or_default())),
+                Ok(count) => drop(
+                    self.master
+                        .write_all(buffer.get(..count).unwrap_or_default()),
+                ),
             }
         }
         if ready.get(1) == Some(&true) && self.output_open {
@@ -90,9 +113,14 @@ impl Terminal {
         let mut buffer = [0; 8192];
         while self.output_open {
             let mut fds = [PollFd::from_borrowed_fd(self.master.as_fd(), PollFlags::IN)];
-            let now = rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 };
+            let now = rustix::event::Timespec {
+                tv_sec: 0,
+                tv_nsec: 0,
+            };
             match rustix::event::poll(&mut fds, Some(&now)) {
-                Ok(count) if count > 0 => self.output_open = copy_out(&mut self.master, &mut buffer),
+                Ok(count) if count > 0 => {
+                    self.output_open = copy_out(&mut self.master, &mut buffer);
+                }
                 _ => return,
             }
         }
@@ -105,7 +133,9 @@ fn copy_out(master: &mut File, buffer: &mut [u8]) -> bool {
         Ok(0) | Err(_) => false,
         Ok(count) => {
             let mut out = std::io::stdout().lock();
-            out.write_all(buffer.get(..count).unwrap_or_default()).and_then(|()| out.flush()).is_ok()
+            out.write_all(buffer.get(..count).unwrap_or_default())
+                .and_then(|()| out.flush())
+                .is_ok()
         }
     }
 }

@@ -20,14 +20,26 @@ pub fn find(variables: &Variables) -> Account {
     let line = file_line("/etc/passwd", &number).or_else(|| getent("passwd", &[&number]).pop());
     let fields: Vec<&str> = line.as_deref().unwrap_or_default().split(':').collect();
     let field = |index: usize| fields.get(index).copied().filter(|field| !field.is_empty());
-    let text = |name: &str| variables.get(name).and_then(|value| value.to_str()).map(str::to_owned);
-    let home = field(5).map(PathBuf::from).or_else(|| text("HOME").map(PathBuf::from));
+    let text = |name: &str| {
+        variables
+            .get(name)
+            .and_then(|value| value.to_str())
+            .map(str::to_owned)
+    };
+    let home = field(5)
+        .map(PathBuf::from)
+        .or_else(|| text("HOME").map(PathBuf::from));
     Account {
         uid,
         gid,
-        name: field(0).map(str::to_owned).or_else(|| text("USER")).unwrap_or(number),
+        name: field(0)
+            .map(str::to_owned)
+            .or_else(|| text("USER"))
+            .unwrap_or(number),
         gecos: field(4).unwrap_or_default().to_owned(),
-        home: home.filter(|path| path.is_absolute()).unwrap_or_else(|| PathBuf::from("/")),
+        home: home
+            .filter(|path| path.is_absolute())
+            .unwrap_or_else(|| PathBuf::from("/")),
         shell: field(6).map_or_else(|| "/bin/sh".to_owned(), str::to_owned),
         groups: groups(gid),
     }
@@ -50,23 +62,34 @@ fn groups(primary: u32) -> Vec<Group> {
         .map(ToString::to_string)
         .collect();
     if !missing.is_empty() {
-        lines.extend(getent("group", &missing.iter().map(String::as_str).collect::<Vec<_>>()));
+        lines.extend(getent(
+            "group",
+            &missing.iter().map(String::as_str).collect::<Vec<_>>(),
+        ));
     }
-    numbers.into_iter().filter_map(|gid| known(&lines, gid)).collect()
+    numbers
+        .into_iter()
+        .filter_map(|gid| known(&lines, gid))
+        .collect()
 }
 
 fn parse_group(line: &str, gid: u32) -> Option<Group> {
     let mut fields = line.split(':');
     let name = fields.next().filter(|name| !name.is_empty())?;
     let number: u32 = fields.nth(1)?.parse().ok()?;
-    (number == gid).then(|| Group { name: name.to_owned(), gid })
+    (number == gid).then(|| Group {
+        name: name.to_owned(),
+        gid,
+    })
 }
 
 /// Returns the line of a colon-separated database whose third field is `number`.
 fn file_line(path: &str, number: &str) -> Option<String> {
     let text = fs::read(path).ok()?;
     let text = String::from_utf8_lossy(&text).into_owned();
-    text.lines().find(|line| line.split(':').nth(2) == Some(number)).map(str::to_owned)
+    text.lines()
+        .find(|line| line.split(':').nth(2) == Some(number))
+        .map(str::to_owned)
 }
 
 /// Asks the host's `getent`; nothing where there is none.
@@ -78,7 +101,10 @@ fn getent(database: &str, keys: &[&str]) -> Vec<String> {
         .stderr(Stdio::null())
         .output();
     let text = output.map(|output| output.stdout).unwrap_or_default();
-    String::from_utf8_lossy(&text).lines().map(str::to_owned).collect()
+    String::from_utf8_lossy(&text)
+        .lines()
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]

@@ -9,8 +9,10 @@ use clap::{Args, Parser, Subcommand};
 #[derive(Debug, Parser)]
 #[command(name = "front", version = concat!("version ", env!("CARGO_PKG_VERSION")))]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
-#[command(after_help = "Exit status: that of the container's program, or 255 when it could not be \
-                        started, or 1 for a usage error.")]
+#[command(
+    after_help = "Exit status: that of the container's program, or 255 when it could not be \
+                        started, or 1 for a usage error."
+)]
 pub struct Cli {
     /// Flags that stand before the command.
     #[command(flatten)]

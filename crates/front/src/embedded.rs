@@ -11,5 +11,9 @@ const FILES: &[Embedded] = &[Embedded {
 
 /// Returns the built-in image.
 pub fn image() -> Image {
-    Image { path: "front:built-in".into(), medium: Medium::Embedded, root: RootFs::Embedded(FILES) }
+    Image {
+        path: "front:built-in".into(),
+        medium: Medium::Embedded,
+        root: RootFs::Embedded(FILES),
+    }
 }

@@ -27,13 +27,27 @@ const PROMPT: &str = "front> ";
 
 /// Variables that `--cleanenv` lets in.
 const CLEAN: [&str; 11] = [
-    "TERM", "http_proxy", "https_proxy", "no_proxy", "all_proxy", "ftp_proxy", "HTTP_PROXY",
-    "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY", "FTP_PROXY",
+    "TERM",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "all_proxy",
+    "ftp_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+    "ALL_PROXY",
+    "FTP_PROXY",
 ];
 
 /// Variables that the user may not override: the runtime itself decides them.
-const FIXED: [&str; 5] =
-    ["HOME", "APPTAINER_SHELL", "SINGULARITY_SHELL", "APPTAINER_APPNAME", "SINGULARITY_APPNAME"];
+const FIXED: [&str; 5] = [
+    "HOME",
+    "APPTAINER_SHELL",
+    "SINGULARITY_SHELL",
+    "APPTAINER_APPNAME",
+    "SINGULARITY_APPNAME",
+];
 
 /// What the environment is made from.
 #[derive(Debug, Clone, Copy)]
@@ -52,7 +66,10 @@ pub struct Ingredients<'a> {
 
 /// Returns the overrides that count.
 pub fn overrides(request: &Request) -> impl Iterator<Item = &(OsString, OsString)> {
-    request.overrides.iter().filter(|(name, _)| !FIXED.iter().any(|fixed| name == fixed))
+    request
+        .overrides
+        .iter()
+        .filter(|(name, _)| !FIXED.iter().any(|fixed| name == fixed))
 }
 
 /// Returns the names of overrides that have no effect.
@@ -94,7 +111,11 @@ pub fn finish(ingredients: &Ingredients<'_>, image: Set, overrides: Set) -> Set 
 }
 
 fn path(image: Option<&OsString>, overrides: &Set) -> OsString {
-    let get = |name: &str| overrides.get(OsStr::new(name)).filter(|value| !value.is_empty());
+    let get = |name: &str| {
+        overrides
+            .get(OsStr::new(name))
+            .filter(|value| !value.is_empty())
+    };
     if let Some(path) = get("PATH") {
         return path.clone();
     }
@@ -134,7 +155,9 @@ fn from_caller(ingredients: &Ingredients<'_>) -> Vec<(OsString, OsString)> {
     let variables = ingredients.caller;
     if ingredients.request.clean_environment {
         let kept = CLEAN.iter().filter_map(|name| {
-            variables.get(name).map(|value| (OsString::from(*name), value.to_owned()))
+            variables
+                .get(name)
+                .map(|value| (OsString::from(*name), value.to_owned()))
         });
         return kept.chain([("LANG".into(), "C".into())]).collect();
     }
@@ -142,7 +165,9 @@ fn from_caller(ingredients: &Ingredients<'_>) -> Vec<(OsString, OsString)> {
     let mut kept: Vec<(OsString, OsString)> = variables
         .0
         .iter()
-        .filter(|(name, _)| !Variables::is_ours(name) && !replaced.iter().any(|other| name == other))
+        .filter(|(name, _)| {
+            !Variables::is_ours(name) && !replaced.iter().any(|other| name == other)
+        })
         .cloned()
         .collect();
     if let Some(path) = variables.get("PATH") {
@@ -160,12 +185,19 @@ fn about(ingredients: &Ingredients<'_>) -> Set {
     let destinations: Vec<&[u8]> = request
         .binds
         .iter()
-        .map(|bind| bind.destination.as_ref().unwrap_or(&bind.source).as_os_str().as_bytes())
+        .map(|bind| {
+            bind.destination
+                .as_ref()
+                .unwrap_or(&bind.source)
+                .as_os_str()
+                .as_bytes()
+        })
         .collect();
     let binds = OsStr::from_bytes(&destinations.join(&b',')).to_owned();
     let mut set = Set::new();
     for family in ["APPTAINER", "SINGULARITY"] {
-        let mut tell = |name: &str, value: OsString| set.insert(format!("{family}_{name}").into(), value);
+        let mut tell =
+            |name: &str, value: OsString| set.insert(format!("{family}_{name}").into(), value);
         tell("CONTAINER", path.into());
         tell("NAME", name.into());
         tell("BIND", binds.clone());
@@ -182,7 +214,10 @@ fn about(ingredients: &Ingredients<'_>) -> Set {
 fn prompt(ingredients: &Ingredients<'_>, set: &mut Set) {
     let own = |name: &str| {
         let kept = !ingredients.request.clean_environment;
-        ingredients.caller.get(name).filter(|value| kept && !value.is_empty())
+        ingredients
+            .caller
+            .get(name)
+            .filter(|value| kept && !value.is_empty())
     };
     let prompt = own("PS1").map_or_else(|| PROMPT.into(), OsStr::to_owned);
     let mut command = OsString::new();
@@ -224,10 +259,18 @@ mod tests {
     }
 
     fn set(pairs: &[(&str, &str)]) -> Set {
-        pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (name.into(), value.into()))
+            .collect()
     }
 
-    fn finished(clean: bool, caller: &[(&str, &str)], image: &[(&str, &str)], overrides: &[(&str, &str)]) -> Set {
+    fn finished(
+        clean: bool,
+        caller: &[(&str, &str)],
+        image: &[(&str, &str)],
+        overrides: &[(&str, &str)],
+    ) -> Set {
         let caller = Variables(set(caller).into_iter().collect());
         let request = request(clean);
         let ingredients = Ingredients {
@@ -241,12 +284,19 @@ mod tests {
     }
 
     fn get<'a>(set: &'a Set, name: &str) -> Option<&'a str> {
-        set.get(OsStr::new(name)).map(|value| value.to_str().unwrap())
+        set.get(OsStr::new(name))
+            .map(|value| value.to_str().unwrap())
     }
 
     #[test]
     fn the_image_beats_the_caller_and_overrides_beat_both() {
-        let caller = [("A", "caller"), ("B", "caller"), ("C", "caller"), ("D", "caller"), ("HOME", "/wrong")];
+        let caller = [
+            ("A", "caller"),
+            ("B", "caller"),
+            ("C", "caller"),
+            ("D", "caller"),
+            ("HOME", "/wrong"),
+        ];
         let image = [("B", "image"), ("C", "image"), ("D", "")];
         let result = finished(false, &caller, &image, &[("C", "override")]);
         assert_eq!(get(&result, "A"), Some("caller"));
@@ -259,27 +309,60 @@ mod tests {
 
     #[test]
     fn a_clean_environment_is_clean() {
-        let caller = [("TERM", "xterm"), ("LANG", "de"), ("USER", "ada"), ("https_proxy", "p"), ("PATH", "/x")];
+        let caller = [
+            ("TERM", "xterm"),
+            ("LANG", "de"),
+            ("USER", "ada"),
+            ("https_proxy", "p"),
+            ("PATH", "/x"),
+        ];
         let result = finished(true, &caller, &[], &[]);
         assert_eq!(get(&result, "TERM"), Some("xterm"));
         assert_eq!(get(&result, "LANG"), Some("C"));
         assert_eq!(get(&result, "https_proxy"), Some("p"));
-        assert_eq!((get(&result, "USER"), get(&result, "USER_PATH")), (None, None));
+        assert_eq!(
+            (get(&result, "USER"), get(&result, "USER_PATH")),
+            (None, None)
+        );
     }
 
     #[test]
     fn paths_are_put_together() {
-        let caller = [("PATH", "/mine"), ("LD_LIBRARY_PATH", "/host"), ("APPTAINER_NV", "1")];
-        let result = finished(false, &caller, &[("PATH", "/img"), ("LD_LIBRARY_PATH", "/lib")], &[
-            ("PREPEND_PATH", "/front"),
-            ("APPEND_PATH", "/back"),
-        ]);
+        let caller = [
+            ("PATH", "/mine"),
+            ("LD_LIBRARY_PATH", "/host"),
+            ("APPTAINER_NV", "1"),
+        ];
+        let result = finished(
+            false,
+            &caller,
+            &[("PATH", "/img"), ("LD_LIBRARY_PATH", "/lib")],
+            &[("PREPEND_PATH", "/front"), ("APPEND_PATH", "/back")],
+        );
         assert_eq!(get(&result, "PATH"), Some("/front:/img:/back"));
-        assert_eq!(get(&result, "LD_LIBRARY_PATH"), Some("/lib:/.singularity.d/libs"));
-        assert!(get(&result, "USER_PATH").unwrap().starts_with("/mine:/bin:"));
-        assert_eq!((get(&result, "APPTAINER_NV"), get(&result, "PREPEND_PATH")), (None, None));
-        let result = finished(false, &[], &[], &[("PATH", "/only"), ("PREPEND_PATH", "/front")]);
+        assert_eq!(
+            get(&result, "LD_LIBRARY_PATH"),
+            Some("/lib:/.singularity.d/libs")
+        );
+        assert!(
+            get(&result, "USER_PATH")
+                .unwrap()
+                .starts_with("/mine:/bin:")
+        );
+        assert_eq!(
+            (get(&result, "APPTAINER_NV"), get(&result, "PREPEND_PATH")),
+            (None, None)
+        );
+        let result = finished(
+            false,
+            &[],
+            &[],
+            &[("PATH", "/only"), ("PREPEND_PATH", "/front")],
+        );
         assert_eq!(get(&result, "PATH"), Some("/only"));
-        assert_eq!(get(&result, "LD_LIBRARY_PATH"), Some("/.singularity.d/libs"));
+        assert_eq!(
+            get(&result, "LD_LIBRARY_PATH"),
+            Some("/.singularity.d/libs")
+        );
     }
 }

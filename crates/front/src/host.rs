@@ -46,7 +46,9 @@ fn devices() -> (Vec<Device>, Vec<PathBuf>) {
         let path = entry.path();
         let may = |access| rustix::fs::access(&path, access).is_ok();
         // Links are made anew or point at what is looked at under its own name.
-        let Ok(stat) = rustix::fs::lstat(&path) else { continue };
+        let Ok(stat) = rustix::fs::lstat(&path) else {
+            continue;
+        };
         match FileType::from_raw_mode(stat.st_mode) {
             FileType::Directory if may(Access::READ_OK | Access::EXEC_OK) => directories.push(path),
             kind @ (FileType::CharacterDevice | FileType::BlockDevice)
@@ -69,8 +71,14 @@ fn devices() -> (Vec<Device>, Vec<PathBuf>) {
 
 /// Returns the name of the terminal on a standard stream.
 fn terminal() -> Option<PathBuf> {
-    let streams = [rustix::stdio::stdin(), rustix::stdio::stdout(), rustix::stdio::stderr()];
-    let stream = streams.into_iter().find(|stream| rustix::termios::isatty(stream))?;
+    let streams = [
+        rustix::stdio::stdin(),
+        rustix::stdio::stdout(),
+        rustix::stdio::stderr(),
+    ];
+    let stream = streams
+        .into_iter()
+        .find(|stream| rustix::termios::isatty(stream))?;
     let name = rustix::termios::ttyname(stream, Vec::new()).ok()?;
     let path = PathBuf::from(name.to_str().ok()?);
     path.starts_with("/dev/pts").then_some(path)
@@ -80,7 +88,12 @@ fn terminal() -> Option<PathBuf> {
 /// shell, else of this program.
 pub fn machine(root: &image::RootFs) -> Option<elf::Object> {
     let own = fs::read("/proc/self/exe").ok();
-    let candidates = ["/bin/sh", "/usr/bin/env", "/bin/busybox", "/usr/bin/python3"];
+    let candidates = [
+        "/bin/sh",
+        "/usr/bin/env",
+        "/bin/busybox",
+        "/usr/bin/python3",
+    ];
     candidates
         .iter()
         .filter_map(|path| root.read(Path::new(path), elf::Object::HEAD).ok().flatten())

@@ -30,7 +30,10 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
     let edits = edits(request, caller, &image);
     let scripts = Scripts::find(&image.root).context("read the image's environment scripts")?;
     for name in environment::refused(request) {
-        messages.warning(format_args!("{} is not overridden: the container decides it", name.display()));
+        messages.warning(format_args!(
+            "{} is not overridden: the container decides it",
+            name.display()
+        ));
     }
     let name = image.name();
     let ingredients = Ingredients {
@@ -45,12 +48,22 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
     let preview = plain.clone().unwrap_or_else(|| (base.clone(), Set::new()));
     let process = Process {
         args: arguments(&request.action, &image.root, messages)?,
-        env: environment::finish(&ingredients, preview.0, preview.1).into_iter().collect(),
+        env: environment::finish(&ingredients, preview.0, preview.1)
+            .into_iter()
+            .collect(),
         cwd: directory(request, caller, &account),
         privileged: session::is_privileged(),
     };
     let layout = Layout::choose(&needed(request, &image, &account, &facts, &edits))?;
-    let bundle = make_bundle(request, &image.root, &account, &process, &edits, &facts, &layout)?;
+    let bundle = make_bundle(
+        request,
+        &image.root,
+        &account,
+        &process,
+        &edits,
+        &facts,
+        &layout,
+    )?;
     for warning in &bundle.warnings {
         messages.warning(warning);
     }
@@ -59,7 +72,10 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
     }
     let cache = caller.cache(&account);
     enter(&image.root, &layout, &bundle, &cache, messages)?;
-    let mut payload = Payload { args: process.args, env: process.env };
+    let mut payload = Payload {
+        args: process.args,
+        env: process.env,
+    };
     let cwd = settle(request, &process.cwd, &account, messages)?;
     if !process.privileged {
         session::shed_privileges()?;
@@ -67,7 +83,9 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
     let env = match plain {
         Some((image, overrides)) => environment::finish(&ingredients, image, overrides),
         None => match by_shell(&scripts, &base, request, messages)? {
-            Outcome::Variables { image, overrides } => environment::finish(&ingredients, image, overrides),
+            Outcome::Variables { image, overrides } => {
+                environment::finish(&ingredients, image, overrides)
+            }
             Outcome::Exit(code) => return Ok(ExitCode::from(code)),
         },
     };
@@ -82,18 +100,33 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
 }
 
 fn edits(request: &Request, caller: &Caller, image: &Image) -> Edits {
-    let machine = if request.nv { host::machine(&image.root) } else { None };
-    let Some(machine) = machine else { return Edits::default() };
+    let machine = if request.nv {
+        host::machine(&image.root)
+    } else {
+        None
+    };
+    let Some(machine) = machine else {
+        return Edits::default();
+    };
     let path = caller.variables.get("PATH").unwrap_or_default();
     let edits = inject::nvidia(&inject::Host::new("/", path), machine);
-    tracing::debug!(mounts = edits.mounts.len(), devices = edits.device_nodes.len(), "NVIDIA");
+    tracing::debug!(
+        mounts = edits.mounts.len(),
+        devices = edits.device_nodes.len(),
+        "NVIDIA"
+    );
     edits
 }
 
 /// A bare directory tree without Singularity's own files gets no library path of theirs, unless
 /// something is put there.
 fn has_libraries(image: &Image, edits: &Edits) -> bool {
-    let own = || image.root.entry(Path::new("/.singularity.d")).is_ok_and(|entry| entry.is_some());
+    let own = || {
+        image
+            .root
+            .entry(Path::new("/.singularity.d"))
+            .is_ok_and(|entry| entry.is_some())
+    };
     !edits.mounts.is_empty() || image.medium == Medium::Sif || own()
 }
 
@@ -104,21 +137,30 @@ fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> Result<Vec<
         Action::Shell(wanted) => vec![wanted.clone().unwrap_or_else(|| "/bin/sh".into()).into()],
         Action::Run(words) => {
             let runscript = "/.singularity.d/runscript";
-            let entry = root.entry(Path::new(runscript)).context("read the image's runscript")?;
+            let entry = root
+                .entry(Path::new(runscript))
+                .context("read the image's runscript")?;
             let program = if matches!(entry, Some(Entry::File { executable: true })) {
                 runscript
             } else {
                 messages.info("No runscript found in container, executing /bin/sh");
                 "/bin/sh"
             };
-            [program.into()].into_iter().chain(words.iter().cloned()).collect()
+            [program.into()]
+                .into_iter()
+                .chain(words.iter().cloned())
+                .collect()
         }
     })
 }
 
 /// Where the payload shall start: where the user says, else where the caller is, else at home.
 fn directory(request: &Request, caller: &Caller, account: &Account) -> PathBuf {
-    request.cwd.clone().or_else(|| caller.cwd.clone()).unwrap_or_else(|| account.home.clone())
+    request
+        .cwd
+        .clone()
+        .or_else(|| caller.cwd.clone())
+        .unwrap_or_else(|| account.home.clone())
 }
 
 /// The paths that the session's own directory must not hide.
@@ -168,7 +210,9 @@ fn print(spec: &impl serde::Serialize) -> Result<ExitCode> {
     use std::io::Write;
     let config = serde_json::to_vec_pretty(spec).context("write config.json")?;
     let mut out = std::io::stdout().lock();
-    out.write_all(&config).and_then(|()| out.write_all(b"\n")).context("print config.json")?;
+    out.write_all(&config)
+        .and_then(|()| out.write_all(b"\n"))
+        .context("print config.json")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -180,10 +224,16 @@ fn enter(
     cache: &Path,
     messages: &Messages,
 ) -> Result<()> {
-    let files: Vec<(&str, &[u8])> =
-        bundle.files.iter().map(|file| (file.name, file.content.as_slice())).collect();
-    let mount_points: Vec<(&Path, bool)> =
-        bundle.mount_points.iter().map(|point| (point.path.as_path(), point.directory)).collect();
+    let files: Vec<(&str, &[u8])> = bundle
+        .files
+        .iter()
+        .map(|file| (file.name, file.content.as_slice()))
+        .collect();
+    let mount_points: Vec<(&Path, bool)> = bundle
+        .mount_points
+        .iter()
+        .map(|point| (point.path.as_path(), point.directory))
+        .collect();
     let ground = Ground {
         layout,
         root,
@@ -198,21 +248,37 @@ fn enter(
 }
 
 /// Goes to the working directory. Only one that the user named must exist.
-fn settle(request: &Request, cwd: &Path, account: &Account, messages: &Messages) -> Result<PathBuf> {
+fn settle(
+    request: &Request,
+    cwd: &Path,
+    account: &Account,
+    messages: &Messages,
+) -> Result<PathBuf> {
     let entered = session::enter_directory(cwd);
     if request.cwd.is_some() {
         entered.context("failed to set working directory")?;
         return Ok(cwd.to_owned());
     }
-    let Err(error) = entered else { return Ok(cwd.to_owned()) };
+    let Err(error) = entered else {
+        return Ok(cwd.to_owned());
+    };
     let home = &account.home;
-    let place = if session::enter_directory(home).is_ok() { home.clone() } else { PathBuf::from("/") };
+    let place = if session::enter_directory(home).is_ok() {
+        home.clone()
+    } else {
+        PathBuf::from("/")
+    };
     messages.warning(format_args!("{error}; using {} instead", place.display()));
     session::enter_directory(&place)?;
     Ok(place)
 }
 
-fn by_shell(scripts: &Scripts, base: &Set, request: &Request, messages: &Messages) -> Result<Outcome> {
+fn by_shell(
+    scripts: &Scripts,
+    base: &Set,
+    request: &Request,
+    messages: &Messages,
+) -> Result<Outcome> {
     match scripts.evaluate_by_shell(base, environment::overrides(request)) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             messages.warning("the image has no /bin/sh: its environment scripts are not run");

@@ -70,7 +70,11 @@ impl Messages {
         for cause in error.chain().map(ToString::to_string) {
             // Many an error says its cause's words itself.
             if !text.contains(&cause) {
-                text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+                text = if text.is_empty() {
+                    cause
+                } else {
+                    format!("{text}: {cause}")
+                };
             }
         }
         self.say(Level::Fatal, "FATAL:", "31", &text);

@@ -68,7 +68,12 @@ impl Request {
     /// # Errors
     ///
     /// Fails on values that have no meaning, naming the flag or variable.
-    pub fn new(source: Source, action: Action, flags: &ContainerFlags, caller: &Caller) -> Result<Self> {
+    pub fn new(
+        source: Source,
+        action: Action,
+        flags: &ContainerFlags,
+        caller: &Caller,
+    ) -> Result<Self> {
         let variables = &caller.variables;
         let cwd = flags.cwd.clone().or_else(|| {
             ["CWD", "PWD", "TARGET_CWD", "TARGET_PWD"]
@@ -76,7 +81,10 @@ impl Request {
                 .find_map(|name| variables.flag(name).map(|(_, value)| PathBuf::from(value)))
         });
         if let Some(cwd) = cwd.as_deref().filter(|cwd| !cwd.is_absolute()) {
-            bail!("the working directory {} must be an absolute path", cwd.display());
+            bail!(
+                "the working directory {} must be an absolute path",
+                cwd.display()
+            );
         }
         Ok(Self {
             source,
@@ -101,7 +109,9 @@ impl Source {
     pub fn parse(image: &OsStr, caller: &Caller) -> Result<Self> {
         let text = image.to_string_lossy();
         if let Some((scheme, _)) = text.split_once("://") {
-            bail!("images from {scheme}:// are not supported yet; give a SIF, a squashfs or a directory");
+            bail!(
+                "images from {scheme}:// are not supported yet; give a SIF, a squashfs or a directory"
+            );
         }
         absolute(Path::new(image), caller).map(Self::Path)
     }
@@ -111,7 +121,10 @@ fn absolute(path: &Path, caller: &Caller) -> Result<PathBuf> {
     if path.is_absolute() {
         return Ok(path.components().collect());
     }
-    let cwd = caller.cwd.as_ref().context("the working directory is gone")?;
+    let cwd = caller
+        .cwd
+        .as_ref()
+        .context("the working directory is gone")?;
     Ok(cwd.join(path).components().collect())
 }
 
@@ -125,7 +138,11 @@ fn binds(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Bind>> {
         for mut bind in parse_binds(&argument)? {
             bind.source = absolute(&bind.source, caller)?;
             if let Err(error) = std::fs::metadata(&bind.source) {
-                bail!("bind source {}: {}", bind.source.display(), crate::host::reason(&error));
+                bail!(
+                    "bind source {}: {}",
+                    bind.source.display(),
+                    crate::host::reason(&error)
+                );
             }
             binds.push(bind);
         }
@@ -139,10 +156,15 @@ fn overrides(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<(OsString, O
     for argument in &flags.env {
         let mut of_this: Vec<(OsString, OsString)> = Vec::new();
         for piece in argument.as_bytes().split(|byte| *byte == b',') {
-            match (piece.iter().position(|byte| *byte == b'='), of_this.last_mut()) {
+            match (
+                piece.iter().position(|byte| *byte == b'='),
+                of_this.last_mut(),
+            ) {
                 (Some(at), _) => {
                     let (name, value) = (piece.get(..at), piece.get(at + 1..));
-                    let text = |bytes: Option<&[u8]>| OsStr::from_bytes(bytes.unwrap_or_default()).to_owned();
+                    let text = |bytes: Option<&[u8]>| {
+                        OsStr::from_bytes(bytes.unwrap_or_default()).to_owned()
+                    };
                     of_this.push((text(name), text(value)));
                 }
                 (None, Some((_, value))) => {
@@ -169,44 +191,85 @@ mod tests {
 
     fn caller(pairs: &[(&str, &str)]) -> Caller {
         Caller {
-            variables: Variables(pairs.iter().map(|(name, value)| (name.into(), value.into())).collect()),
+            variables: Variables(
+                pairs
+                    .iter()
+                    .map(|(name, value)| (name.into(), value.into()))
+                    .collect(),
+            ),
             cwd: Some("/".into()),
         }
     }
 
     fn request(flags: &ContainerFlags, variables: &[(&str, &str)]) -> Result<Request> {
-        Request::new(Source::Embedded, Action::Run(Vec::new()), flags, &caller(variables))
+        Request::new(
+            Source::Embedded,
+            Action::Run(Vec::new()),
+            flags,
+            &caller(variables),
+        )
     }
 
     #[test]
     fn binds_of_flags_and_variables_add_up() {
-        let flags = ContainerFlags { bind: vec!["tmp:/a".into()], ..Default::default() };
-        let variables = [("SINGULARITY_BIND", "/tmp:/b"), ("APPTAINER_BINDPATH", "/tmp:/c")];
+        let flags = ContainerFlags {
+            bind: vec!["tmp:/a".into()],
+            ..Default::default()
+        };
+        let variables = [
+            ("SINGULARITY_BIND", "/tmp:/b"),
+            ("APPTAINER_BINDPATH", "/tmp:/c"),
+        ];
         let request = request(&flags, &variables).unwrap();
         let binds: Vec<_> = request
             .binds
             .iter()
-            .map(|bind| (bind.source.to_str().unwrap(), bind.destination.as_ref().unwrap().to_str().unwrap()))
+            .map(|bind| {
+                (
+                    bind.source.to_str().unwrap(),
+                    bind.destination.as_ref().unwrap().to_str().unwrap(),
+                )
+            })
             .collect();
         assert_eq!(binds, [("/tmp", "/a"), ("/tmp", "/b"), ("/tmp", "/c")]);
     }
 
     #[test]
     fn a_missing_source_is_named() {
-        let flags = ContainerFlags { bind: vec!["/nosuch:/mnt".into()], ..Default::default() };
+        let flags = ContainerFlags {
+            bind: vec!["/nosuch:/mnt".into()],
+            ..Default::default()
+        };
         let error = request(&flags, &[]).unwrap_err().to_string();
         assert_eq!(error, "bind source /nosuch: no such file or directory");
     }
 
     #[test]
     fn env_beats_variables_and_keeps_commas() {
-        let flags = ContainerFlags { env: vec!["P=a,b,Q=1".into(), "Q=2".into()], ..Default::default() };
-        let request = request(&flags, &[("APPTAINERENV_P", "x"), ("SINGULARITYENV_R", "y")]).unwrap();
+        let flags = ContainerFlags {
+            env: vec!["P=a,b,Q=1".into(), "Q=2".into()],
+            ..Default::default()
+        };
+        let request = request(
+            &flags,
+            &[("APPTAINERENV_P", "x"), ("SINGULARITYENV_R", "y")],
+        )
+        .unwrap();
         let get = |name: &str| {
-            request.overrides.iter().find(|(other, _)| other == name).unwrap().1.to_str().unwrap()
+            request
+                .overrides
+                .iter()
+                .find(|(other, _)| other == name)
+                .unwrap()
+                .1
+                .to_str()
+                .unwrap()
         };
         assert_eq!((get("P"), get("Q"), get("R")), ("a,b", "2", "y"));
-        let flags = ContainerFlags { env: vec!["plain".into()], ..Default::default() };
+        let flags = ContainerFlags {
+            env: vec!["plain".into()],
+            ..Default::default()
+        };
         assert!(super::overrides(&flags, &caller(&[])).is_err());
     }
 

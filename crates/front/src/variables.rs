@@ -15,7 +15,10 @@ const FAMILIES: [&str; 3] = ["FRONT_", "APPTAINER_", "SINGULARITY_"];
 impl Variables {
     /// Returns a variable's value.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.iter().find(|(other, _)| other == name).map(|(_, value)| value.as_os_str())
+        self.0
+            .iter()
+            .find(|(other, _)| other == name)
+            .map(|(_, value)| value.as_os_str())
     }
 
     /// Returns the value of the strongest set and non-empty variable of `name`, and its own name.
@@ -33,7 +36,9 @@ impl Variables {
     ///
     /// Fails on other words, naming the variable.
     pub fn switch(&self, name: &str) -> Result<bool> {
-        let Some((full, value)) = self.flag(name) else { return Ok(false) };
+        let Some((full, value)) = self.flag(name) else {
+            return Ok(false);
+        };
         match value.as_bytes() {
             b"1" | b"t" | b"T" | b"true" | b"TRUE" | b"True" => Ok(true),
             b"0" | b"f" | b"F" | b"false" | b"FALSE" | b"False" => Ok(false),
@@ -47,7 +52,9 @@ impl Variables {
         let mut found: Vec<(OsString, OsString)> = Vec::new();
         for family in ["FRONTENV_", "APPTAINERENV_", "SINGULARITYENV_"] {
             for (name, value) in &self.0 {
-                let Some(inside) = name.as_bytes().strip_prefix(family.as_bytes()) else { continue };
+                let Some(inside) = name.as_bytes().strip_prefix(family.as_bytes()) else {
+                    continue;
+                };
                 let inside = OsStr::from_bytes(inside);
                 if !inside.is_empty() && !found.iter().any(|(other, _)| other == inside) {
                     found.push((inside.to_owned(), value.clone()));
@@ -60,9 +67,14 @@ impl Variables {
     /// Whether a variable is for this program alone and never passed on.
     pub fn is_ours(name: &OsStr) -> bool {
         let families = FAMILIES.iter().flat_map(|family| {
-            [(*family).to_owned(), format!("{}ENV_", family.trim_end_matches('_'))]
+            [
+                (*family).to_owned(),
+                format!("{}ENV_", family.trim_end_matches('_')),
+            ]
         });
-        families.into_iter().any(|family| name.as_bytes().starts_with(family.as_bytes()))
+        families
+            .into_iter()
+            .any(|family| name.as_bytes().starts_with(family.as_bytes()))
     }
 }
 
@@ -71,16 +83,30 @@ mod tests {
     use super::*;
 
     fn variables(pairs: &[(&str, &str)]) -> Variables {
-        Variables(pairs.iter().map(|(name, value)| (name.into(), value.into())).collect())
+        Variables(
+            pairs
+                .iter()
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        )
     }
 
     #[test]
     fn the_strongest_family_wins() {
-        let set = variables(&[("SINGULARITY_NV", "1"), ("APPTAINER_NV", "false"), ("APPTAINER_X", "")]);
+        let set = variables(&[
+            ("SINGULARITY_NV", "1"),
+            ("APPTAINER_NV", "false"),
+            ("APPTAINER_X", ""),
+        ]);
         assert!(!set.switch("NV").unwrap());
         assert!(!set.switch("X").unwrap());
-        let wrong = variables(&[("SINGULARITY_NV", "yes")]).switch("NV").unwrap_err();
-        assert_eq!(wrong.to_string(), "SINGULARITY_NV=yes: expected true or false");
+        let wrong = variables(&[("SINGULARITY_NV", "yes")])
+            .switch("NV")
+            .unwrap_err();
+        assert_eq!(
+            wrong.to_string(),
+            "SINGULARITY_NV=yes: expected true or false"
+        );
     }
 
     #[test]
@@ -91,7 +117,8 @@ mod tests {
             ("SINGULARITYENV_B", "3"),
             ("C", "4"),
         ]);
-        let expected: Vec<(OsString, OsString)> = vec![("A".into(), "2".into()), ("B".into(), "3".into())];
+        let expected: Vec<(OsString, OsString)> =
+            vec![("A".into(), "2".into()), ("B".into(), "3".into())];
         assert_eq!(set.overrides(), expected);
         assert!(Variables::is_ours(OsStr::new("SINGULARITYENV_A")));
         assert!(!Variables::is_ours(OsStr::new("APPTAINERX")));

@@ -37,7 +37,13 @@ impl Directory {
         if !flags.contains(OFlags::PATH) {
             flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
         }
-        match rustix::fs::openat2(&self.handle, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+        match rustix::fs::openat2(
+            &self.handle,
+            path,
+            flags,
+            Mode::empty(),
+            ResolveFlags::IN_ROOT,
+        ) {
             Ok(fd) => Ok(Some(fd)),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
@@ -45,7 +51,9 @@ impl Directory {
     }
 
     pub(crate) fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
-        let Some(fd) = self.open_inside(path, OFlags::PATH)? else { return Ok(None) };
+        let Some(fd) = self.open_inside(path, OFlags::PATH)? else {
+            return Ok(None);
+        };
         let stat = rustix::fs::fstat(&fd)?;
         Ok(Some(kind(&stat)))
     }
@@ -53,13 +61,17 @@ impl Directory {
     /// Returns what `path` is itself; its last component is not followed.
     pub(crate) fn step(&self, path: &Path) -> io::Result<Option<Step>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW;
-        let Some(fd) = self.open_inside(path, flags)? else { return Ok(None) };
+        let Some(fd) = self.open_inside(path, flags)? else {
+            return Ok(None);
+        };
         let stat = rustix::fs::fstat(&fd)?;
         if FileType::from_raw_mode(stat.st_mode) != FileType::Symlink {
             return Ok(Some(Step::Entry(kind(&stat))));
         }
         let target = rustix::fs::readlinkat(&fd, "", Vec::new())?;
-        Ok(Some(Step::Link(PathBuf::from(OsStr::from_bytes(target.to_bytes())))))
+        Ok(Some(Step::Link(PathBuf::from(OsStr::from_bytes(
+            target.to_bytes(),
+        )))))
     }
 
     pub(crate) fn read(&self, path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
@@ -67,7 +79,9 @@ impl Directory {
             Some(Entry::File { .. }) => {}
             _ => return Ok(None),
         }
-        let Some(fd) = self.open_inside(path, OFlags::RDONLY)? else { return Ok(None) };
+        let Some(fd) = self.open_inside(path, OFlags::RDONLY)? else {
+            return Ok(None);
+        };
         let mut bytes = Vec::new();
         File::from(fd).take(limit as u64).read_to_end(&mut bytes)?;
         Ok(Some(bytes))
@@ -93,7 +107,9 @@ impl Directory {
 fn kind(stat: &rustix::fs::Stat) -> Entry {
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::Directory => Entry::Directory,
-        FileType::RegularFile => Entry::File { executable: stat.st_mode & 0o111 != 0 },
+        FileType::RegularFile => Entry::File {
+            executable: stat.st_mode & 0o111 != 0,
+        },
         _ => Entry::Other,
     }
 }

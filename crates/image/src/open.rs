@@ -46,14 +46,21 @@ impl Image {
     /// Fails when the path cannot be read, is of no known format, is damaged in a part that must be
     /// read to mount it, or is for another architecture than this program's.
     pub fn open(path: &Path) -> Result<Self, Error> {
-        let failed = |source: io::Error| Error::Open { path: path.to_owned(), source };
+        let failed = |source: io::Error| Error::Open {
+            path: path.to_owned(),
+            source,
+        };
         // Non-blocking, so that a FIFO without a writer is an error, not a hang.
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?);
+        let file =
+            File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?);
         let metadata = file.metadata().map_err(failed)?;
         let kind = metadata.file_type();
         let (medium, root) = if kind.is_dir() {
-            (Medium::Sandbox, RootFs::Directory(Directory::new(path.to_owned(), file.into())))
+            (
+                Medium::Sandbox,
+                RootFs::Directory(Directory::new(path.to_owned(), file.into())),
+            )
         } else if kind.is_file() {
             open_file(path, file, metadata.len())?
         } else {
@@ -64,36 +71,54 @@ impl Image {
             } else {
                 "a device"
             };
-            return Err(Error::NotAFile { path: path.to_owned(), kind });
+            return Err(Error::NotAFile {
+                path: path.to_owned(),
+                kind,
+            });
         };
-        Ok(Self { path: path.to_owned(), medium, root })
+        Ok(Self {
+            path: path.to_owned(),
+            medium,
+            root,
+        })
     }
 
     /// Returns the last component of the image's path.
     #[must_use]
     pub fn name(&self) -> String {
-        self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy().into_owned()
+        self.path
+            .file_name()
+            .unwrap_or(self.path.as_os_str())
+            .to_string_lossy()
+            .into_owned()
     }
 }
 
 fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Error> {
     let mut start = [0; PROBE];
-    let read = read_start(&file, &mut start)
-        .map_err(|source| Error::Open { path: path.to_owned(), source })?;
+    let read = read_start(&file, &mut start).map_err(|source| Error::Open {
+        path: path.to_owned(),
+        source,
+    })?;
     let start = start.get(..read).unwrap_or_default();
     let (medium, offset, length) = if sif::is_sif(start) {
         let (offset, length) = sif_partition(path, &file)?;
         (Medium::Sif, offset, length)
     } else {
-        let offset = squashfs_offset(start)
-            .ok_or_else(|| Error::Unrecognized { path: path.to_owned() })?;
+        let offset = squashfs_offset(start).ok_or_else(|| Error::Unrecognized {
+            path: path.to_owned(),
+        })?;
         (Medium::Squashfs, offset, size.saturating_sub(offset))
     };
-    let reader =
-        file.try_clone().map_err(|source| Error::Open { path: path.to_owned(), source })?;
-    let root = Squashed::new(file, reader, offset, length)
-        .map_err(|source| Error::Squashfs { path: path.to_owned(), source })?;
-    Ok((medium, RootFs::Squashfs(root)))
+    let reader = file.try_clone().map_err(|source| Error::Open {
+        path: path.to_owned(),
+        source,
+    })?;
+    let root = Squashed::new(file, reader, offset, length).map_err(|source| Error::Squashfs {
+        path: path.to_owned(),
+        source,
+    })?;
+    Ok((medium, RootFs::Squashfs(Box::new(root))))
 }
 
 fn read_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
@@ -115,18 +140,30 @@ fn squashfs_offset(start: &[u8]) -> Option<u64> {
     if squashfs::is_squashfs(start) {
         return Some(0);
     }
-    let line = start.starts_with(b"#!").then(|| start.iter().position(|byte| *byte == b'\n'))??;
+    let line = start
+        .starts_with(b"#!")
+        .then(|| start.iter().position(|byte| *byte == b'\n'))??;
     let offset = line + 1;
     squashfs::is_squashfs(start.get(offset..)?).then_some(offset as u64)
 }
 
 fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
-    let sif = Sif::read(file).map_err(|source| Error::Sif { path: path.to_owned(), source })?;
+    let sif = Sif::read(file).map_err(|source| Error::Sif {
+        path: path.to_owned(),
+        source,
+    })?;
     let Some((descriptor, partition)) = sif.primary() else {
-        return Err(Error::NoPrimaryPartition { path: path.to_owned() });
+        return Err(Error::NoPrimaryPartition {
+            path: path.to_owned(),
+        });
     };
     debug_assert!(matches!(descriptor.data, DataType::Partition(_)));
-    let unsupported = |what| Err(Error::Partition { path: path.to_owned(), what });
+    let unsupported = |what| {
+        Err(Error::Partition {
+            path: path.to_owned(),
+            what,
+        })
+    };
     match partition.file_system {
         FileSystem::Squashfs => {}
         FileSystem::Ext3 => return unsupported("ext3"),
@@ -138,9 +175,11 @@ fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
     }
     let image = partition.architecture.or(sif.header.architecture);
     match (image, host_architecture()) {
-        (Some(image), Some(host)) if !runs(image.name(), host) => {
-            Err(Error::Architecture { path: path.to_owned(), image: image.name(), host })
-        }
+        (Some(image), Some(host)) if !runs(image.name(), host) => Err(Error::Architecture {
+            path: path.to_owned(),
+            image: image.name(),
+            host,
+        }),
         _ => Ok((descriptor.offset, descriptor.size)),
     }
 }
@@ -152,7 +191,11 @@ fn host_architecture() -> Option<&'static str> {
         "x86_64" => Some("amd64"),
         "arm" => Some("arm"),
         "aarch64" => Some("arm64"),
-        "powerpc64" => Some(if cfg!(target_endian = "little") { "ppc64le" } else { "ppc64" }),
+        "powerpc64" => Some(if cfg!(target_endian = "little") {
+            "ppc64le"
+        } else {
+            "ppc64"
+        }),
         "s390x" => Some("s390x"),
         "riscv64" => Some("riscv64"),
         "loongarch64" => Some("loong64"),
@@ -183,8 +226,14 @@ mod tests {
     fn tells_what_a_path_is_not() {
         let dir = tempfile::tempdir().unwrap();
         let fifo = dir.path().join("fifo");
-        rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
-            .unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &fifo,
+            rustix::fs::FileType::Fifo,
+            Mode::RUSR | Mode::WUSR,
+            0,
+        )
+        .unwrap();
         let text = dir.path().join("text");
         std::fs::write(&text, "hello").unwrap();
         let cases = [
@@ -194,7 +243,10 @@ mod tests {
         ];
         for (path, message) in cases {
             let error = Image::open(&path).unwrap_err().to_string();
-            assert!(error.contains(message) && error.contains(&*path.to_string_lossy()), "{error}");
+            assert!(
+                error.contains(message) && error.contains(&*path.to_string_lossy()),
+                "{error}"
+            );
         }
     }
 }

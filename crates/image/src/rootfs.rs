@@ -16,7 +16,7 @@ pub enum RootFs {
     /// A directory to bind.
     Directory(Directory),
     /// A squashfs to mount.
-    Squashfs(Squashed),
+    Squashfs(Box<Squashed>),
     /// Files to lay out.
     Embedded(&'static [Embedded]),
 }
@@ -88,7 +88,12 @@ impl Squashed {
         size: u64,
     ) -> Result<Self, squashfs::Error> {
         let filesystem = squashfs::Filesystem::open(reader, offset, Some(size))?;
-        Ok(Self { file, offset, size, filesystem })
+        Ok(Self {
+            file,
+            offset,
+            size,
+            filesystem,
+        })
     }
 
     fn entry(&self, path: &Path) -> Result<Option<Entry>, squashfs::Error> {
@@ -113,7 +118,11 @@ impl Squashed {
     }
 
     fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, squashfs::Error> {
-        let Some(inode) = self.filesystem.resolve(path)?.filter(|inode| inode.kind == Kind::File) else {
+        let Some(inode) = self
+            .filesystem
+            .resolve(path)?
+            .filter(|inode| inode.kind == Kind::File)
+        else {
             return Ok(None);
         };
         let length = usize::try_from(inode.size).unwrap_or(usize::MAX).min(limit);
@@ -173,7 +182,11 @@ impl RootFs {
                 continue;
             }
             let next = here.join(&name);
-            let step = if entry.is_some() { self.step(&next)? } else { None };
+            let step = if entry.is_some() {
+                self.step(&next)?
+            } else {
+                None
+            };
             match step {
                 Some(Step::Link(target)) => {
                     links += 1;
@@ -232,8 +245,12 @@ impl RootFs {
             Self::Directory(directory) => directory.list(path),
             Self::Squashfs(squashed) => squashed.list(path).map_err(io::Error::other),
             Self::Embedded(files) => {
-                let inside = files.iter().filter_map(|file| Path::new(file.path).strip_prefix(path).ok());
-                let mut names: Vec<_> = inside.filter_map(|rest| rest.iter().next().map(OsStr::to_owned)).collect();
+                let inside = files
+                    .iter()
+                    .filter_map(|file| Path::new(file.path).strip_prefix(path).ok());
+                let mut names: Vec<_> = inside
+                    .filter_map(|rest| rest.iter().next().map(OsStr::to_owned))
+                    .collect();
                 names.sort();
                 names.dedup();
                 Ok(names)
@@ -244,15 +261,22 @@ impl RootFs {
 
 fn embedded_entry(files: &[Embedded], path: &Path) -> Option<Entry> {
     if let Some(file) = files.iter().find(|file| Path::new(file.path) == path) {
-        return Some(Entry::File { executable: file.mode & 0o111 != 0 });
+        return Some(Entry::File {
+            executable: file.mode & 0o111 != 0,
+        });
     }
-    files.iter().any(|file| Path::new(file.path).starts_with(path)).then_some(Entry::Directory)
+    files
+        .iter()
+        .any(|file| Path::new(file.path).starts_with(path))
+        .then_some(Entry::Directory)
 }
 
 fn kind(inode: &squashfs::Inode) -> Entry {
     match inode.kind {
         Kind::Directory => Entry::Directory,
-        Kind::File => Entry::File { executable: inode.permissions & 0o111 != 0 },
+        Kind::File => Entry::File {
+            executable: inode.permissions & 0o111 != 0,
+        },
         _ => Entry::Other,
     }
 }
@@ -263,11 +287,14 @@ fn is_directory(inode: &squashfs::Inode) -> bool {
 
 /// The names in a path, last one first: a stack of what is still ahead.
 fn names_backwards(path: &Path) -> Vec<OsString> {
-    let names = path.components().rev().filter_map(|component| match component {
-        Component::Normal(name) => Some(name.to_owned()),
-        Component::ParentDir => Some("..".into()),
-        _ => None,
-    });
+    let names = path
+        .components()
+        .rev()
+        .filter_map(|component| match component {
+            Component::Normal(name) => Some(name.to_owned()),
+            Component::ParentDir => Some("..".into()),
+            _ => None,
+        });
     names.collect()
 }
 
@@ -292,8 +319,17 @@ mod tests {
             std::fs::File::open(root).unwrap().into(),
         ));
         let place = |path: &str| rootfs.locate(Path::new(path)).unwrap();
-        let missing = |path: &str| Place { path: path.into(), entry: None };
-        assert_eq!(place("/var/run/lock"), Place { path: "/run/lock".into(), entry: Some(Entry::Directory) });
+        let missing = |path: &str| Place {
+            path: path.into(),
+            entry: None,
+        };
+        assert_eq!(
+            place("/var/run/lock"),
+            Place {
+                path: "/run/lock".into(),
+                entry: Some(Entry::Directory)
+            }
+        );
         assert_eq!(place("/var/run/new/dir"), missing("/run/new/dir"));
         assert_eq!(place("/escape"), missing("/etc/passwd"));
         assert_eq!(place("/localtime"), missing("/usr/share/zoneinfo/UTC"));

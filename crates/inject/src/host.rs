@@ -25,7 +25,10 @@ impl Host {
             .filter(|part| part.starts_with(b"/"))
             .map(|part| PathBuf::from(OsStr::from_bytes(part)))
             .collect();
-        Self { root: root.into(), program_path }
+        Self {
+            root: root.into(),
+            program_path,
+        }
     }
 
     /// Returns where a path of this host lies for us.
@@ -39,7 +42,10 @@ impl Host {
 
     /// Returns the sorted names in a directory; none when it cannot be read.
     pub(crate) fn names(&self, directory: &Path) -> Vec<OsString> {
-        let entries = fs::read_dir(self.locate(directory)).into_iter().flatten().flatten();
+        let entries = fs::read_dir(self.locate(directory))
+            .into_iter()
+            .flatten()
+            .flatten();
         let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
         names.sort();
         names
@@ -48,7 +54,9 @@ impl Host {
     /// Returns the loader's cache; empty where there is none, as on a musl host.
     pub(crate) fn library_cache(&self) -> Cache {
         let path = Path::new("/etc/ld.so.cache");
-        let Ok(bytes) = fs::read(self.locate(path)) else { return Cache::default() };
+        let Ok(bytes) = fs::read(self.locate(path)) else {
+            return Cache::default();
+        };
         Cache::parse(&bytes).unwrap_or_else(|error| {
             tracing::debug!("{}: {error}", path.display());
             Cache::default()
@@ -59,16 +67,22 @@ impl Host {
     pub(crate) fn object(&self, path: &Path) -> Option<Object> {
         use std::io::Read;
         let mut head = [0; Object::HEAD];
-        fs::File::open(self.locate(path)).ok()?.read_exact(&mut head).ok()?;
+        fs::File::open(self.locate(path))
+            .ok()?
+            .read_exact(&mut head)
+            .ok()?;
         Object::parse(&head).ok()
     }
 
     /// Returns the first executable regular file of that name in `PATH`.
     pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
         use std::os::unix::fs::PermissionsExt;
-        self.program_path.iter().map(|directory| directory.join(name)).find(|path| {
-            fs::metadata(self.locate(path))
-                .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-        })
+        self.program_path
+            .iter()
+            .map(|directory| directory.join(name))
+            .find(|path| {
+                fs::metadata(self.locate(path))
+                    .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+            })
     }
 }

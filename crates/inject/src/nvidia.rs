@@ -22,15 +22,49 @@ const PROGRAMS: &[&str] = &[
 
 /// Beginnings of names of the driver's libraries, without `lib` in front and `.so` behind.
 const LIBRARIES: &[&str] = &[
-    "cuda", "cudadebugger", "nvcuvid", "nvoptix", // compute, video, ray tracing
-    "nvidia-allocator", "nvidia-cfg", "nvidia-compiler", "nvidia-fatbinaryloader", "nvidia-gpucomp",
-    "nvidia-ml", "nvidia-nvvm", "nvidia-opencl", "nvidia-opticalflow", "nvidia-pkcs11",
-    "nvidia-ptxjitcompiler", "nvidia-rtcore", // what libcuda loads
-    "nvidia-encode", "nvidia-fbc", "nvidia-ifr", // video
-    "EGL", "EGL_installertest", "EGL_nvidia", "GL", "GLdispatch", "GLESv1_CM", "GLESv1_CM_nvidia",
-    "GLESv2", "GLESv2_nvidia", "GLX", "GLX_installertest", "GLX_nvidia", "glx", "OpenGL",
-    "nvidia-cbl", "nvidia-egl-wayland", "nvidia-eglcore", "nvidia-glcore", "nvidia-glsi",
-    "nvidia-glvkspirv", "nvidia-gtk2", "nvidia-gtk3", "nvidia-tls", "nvidia-wfb",
+    "cuda",
+    "cudadebugger",
+    "nvcuvid",
+    "nvoptix", // compute, video, ray tracing
+    "nvidia-allocator",
+    "nvidia-cfg",
+    "nvidia-compiler",
+    "nvidia-fatbinaryloader",
+    "nvidia-gpucomp",
+    "nvidia-ml",
+    "nvidia-nvvm",
+    "nvidia-opencl",
+    "nvidia-opticalflow",
+    "nvidia-pkcs11",
+    "nvidia-ptxjitcompiler",
+    "nvidia-rtcore", // what libcuda loads
+    "nvidia-encode",
+    "nvidia-fbc",
+    "nvidia-ifr", // video
+    "EGL",
+    "EGL_installertest",
+    "EGL_nvidia",
+    "GL",
+    "GLdispatch",
+    "GLESv1_CM",
+    "GLESv1_CM_nvidia",
+    "GLESv2",
+    "GLESv2_nvidia",
+    "GLX",
+    "GLX_installertest",
+    "GLX_nvidia",
+    "glx",
+    "OpenGL",
+    "nvidia-cbl",
+    "nvidia-egl-wayland",
+    "nvidia-eglcore",
+    "nvidia-glcore",
+    "nvidia-glsi",
+    "nvidia-glvkspirv",
+    "nvidia-gtk2",
+    "nvidia-gtk3",
+    "nvidia-tls",
+    "nvidia-wfb",
     "vdpau_nvidia", // graphics
     "OpenCL",
 ];
@@ -60,13 +94,27 @@ pub fn nvidia(host: &Host, container: Object) -> Edits {
     let mut mounts: Vec<Mount> = libraries(host, container).collect();
     for name in PROGRAMS {
         if let Some(host_path) = host.program(name) {
-            mounts.push(Mount { host_path, container_path: Path::new("/usr/bin").join(name) });
+            mounts.push(Mount {
+                host_path,
+                container_path: Path::new("/usr/bin").join(name),
+            });
         }
     }
-    for path in FILES.iter().chain([&SOCKET]).map(PathBuf::from).filter(|path| host.exists(path)) {
-        mounts.push(Mount { container_path: path.clone(), host_path: path });
+    for path in FILES
+        .iter()
+        .chain([&SOCKET])
+        .map(PathBuf::from)
+        .filter(|path| host.exists(path))
+    {
+        mounts.push(Mount {
+            container_path: path.clone(),
+            host_path: path,
+        });
     }
-    Edits { device_nodes: devices(host), mounts }
+    Edits {
+        device_nodes: devices(host),
+        mounts,
+    }
 }
 
 /// Every `/dev/nvidia*`, node or directory (`/dev/nvidia-caps`, of MIG instances).

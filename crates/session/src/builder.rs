@@ -6,7 +6,8 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use engine::{
-    Create, Executor, ExecutorBox, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError, Spec,
+    Create, Executor, ExecutorBox, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
+    Spec,
 };
 use image::RootFs;
 use nix::mount::{MsFlags, mount};
@@ -79,20 +80,39 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {
     enter_mount_namespace()?;
     mount::lay_out(layout)?;
     let mut note = |note: Note| handover::send_note(socket, &note.to_string());
-    mount::mount_image(layout, ground.root, server, ground.mount_points, ground.cache, &mut note)?;
+    mount::mount_image(
+        layout,
+        ground.root,
+        server,
+        ground.mount_points,
+        ground.cache,
+        &mut note,
+    )?;
     write_files(ground)?;
-    stage::mount_all(&layout.root(), ground.spec.mounts().as_deref().unwrap_or_default())?;
+    stage::mount_all(
+        &layout.root(),
+        ground.spec.mounts().as_deref().unwrap_or_default(),
+    )?;
     // After the mounts, so that the container sees the host's cgroups.
     let stand = cgroup::cover(layout, privileged)?;
     let init = create_container(layout)?;
     // libcontainer makes the builder undumpable, which closes its own /proc files to it.
     let _ = nix::sys::prctl::set_dumpable(true);
     let namespaces = open_namespace(&init.to_string(), "mnt").and_then(|mount| {
-        let user = if privileged { None } else { Some(open_namespace("self", "user")?) };
+        let user = if privileged {
+            None
+        } else {
+            Some(open_namespace("self", "user")?)
+        };
         Ok((mount, user))
     });
     match namespaces {
-        Ok((mount, user)) => Ok(Built { mount, user, init, stand }),
+        Ok((mount, user)) => Ok(Built {
+            mount,
+            user,
+            init,
+            stand,
+        }),
         Err(error) => {
             end_init(init);
             Err(error)
@@ -101,8 +121,7 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {
 }
 
 fn enter_mount_namespace() -> Result<(), Error> {
-    unshare(CloneFlags::CLONE_NEWNS)
-        .map_err(|errno| Error::MountNamespace(errno.into()))?;
+    unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| Error::MountNamespace(errno.into()))?;
     // As `mount slave = yes` of Apptainer: what the host mounts later appears, and nothing of ours
     // goes the other way.
     let flags = MsFlags::MS_SLAVE | MsFlags::MS_REC;
@@ -132,7 +151,9 @@ fn create_container(layout: &Layout) -> Result<Pid, Error> {
         ..Create::new(CONTAINER, layout.state(), layout.bundle())
     })
     .map_err(|error| Error::Engine(describe(&error)))?;
-    container.pid().ok_or_else(|| Error::Engine("the container has no process".to_owned()))
+    container
+        .pid()
+        .ok_or_else(|| Error::Engine("the container has no process".to_owned()))
 }
 
 /// An error and what caused it, in one line.

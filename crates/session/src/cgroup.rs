@@ -33,10 +33,18 @@ pub(crate) struct Stand {
 /// Puts the engine's place over the host's cgroups.
 pub(crate) fn cover(layout: &Layout, privileged: bool) -> Result<Stand, Error> {
     let target = Path::new(CGROUP);
-    let container = target.join(layout.cgroup().strip_prefix("/").unwrap_or(Path::new("container")));
+    let container = target.join(
+        layout
+            .cgroup()
+            .strip_prefix("/")
+            .unwrap_or(Path::new("container")),
+    );
     let Some(own) = own_cgroup() else {
         mount_cgroup2(target)?;
-        return Ok(Stand { leaf: None, container });
+        return Ok(Stand {
+            leaf: None,
+            container,
+        });
     };
     if !privileged {
         bind(&own, target, MsFlags::empty())?;
@@ -45,15 +53,26 @@ pub(crate) fn cover(layout: &Layout, privileged: bool) -> Result<Stand, Error> {
         let read_only = MsFlags::MS_BIND | MsFlags::MS_REMOUNT | MsFlags::MS_RDONLY | locked();
         mount(None::<&str>, target, None::<&str>, read_only, None::<&str>)
             .map_err(mount_error("a read-only cgroup2", target))?;
-        return Ok(Stand { leaf: None, container });
+        return Ok(Stand {
+            leaf: None,
+            container,
+        });
     }
-    let now = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.subsec_nanos());
+    let now = SystemTime::UNIX_EPOCH
+        .elapsed()
+        .map_or(0, |elapsed| elapsed.subsec_nanos());
     let name = format!("front.{}.{now}", std::process::id());
     let leaf = own.join(&name);
-    let made = |source| Error::Write { path: leaf.clone(), source };
+    let made = |source| Error::Write {
+        path: leaf.clone(),
+        source,
+    };
     let parent = File::open(&own).map_err(made)?;
     fs::create_dir(&leaf).map_err(made)?;
-    let stand = Stand { leaf: Some((parent.into(), name)), container };
+    let stand = Stand {
+        leaf: Some((parent.into(), name)),
+        container,
+    };
     bind(&leaf, target, MsFlags::empty())?;
     Ok(stand)
 }
@@ -65,8 +84,14 @@ fn locked() -> MsFlags {
 
 fn bind(source: impl AsRef<Path>, target: &Path, more: MsFlags) -> Result<(), Error> {
     let source = source.as_ref();
-    mount(Some(source), target, None::<&str>, MsFlags::MS_BIND | more, None::<&str>)
-        .map_err(mount_error(&source.to_string_lossy(), target))
+    mount(
+        Some(source),
+        target,
+        None::<&str>,
+        MsFlags::MS_BIND | more,
+        None::<&str>,
+    )
+    .map_err(mount_error(&source.to_string_lossy(), target))
 }
 
 /// Returns our own cgroup as the host's cgroup2 shows it, of a unified or a hybrid layout. Binding
@@ -75,26 +100,43 @@ fn own_cgroup() -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let is_cgroup2 =
-        |path: &Path| rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type as i64 == CGROUP2);
-    [Path::new(CGROUP).to_owned(), Path::new(CGROUP).join("unified")]
-        .into_iter()
-        .find(|mounted| is_cgroup2(mounted))
-        .map(|mounted| mounted.join(path))
-        .filter(|own| own.is_dir())
+        |path: &Path| rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2);
+    [
+        Path::new(CGROUP).to_owned(),
+        Path::new(CGROUP).join("unified"),
+    ]
+    .into_iter()
+    .find(|mounted| is_cgroup2(mounted))
+    .map(|mounted| mounted.join(path))
+    .filter(|own| own.is_dir())
 }
 
 /// On a host without cgroup2: one whose root is our own cgroup.
 fn mount_cgroup2(target: &Path) -> Result<(), Error> {
     if !target.is_dir() {
         // A host without sysfs, as in a bare root.
-        mount(Some("tmpfs"), "/sys", Some("tmpfs"), MsFlags::empty(), Some("mode=755"))
-            .map_err(mount_error("tmpfs", Path::new("/sys")))?;
-        fs::create_dir_all(target)
-            .map_err(|source| Error::Write { path: target.to_owned(), source })?;
+        mount(
+            Some("tmpfs"),
+            "/sys",
+            Some("tmpfs"),
+            MsFlags::empty(),
+            Some("mode=755"),
+        )
+        .map_err(mount_error("tmpfs", Path::new("/sys")))?;
+        fs::create_dir_all(target).map_err(|source| Error::Write {
+            path: target.to_owned(),
+            source,
+        })?;
     }
     unshare(CloneFlags::CLONE_NEWCGROUP).map_err(|errno| Error::MountNamespace(errno.into()))?;
-    mount(Some("cgroup2"), target, Some("cgroup2"), locked(), None::<&str>)
-        .map_err(mount_error("cgroup2", target))
+    mount(
+        Some("cgroup2"),
+        target,
+        Some("cgroup2"),
+        locked(),
+        None::<&str>,
+    )
+    .map_err(mount_error("cgroup2", target))
 }
 
 impl Drop for Stand {

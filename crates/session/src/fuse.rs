@@ -40,10 +40,13 @@ impl Server {
             }
         };
         let fork_failed = |errno: io::Error| Error::Fork(errno);
-        let (wait, go) =
-            rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|errno| fork_failed(errno.into()))?;
+        let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
+            .map_err(|errno| fork_failed(errno.into()))?;
         match sys::fork().map_err(|errno| fork_failed(errno.into()))? {
-            sys::Fork::Parent(_) => Ok(Some(Self { device, go: go.into() })),
+            sys::Fork::Parent(_) => Ok(Some(Self {
+                device,
+                go: go.into(),
+            })),
             sys::Fork::Child => {
                 drop(go);
                 serve(squashed, device, &mut File::from(wait));
@@ -61,8 +64,14 @@ impl Server {
             getegid()
         );
         let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(Some("front"), target, Some("fuse.squashfs"), flags, Some(data.as_str()))
-            .map_err(mount_error("the image by FUSE", target))?;
+        mount(
+            Some("front"),
+            target,
+            Some("fuse.squashfs"),
+            flags,
+            Some(data.as_str()),
+        )
+        .map_err(mount_error("the image by FUSE", target))?;
         self.go.write_all(b"g").map_err(Error::Fork)
     }
 }
@@ -86,6 +95,10 @@ fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
     let Ok(reader) = reader else { return };
     let opened = squashfs::Filesystem::open(reader, squashed.offset, Some(squashed.size));
     let Ok(filesystem) = opened else { return };
-    let options = ServeOptions { threads: THREADS, owner, on_error: Box::new(|_| ()) };
+    let options = ServeOptions {
+        threads: THREADS,
+        owner,
+        on_error: Box::new(|_| ()),
+    };
     let _ = squashfs::serve(filesystem, device, options);
 }

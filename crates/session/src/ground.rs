@@ -113,10 +113,14 @@ impl Door {
     pub fn enter(self) -> Result<(), Error> {
         // The user namespace first: it gives the right to enter the other.
         if let Some(user) = &self.user {
-            setns(user, CloneFlags::CLONE_NEWUSER)
-                .map_err(|errno| Error::Enter { what: "user", source: errno.into() })?;
+            setns(user, CloneFlags::CLONE_NEWUSER).map_err(|errno| Error::Enter {
+                what: "user",
+                source: errno.into(),
+            })?;
         }
-        setns(&self.mount, CloneFlags::CLONE_NEWNS)
-            .map_err(|errno| Error::Enter { what: "mount", source: errno.into() })
+        setns(&self.mount, CloneFlags::CLONE_NEWNS).map_err(|errno| Error::Enter {
+            what: "mount",
+            source: errno.into(),
+        })
     }
 }

@@ -37,7 +37,12 @@ const READY: u8 = b'R';
 
 /// Makes a pair: the caller's end, the builder's end.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
 }
 
 pub(crate) fn send_note(socket: &OwnedFd, text: &str) {
@@ -63,7 +68,12 @@ fn send(socket: &OwnedFd, kind: u8, text: &str, namespaces: &[&File]) {
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(&fds));
     }
-    let _ = sendmsg(socket, &[IoSlice::new(&[kind]), IoSlice::new(text)], &mut ancillary, SendFlags::NOSIGNAL);
+    let _ = sendmsg(
+        socket,
+        &[IoSlice::new(&[kind]), IoSlice::new(text)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    );
 }
 
 /// Waits for the next message.
@@ -107,9 +117,18 @@ mod tests {
         send_ready(&builder, &file, None);
         assert!(matches!(receive(&caller).unwrap(), Message::Note(text) if text == "hello"));
         assert!(matches!(receive(&caller).unwrap(), Message::Failed(text) if text.len() == LIMIT));
-        assert!(matches!(receive(&caller).unwrap(), Message::Ready { user: Some(_), .. }));
-        assert!(matches!(receive(&caller).unwrap(), Message::Ready { user: None, .. }));
+        assert!(matches!(
+            receive(&caller).unwrap(),
+            Message::Ready { user: Some(_), .. }
+        ));
+        assert!(matches!(
+            receive(&caller).unwrap(),
+            Message::Ready { user: None, .. }
+        ));
         drop(builder);
-        assert_eq!(receive(&caller).unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            receive(&caller).unwrap_err().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 }

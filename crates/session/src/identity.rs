@@ -15,8 +15,10 @@ use crate::Error;
 /// [user_namespaces(7)]: https://man7.org/linux/man-pages/man7/user_namespaces.7.html
 pub(crate) fn enter_user_namespace() -> Result<(), Error> {
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER)
-        .map_err(|errno| Error::UserNamespace { source: errno.into(), hint: hint() })?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| Error::UserNamespace {
+        source: errno.into(),
+        hint: hint(),
+    })?;
     // Without CAP_SETGID outside, a group map is allowed only once setgroups(2) is given up.
     write("/proc/self/setgroups", "deny")?;
     write("/proc/self/uid_map", &format!("{uid} {uid} 1\n"))?;
@@ -24,7 +26,10 @@ pub(crate) fn enter_user_namespace() -> Result<(), Error> {
 }
 
 fn write(path: &str, text: &str) -> Result<(), Error> {
-    fs::write(path, text).map_err(|source| Error::IdMap { path: PathBuf::from(path), source })
+    fs::write(path, text).map_err(|source| Error::IdMap {
+        path: PathBuf::from(path),
+        source,
+    })
 }
 
 /// Looks for the switches that forbid user namespaces.
@@ -36,7 +41,10 @@ fn hint() -> &'static str {
         "; the administrator can allow it: sysctl kernel.unprivileged_userns_clone=1"
     } else if reads("/proc/sys/user/max_user_namespaces", "0") {
         "; the administrator can allow it: sysctl user.max_user_namespaces=15000"
-    } else if reads("/proc/sys/kernel/apparmor_restrict_unprivileged_userns", "1") {
+    } else if reads(
+        "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
+        "1",
+    ) {
         "; AppArmor forbids it: the administrator can add a profile for this program, or set \
          sysctl kernel.apparmor_restrict_unprivileged_userns=0"
     } else {
@@ -52,7 +60,12 @@ pub fn is_real_root() -> bool {
         let map = fs::read_to_string("/proc/self/uid_map")?;
         Ok(map.split_whitespace().eq(["0", "0", "4294967295"]))
     };
-    let may_mount =
-        || caps::has_cap(None, caps::CapSet::Effective, caps::Capability::CAP_SYS_ADMIN);
+    let may_mount = || {
+        caps::has_cap(
+            None,
+            caps::CapSet::Effective,
+            caps::Capability::CAP_SYS_ADMIN,
+        )
+    };
     geteuid().is_root() && full_map().unwrap_or(false) && may_mount().unwrap_or(false)
 }

@@ -17,8 +17,14 @@ pub(crate) fn ignore_signals() {
 
 /// Lets go of the caller's standard streams: who reads from the payload must see its end.
 pub(crate) fn detach_stdio() {
-    let Ok(null) = File::options().read(true).write(true).open("/dev/null") else { return };
-    for attach in [rustix::stdio::dup2_stdin, rustix::stdio::dup2_stdout, rustix::stdio::dup2_stderr] {
+    let Ok(null) = File::options().read(true).write(true).open("/dev/null") else {
+        return;
+    };
+    for attach in [
+        rustix::stdio::dup2_stdin,
+        rustix::stdio::dup2_stdout,
+        rustix::stdio::dup2_stderr,
+    ] {
         let _ = attach(&null);
     }
 }
@@ -27,7 +33,9 @@ pub(crate) fn detach_stdio() {
 /// its background processes go on, and keep the image mounted as long as they live.
 pub(crate) fn keep(payload: BorrowedFd<'_>, mount_namespace: Option<OsString>) {
     wait_until_dead(payload);
-    let Some(namespace) = mount_namespace else { return };
+    let Some(namespace) = mount_namespace else {
+        return;
+    };
     if killed(payload) {
         end_leftovers(&namespace);
     }
@@ -77,7 +85,8 @@ fn members(namespace: &OsString) -> Vec<Pid> {
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok().map(Pid::from_raw))
         .filter(|pid| *pid != own)
         .filter(|pid| {
-            fs::read_link(format!("/proc/{pid}/ns/mnt")).is_ok_and(|link| link.as_os_str() == namespace)
+            fs::read_link(format!("/proc/{pid}/ns/mnt"))
+                .is_ok_and(|link| link.as_os_str() == namespace)
         })
         .collect()
 }

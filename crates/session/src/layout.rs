@@ -14,8 +14,16 @@ pub struct Layout {
 
 /// Directories that nearly every host has and that an ordinary user has no business in; the first
 /// that nothing of the request lies in is taken.
-const CANDIDATES: [&str; 8] =
-    ["/root", "/var/empty", "/mnt", "/media", "/srv", "/opt", "/var/tmp", "/tmp"];
+const CANDIDATES: [&str; 8] = [
+    "/root",
+    "/var/empty",
+    "/mnt",
+    "/media",
+    "/srv",
+    "/opt",
+    "/var/tmp",
+    "/tmp",
+];
 
 impl Layout {
     /// Chooses the directory, so that it hides none of the paths in `needed`.
@@ -33,7 +41,9 @@ impl Layout {
             .filter_map(|candidate| fs::canonicalize(candidate).ok())
             .filter(|candidate| candidate.is_dir() && candidate != Path::new("/"))
             .find(|candidate| !needed.iter().any(|path| path.starts_with(candidate)))
-            .ok_or_else(|| Error::NoDirectory { tried: CANDIDATES.join(", ") })?;
+            .ok_or_else(|| Error::NoDirectory {
+                tried: CANDIDATES.join(", "),
+            })?;
         Ok(Self { directory })
     }
 
@@ -89,6 +99,9 @@ mod tests {
         let second = Layout::choose(&[&inside]).unwrap();
         assert_ne!(first.directory(), second.directory());
         let all: Vec<&Path> = CANDIDATES.iter().map(Path::new).collect();
-        assert!(matches!(Layout::choose(&all), Err(Error::NoDirectory { .. })));
+        assert!(matches!(
+            Layout::choose(&all),
+            Err(Error::NoDirectory { .. })
+        ));
     }
 }

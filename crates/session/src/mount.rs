@@ -28,9 +28,21 @@ pub(crate) fn lay_out(layout: &Layout) -> Result<(), Error> {
     let directory = layout.directory();
     // 64 MB is Apptainer's `sessiondir max size`; it bounds what a container can make us hold.
     let data = Some("mode=755,size=64m");
-    mount(Some("tmpfs"), directory, Some("tmpfs"), MsFlags::MS_NOSUID | MsFlags::MS_NODEV, data)
-        .map_err(mount_error("tmpfs", directory))?;
-    for path in [layout.image(), layout.root(), layout.files(), layout.bundle(), layout.state()] {
+    mount(
+        Some("tmpfs"),
+        directory,
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NODEV,
+        data,
+    )
+    .map_err(mount_error("tmpfs", directory))?;
+    for path in [
+        layout.image(),
+        layout.root(),
+        layout.files(),
+        layout.bundle(),
+        layout.state(),
+    ] {
         fs::create_dir(&path).map_err(|source| Error::Write { path, source })?;
     }
     Ok(())
@@ -45,13 +57,21 @@ pub(crate) fn mount_image(
     cache: &Path,
     note: &mut dyn FnMut(Note),
 ) -> Result<(), Error> {
-    let target = if mount_points.is_empty() { layout.root() } else { layout.image() };
+    let target = if mount_points.is_empty() {
+        layout.root()
+    } else {
+        layout.image()
+    };
     match root {
         RootFs::Directory(directory) => bind(directory.path(), &target)?,
         RootFs::Embedded(files) => lay_out_files(files, &target)?,
         RootFs::Squashfs(squashed) => mount_squashfs(squashed, server, &target, cache, note)?,
     }
-    if mount_points.is_empty() { Ok(()) } else { mount_overlay(layout, mount_points) }
+    if mount_points.is_empty() {
+        Ok(())
+    } else {
+        mount_overlay(layout, mount_points)
+    }
 }
 
 fn bind(source: &Path, target: &Path) -> Result<(), Error> {
@@ -108,7 +128,11 @@ fn mount_loop(squashed: &Squashed, target: &Path) -> Result<(), Error> {
 }
 
 /// Extracts the image into the cache, unless it is there, and returns the directory.
-fn extract(squashed: &Squashed, cache: &Path, note: &mut dyn FnMut(Note)) -> Result<PathBuf, Error> {
+fn extract(
+    squashed: &Squashed,
+    cache: &Path,
+    note: &mut dyn FnMut(Note),
+) -> Result<PathBuf, Error> {
     let failed = |path: &Path| {
         let path = path.to_owned();
         move |source: io::Error| Error::Write { path, source }
@@ -128,7 +152,9 @@ fn extract(squashed: &Squashed, cache: &Path, note: &mut dyn FnMut(Note)) -> Res
     if ready.is_dir() {
         return Ok(ready);
     }
-    note(Note::Extracting { directory: ready.clone() });
+    note(Note::Extracting {
+        directory: ready.clone(),
+    });
     fs::create_dir_all(&extracted).map_err(failed(&extracted))?;
     // Beside its final place, so that the rename that publishes it is atomic.
     let part = extracted.join(format!(".part-{}", std::process::id()));
@@ -144,7 +170,10 @@ fn extract(squashed: &Squashed, cache: &Path, note: &mut dyn FnMut(Note)) -> Res
             let _ = fs::remove_dir_all(&part);
             Ok(ready)
         }
-        Err(source) => Err(Error::Write { path: ready, source }),
+        Err(source) => Err(Error::Write {
+            path: ready,
+            source,
+        }),
     }
 }
 
@@ -158,7 +187,9 @@ fn mount_overlay(layout: &Layout, mount_points: &[(&Path, bool)]) -> Result<(), 
         let made = if *directory {
             fs::create_dir_all(&path)
         } else {
-            path.parent().map_or(Ok(()), fs::create_dir_all).and_then(|()| fs::write(&path, ""))
+            path.parent()
+                .map_or(Ok(()), fs::create_dir_all)
+                .and_then(|()| fs::write(&path, ""))
         };
         made.map_err(|source| Error::Write { path, source })?;
     }
@@ -167,7 +198,15 @@ fn mount_overlay(layout: &Layout, mount_points: &[(&Path, bool)]) -> Result<(), 
     // `userxattr` (Linux 5.11) is what lets an overlay be mounted in a user namespace.
     let unprivileged = format!("{data},userxattr");
     let attempt = |data: &str| {
-        mount(Some("overlay"), &root, Some("overlay"), MsFlags::MS_NODEV, Some(data))
+        mount(
+            Some("overlay"),
+            &root,
+            Some("overlay"),
+            MsFlags::MS_NODEV,
+            Some(data),
+        )
     };
-    attempt(&unprivileged).or_else(|_| attempt(&data)).map_err(mount_error("overlay", &root))
+    attempt(&unprivileged)
+        .or_else(|_| attempt(&data))
+        .map_err(mount_error("overlay", &root))
 }

@@ -96,8 +96,10 @@ pub fn shed_privileges() -> Result<(), ExecError> {
 ///
 /// Fails when it is not there or may not be entered.
 pub fn enter_directory(path: &Path) -> Result<(), ExecError> {
-    std::env::set_current_dir(path)
-        .map_err(|source| ExecError::Directory { path: path.to_owned(), source })
+    std::env::set_current_dir(path).map_err(|source| ExecError::Directory {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Returns the program that a command's name stands for, as execvp(3) would find it.
@@ -113,11 +115,18 @@ pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, ExecE
     if name.is_empty() {
         return Err(ExecError::NotInPath(name.to_owned()));
     }
-    let directories = path.unwrap_or_default().as_bytes().split(|byte| *byte == b':');
+    let directories = path
+        .unwrap_or_default()
+        .as_bytes()
+        .split(|byte| *byte == b':');
     let mut denied = None;
     for directory in directories {
         // An empty entry means the working directory.
-        let directory = if directory.is_empty() { b"." } else { directory };
+        let directory = if directory.is_empty() {
+            b"."
+        } else {
+            directory
+        };
         let candidate = Path::new(OsStr::from_bytes(directory)).join(name);
         match check(&candidate) {
             Ok(()) => return Ok(candidate),
@@ -127,7 +136,10 @@ pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, ExecE
             Err(_) => {}
         }
     }
-    Err(denied.map_or_else(|| ExecError::NotInPath(name.to_owned()), ExecError::PermissionDenied))
+    Err(denied.map_or_else(
+        || ExecError::NotInPath(name.to_owned()),
+        ExecError::PermissionDenied,
+    ))
 }
 
 fn check(path: &Path) -> Result<(), ExecError> {
@@ -152,11 +164,19 @@ fn check(path: &Path) -> Result<(), ExecError> {
 /// Tells why the program could not be started.
 pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
     let name = payload.args.first().ok_or(ExecError::Empty)?;
-    let search = payload.env.iter().find(|(name, _)| name == "PATH").map(|(_, value)| value);
+    let search = payload
+        .env
+        .iter()
+        .find(|(name, _)| name == "PATH")
+        .map(|(_, value)| value);
     let program = find_program(name, search.map(OsString::as_os_str))?;
     let text = |bytes: &[u8]| CString::new(bytes).map_err(|_| ExecError::Nul);
     let path = text(program.as_os_str().as_bytes())?;
-    let args = payload.args.iter().map(|arg| text(arg.as_bytes())).collect::<Result<Vec<_>, _>>()?;
+    let args = payload
+        .args
+        .iter()
+        .map(|arg| text(arg.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()?;
     let env = payload
         .env
         .iter()
@@ -171,11 +191,17 @@ pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
             let rest = args.iter().skip(1).cloned();
             let args: Vec<_> = [shell.clone(), path].into_iter().chain(rest).collect();
             let Err(errno) = execve(&shell, &args, &env);
-            Err(ExecError::Exec { path: program, source: errno.into() })
+            Err(ExecError::Exec {
+                path: program,
+                source: errno.into(),
+            })
         }
         Errno::ENOENT => Err(interpreter_missing(program)),
         Errno::EACCES => Err(ExecError::PermissionDenied(program)),
-        errno => Err(ExecError::Exec { path: program, source: errno.into() }),
+        errno => Err(ExecError::Exec {
+            path: program,
+            source: errno.into(),
+        }),
     }
 }
 
@@ -187,7 +213,10 @@ fn interpreter_missing(path: PathBuf) -> ExecError {
     let what = match line.and_then(|line| line.split(|byte| *byte == b'\n').next()) {
         Some(line) => {
             let line = String::from_utf8_lossy(line);
-            format!("interpreter {}", line.split_whitespace().next().unwrap_or_default())
+            format!(
+                "interpreter {}",
+                line.split_whitespace().next().unwrap_or_default()
+            )
         }
         None => "dynamic loader".to_owned(),
     };
@@ -201,7 +230,11 @@ mod tests {
     #[test]
     fn finds_programs_as_a_shell_would() {
         let path = Some(OsStr::new("/nonexistent:/bin:/usr/bin"));
-        assert!(find_program(OsStr::new("sh"), path).unwrap().ends_with("sh"));
+        assert!(
+            find_program(OsStr::new("sh"), path)
+                .unwrap()
+                .ends_with("sh")
+        );
         let cases = [
             ("nosuch", "\"nosuch\": executable file not found in $PATH"),
             ("/bin/nosuch", "stat /bin/nosuch: no such file or directory"),
@@ -210,7 +243,12 @@ mod tests {
             ("", "\"\": executable file not found in $PATH"),
         ];
         for (name, message) in cases {
-            assert_eq!(find_program(OsStr::new(name), path).unwrap_err().to_string(), message);
+            assert_eq!(
+                find_program(OsStr::new(name), path)
+                    .unwrap_err()
+                    .to_string(),
+                message
+            );
         }
     }
 }

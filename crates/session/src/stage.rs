@@ -31,7 +31,10 @@ pub(crate) fn mount_all(root: &Path, mounts: &[Mount]) -> Result<(), Error> {
     for mount in mounts {
         let made = File::open(root).and_then(|root| make(&root, mount));
         made.map_err(|source| Error::Mount {
-            what: mount.source().as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            what: mount
+                .source()
+                .as_ref()
+                .map_or_else(String::new, |path| path.display().to_string()),
             target: mount.destination().clone(),
             source,
         })?;
@@ -73,7 +76,11 @@ fn new_file_system(kind: &str, options: &Options<'_>) -> io::Result<OwnedFd> {
         }
     }
     fsconfig_create(&context)?;
-    Ok(fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, MountAttrFlags::empty())?)
+    Ok(fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )?)
 }
 
 /// Opens the place to mount on, and makes it where it is missing, as in a directory that was bound.

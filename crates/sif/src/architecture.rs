@@ -11,19 +11,58 @@ pub struct Architecture {
 
 /// `sif.GoArch` of `github.com/sylabs/sif`, and loong64 as Apptainer adds it.
 const TABLE: &[Architecture] = &[
-    Architecture { code: *b"01", name: "386" },
-    Architecture { code: *b"02", name: "amd64" },
-    Architecture { code: *b"03", name: "arm" },
-    Architecture { code: *b"04", name: "arm64" },
-    Architecture { code: *b"05", name: "ppc64" },
-    Architecture { code: *b"06", name: "ppc64le" },
-    Architecture { code: *b"07", name: "mips" },
-    Architecture { code: *b"08", name: "mipsle" },
-    Architecture { code: *b"09", name: "mips64" },
-    Architecture { code: *b"10", name: "mips64le" },
-    Architecture { code: *b"11", name: "s390x" },
-    Architecture { code: *b"12", name: "riscv64" },
-    Architecture { code: *b"13", name: "loong64" },
+    Architecture {
+        code: *b"01",
+        name: "386",
+    },
+    Architecture {
+        code: *b"02",
+        name: "amd64",
+    },
+    Architecture {
+        code: *b"03",
+        name: "arm",
+    },
+    Architecture {
+        code: *b"04",
+        name: "arm64",
+    },
+    Architecture {
+        code: *b"05",
+        name: "ppc64",
+    },
+    Architecture {
+        code: *b"06",
+        name: "ppc64le",
+    },
+    Architecture {
+        code: *b"07",
+        name: "mips",
+    },
+    Architecture {
+        code: *b"08",
+        name: "mipsle",
+    },
+    Architecture {
+        code: *b"09",
+        name: "mips64",
+    },
+    Architecture {
+        code: *b"10",
+        name: "mips64le",
+    },
+    Architecture {
+        code: *b"11",
+        name: "s390x",
+    },
+    Architecture {
+        code: *b"12",
+        name: "riscv64",
+    },
+    Architecture {
+        code: *b"13",
+        name: "loong64",
+    },
 ];
 
 impl Architecture {
@@ -31,7 +70,10 @@ impl Architecture {
     /// "unknown" (`00`) and for codes outside the table.
     #[must_use]
     pub fn from_code(code: [u8; 3]) -> Option<Self> {
-        TABLE.iter().find(|entry| code.starts_with(&entry.code)).copied()
+        TABLE
+            .iter()
+            .find(|entry| code.starts_with(&entry.code))
+            .copied()
     }
 
     /// Returns Go's name for it, as `uname` of a container image would say: `amd64`, `arm64`.

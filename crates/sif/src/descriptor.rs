@@ -86,10 +86,16 @@ impl Descriptor {
         }
         let id = u32_at(entry, 5);
         let (offset, size) = (i64_at(entry, 17), i64_at(entry, 25));
-        let inside = u64::try_from(offset).ok().zip(u64::try_from(size).ok()).filter(
-            |(offset, size)| offset.checked_add(*size).is_some_and(|end| end <= have),
-        );
-        let (offset, size) = inside.ok_or(Error::ObjectOutside { id, offset, size, have })?;
+        let inside = u64::try_from(offset)
+            .ok()
+            .zip(u64::try_from(size).ok())
+            .filter(|(offset, size)| offset.checked_add(*size).is_some_and(|end| end <= have));
+        let (offset, size) = inside.ok_or(Error::ObjectOutside {
+            id,
+            offset,
+            size,
+            have,
+        })?;
         let group = u32_at(entry, 9) & !GROUP_MASK;
         let data = match u32_at(entry, 0) {
             PARTITION => DataType::Partition(Partition::parse(entry, id)?),
@@ -126,6 +132,10 @@ impl Partition {
             value => return Err(unknown("partition kind", value)),
         };
         let architecture = Architecture::from_code(array_at(entry, 209));
-        Ok(Self { file_system, kind, architecture })
+        Ok(Self {
+            file_system,
+            kind,
+            architecture,
+        })
     }
 }

@@ -25,6 +25,9 @@ pub(crate) fn array_at<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
 pub(crate) fn text_at(record: &[u8], at: usize, length: usize) -> String {
     let field = record.get(at..).unwrap_or_default();
     let field = field.get(..length).unwrap_or(field);
-    let end = field.iter().position(|byte| *byte == 0).unwrap_or(field.len());
+    let end = field
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(field.len());
     String::from_utf8_lossy(field.get(..end).unwrap_or_default()).into_owned()
 }

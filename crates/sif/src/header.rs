@@ -38,7 +38,11 @@ impl Header {
             return Err(Error::Version(version));
         }
         let (count, offset) = (i64_at(bytes, 88), i64_at(bytes, 96));
-        let outside = || Error::TableOutside { count, offset, size };
+        let outside = || Error::TableOutside {
+            count,
+            offset,
+            size,
+        };
         let descriptor_count = u64::try_from(count).map_err(|_| outside())?;
         let table_offset = u64::try_from(offset).map_err(|_| outside())?;
         descriptor_count

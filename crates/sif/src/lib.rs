@@ -44,7 +44,9 @@ pub enum Error {
         have: u64,
     },
     /// The descriptor table does not lie within the file.
-    #[error("SIF descriptor table of {count} entries at {offset} lies outside the file of {size} bytes")]
+    #[error(
+        "SIF descriptor table of {count} entries at {offset} lies outside the file of {size} bytes"
+    )]
     TableOutside {
         /// Entries the header announces.
         count: i64,
@@ -54,7 +56,9 @@ pub enum Error {
         size: u64,
     },
     /// An object does not lie within the file.
-    #[error("truncated or corrupt SIF: object {id} is at {offset} with {size} bytes, the file has {have}")]
+    #[error(
+        "truncated or corrupt SIF: object {id} is at {offset} with {size} bytes, the file has {have}"
+    )]
     ObjectOutside {
         /// The object's id.
         id: u32,
@@ -103,32 +107,44 @@ impl Sif {
         let size = file.metadata().map_err(Error::Read)?.len();
         let header = Header::parse(&read_at(file, 0, Header::SIZE as u64, size)?, size)?;
         let mut table = vec![0; header.table_size()];
-        file.read_exact_at(&mut table, header.table_offset).map_err(Error::Read)?;
+        file.read_exact_at(&mut table, header.table_offset)
+            .map_err(Error::Read)?;
         let descriptors = table
             .chunks_exact(Descriptor::SIZE)
             .filter_map(|entry| Descriptor::parse(entry, size).transpose())
             .collect::<Result<_, _>>()?;
-        Ok(Self { header, descriptors })
+        Ok(Self {
+            header,
+            descriptors,
+        })
     }
 
     /// Returns the partition that holds the container's root, if there is one.
     #[must_use]
     pub fn primary(&self) -> Option<(&Descriptor, Partition)> {
-        self.descriptors.iter().find_map(|descriptor| match descriptor.data {
-            DataType::Partition(partition) if partition.kind == PartitionKind::PrimarySystem => {
-                Some((descriptor, partition))
-            }
-            _ => None,
-        })
+        self.descriptors
+            .iter()
+            .find_map(|descriptor| match descriptor.data {
+                DataType::Partition(partition)
+                    if partition.kind == PartitionKind::PrimarySystem =>
+                {
+                    Some((descriptor, partition))
+                }
+                _ => None,
+            })
     }
 }
 
 fn read_at(file: &File, offset: u64, length: u64, size: u64) -> Result<Vec<u8>, Error> {
     if offset.checked_add(length).is_none_or(|end| end > size) {
-        return Err(Error::TruncatedHeader { need: length, have: size });
+        return Err(Error::TruncatedHeader {
+            need: length,
+            have: size,
+        });
     }
     let mut bytes = vec![0; usize::try_from(length).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, offset).map_err(Error::Read)?;
+    file.read_exact_at(&mut bytes, offset)
+        .map_err(Error::Read)?;
     Ok(bytes)
 }
 

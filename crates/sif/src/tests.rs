@@ -50,8 +50,12 @@ fn refuses_what_lies_outside() {
         ("object 1 is at 32176 with 65 bytes", 65, |_| ()),
         ("object 1", -1, |_| ()),
         ("object 1", i64::MAX, |_| ()),
-        ("descriptor table", 64, |bytes| bytes[88..96].copy_from_slice(&i64::MAX.to_le_bytes())),
-        ("descriptor table", 64, |bytes| bytes[96..104].copy_from_slice(&(-5i64).to_le_bytes())),
+        ("descriptor table", 64, |bytes| {
+            bytes[88..96].copy_from_slice(&i64::MAX.to_le_bytes());
+        }),
+        ("descriptor table", 64, |bytes| {
+            bytes[96..104].copy_from_slice(&(-5i64).to_le_bytes());
+        }),
         ("descriptor table", 64, |bytes| bytes.truncate(5000)),
         ("header needs 128 bytes", 64, |bytes| bytes.truncate(100)),
         ("magic", 64, |bytes| bytes[33] = b'x'),
@@ -60,7 +64,10 @@ fn refuses_what_lies_outside() {
     ];
     for (message, size, change) in cases {
         let error = Sif::read(&image(*size, change)).unwrap_err().to_string();
-        assert!(error.contains(message), "{error:?} should mention {message:?}");
+        assert!(
+            error.contains(message),
+            "{error:?} should mention {message:?}"
+        );
     }
 }
 

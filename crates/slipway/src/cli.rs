@@ -6,7 +6,11 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 /// An OCI runtime on libcontainer.
 #[derive(Debug, Parser)]
-#[command(name = "slipway", disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(
+    name = "slipway",
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
 #[command(version = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.0"))]
 #[command(disable_version_flag = true)]
 pub struct Cli {

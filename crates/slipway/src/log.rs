@@ -30,13 +30,20 @@ impl Log {
         let open = |path| File::options().append(true).create(true).open(path);
         let file = global.log.as_ref().map(open).transpose()?;
         let sink = Sink {
-            file: file.as_ref().map(File::try_clone).transpose()?.map(Mutex::new),
+            file: file
+                .as_ref()
+                .map(File::try_clone)
+                .transpose()?
+                .map(Mutex::new),
             format: global.log_format,
             debug: global.debug,
         };
         // A second subscriber cannot be: main opens the log once.
         let _ = tracing_subscriber::registry().with(sink).try_init();
-        Ok(Self { file, format: global.log_format })
+        Ok(Self {
+            file,
+            format: global.log_format,
+        })
     }
 
     /// Writes the error that ends the program.
@@ -44,7 +51,11 @@ impl Log {
         let mut text = String::new();
         for cause in error.chain().map(ToString::to_string) {
             if !text.contains(&cause) {
-                text = if text.is_empty() { cause } else { format!("{text}: {cause}") };
+                text = if text.is_empty() {
+                    cause
+                } else {
+                    format!("{text}: {cause}")
+                };
             }
         }
         let line = line(self.format, "error", &text);
@@ -68,8 +79,13 @@ struct Sink {
 
 impl<S: Subscriber> Layer<S> for Sink {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        let own = metadata.target().starts_with("engine") || metadata.target().starts_with("slipway");
-        if self.debug { *metadata.level() <= Level::DEBUG } else { own && *metadata.level() <= Level::WARN }
+        let own =
+            metadata.target().starts_with("engine") || metadata.target().starts_with("slipway");
+        if self.debug {
+            *metadata.level() <= Level::DEBUG
+        } else {
+            own && *metadata.level() <= Level::WARN
+        }
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
@@ -120,7 +136,9 @@ fn line(format: LogFormat, level: &str, text: &str) -> String {
 
 /// A time in UTC, RFC 3339, in seconds. The calendar is Howard Hinnant's `civil_from_days`.
 fn timestamp(time: SystemTime) -> String {
-    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let seconds = time
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     let (days, second) = (seconds / 86400, seconds % 86400);
     let shifted = days + 719_468;
     let era = shifted / 146_097;
@@ -130,7 +148,11 @@ fn timestamp(time: SystemTime) -> String {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
@@ -151,14 +173,20 @@ mod tests {
             (4_107_542_399, "2100-02-28T23:59:59Z"),
         ];
         for (seconds, text) in rows {
-            assert_eq!(timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)), text);
+            assert_eq!(
+                timestamp(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)),
+                text
+            );
         }
     }
 
     #[test]
     fn a_line_is_one_line() {
         let json = line(LogFormat::Json, "error", "a \"b\"\nc");
-        assert!(json.starts_with(r#"{"level":"error","msg":"a \"b\"\nc","time":""#), "{json}");
+        assert!(
+            json.starts_with(r#"{"level":"error","msg":"a \"b\"\nc","time":""#),
+            "{json}"
+        );
         assert_eq!(json.matches('\n').count(), 1);
         let text = line(LogFormat::Text, "warning", "a\nb");
         assert!(text.contains(r#" level=warning msg="a\nb""#), "{text}");

@@ -25,7 +25,10 @@ fn main() -> ExitCode {
     let log = match Log::open(&cli.global) {
         Ok(log) => log,
         Err(error) => {
-            eprintln!("slipway: open {}: {error}", cli.global.log.unwrap_or_default().display());
+            eprintln!(
+                "slipway: open {}: {error}",
+                cli.global.log.unwrap_or_default().display()
+            );
             return ExitCode::FAILURE;
         }
     };

@@ -21,15 +21,24 @@ pub fn parse(text: &str) -> Result<i32> {
     let name = name.strip_prefix("SIG").unwrap_or(&name);
     let real_time = |prefix: &str, base: i32, sign: i32| {
         let rest = name.strip_prefix(prefix)?;
-        let offset = if rest.is_empty() { 0 } else { rest.get(1..)?.parse::<i32>().ok()? };
+        let offset = if rest.is_empty() {
+            0
+        } else {
+            rest.get(1..)?.parse::<i32>().ok()?
+        };
         let number = base + sign * offset;
-        (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number).then_some(number)
+        (libc::SIGRTMIN()..=libc::SIGRTMAX())
+            .contains(&number)
+            .then_some(number)
     };
     let found = match name {
         "IOT" => Some(libc::SIGABRT),
         "POLL" => Some(libc::SIGIO),
         "CLD" => Some(libc::SIGCHLD),
-        name => format!("SIG{name}").parse::<Signal>().ok().map(|signal| signal as i32),
+        name => format!("SIG{name}")
+            .parse::<Signal>()
+            .ok()
+            .map(|signal| signal as i32),
     };
     found
         .or_else(|| real_time("RTMIN", libc::SIGRTMIN(), 1))
@@ -44,14 +53,29 @@ mod tests {
     #[test]
     fn reads_every_spelling() {
         let rows = [
-            ("TERM", 15), ("SIGTERM", 15), ("sigkill", 9), ("9", 9), ("0", 0), ("SIGUSR1", 10),
-            ("RTMIN", 34), ("SIGRTMIN+3", 37), ("RTMAX-1", 63), ("64", 64), ("IOT", 6),
+            ("TERM", 15),
+            ("SIGTERM", 15),
+            ("sigkill", 9),
+            ("9", 9),
+            ("0", 0),
+            ("SIGUSR1", 10),
+            ("RTMIN", 34),
+            ("SIGRTMIN+3", 37),
+            ("RTMAX-1", 63),
+            ("64", 64),
+            ("IOT", 6),
         ];
         for (text, number) in rows {
             assert_eq!(parse(text).unwrap(), number, "{text}");
         }
         for text in ["", "FOO", "65", "-1", "RTMIN+99", "SIG"] {
-            assert!(parse(text).unwrap_err().to_string().contains("unknown signal"), "{text}");
+            assert!(
+                parse(text)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("unknown signal"),
+                "{text}"
+            );
         }
     }
 }

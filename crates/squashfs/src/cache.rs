@@ -67,7 +67,10 @@ impl<V> Cache<u64, V> {
     /// Returns the value of `key` if it has been made, or is being made, already.
     pub(crate) fn await_made(&self, key: u64) -> Option<Arc<V>> {
         let cell = {
-            let mut shard = self.shard(key)?.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut shard = self
+                .shard(key)?
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             Arc::clone(shard.get(&key)?)
         };
         cell.wait().as_ref().ok().map(Arc::clone)
@@ -110,7 +113,9 @@ mod tests {
         for key in 0..1000 {
             cache.get(key, || Ok(key)).unwrap();
         }
-        let kept = (0..1000).filter(|&key| cache.await_made(key).is_some()).count();
+        let kept = (0..1000)
+            .filter(|&key| cache.await_made(key).is_some())
+            .count();
         assert!(kept <= 64, "{kept} entries");
     }
 

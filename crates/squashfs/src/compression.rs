@@ -83,7 +83,9 @@ thread_local! {
 
 fn gzip(input: &[u8], output: &mut [u8]) -> Result<usize, String> {
     INFLATE.with_borrow_mut(|state| {
-        state.zlib_decompress(input, output).map_err(|error| error.to_string())
+        state
+            .zlib_decompress(input, output)
+            .map_err(|error| error.to_string())
     })
 }
 
@@ -148,7 +150,7 @@ mod tests {
     #[test]
     fn no_xz_stream_panics() {
         let crc = |bytes: &[u8]| {
-            let mut crc = flate2::Crc::new();
+            let mut crc = libdeflater::Crc::new();
             crc.update(bytes);
             crc.sum().to_le_bytes()
         };

@@ -157,7 +157,9 @@ impl Filesystem {
     /// What fails here will fail there, and be told there.
     pub(crate) fn prepare(&self, file: &Inode, offset: u64) {
         let index = offset / self.block_size();
-        let Ok(mut blocks) = Blocks::new(self, file) else { return };
+        let Ok(mut blocks) = Blocks::new(self, file) else {
+            return;
+        };
         if index >= blocks.count {
             return;
         }

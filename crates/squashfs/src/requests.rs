@@ -137,7 +137,8 @@ impl fuser::Filesystem for Server {
                 Ok((inode, filled)) => {
                     reply.data(buffer.get(..filled).unwrap_or_default());
                     // While the reader works on this, another processor prepares what is next.
-                    self.fs.prepare(&inode, offset.saturating_add(filled as u64));
+                    self.fs
+                        .prepare(&inode, offset.saturating_add(filled as u64));
                 }
                 Err(error) => reply.error(self.errno(&error)),
             }

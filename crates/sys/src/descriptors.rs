@@ -8,7 +8,9 @@ use std::fs;
 /// program left open: the pipes of a launcher, which would otherwise never see their end while a
 /// process of ours lives. Nothing happens without `/proc`.
 pub fn close_inherited() {
-    let Ok(entries) = fs::read_dir("/proc/self/fd") else { return };
+    let Ok(entries) = fs::read_dir("/proc/self/fd") else {
+        return;
+    };
     let open: Vec<i32> = entries
         .flatten()
         .filter_map(|entry| entry.file_name().to_str()?.parse().ok())

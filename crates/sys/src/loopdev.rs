@@ -51,7 +51,10 @@ const ATTEMPTS: usize = 32;
 ///
 /// [loop(4)]: https://man7.org/linux/man-pages/man4/loop.4.html
 pub fn attach_loop(file: &File, offset: u64, size: u64) -> io::Result<(File, PathBuf)> {
-    let control = File::options().read(true).write(true).open("/dev/loop-control")?;
+    let control = File::options()
+        .read(true)
+        .write(true)
+        .open("/dev/loop-control")?;
     let mut last = io::Error::from_raw_os_error(libc::EBUSY);
     for _ in 0..ATTEMPTS {
         // SAFETY: the request takes no argument and returns a number.

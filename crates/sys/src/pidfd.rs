@@ -28,7 +28,10 @@ nix::ioctl_readwrite!(pidfd_get_info, 0xFF, 11, PidfdInfo);
 /// [wait(2)]: https://man7.org/linux/man-pages/man2/wait.2.html
 #[must_use]
 pub fn exit_status(pidfd: BorrowedFd<'_>) -> Option<i32> {
-    let mut info = PidfdInfo { mask: INFO_EXIT, ..PidfdInfo::default() };
+    let mut info = PidfdInfo {
+        mask: INFO_EXIT,
+        ..PidfdInfo::default()
+    };
     // SAFETY: the kernel writes at most the size that the request number carries, which is that of
     // `PidfdInfo`, into `info`, which outlives the call.
     unsafe { pidfd_get_info(pidfd.as_raw_fd(), &raw mut info) }.ok()?;

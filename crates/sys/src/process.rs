@@ -34,7 +34,7 @@ pub fn fork() -> nix::Result<Fork> {
 /// The link count of `/proc/self/task` is the number of threads plus two; without `/proc` the
 /// caller is believed to be single-threaded.
 fn thread_count() -> u64 {
-    rustix::fs::stat("/proc/self/task").map_or(1, |stat| (stat.st_nlink as u64).saturating_sub(2))
+    rustix::fs::stat("/proc/self/task").map_or(1, |stat| stat.st_nlink.saturating_sub(2))
 }
 
 /// Ends the process without running exit handlers or flushing buffers, as the child of a [`fork`]

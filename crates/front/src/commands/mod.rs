@@ -30,7 +30,10 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
 /// Prints help where it was asked for, else what is wrong with the command line, in one line.
 pub fn usage(error: &clap::Error) -> ExitCode {
     use clap::error::ErrorKind;
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
         let _ = error.print();
         return ExitCode::SUCCESS;
     }
@@ -40,8 +43,15 @@ pub fn usage(error: &clap::Error) -> ExitCode {
     }
     let text = error.render().to_string();
     let line = text.lines().next().unwrap_or_default();
-    let line = line.strip_prefix("error: ").unwrap_or(line).trim_end_matches(':');
-    let missing = text.lines().skip(1).map(str::trim).find(|line| line.starts_with('<'));
+    let line = line
+        .strip_prefix("error: ")
+        .unwrap_or(line)
+        .trim_end_matches(':');
+    let missing = text
+        .lines()
+        .skip(1)
+        .map(str::trim)
+        .find(|line| line.starts_with('<'));
     let missing = missing.map(|name| format!(": {name}")).unwrap_or_default();
     eprintln!("FATAL:   {line}{missing}; see `front --help` or `front COMMAND --help`");
     ExitCode::from(USAGE)

@@ -16,7 +16,12 @@ pub fn run(args: &Shell, caller: &Caller, messages: &Messages) -> Result<ExitCod
     if !rest.is_empty() {
         messages.warning("a shell takes no command: what stands behind the image is ignored");
     }
-    let variable = || caller.variables.flag("SHELL").map(|(_, path)| PathBuf::from(path));
+    let variable = || {
+        caller
+            .variables
+            .flag("SHELL")
+            .map(|(_, path)| PathBuf::from(path))
+    };
     let action = Action::Shell(args.shell.clone().or_else(variable));
     let request = Request::new(Source::parse(image, caller)?, action, &args.flags, caller)?;
     launch(&request, caller, messages)

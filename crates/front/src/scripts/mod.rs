@@ -21,8 +21,13 @@ const DIRECTORY: &str = "/.singularity.d/env";
 
 /// Scripts that come with every image and are the runtime's own business: the base settings, the
 /// apps (none is active), and the paths.
-const OWN: [&str; 5] =
-    ["01-base.sh", "94-appsbase.sh", "95-apps.sh", "99-base.sh", "99-runtimevars.sh"];
+const OWN: [&str; 5] = [
+    "01-base.sh",
+    "94-appsbase.sh",
+    "95-apps.sh",
+    "99-base.sh",
+    "99-runtimevars.sh",
+];
 
 /// How much of a script is read, in bytes.
 const LIMIT: usize = 1 << 20;
@@ -61,7 +66,9 @@ impl Scripts {
                 continue;
             }
             let path = Path::new(DIRECTORY).join(&name);
-            let Some(text) = root.read(&path, LIMIT)? else { continue };
+            let Some(text) = root.read(&path, LIMIT)? else {
+                continue;
+            };
             if !plain::is_idle(&text) {
                 scripts.paths.push(path.into());
                 scripts.texts.push(text);

@@ -19,7 +19,10 @@ pub fn is_idle(text: &[u8]) -> bool {
 
 /// Whether a value means something else to a shell, within double quotes, than what it says.
 pub fn wants_a_shell(value: &OsStr) -> bool {
-    value.as_bytes().iter().any(|byte| matches!(byte, b'$' | b'`' | b'\\'))
+    value
+        .as_bytes()
+        .iter()
+        .any(|byte| matches!(byte, b'$' | b'`' | b'\\'))
 }
 
 /// Carries out a script; `None` when it says something that is not understood, and `set` is then
@@ -129,7 +132,9 @@ impl Reader<'_> {
     }
 
     fn keyword(&mut self, word: &[u8]) -> bool {
-        let Some(rest) = self.rest.strip_prefix(word) else { return false };
+        let Some(rest) = self.rest.strip_prefix(word) else {
+            return false;
+        };
         let found = matches!(rest.first(), Some(b' ' | b'\t'));
         if found {
             self.rest = rest;
@@ -140,7 +145,10 @@ impl Reader<'_> {
 
     fn name(&mut self) -> Option<OsString> {
         let mut name = Vec::new();
-        while let Some(byte) = self.peek().filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'_') {
+        while let Some(byte) = self
+            .peek()
+            .filter(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+        {
             name.push(byte);
             self.bump();
         }
@@ -221,7 +229,11 @@ impl Reader<'_> {
             return None;
         }
         let fallback = self.fallback(lookup)?;
-        Some(current.filter(|value| !(empty_counts_as_unset && value.is_empty())).unwrap_or(fallback))
+        Some(
+            current
+                .filter(|value| !(empty_counts_as_unset && value.is_empty()))
+                .unwrap_or(fallback),
+        )
     }
 
     /// Reads the word of `${NAME:-word}`, up to its brace.
@@ -252,7 +264,11 @@ mod tests {
         let mut set = Set::from([("PATH".into(), "/bin".into())]);
         evaluate(script.as_bytes(), &mut set)?;
         let text = |value: OsString| value.into_string().unwrap();
-        Some(set.into_iter().map(|(name, value)| (text(name), text(value))).collect())
+        Some(
+            set.into_iter()
+                .map(|(name, value)| (text(name), text(value)))
+                .collect(),
+        )
     }
 
     /// Every script of the table is also given to `sh`, which must agree.

@@ -44,11 +44,18 @@ pub fn evaluate<'a>(
     File::from(read).take(LIMIT).read_to_end(&mut answer)?;
     let status = child.wait()?;
     let Some((scripts, overridden)) = split(&answer) else {
-        let code = status.code().or_else(|| status.signal().map(|signal| 128 + signal)).unwrap_or(1);
+        let code = status
+            .code()
+            .or_else(|| status.signal().map(|signal| 128 + signal))
+            .unwrap_or(1);
         return Ok(Outcome::Exit(u8::try_from(code).unwrap_or(u8::MAX)));
     };
     let mut image = parse(scripts);
-    image.retain(|name, _| !["PWD", "OLDPWD", "SHLVL", "_"].iter().any(|own| name == own));
+    image.retain(|name, _| {
+        !["PWD", "OLDPWD", "SHLVL", "_"]
+            .iter()
+            .any(|own| name == own)
+    });
     let after = parse(overridden);
     let overrides = names
         .into_iter()
@@ -69,11 +76,9 @@ fn script(paths: &[OsString], answer: &str, overrides: &[&(OsString, OsString)])
     let separator = String::from_utf8_lossy(SEPARATOR).replace('\n', "\\n");
     script.extend(format!("printf '{separator}' > {answer}\n").bytes());
     for (name, value) in overrides {
-        let identifier = name
-            .as_bytes()
-            .iter()
-            .enumerate()
-            .all(|(at, byte)| *byte == b'_' || byte.is_ascii_alphabetic() || at > 0 && byte.is_ascii_digit());
+        let identifier = name.as_bytes().iter().enumerate().all(|(at, byte)| {
+            *byte == b'_' || byte.is_ascii_alphabetic() || at > 0 && byte.is_ascii_digit()
+        });
         if !identifier {
             continue;
         }
@@ -111,7 +116,9 @@ impl ReplaceQuotes for [u8] {
 }
 
 fn split(answer: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = answer.windows(SEPARATOR.len()).position(|window| window == SEPARATOR)?;
+    let at = answer
+        .windows(SEPARATOR.len())
+        .position(|window| window == SEPARATOR)?;
     Some((answer.get(..=at)?, answer.get(at + SEPARATOR.len()..)?))
 }
 
@@ -122,10 +129,15 @@ fn parse(text: &[u8]) -> Set {
     let mut rest = text;
     while let Some(start) = find(rest, b"export ") {
         rest = rest.get(start + b"export ".len()..).unwrap_or_default();
-        let end = rest.iter().position(|byte| matches!(byte, b'=' | b'\n')).unwrap_or(rest.len());
+        let end = rest
+            .iter()
+            .position(|byte| matches!(byte, b'=' | b'\n'))
+            .unwrap_or(rest.len());
         let name = rest.get(..end).unwrap_or_default();
         rest = rest.get(end..).unwrap_or_default();
-        let Some(after) = rest.strip_prefix(b"=") else { continue };
+        let Some(after) = rest.strip_prefix(b"=") else {
+            continue;
+        };
         let (value, after) = unquote(after);
         rest = after;
         set.insert(OsString::from_vec(name.to_vec()), OsString::from_vec(value));
@@ -165,7 +177,11 @@ mod tests {
     use super::*;
 
     fn get(set: &Set, name: &str) -> String {
-        set.get(OsStr::new(name)).cloned().unwrap_or_default().into_string().unwrap()
+        set.get(OsStr::new(name))
+            .cloned()
+            .unwrap_or_default()
+            .into_string()
+            .unwrap()
     }
 
     #[test]
@@ -182,16 +198,25 @@ mod tests {
     fn runs_scripts_and_overrides() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("it's.sh");
-        std::fs::write(&path, "export A=$(echo image)\nexport B=image\nif true; then C=local; fi\n").unwrap();
+        std::fs::write(
+            &path,
+            "export A=$(echo image)\nexport B=image\nif true; then C=local; fi\n",
+        )
+        .unwrap();
         let base = Set::from([("PATH".into(), "/usr/bin:/bin".into())]);
-        let overrides: Vec<(OsString, OsString)> =
-            vec![("B".into(), "over $A \"q\"".into()), ("not.a.name".into(), "x".into())];
+        let overrides: Vec<(OsString, OsString)> = vec![
+            ("B".into(), "over $A \"q\"".into()),
+            ("not.a.name".into(), "x".into()),
+        ];
         let Outcome::Variables { image, overrides } =
             evaluate(&[path.into()], &base, overrides.iter()).unwrap()
         else {
             panic!("the shell ended early");
         };
-        assert_eq!((get(&image, "A").as_str(), get(&image, "B").as_str()), ("image", "image"));
+        assert_eq!(
+            (get(&image, "A").as_str(), get(&image, "B").as_str()),
+            ("image", "image")
+        );
         assert!(!image.contains_key(OsStr::new("C")));
         assert_eq!(get(&overrides, "B"), "over image \"q\"");
     }

@@ -9,16 +9,24 @@ use engine::State;
 use crate::cli::{Global, List, ListFormat};
 
 pub fn run(global: &Global, args: &List) -> Result<ExitCode> {
-    let states: Vec<State> =
-        engine::list(&super::root(global)?)?.iter().map(engine::Container::state).collect();
+    let states: Vec<State> = engine::list(&super::root(global)?)?
+        .iter()
+        .map(engine::Container::state)
+        .collect();
     let text = if args.quiet {
-        states.iter().map(|state| format!("{}\n", state.id)).collect()
+        states
+            .iter()
+            .map(|state| format!("{}\n", state.id))
+            .collect()
     } else if args.format == ListFormat::Json {
         serde_json::to_string(&states).context("print JSON")?
     } else {
         table(&states)
     };
-    std::io::stdout().lock().write_all(text.as_bytes()).context("print the list")?;
+    std::io::stdout()
+        .lock()
+        .write_all(text.as_bytes())
+        .context("print the list")?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -45,8 +53,11 @@ fn table(states: &[State]) -> String {
     }
     let mut text = String::new();
     for row in &rows {
-        let cells: Vec<String> =
-            row.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
         text.push_str(cells.join("   ").trim_end());
         text.push('\n');
     }

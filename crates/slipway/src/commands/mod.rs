@@ -21,7 +21,10 @@ use crate::cli::{Cli, Command, Global};
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let global = cli.global;
     if !["true", "false", "auto"].contains(&global.rootless.as_str()) {
-        bail!("--rootless {}: expected true, false or auto", global.rootless);
+        bail!(
+            "--rootless {}: expected true, false or auto",
+            global.rootless
+        );
     }
     match cli.command {
         Command::Create(args) => create::run(&global, args),
@@ -41,10 +44,13 @@ fn root(global: &Global) -> Result<PathBuf> {
     if let Some(root) = &global.root {
         return Ok(root.clone());
     }
-    if nix::unistd::geteuid().is_root() && std::env::var_os("XDG_RUNTIME_DIR").is_none_or(|_| !in_user_namespace()) {
+    if nix::unistd::geteuid().is_root()
+        && std::env::var_os("XDG_RUNTIME_DIR").is_none_or(|_| !in_user_namespace())
+    {
         return Ok(PathBuf::from("/run/slipway"));
     }
-    let directory = std::env::var_os("XDG_RUNTIME_DIR").context("XDG_RUNTIME_DIR is not set; give --root")?;
+    let directory =
+        std::env::var_os("XDG_RUNTIME_DIR").context("XDG_RUNTIME_DIR is not set; give --root")?;
     Ok(PathBuf::from(directory).join("slipway"))
 }
 
@@ -58,5 +64,8 @@ fn in_user_namespace() -> bool {
 fn print_json(document: &impl serde::Serialize) -> Result<()> {
     use std::io::Write;
     let text = serde_json::to_vec_pretty(document).context("print JSON")?;
-    std::io::stdout().lock().write_all(&text).context("print JSON")
+    std::io::stdout()
+        .lock()
+        .write_all(&text)
+        .context("print JSON")
 }

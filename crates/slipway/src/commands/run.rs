@@ -15,7 +15,10 @@ pub fn run(global: &Global, args: Run) -> Result<ExitCode> {
     let mode = if args.detach {
         Foreground::Detached
     } else {
-        Foreground::Attached { keep: args.keep, terminal }
+        Foreground::Attached {
+            keep: args.keep,
+            terminal,
+        }
     };
     let code = engine::run(super::create::request(global, args.create)?, mode)?;
     Ok(ExitCode::from(code))
@@ -25,5 +28,8 @@ pub fn run(global: &Global, args: Run) -> Result<ExitCode> {
 fn wants_terminal(args: &Run) -> bool {
     let text = std::fs::read(args.create.bundle.join("config.json")).unwrap_or_default();
     let document: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
-    document.pointer("/process/terminal").and_then(serde_json::Value::as_bool).unwrap_or(false)
+    document
+        .pointer("/process/terminal")
+        .and_then(serde_json::Value::as_bool)
+        .unwrap_or(false)
 }

@@ -27,6 +27,7 @@ pub fn run(args: &Spec) -> Result<ExitCode> {
         }
         Err(error) => return Err(error).with_context(|| format!("create {}", path.display())),
     };
-    file.write_all(&text).with_context(|| format!("write {}", path.display()))?;
+    file.write_all(&text)
+        .with_context(|| format!("write {}", path.display()))?;
     Ok(ExitCode::SUCCESS)
 }

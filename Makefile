@@ -1,0 +1,25 @@
+# What a person does with Slipway. Every target installs what it needs.
+
+.PHONY: demo test build dist bench lint clean
+
+demo: ## run a real Debian image as an ordinary user
+	scripts/demo.sh
+
+test: ## everything that must pass
+	scripts/test.sh
+
+build: ## the two static programs, in build/
+	scripts/build.sh
+
+dist: build ## build, prove in an empty root, print sizes
+	scripts/dist.sh
+
+bench: build ## measurements beside the peers
+	benches/launch.sh
+
+lint: ## format, clippy, documentation
+	scripts/lint.sh
+
+clean:
+	cargo clean
+	rm -rf build

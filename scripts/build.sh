@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# The two static programs, in build/.
+. "$(dirname "$0")/common.sh"
+install_build_tools
+target=$(rustc -vV | sed -n 's/^host: //p')
+say "building the static programs for $target"
+cd "$top"
+library=$(dirname "$(find /usr/lib -name libseccomp.a 2>/dev/null | head -n 1)")
+LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$library RUSTFLAGS="-C target-feature=+crt-static" \
+  cargo build --release --locked --target "$target" -p front -p slipway
+mkdir -p build
+cp "target/$target/release/front" "target/$target/release/slipway" build/

@@ -1,0 +1,76 @@
+#!/usr/bin/env bash
+# Images and roots for the tests, made with Debian's own tools in $SLIPWAY_FIXTURES; each once.
+#   bb, py         directories: a static busybox; Debian stable with Python and NumPy
+#   peers          a Debian sid root with the real Apptainer and Charliecloud
+#   bb.sif, py.sif SIFs of the two, written by that Apptainer
+#   nvidia         a Debian root with NVIDIA's driver packages, and nodes for it in nvidia.dev
+. "$(dirname "$0")/common.sh"
+mkdir -p "$SLIPWAY_FIXTURES"
+cd "$SLIPWAY_FIXTURES"
+
+# debian SUITE DIRECTORY COMPONENTS PACKAGES: unpack a small Debian
+debian() {
+  rm -rf --one-file-system "$2.part"
+  mmdebstrap --quiet --mode=root --variant=minbase --components="$3" --include="$4" \
+    --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' "$1" "$2.part"
+  mv "$2.part" "$2"
+}
+
+make_bb() {
+  local root=bb.part applet
+  rm -rf "$root"
+  mkdir -p "$root"/{bin,sbin,dev,etc,home,mnt,opt,proc,root,run,sys,tmp,usr/bin,var/tmp}
+  chmod 1777 "$root/tmp" "$root/var/tmp"
+  cp "$(command -v busybox)" "$root/bin/busybox"
+  for applet in $(busybox --list); do [ -e "$root/bin/$applet" ] || ln -s busybox "$root/bin/$applet"; done
+  touch "$root"/etc/{hosts,localtime,resolv.conf}
+  echo NAME=bb >"$root/etc/os-release"
+  printf '%s\n' root:x:0:0:root:/root:/bin/sh nobody:x:65534:65534:nobody:/:/bin/false >"$root/etc/passwd"
+  printf '%s\n' root:x:0: nogroup:x:65534: >"$root/etc/group"
+  mv "$root" bb
+}
+
+make_py() { debian trixie py main python3-numpy; }
+
+make_peers() {
+  debian sid peers main apptainer,charliecloud-runtime,squashfuse,squashfs-tools,fuse3,busybox-static
+  mkdir -p peers/fixtures peers/tmp/host peers/bin-under-test
+  echo "$tester:x:$(id -u "$tester"):$(id -g "$tester")::/home/$tester:/bin/sh" >>peers/etc/passwd
+  echo "$tester:x:$(id -g "$tester"):" >>peers/etc/group
+  command install -d -o "$tester" -g "$tester" "peers/home/$tester"
+}
+
+make_sifs() {
+  local name
+  for name in bb py; do
+    mv "$name" "peers/fixtures/$name"
+    "$top/target/debug/enter" peers 0 /usr/bin/apptainer -q build -F "/fixtures/$name.sif" "/fixtures/$name" || true
+    mv "peers/fixtures/$name" "$name"
+    cp "peers/fixtures/$name.sif" "$name.sif"
+  done
+}
+
+make_nvidia() {
+  debian bookworm nvidia main,contrib,non-free,non-free-firmware nvidia-smi,libcuda1,libnvidia-ml1
+  mkdir -p nvidia/tmp/host nvidia/images
+  cp -a bb nvidia/images/bb
+  # The driver's majors: 195 is NVIDIA's own, LANANA's list of devices.
+  printf '%s\n' 'nvidia0 195 0' 'nvidiactl 195 255' 'nvidia-uvm 510 0' >nvidia.dev
+}
+
+step() {
+  [ -e ".done-$1" ] && return
+  say "fixture: $1"
+  "make_$1"
+  touch ".done-$1"
+}
+
+install mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools \
+  /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
+cargo build --quiet --locked --manifest-path "$top/Cargo.toml" -p tests --bin enter
+step bb
+step py
+step peers
+step sifs
+step nvidia
+chmod 755 "$SLIPWAY_FIXTURES"

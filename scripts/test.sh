@@ -1,0 +1,17 @@
+#!/usr/bin/env bash
+# Everything that must pass. The end-to-end tests run the static programs as an ordinary user.
+. "$(dirname "$0")/common.sh"
+install_build_tools
+install podman=podman crun=crun conmon=conmon /usr/lib/podman/netavark=netavark iptables=iptables
+make_tester
+"$top/scripts/fixtures.sh"
+"$top/scripts/lint.sh"
+cd "$top"
+say "unit tests"
+cargo test --quiet --locked --workspace --exclude tests
+"$top/scripts/build.sh"
+"$top/scripts/dist.sh"
+install_programs
+say "end-to-end tests"
+as_root env PATH="$PATH" HOME="$HOME" SLIPWAY_BIN="$SLIPWAY_BIN" SLIPWAY_FIXTURES="$SLIPWAY_FIXTURES" \
+  cargo test --locked -p tests -- --test-threads=2
