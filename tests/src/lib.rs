@@ -22,9 +22,14 @@ pub const TESTER: &str = "slipway-tester";
 /// Panics when it is not there.
 #[must_use]
 pub fn prepared(variable: &str, default: &str, name: &str) -> PathBuf {
-    let directory = std::env::var_os(variable).map_or_else(|| PathBuf::from(default), PathBuf::from);
+    let directory =
+        std::env::var_os(variable).map_or_else(|| PathBuf::from(default), PathBuf::from);
     let path = directory.join(name);
-    assert!(path.exists(), "{} is missing; run `make test`, which prepares it", path.display());
+    assert!(
+        path.exists(),
+        "{} is missing; run `make test`, which prepares it",
+        path.display()
+    );
     path
 }
 
@@ -48,7 +53,9 @@ pub fn program(name: &str) -> PathBuf {
 #[must_use]
 pub fn tester() -> u32 {
     let passwd = fs::read_to_string("/etc/passwd").expect("/etc/passwd can be read");
-    let line = passwd.lines().find(|line| line.starts_with(&format!("{TESTER}:")));
+    let line = passwd
+        .lines()
+        .find(|line| line.starts_with(&format!("{TESTER}:")));
     let number = line.and_then(|line| line.split(':').nth(2)?.parse().ok());
     number.unwrap_or_else(|| panic!("there is no user {TESTER}; run `make test`"))
 }
@@ -99,7 +106,10 @@ impl From<Output> for Outcome {
         Self {
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-            code: output.status.code().unwrap_or_else(|| 128 + signal.unwrap_or(0)),
+            code: output
+                .status
+                .code()
+                .unwrap_or_else(|| 128 + signal.unwrap_or(0)),
             signal,
         }
     }
@@ -111,7 +121,10 @@ impl From<Output> for Outcome {
 ///
 /// Panics when it cannot be started.
 pub fn run(command: &mut Command) -> Outcome {
-    command.output().unwrap_or_else(|error| panic!("{command:?}: {error}")).into()
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}"))
+        .into()
 }
 
 /// Runs a command with `input`.
@@ -130,7 +143,10 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Outcome {
     // A command that does not read all is free to do so.
     let _ = stdin.write_all(input);
     drop(stdin);
-    child.wait_with_output().expect("the child can be waited for").into()
+    child
+        .wait_with_output()
+        .expect("the child can be waited for")
+        .into()
 }
 
 /// Runs a command that must succeed, and returns what it printed.
@@ -179,8 +195,14 @@ pub fn testers_processes() -> Vec<(u32, String)> {
         .filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
             let status = fs::read_to_string(entry.path().join("status")).ok()?;
-            let field = |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
-            (!field("State:")?.starts_with('Z')).then(|| (pid, field("Name:").unwrap_or_default().to_owned()))
+            let field = |name: &str| {
+                status
+                    .lines()
+                    .find_map(|line| line.strip_prefix(name))
+                    .map(str::trim)
+            };
+            (!field("State:")?.starts_with('Z'))
+                .then(|| (pid, field("Name:").unwrap_or_default().to_owned()))
         })
         .collect()
 }

@@ -12,7 +12,15 @@ fn a_place_that_the_image_lacks_is_made() {
     for name in ["bb", "bb.sif", "py.sif"] {
         let image = fixture(name).display().to_string();
         let spec = format!("{}:/lus/project/deep", lus.path().display());
-        let mut command = front(["exec", "-B", &spec, "--nv", &image, "ls", "/lus/project/deep"]);
+        let mut command = front([
+            "exec",
+            "-B",
+            &spec,
+            "--nv",
+            &image,
+            "ls",
+            "/lus/project/deep",
+        ]);
         assert_eq!(succeed(command.current_dir("/var/lib")), "data\n", "{name}");
     }
     // Nothing was made on the host.
@@ -28,9 +36,13 @@ fn several_binds_files_and_options() {
     let d = dir.path().display();
     let spec = format!("{d}:/a:ro,{d}/file:/b/c/file");
     let script = "cat /b/c/file; ls /a; cat /v/file; touch /a/x";
-    let outcome = run(front(["exec", "-B", &spec, &image, "sh", "-c", script]).env("SINGULARITY_BINDPATH", format!("{d}:/v")));
+    let outcome = run(front(["exec", "-B", &spec, &image, "sh", "-c", script])
+        .env("SINGULARITY_BINDPATH", format!("{d}:/v")));
     assert_eq!(outcome.stdout, "content\nfile\ncontent\n", "{outcome:?}");
-    assert!(outcome.stderr.contains("Read-only file system"), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("Read-only file system"),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -58,18 +70,35 @@ fn mistakes_are_named_and_exit_255() {
 fn a_hostile_images_links_lead_nowhere() {
     // An image whose mount points are links to the host's directories.
     let dir = tempfile::tempdir().unwrap();
-    let outside = tempfile::tempdir().unwrap();
+    // Where nothing of the host is bound: a link to /tmp leads to the host's /tmp, and may.
+    let outside = tempfile::tempdir_in("/var/lib").unwrap();
     open_to_all(dir.path());
-    fs::set_permissions(outside.path(), std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
+    fs::set_permissions(
+        outside.path(),
+        std::os::unix::fs::PermissionsExt::from_mode(0o777),
+    )
+    .unwrap();
     let image = dir.path().join("image");
-    let copied = std::process::Command::new("cp").arg("-a").arg(fixture("bb")).arg(&image).status().unwrap();
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .arg(fixture("bb"))
+        .arg(&image)
+        .status()
+        .unwrap();
     assert!(copied.success());
     for name in ["mnt", "home", "opt"] {
         fs::remove_dir(image.join(name)).unwrap();
         std::os::unix::fs::symlink(outside.path(), image.join(name)).unwrap();
     }
     let path = image.display().to_string();
-    let outcome = run(&mut front(["exec", "-B", "/usr/share:/mnt/x/y", &path, "ls", "/mnt/x/y"]));
+    let outcome = run(&mut front([
+        "exec",
+        "-B",
+        "/usr/share:/mnt/x/y",
+        &path,
+        "ls",
+        "/mnt/x/y",
+    ]));
     assert_eq!(outcome.code, 0, "{outcome:?}");
     assert!(fs::read_dir(outside.path()).unwrap().next().is_none());
 }

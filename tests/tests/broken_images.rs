@@ -11,12 +11,19 @@ const THIRD: usize = 4096 + 2 * 585;
 
 fn refused(path: &Path, words: &[&str]) {
     let start = Instant::now();
-    let outcome = run(&mut front([std::ffi::OsStr::new("exec"), path.as_os_str(), std::ffi::OsStr::new("true")]));
+    let outcome = run(&mut front([
+        std::ffi::OsStr::new("exec"),
+        path.as_os_str(),
+        std::ffi::OsStr::new("true"),
+    ]));
     let took = start.elapsed();
     assert_eq!(outcome.code, 255, "{}: {outcome:?}", path.display());
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
     assert!(outcome.stderr.starts_with("FATAL:   "), "{outcome:?}");
-    assert!(outcome.stderr.contains(&*path.to_string_lossy()), "{outcome:?}");
+    assert!(
+        outcome.stderr.contains(&*path.to_string_lossy()),
+        "{outcome:?}"
+    );
     assert!(!outcome.stderr.contains("panicked"), "{outcome:?}");
     for word in words {
         assert!(outcome.stderr.contains(word), "{word}: {outcome:?}");
@@ -29,7 +36,10 @@ fn damage_is_found_and_named() {
     let dir = tempfile::tempdir().unwrap();
     open_to_all(dir.path());
     let whole = fs::read(fixture("bb.sif")).unwrap();
-    let squashfs = whole.windows(4).position(|window| window == b"hsqs").unwrap();
+    let squashfs = whole
+        .windows(4)
+        .position(|window| window == b"hsqs")
+        .unwrap();
     let with = |name: &str, change: &dyn Fn(&mut Vec<u8>)| {
         let path = dir.path().join(name);
         let mut bytes = whole.clone();
@@ -37,18 +47,41 @@ fn damage_is_found_and_named() {
         fs::write(&path, bytes).unwrap();
         path
     };
-    refused(&with("truncated.sif", &|bytes| bytes.truncate(bytes.len() / 2)), &["truncated"]);
-    refused(&with("header.sif", &|bytes| bytes.truncate(100)), &["128 bytes"]);
-    let outside = |bytes: &mut Vec<u8>| bytes[THIRD + 17..THIRD + 25].copy_from_slice(&(1i64 << 40).to_le_bytes());
-    refused(&with("outside.sif", &outside), &["object 3", "the file has"]);
-    refused(&with("magic.sif", &|bytes| bytes[squashfs..squashfs + 4].fill(0)), &["superblock"]);
-    refused(&with("block-size.sif", &|bytes| bytes[squashfs + 12..squashfs + 16].fill(0xff)), &["superblock", "block size"]);
+    refused(
+        &with("truncated.sif", &|bytes| bytes.truncate(bytes.len() / 2)),
+        &["truncated"],
+    );
+    refused(
+        &with("header.sif", &|bytes| bytes.truncate(100)),
+        &["128 bytes"],
+    );
+    let outside = |bytes: &mut Vec<u8>| {
+        bytes[THIRD + 17..THIRD + 25].copy_from_slice(&(1i64 << 40).to_le_bytes())
+    };
+    refused(
+        &with("outside.sif", &outside),
+        &["object 3", "the file has"],
+    );
+    refused(
+        &with("magic.sif", &|bytes| bytes[squashfs..squashfs + 4].fill(0)),
+        &["superblock"],
+    );
+    refused(
+        &with("block-size.sif", &|bytes| {
+            bytes[squashfs + 12..squashfs + 16].fill(0xff)
+        }),
+        &["superblock", "block size"],
+    );
     let table = |bytes: &mut Vec<u8>| {
-        let start = u64::from_le_bytes(bytes[squashfs + 64..squashfs + 72].try_into().unwrap()) as usize;
+        let start =
+            u64::from_le_bytes(bytes[squashfs + 64..squashfs + 72].try_into().unwrap()) as usize;
         bytes[squashfs + start..squashfs + start + 64].fill(0xff);
     };
     refused(&with("inodes.sif", &table), &[]);
-    refused(&with("text", &|bytes| *bytes = b"hello".to_vec()), &["not recognized"]);
+    refused(
+        &with("text", &|bytes| *bytes = b"hello".to_vec()),
+        &["not recognized"],
+    );
 }
 
 #[test]
@@ -56,7 +89,10 @@ fn a_damaged_block_hurts_its_file_alone() {
     let dir = tempfile::tempdir().unwrap();
     open_to_all(dir.path());
     let mut bytes = fs::read(fixture("bb.sif")).unwrap();
-    let squashfs = bytes.windows(4).position(|window| window == b"hsqs").unwrap();
+    let squashfs = bytes
+        .windows(4)
+        .position(|window| window == b"hsqs")
+        .unwrap();
     // The first data block follows the superblock: busybox itself.
     bytes[squashfs + 96..squashfs + 4096].fill(0x55);
     let path = dir.path().join("block.sif");
@@ -77,7 +113,14 @@ fn what_is_no_image_is_said_to_be_none() {
     refused(&fifo, &["is a FIFO"]);
     let unreadable = dir.path().join("unreadable.sif");
     fs::copy(fixture("bb.sif"), &unreadable).unwrap();
-    fs::set_permissions(&unreadable, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    fs::set_permissions(
+        &unreadable,
+        std::os::unix::fs::PermissionsExt::from_mode(0o600),
+    )
+    .unwrap();
     refused(&unreadable, &["ermission denied"]);
-    refused(&dir.path().join("missing.sif"), &["o such file or directory"]);
+    refused(
+        &dir.path().join("missing.sif"),
+        &["o such file or directory"],
+    );
 }

@@ -7,7 +7,10 @@ use tests::{Killed, TESTER, fixture, front, run, run_with_input, succeed, tester
 
 /// The same image on every medium.
 fn media() -> Vec<String> {
-    ["bb", "bb.sif"].iter().map(|name| fixture(name).display().to_string()).collect()
+    ["bb", "bb.sif"]
+        .iter()
+        .map(|name| fixture(name).display().to_string())
+        .collect()
 }
 
 #[test]
@@ -15,10 +18,16 @@ fn the_user_is_the_same_inside() {
     let uid = tester();
     for image in media() {
         let id = succeed(&mut front(["exec", &image, "id"]));
-        assert!(id.starts_with(&format!("uid={uid}({TESTER}) gid={uid}({TESTER})")), "{image}: {id}");
+        assert!(
+            id.starts_with(&format!("uid={uid}({TESTER}) gid={uid}({TESTER})")),
+            "{image}: {id}"
+        );
         let status = succeed(&mut front(["exec", &image, "cat", "/proc/self/status"]));
         for set in ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"] {
-            assert!(status.contains(&format!("{set}:\t0000000000000000")), "{image}: {set}: {status}");
+            assert!(
+                status.contains(&format!("{set}:\t0000000000000000")),
+                "{image}: {set}: {status}"
+            );
         }
         assert!(status.contains("NoNewPrivs:\t1"), "{image}: {status}");
     }
@@ -27,7 +36,10 @@ fn the_user_is_the_same_inside() {
 #[test]
 fn exit_codes_and_signals_are_the_programs_own() {
     for image in media() {
-        assert_eq!(run(&mut front(["exec", &image, "sh", "-c", "exit 42"])).code, 42);
+        assert_eq!(
+            run(&mut front(["exec", &image, "sh", "-c", "exit 42"])).code,
+            42
+        );
         let killed = run(&mut front(["exec", &image, "sh", "-c", "kill -TERM $$"]));
         assert_eq!(killed.signal, Some(15), "{killed:?}");
     }
@@ -36,8 +48,14 @@ fn exit_codes_and_signals_are_the_programs_own() {
 #[test]
 fn a_command_that_cannot_be_started_says_why() {
     let rows = [
-        (vec!["nosuch"], "\"nosuch\": executable file not found in $PATH"),
-        (vec!["/bin/nosuch"], "/bin/nosuch: no such file or directory"),
+        (
+            vec!["nosuch"],
+            "\"nosuch\": executable file not found in $PATH",
+        ),
+        (
+            vec!["/bin/nosuch"],
+            "/bin/nosuch: no such file or directory",
+        ),
         (vec!["/etc"], "is a directory"),
         (vec!["/etc/passwd"], "permission denied"),
     ];
@@ -61,7 +79,10 @@ fn streams_pass_through() {
         let outcome = run_with_input(&mut front(["exec", &image, "wc", "-c"]), &input);
         assert_eq!(outcome.stdout.trim(), "1048576", "{outcome:?}");
         // A reader that leaves early ends the writer by SIGPIPE, as without a container.
-        let piped = format!("{} exec {image} yes | head -n 1; echo ${{PIPESTATUS[0]}}", tests::program("front").display());
+        let piped = format!(
+            "{} exec {image} yes | head -n 1; echo ${{PIPESTATUS[0]}}",
+            tests::program("front").display()
+        );
         let mut shell = tests::as_tester("/bin/bash");
         let outcome = run(shell.args(["-c", &piped]));
         assert_eq!(outcome.stdout, "y\n141\n", "{outcome:?}");
@@ -73,12 +94,23 @@ fn descriptors_and_the_process_itself_are_the_callers() {
     let front = tests::program("front");
     for image in media() {
         // The launcher's child is the program: one pid, and a descriptor that was left open.
-        let script = format!("exec 7</etc/hostname; {} exec {image} sh -c 'echo $$ $PPID; cat <&7 >/dev/null && echo read' & echo $!; wait", front.display());
+        let script = format!(
+            "exec 7</etc/hostname; {} exec {image} sh -c 'echo $$ $PPID; cat <&7 >/dev/null && echo read' & echo $!; wait",
+            front.display()
+        );
         let outcome = run(tests::as_tester("/bin/bash").args(["-c", &script]));
         let lines: Vec<&str> = outcome.stdout.lines().collect();
         assert_eq!(lines.len(), 3, "{outcome:?}");
-        let started = lines.iter().find(|line| !line.contains(' ') && **line != "read").unwrap();
-        assert!(lines.iter().any(|line| line.starts_with(&format!("{started} "))), "{outcome:?}");
+        let started = lines
+            .iter()
+            .find(|line| !line.contains(' ') && **line != "read")
+            .unwrap();
+        assert!(
+            lines
+                .iter()
+                .any(|line| line.starts_with(&format!("{started} "))),
+            "{outcome:?}"
+        );
         assert!(lines.contains(&"read"), "{outcome:?}");
     }
 }
@@ -86,11 +118,20 @@ fn descriptors_and_the_process_itself_are_the_callers() {
 #[test]
 fn the_working_directory_goes_along() {
     for image in media() {
-        assert_eq!(succeed(&mut front(["exec", &image, "pwd"])), format!("/home/{TESTER}\n"));
-        assert_eq!(succeed(&mut front(["exec", "--pwd", "/etc", &image, "pwd"])), "/etc\n");
+        assert_eq!(
+            succeed(&mut front(["exec", &image, "pwd"])),
+            format!("/home/{TESTER}\n")
+        );
+        assert_eq!(
+            succeed(&mut front(["exec", "--pwd", "/etc", &image, "pwd"])),
+            "/etc\n"
+        );
         let outcome = run(&mut front(["exec", "--pwd", "/nope", &image, "pwd"]));
         assert_eq!(outcome.code, 255);
-        assert!(outcome.stderr.contains("failed to set working directory"), "{outcome:?}");
+        assert!(
+            outcome.stderr.contains("failed to set working directory"),
+            "{outcome:?}"
+        );
         // A directory that the image lacks.
         let outcome = run(front(["exec", &image, "pwd"]).current_dir("/var/lib/dpkg"));
         assert_eq!(outcome.stdout, "/var/lib/dpkg\n", "{outcome:?}");
@@ -101,9 +142,24 @@ fn the_working_directory_goes_along() {
 fn the_image_is_read_only_and_the_rest_is_not() {
     for image in media() {
         let outcome = run(&mut front(["exec", &image, "touch", "/etc/new"]));
-        assert!(outcome.stderr.contains("Read-only file system"), "{outcome:?}");
-        succeed(&mut front(["exec", &image, "sh", "-c", "touch ~/mine /tmp/mine-$$ && rm ~/mine /tmp/mine-$$"]));
-        let devices = succeed(&mut front(["exec", &image, "sh", "-c", "echo x >/dev/null; head -c 3 /dev/zero | wc -c; ls /dev/pts/ptmx"]));
+        assert!(
+            outcome.stderr.contains("Read-only file system"),
+            "{outcome:?}"
+        );
+        succeed(&mut front([
+            "exec",
+            &image,
+            "sh",
+            "-c",
+            "touch ~/mine /tmp/mine-$$ && rm ~/mine /tmp/mine-$$",
+        ]));
+        let devices = succeed(&mut front([
+            "exec",
+            &image,
+            "sh",
+            "-c",
+            "echo x >/dev/null; head -c 3 /dev/zero | wc -c; ls /dev/pts/ptmx",
+        ]));
         assert_eq!(devices, "3\n/dev/pts/ptmx\n");
     }
 }
@@ -113,16 +169,30 @@ fn the_environment_follows_apptainers_rules() {
     let image = fixture("bb.sif").display().to_string();
     let env = |command: &mut Command| {
         let text = succeed(command);
-        text.lines().map(|line| line.split_once('=').map(|(a, b)| (a.to_owned(), b.to_owned())).unwrap_or_default()).collect::<std::collections::BTreeMap<_, _>>()
+        text.lines()
+            .map(|line| {
+                line.split_once('=')
+                    .map(|(a, b)| (a.to_owned(), b.to_owned()))
+                    .unwrap_or_default()
+            })
+            .collect::<std::collections::BTreeMap<_, _>>()
     };
-    let plain = env(front(["exec", &image, "env"]).env("FOO", "bar").env("LD_LIBRARY_PATH", "/x"));
+    let plain = env(front(["exec", &image, "env"])
+        .env("FOO", "bar")
+        .env("LD_LIBRARY_PATH", "/x"));
     assert_eq!(plain["FOO"], "bar");
-    assert_eq!(plain["PATH"], "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
+    assert_eq!(
+        plain["PATH"],
+        "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+    );
     assert_eq!(plain["LD_LIBRARY_PATH"], "/.singularity.d/libs");
     assert_eq!(plain["SINGULARITY_NAME"], "bb.sif");
     assert!(plain["USER_PATH"].starts_with("/usr/local/bin:/usr/bin:/bin:"));
     let clean = env(front(["exec", "-e", &image, "env"]).env("FOO", "bar"));
-    assert!(!clean.contains_key("FOO") && !clean.contains_key("USER"), "{clean:?}");
+    assert!(
+        !clean.contains_key("FOO") && !clean.contains_key("USER"),
+        "{clean:?}"
+    );
     assert_eq!(clean["LANG"], "C");
     let set = env(front(["exec", "--env", "A=1,B=x y", &image, "env"])
         .env("APPTAINERENV_A", "2")
@@ -138,11 +208,20 @@ fn the_environment_follows_apptainers_rules() {
 fn run_and_shell() {
     let image = fixture("bb.sif").display().to_string();
     let outcome = run(&mut front(["run", &image]));
-    assert!(outcome.stdout.contains("no runscript defined"), "{outcome:?}");
-    let outcome = run_with_input(&mut front(["shell", &image]), b"echo $0 in $SINGULARITY_NAME\n");
+    assert!(
+        outcome.stdout.contains("no runscript defined"),
+        "{outcome:?}"
+    );
+    let outcome = run_with_input(
+        &mut front(["shell", &image]),
+        b"echo $0 in $SINGULARITY_NAME\n",
+    );
     assert_eq!(outcome.stdout, "/bin/sh in bb.sif\n", "{outcome:?}");
     let directory = fixture("bb").display().to_string();
-    let outcome = run_with_input(&mut front(["run", &directory, "-c", "echo $0 $1", "a", "b"]), b"");
+    let outcome = run_with_input(
+        &mut front(["run", &directory, "-c", "echo $0 $1", "a", "b"]),
+        b"",
+    );
     assert_eq!(outcome.stdout, "a b\n", "{outcome:?}");
     assert!(outcome.stderr.contains("No runscript found"), "{outcome:?}");
 }
@@ -151,23 +230,41 @@ fn run_and_shell() {
 fn the_built_in_image_runs() {
     let outcome = run(&mut front(["run"]));
     assert_eq!(outcome.code, 0, "{outcome:?}");
-    assert!(outcome.stdout.contains(&format!("user       {}", tester())), "{outcome:?}");
+    assert!(
+        outcome.stdout.contains(&format!("user       {}", tester())),
+        "{outcome:?}"
+    );
 }
 
 #[test]
 fn dry_run_prints_a_bundle() {
     let image = fixture("bb.sif").display().to_string();
-    let text = succeed(&mut front(["exec", "--dry-run", "-B", "/usr/share:/lus", &image, "id"]));
+    let text = succeed(&mut front([
+        "exec",
+        "--dry-run",
+        "-B",
+        "/usr/share:/lus",
+        &image,
+        "id",
+    ]));
     let spec: serde_json::Value = serde_json::from_str(&text).unwrap();
     assert_eq!(spec["process"]["args"], serde_json::json!(["id"]));
     assert_eq!(spec["root"]["readonly"], true);
     let mounts = spec["mounts"].as_array().unwrap();
-    assert!(mounts.iter().any(|mount| mount["destination"] == "/lus" && mount["source"] == "/usr/share"));
+    assert!(
+        mounts
+            .iter()
+            .any(|mount| mount["destination"] == "/lus" && mount["source"] == "/usr/share")
+    );
 }
 
 #[test]
 fn usage_errors_are_one_line_and_exit_1() {
-    for args in [vec!["exec", "--nosuch", "x", "y"], vec!["exec", "x"], vec!["frobnicate"]] {
+    for args in [
+        vec!["exec", "--nosuch", "x", "y"],
+        vec!["exec", "x"],
+        vec!["frobnicate"],
+    ] {
         let outcome = run(&mut front(&args));
         assert_eq!(outcome.code, 1, "{outcome:?}");
         assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
@@ -178,7 +275,10 @@ fn usage_errors_are_one_line_and_exit_1() {
 fn python_works_from_a_sif() {
     let image = fixture("py.sif").display().to_string();
     let script = "import numpy, sys; print(int(numpy.arange(10).sum()), sys.version_info[0])";
-    assert_eq!(succeed(&mut front(["exec", &image, "python3", "-c", script])), "45 3\n");
+    assert_eq!(
+        succeed(&mut front(["exec", &image, "python3", "-c", script])),
+        "45 3\n"
+    );
 }
 
 #[test]
@@ -186,7 +286,10 @@ fn a_terminal_works() {
     let image = fixture("bb").display().to_string();
     let command = format!("{} shell {image}", tests::program("front").display());
     let mut script = tests::as_tester("/usr/bin/script");
-    let outcome = run_with_input(script.args(["-qec", &command, "/dev/null"]), b"tty; test -t 0 && echo yes; exit\n");
+    let outcome = run_with_input(
+        script.args(["-qec", &command, "/dev/null"]),
+        b"tty; test -t 0 && echo yes; exit\n",
+    );
     assert!(outcome.stdout.contains("yes"), "{outcome:?}");
     assert!(!outcome.stdout.contains("can't access tty"), "{outcome:?}");
 }
@@ -204,12 +307,23 @@ fn without_fuse_the_image_is_extracted() {
         front.display()
     );
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &script]).env("SINGULARITY_CACHEDIR", cache.path()).current_dir("/");
+    command
+        .args(["--mount", "sh", "-c", &script])
+        .env("SINGULARITY_CACHEDIR", cache.path())
+        .current_dir("/");
     let first = run(&mut command);
-    assert_eq!((first.stdout.as_str(), first.code), ("NAME=bb\n", 0), "{first:?}");
+    assert_eq!(
+        (first.stdout.as_str(), first.code),
+        ("NAME=bb\n", 0),
+        "{first:?}"
+    );
     assert!(first.stderr.contains("extracting it to"), "{first:?}");
     let second = run(&mut command);
-    assert_eq!((second.stdout.as_str(), second.stderr.as_str()), ("NAME=bb\n", ""), "{second:?}");
+    assert_eq!(
+        (second.stdout.as_str(), second.stderr.as_str()),
+        ("NAME=bb\n", ""),
+        "{second:?}"
+    );
 }
 
 #[test]
@@ -227,13 +341,21 @@ fn background_processes_keep_their_image() {
 #[test]
 fn stopping_and_continuing_reach_the_program() {
     let image = fixture("bb.sif").display().to_string();
-    let mut child = Killed(front(["exec", &image, "cat"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap());
+    let mut child = Killed(
+        front(["exec", &image, "cat"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap(),
+    );
     let pid = nix::unistd::Pid::from_raw(child.0.id().cast_signed());
     let name = || std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
     wait_for("the program", Duration::from_secs(5), || name() == "cat\n");
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTSTP).unwrap();
     let stat = || std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    wait_for("the stop", Duration::from_secs(2), || stat().contains(" T "));
+    wait_for("the stop", Duration::from_secs(2), || {
+        stat().contains(" T ")
+    });
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
     drop(child.0.stdin.take());
     assert!(child.0.wait().unwrap().success());

@@ -8,7 +8,8 @@ use tests::{fixture, front, testers_processes, wait_for};
 
 /// The other tests run as the same user: count only what has our image's name, or came from us.
 fn ours(marker: &str) -> Vec<u32> {
-    let of = |pid: u32, file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let of =
+        |pid: u32, file: &str| std::fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
     testers_processes()
         .into_iter()
         .filter(|(pid, _)| {
@@ -20,7 +21,10 @@ fn ours(marker: &str) -> Vec<u32> {
 }
 
 fn mounts() -> usize {
-    std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count()
+    std::fs::read_to_string("/proc/self/mountinfo")
+        .unwrap()
+        .lines()
+        .count()
 }
 
 #[test]
@@ -41,7 +45,9 @@ fn nothing_is_left_at_any_moment() {
             std::thread::sleep(Duration::from_micros(round * round * 25));
             child.kill().unwrap();
             child.wait().unwrap();
-            wait_for("everything to be gone", Duration::from_secs(1), || ours(&marker).is_empty());
+            wait_for("everything to be gone", Duration::from_secs(1), || {
+                ours(&marker).is_empty()
+            });
         }
     }
     assert_eq!(mounts(), before);
@@ -52,15 +58,30 @@ fn a_killed_server_does_not_hang_the_program() {
     let image = fixture("py.sif").display().to_string();
     let marker = format!("SLIPWAY_MARK=server-{}", std::process::id());
     let (key, value) = marker.split_once('=').unwrap();
-    let mut child = front(["exec", &image, "sleep", "60"]).env(key, value).spawn().unwrap();
-    let server = || ours(&marker).into_iter().find(|pid| {
-        std::fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name == "front: image\n")
-    });
+    let mut child = front(["exec", &image, "sleep", "60"])
+        .env(key, value)
+        .spawn()
+        .unwrap();
+    let server = || {
+        ours(&marker).into_iter().find(|pid| {
+            std::fs::read_to_string(format!("/proc/{pid}/comm"))
+                .is_ok_and(|name| name == "front: image\n")
+        })
+    };
     wait_for("the server", Duration::from_secs(5), || server().is_some());
     let pid = server().unwrap();
-    assert_eq!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid(), tests::tester());
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid.cast_signed()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    assert_eq!(
+        std::fs::metadata(format!("/proc/{pid}")).unwrap().uid(),
+        tests::tester()
+    );
+    nix::sys::signal::kill(
+        nix::unistd::Pid::from_raw(pid.cast_signed()),
+        nix::sys::signal::Signal::SIGKILL,
+    )
+    .unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    wait_for("everything to be gone", Duration::from_secs(1), || ours(&marker).is_empty());
+    wait_for("everything to be gone", Duration::from_secs(1), || {
+        ours(&marker).is_empty()
+    });
 }

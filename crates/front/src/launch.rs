@@ -28,7 +28,8 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
     let account = caller.account();
     let facts = host::facts(caller, &account);
     let edits = edits(request, caller, &image);
-    let scripts = Scripts::find(&image.root).context("read the image's environment scripts")?;
+    let named = || format!("{}: the image is damaged", image.path.display());
+    let scripts = Scripts::find(&image.root).with_context(named)?;
     for name in environment::refused(request) {
         messages.warning(format_args!(
             "{} is not overridden: the container decides it",
@@ -47,7 +48,7 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
     let plain = scripts.evaluate_plainly(&base, environment::overrides(request));
     let preview = plain.clone().unwrap_or_else(|| (base.clone(), Set::new()));
     let process = Process {
-        args: arguments(&request.action, &image.root, messages)?,
+        args: arguments(&request.action, &image.root, messages).with_context(named)?,
         env: environment::finish(&ingredients, preview.0, preview.1)
             .into_iter()
             .collect(),
@@ -63,7 +64,11 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
         &edits,
         &facts,
         &layout,
-    )?;
+    );
+    let bundle = match bundle {
+        Err(error @ bundle::Error::Image { .. }) => Err(error).with_context(named)?,
+        bundle => bundle?,
+    };
     for warning in &bundle.warnings {
         messages.warning(warning);
     }
@@ -137,9 +142,7 @@ fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> Result<Vec<
         Action::Shell(wanted) => vec![wanted.clone().unwrap_or_else(|| "/bin/sh".into()).into()],
         Action::Run(words) => {
             let runscript = "/.singularity.d/runscript";
-            let entry = root
-                .entry(Path::new(runscript))
-                .context("read the image's runscript")?;
+            let entry = root.entry(Path::new(runscript))?;
             let program = if matches!(entry, Some(Entry::File { executable: true })) {
                 runscript
             } else {
@@ -189,13 +192,13 @@ fn make_bundle(
     edits: &Edits,
     facts: &HostFacts,
     layout: &Layout,
-) -> Result<Bundle> {
+) -> Result<Bundle, bundle::Error> {
     let paths = Paths {
         root: layout.root(),
         files: layout.files(),
         cgroup: layout.cgroup(),
     };
-    Ok(bundle::build(&bundle::Request {
+    bundle::build(&bundle::Request {
         root,
         account,
         process,
@@ -203,7 +206,7 @@ fn make_bundle(
         edits,
         host: facts,
         paths: &paths,
-    })?)
+    })
 }
 
 fn print(spec: &impl serde::Serialize) -> Result<ExitCode> {

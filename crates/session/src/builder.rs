@@ -138,6 +138,10 @@ fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
     }
     let mut staged = ground.spec.clone();
     staged.set_mounts(Some(Vec::new()));
+    if let Some(process) = staged.process_mut() {
+        // The stand-in stays where it is; the payload goes there itself, and says why it cannot.
+        process.set_cwd("/".into());
+    }
     let config = serde_json::to_vec(&staged).map_err(|error| Error::Engine(error.to_string()))?;
     write(ground.layout.bundle().join("config.json"), &config)
 }

@@ -30,7 +30,13 @@ fn main() -> Result<()> {
     let none = None::<&str>;
     mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_PRIVATE, none)?;
     bind(&root, &root)?;
-    mount(Some("proc"), &root.join("proc"), Some("proc"), MsFlags::empty(), none)?;
+    mount(
+        Some("proc"),
+        &root.join("proc"),
+        Some("proc"),
+        MsFlags::empty(),
+        none,
+    )?;
     bind(Path::new("/sys"), &root.join("sys"))?;
     make_dev(&root)?;
     let shared = root.join("tmp/host");
@@ -45,30 +51,62 @@ fn main() -> Result<()> {
     setgid(Gid::from_raw(uid))?;
     setuid(Uid::from_raw(uid))?;
     let text = |bytes: &[u8]| CString::new(bytes);
-    let args = command.iter().map(|word| text(word.as_bytes())).collect::<std::result::Result<Vec<_>, _>>()?;
+    let args = command
+        .iter()
+        .map(|word| text(word.as_bytes()))
+        .collect::<std::result::Result<Vec<_>, _>>()?;
     let program = args.first().ok_or("no command")?;
-    let env = [c"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", c"TERM=dumb"];
+    let env = [
+        c"PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin",
+        c"TERM=dumb",
+    ];
     execve(program, &args, &env)?;
     Ok(())
 }
 
 fn bind(source: &Path, target: &Path) -> Result<()> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    Ok(mount(Some(source), target, None::<&str>, flags, None::<&str>)?)
+    Ok(mount(
+        Some(source),
+        target,
+        None::<&str>,
+        flags,
+        None::<&str>,
+    )?)
 }
 
 fn make_dev(root: &Path) -> Result<()> {
     let dev = root.join("dev");
-    mount(Some("tmpfs"), &dev, Some("tmpfs"), MsFlags::MS_NOSUID, Some("mode=755"))?;
-    let nodes = [("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0), ("fuse", 10, 229)];
+    mount(
+        Some("tmpfs"),
+        &dev,
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID,
+        Some("mode=755"),
+    )?;
+    let nodes = [
+        ("null", 1, 3),
+        ("zero", 1, 5),
+        ("full", 1, 7),
+        ("random", 1, 8),
+        ("urandom", 1, 9),
+        ("tty", 5, 0),
+        ("fuse", 10, 229),
+    ];
     for (name, major, minor) in nodes {
         node(&dev.join(name), major, minor)?;
     }
     let mut list = root.as_os_str().to_owned();
     list.push(".dev");
-    for line in fs::read_to_string(PathBuf::from(list)).unwrap_or_default().lines() {
+    for line in fs::read_to_string(PathBuf::from(list))
+        .unwrap_or_default()
+        .lines()
+    {
         let mut words = line.split_whitespace();
-        let (Some(name), Some(major), Some(minor)) = (words.next(), words.next(), words.next()) else { continue };
+        let (Some(name), Some(major), Some(minor)) = (words.next(), words.next(), words.next())
+        else {
+            continue;
+        };
         node(&dev.join(name), major.parse()?, minor.parse()?)?;
     }
     for directory in ["pts", "shm"] {
@@ -81,5 +119,8 @@ fn make_dev(root: &Path) -> Result<()> {
 
 fn node(path: &Path, major: u64, minor: u64) -> Result<()> {
     mknod(path, SFlag::S_IFCHR, Mode::empty(), makedev(major, minor))?;
-    Ok(fs::set_permissions(path, fs::Permissions::from_mode(0o666))?)
+    Ok(fs::set_permissions(
+        path,
+        fs::Permissions::from_mode(0o666),
+    )?)
 }

@@ -1,0 +1,252 @@
+//! `slipway` by hand, as root: runc's command line.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tests::{Outcome, fixture, program, run, run_with_input, succeed, wait_for};
+
+/// A bundle and a state root of its own.
+struct Bundle {
+    directory: tempfile::TempDir,
+}
+
+impl Bundle {
+    fn new(args: &[&str], change: impl Fn(&mut serde_json::Value)) -> Self {
+        let bundle = Self {
+            directory: tempfile::tempdir_in("/var/tmp").unwrap(),
+        };
+        let path = bundle.path();
+        succeed(slipway(&bundle.path()).args(["spec", "-b"]).arg(&path));
+        let config = path.join("config.json");
+        let mut spec: serde_json::Value =
+            serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        spec["process"]["terminal"] = false.into();
+        spec["process"]["args"] = args.into();
+        spec["process"]["rlimits"] = serde_json::Value::Null;
+        spec["root"]["path"] = fixture("bb").display().to_string().into();
+        change(&mut spec);
+        fs::write(&config, serde_json::to_vec(&spec).unwrap()).unwrap();
+        bundle
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    fn slipway(&self, args: &[&str]) -> Command {
+        let mut command = slipway(&self.path());
+        command.args(args).current_dir(self.path());
+        command
+    }
+
+    fn left(&self) -> Vec<String> {
+        let entries = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
+        let root = self.path().join("state");
+        entries(root.clone())
+            .chain(entries(root.join(".bundles")))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| name != ".bundles")
+            .collect()
+    }
+}
+
+fn slipway(directory: &std::path::Path) -> Command {
+    let mut command = Command::new(program("slipway"));
+    command
+        .arg("--root")
+        .arg(directory.join("state"))
+        .stdin(Stdio::null());
+    command
+}
+
+#[test]
+fn run_returns_what_the_program_does() {
+    let rows: [(&[&str], i32); 3] = [
+        (&["sh", "-c", "exit 42"], 42),
+        (&["sh", "-c", "kill -KILL $$"], 137),
+        (&["true"], 0),
+    ];
+    for (args, code) in rows {
+        // As the first process of a pid namespace a shell could not kill itself.
+        let bundle = Bundle::new(args, |spec| {
+            let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|namespace| namespace["type"] != "pid");
+        });
+        let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+        assert_eq!(outcome.code, code, "{args:?}: {outcome:?}");
+        assert!(bundle.left().is_empty(), "{:?}", bundle.left());
+    }
+    let bundle = Bundle::new(&["cat"], |_| ());
+    let outcome = run_with_input(&mut bundle.slipway(&["run", "c1"]), b"through\n");
+    assert_eq!(outcome.stdout, "through\n", "{outcome:?}");
+}
+
+#[test]
+fn the_life_of_a_container() {
+    let bundle = Bundle::new(&["sleep", "100"], |_| ());
+    // Its streams are kept open by the container.
+    let quiet = |args: &[&str]| {
+        let status = bundle
+            .slipway(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .unwrap();
+        status.code().or(status.signal()).unwrap()
+    };
+    let state = || {
+        serde_json::from_str::<serde_json::Value>(&succeed(&mut bundle.slipway(&["state", "c1"])))
+            .unwrap()
+    };
+    let pid_file = bundle.path().join("pid");
+    assert_eq!(
+        quiet(&["create", "--pid-file", pid_file.to_str().unwrap(), "c1"]),
+        0
+    );
+    assert_eq!(state()["status"], "created");
+    assert_eq!(state()["bundle"], bundle.path().display().to_string());
+    assert_eq!(
+        fs::read_to_string(pid_file).unwrap(),
+        state()["pid"].to_string()
+    );
+    let again = run(&mut bundle.slipway(&["create", "c1"]));
+    assert_eq!(again.code, 1);
+    assert!(
+        again
+            .stderr
+            .contains("container with given ID already exists"),
+        "{again:?}"
+    );
+    assert_eq!(quiet(&["start", "c1"]), 0);
+    assert_eq!(state()["status"], "running");
+    let refused = |args: &[&str], words: &str| {
+        let outcome: Outcome = run(&mut bundle.slipway(args));
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
+    };
+    refused(
+        &["start", "c1"],
+        "cannot start an already running container",
+    );
+    refused(
+        &["delete", "c1"],
+        "cannot delete container c1 that is not stopped: running",
+    );
+    refused(&["kill", "c1", "FOO"], "unknown signal");
+    refused(&["state", "c2"], "container does not exist");
+    refused(&["delete", "c2"], "container does not exist");
+    assert_eq!(quiet(&["delete", "--force", "c2"]), 0);
+    let list = succeed(&mut bundle.slipway(&["list"]));
+    assert!(
+        list.starts_with("ID             PID            STATUS"),
+        "{list}"
+    );
+    assert_eq!(quiet(&["kill", "c1", "0"]), 0);
+    assert_eq!(quiet(&["kill", "c1", "KILL"]), 0);
+    wait_for("the end", Duration::from_secs(2), || {
+        state()["status"] == "stopped"
+    });
+    refused(&["kill", "c1"], "container not running");
+    assert_eq!(quiet(&["delete", "c1"]), 0);
+    assert!(bundle.left().is_empty(), "{:?}", bundle.left());
+}
+
+#[test]
+fn a_container_that_cannot_be_made_leaves_nothing() {
+    type Change = fn(&mut serde_json::Value);
+    let rows: [(&str, Change); 6] = [
+        ("executable file not found in $PATH", |spec| {
+            spec["process"]["args"] = ["nosuch"].into()
+        }),
+        ("linux is missing", |spec| {
+            spec["linux"] = serde_json::Value::Null
+        }),
+        ("has no source", |spec| {
+            spec["mounts"]
+                .as_array_mut()
+                .unwrap()
+                .push(serde_json::json!({"destination": "/x", "type": "bind"}));
+        }),
+        ("tmpcopyup", |spec| {
+            let mount =
+                serde_json::json!({"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]});
+            spec["mounts"].as_array_mut().unwrap().push(mount);
+        }),
+        ("needs a console socket", |spec| {
+            spec["process"]["terminal"] = true.into()
+        }),
+        ("root.path is missing", |spec| {
+            spec["root"]["path"] = "".into()
+        }),
+    ];
+    for (words, change) in rows {
+        let bundle = Bundle::new(&["true"], change);
+        let outcome = run(&mut bundle.slipway(&["create", "c1"]));
+        assert_eq!(outcome.code, 1, "{outcome:?}");
+        assert!(outcome.stderr.contains(words), "{words}: {outcome:?}");
+        assert!(bundle.left().is_empty(), "{words}: {:?}", bundle.left());
+    }
+}
+
+#[test]
+fn a_short_container_never_hangs() {
+    let bundle = Bundle::new(&["true"], |_| ());
+    for round in 0..100 {
+        let mut child = bundle.slipway(&["run", "c1"]).spawn().unwrap();
+        wait_for(&format!("round {round}"), Duration::from_secs(10), || {
+            child.try_wait().unwrap().is_some()
+        });
+        assert!(child.wait().unwrap().success());
+    }
+    assert!(bundle.left().is_empty());
+}
+
+#[test]
+fn a_terminal_in_the_foreground() {
+    let bundle = Bundle::new(&["sh", "-c", "tty; stty size; exit 5"], |spec| {
+        spec["process"]["terminal"] = true.into()
+    });
+    let command = format!(
+        "stty rows 30 cols 90; {} --root {}/state run -b {} c1",
+        program("slipway").display(),
+        bundle.path().display(),
+        bundle.path().display()
+    );
+    let outcome = run_with_input(
+        Command::new("script").args(["-qec", &command, "/dev/null"]),
+        b"",
+    );
+    assert!(
+        outcome.stdout.contains("/dev/pts/0") && outcome.stdout.contains("30 90"),
+        "{outcome:?}"
+    );
+    assert_eq!(outcome.code, 5, "{outcome:?}");
+}
+
+#[test]
+fn the_log_holds_the_last_error() {
+    let bundle = Bundle::new(&["nosuch"], |_| ());
+    let log = bundle.path().join("log");
+    let mut command = bundle.slipway(&[
+        "--log",
+        log.to_str().unwrap(),
+        "--log-format",
+        "json",
+        "create",
+        "c1",
+    ]);
+    assert_eq!(run(&mut command).code, 1);
+    let text = fs::read_to_string(log).unwrap();
+    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert_eq!(last["level"], "error");
+    assert!(
+        last["msg"]
+            .as_str()
+            .unwrap()
+            .contains("executable file not found"),
+        "{last}"
+    );
+}
