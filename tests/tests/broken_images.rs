@@ -56,7 +56,7 @@ fn damage_is_found_and_named() {
         &["128 bytes"],
     );
     let outside = |bytes: &mut Vec<u8>| {
-        bytes[THIRD + 17..THIRD + 25].copy_from_slice(&(1i64 << 40).to_le_bytes())
+        bytes[THIRD + 17..THIRD + 25].copy_from_slice(&(1i64 << 40).to_le_bytes());
     };
     refused(
         &with("outside.sif", &outside),
@@ -68,7 +68,7 @@ fn damage_is_found_and_named() {
     );
     refused(
         &with("block-size.sif", &|bytes| {
-            bytes[squashfs + 12..squashfs + 16].fill(0xff)
+            bytes[squashfs + 12..squashfs + 16].fill(0xff);
         }),
         &["superblock", "block size"],
     );

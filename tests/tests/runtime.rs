@@ -159,10 +159,10 @@ fn a_container_that_cannot_be_made_leaves_nothing() {
     type Change = fn(&mut serde_json::Value);
     let rows: [(&str, Change); 6] = [
         ("executable file not found in $PATH", |spec| {
-            spec["process"]["args"] = ["nosuch"].into()
+            spec["process"]["args"] = ["nosuch"].into();
         }),
         ("linux is missing", |spec| {
-            spec["linux"] = serde_json::Value::Null
+            spec["linux"] = serde_json::Value::Null;
         }),
         ("has no source", |spec| {
             spec["mounts"]
@@ -176,10 +176,10 @@ fn a_container_that_cannot_be_made_leaves_nothing() {
             spec["mounts"].as_array_mut().unwrap().push(mount);
         }),
         ("needs a console socket", |spec| {
-            spec["process"]["terminal"] = true.into()
+            spec["process"]["terminal"] = true.into();
         }),
         ("root.path is missing", |spec| {
-            spec["root"]["path"] = "".into()
+            spec["root"]["path"] = "".into();
         }),
     ];
     for (words, change) in rows {
@@ -207,7 +207,7 @@ fn a_short_container_never_hangs() {
 #[test]
 fn a_terminal_in_the_foreground() {
     let bundle = Bundle::new(&["sh", "-c", "tty; stty size; exit 5"], |spec| {
-        spec["process"]["terminal"] = true.into()
+        spec["process"]["terminal"] = true.into();
     });
     let command = format!(
         "stty rows 30 cols 90; {} --root {}/state run -b {} c1",

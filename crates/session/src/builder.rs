@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use engine::{
     Create, Executor, ExecutorBox, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
@@ -19,14 +19,15 @@ use nix::unistd::{Pid, setsid};
 use crate::cgroup::Stand;
 use crate::fuse::Server;
 use crate::ground::Note;
-use crate::keeper::{self, detach_stdio, ignore_signals, namespace_name};
+use crate::keeper::{self, detach_stdio, ignore_signals};
+use crate::share::Name;
 use crate::{Error, Ground, Layout, cgroup, handover, identity, mount, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
 
 /// Builds the session, hands it over and keeps it. Returns when the process shall end.
-pub(crate) fn run(ground: &Ground<'_>, socket: &OwnedFd, caller: &OwnedFd) {
+pub(crate) fn run(ground: &Ground<'_>, socket: OwnedFd, caller: OwnedFd, name: Option<&Name>) {
     // Apart from the caller's terminal and process group: what is sent there is for the payload.
     let _ = setsid();
     ignore_signals();
@@ -36,15 +37,25 @@ pub(crate) fn run(ground: &Ground<'_>, socket: &OwnedFd, caller: &OwnedFd) {
     }
     let _ = std::env::set_current_dir("/");
     let _ = nix::sys::prctl::set_name(c"front: session");
-    let built = match build(ground, socket) {
+    let built = match build(ground, &socket) {
         Ok(built) => built,
-        Err(error) => return handover::send_failure(socket, &error.to_string()),
+        Err(error) => return handover::send_failure(&socket, &error.to_string()),
     };
     detach_stdio();
-    handover::send_ready(socket, &built.mount, built.user.as_ref());
-    let name = namespace_name(&built.mount);
-    built.end();
-    keeper::keep(caller.as_fd(), name);
+    // Before the caller goes on: what it starts next may ask for the same.
+    let listener = name.and_then(Name::listen);
+    handover::send_ready(&socket, &built.mount, built.user.as_ref());
+    drop(socket);
+    let Built {
+        mount,
+        user,
+        init,
+        stand,
+    } = built;
+    // What only making it took; the cgroup is empty once the process is gone.
+    end_init(init);
+    drop(stand);
+    keeper::Keeper::new(mount, user, listener).keep(caller);
 }
 
 /// A finished session: what must be handed over.
@@ -53,15 +64,6 @@ struct Built {
     user: Option<File>,
     init: Pid,
     stand: Stand,
-}
-
-impl Built {
-    /// Gives up what only making it took.
-    fn end(self) {
-        end_init(self.init);
-        // Now that its cgroup is empty.
-        drop(self.stand);
-    }
 }
 
 fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {

@@ -10,6 +10,7 @@ use nix::sys::wait::waitpid;
 use oci_spec::runtime::Spec;
 
 use crate::handover::{self, Message};
+use crate::share::Name;
 use crate::{Error, Layout, builder};
 
 /// What a session is made from.
@@ -71,6 +72,11 @@ pub struct Door {
 ///
 /// Fails with the first step that failed; nothing is left behind then.
 pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Error> {
+    let name = Name::of(ground);
+    if let Some(door) = name.as_ref().and_then(join) {
+        tracing::debug!("joined a session");
+        return Ok(door);
+    }
     let (socket, theirs) = handover::pair().map_err(Error::Fork)?;
     let caller = rustix::process::pidfd_open(
         rustix::process::getpid(),
@@ -87,7 +93,7 @@ pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Err
         sys::Fork::Child => {
             drop(socket);
             if let Ok(sys::Fork::Child) = sys::fork() {
-                builder::run(ground, &theirs, &caller);
+                builder::run(ground, theirs, caller, name.as_ref());
             }
             sys::exit_at_once(0);
         }
@@ -98,6 +104,15 @@ pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Err
             Message::Failed(text) => return Err(Error::Builder(text)),
             Message::Ready { mount, user } => return Ok(Door { mount, user }),
         }
+    }
+}
+
+/// Joins the session of that name, if there is one. One that ends this very moment is none.
+fn join(name: &Name) -> Option<Door> {
+    let socket = name.call()?;
+    match handover::receive(&socket) {
+        Ok(Message::Ready { mount, user }) => Some(Door { mount, user }),
+        _ => None,
     }
 }
 

@@ -2,12 +2,14 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::time::{Duration, Instant};
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::{handover, share};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
 /// say is meant for the payload.
@@ -29,45 +31,112 @@ pub(crate) fn detach_stdio() {
     }
 }
 
-/// Waits for the payload's end. If it was killed, ends what it left in the container; otherwise
-/// its background processes go on, and keep the image mounted as long as they live.
-pub(crate) fn keep(payload: BorrowedFd<'_>, mount_namespace: Option<OsString>) {
-    wait_until_dead(payload);
-    let Some(namespace) = mount_namespace else {
-        return;
-    };
-    if killed(payload) {
-        end_leftovers(&namespace);
-    }
+/// How long a session without members waits for the next one. A script that starts a program for
+/// each of its files then builds one session, not one each.
+const LINGER: Timespec = Timespec { tv_sec: 1, tv_nsec: 500_000_000 };
+    tv_sec: 0,
+    tv_nsec: 400_000_000,
+};
+
+/// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
+pub(crate) struct Keeper {
+    mount: File,
+    user: Option<File>,
+    listener: Option<OwnedFd>,
+    members: Vec<OwnedFd>,
+    /// The member that ended last, until it is known how.
+    last: Option<OwnedFd>,
 }
 
-fn wait_until_dead(pidfd: BorrowedFd<'_>) {
-    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-    while poll(&mut fds, None).is_err() {}
-}
-
-/// How long the payload's parent may take to collect its status; the kernel tells it to others only
-/// then.
-const PATIENCE: Duration = Duration::from_millis(500);
-
-/// Whether a signal that nobody can catch ended the process. Kernels before 6.15 do not tell: no.
-fn killed(pidfd: BorrowedFd<'_>) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if let Some(status) = sys::exit_status(pidfd) {
-            return status & 0x7f == Signal::SIGKILL as i32;
+impl Keeper {
+    pub(crate) fn new(mount: File, user: Option<File>, listener: Option<OwnedFd>) -> Self {
+        Self {
+            mount,
+            user,
+            listener,
+            members: Vec::new(),
+            last: None,
         }
-        std::thread::sleep(Duration::from_millis(5));
     }
-    false
+
+    /// Stays until the last member has ended and no other has come. If that one was killed, ends what
+    /// is left in the container at once; otherwise background processes go on, and keep the image
+    /// mounted as long as they live.
+    pub(crate) fn keep(mut self, first: OwnedFd) {
+        self.members.push(first);
+        loop {
+            let nothing_happened = !self.wait();
+            if let Some((socket, process)) = self.listener.as_ref().and_then(share::admit) {
+                self.members.push(process);
+                handover::send_ready(&socket, &self.mount, self.user.as_ref());
+            }
+            let ended = self
+                .members
+                .extract_if(.., |member| has_ended(member))
+                .last();
+            self.last = ended.or(self.last.take());
+            if !self.members.is_empty() {
+                continue;
+            }
+            // Kernels before 6.15 do not tell how it ended, others only once its parent knows.
+            if let Some(status) = self
+                .last
+                .as_ref()
+                .and_then(|last| sys::exit_status(last.as_fd()))
+            {
+                if status & 0x7f == Signal::SIGKILL as i32 {
+                    return end_leftovers(namespace_name(&self.mount));
+                }
+                self.last = None;
+            }
+            if nothing_happened {
+                return;
+            }
+        }
+    }
+
+    /// Waits for a caller, a member's end, or word of how the last one ended; without members, not
+    /// for long. Returns whether any of that happened.
+    fn wait(&self) -> bool {
+        let ends = self
+            .members
+            .iter()
+            .map(|member| PollFd::new(member, PollFlags::IN));
+        let calls = self
+            .listener
+            .iter()
+            .map(|listener| PollFd::new(listener, PollFlags::IN));
+        // HUP needs not be asked for: it comes when the parent has collected the status.
+        let word = self
+            .last
+            .iter()
+            .map(|last| PollFd::new(last, PollFlags::empty()));
+        let mut fds: Vec<PollFd<'_>> = ends.chain(calls).chain(word).collect();
+        let limit = if self.members.is_empty() {
+            Some(&LINGER)
+        } else {
+            None
+        };
+        !matches!(poll(&mut fds, limit), Ok(0))
+    }
+}
+
+fn has_ended(pidfd: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    matches!(poll(&mut fds, Some(&now)), Ok(1..))
 }
 
 /// Kills every process in the mount namespace, until there is none.
-fn end_leftovers(namespace: &OsString) {
+fn end_leftovers(namespace: Option<OsString>) {
+    let Some(namespace) = namespace else { return };
     // New ones may be made while we look; a bounded number of rounds, since a fork bomb must not
     // make a second one of us.
     for _ in 0..100 {
-        let members = members(namespace);
+        let members = members(&namespace);
         if members.is_empty() {
             return;
         }
@@ -92,7 +161,7 @@ fn members(namespace: &OsString) -> Vec<Pid> {
 }
 
 /// Returns the kernel's name for a namespace, `mnt:[4026531840]`.
-pub(crate) fn namespace_name(namespace: &File) -> Option<OsString> {
+fn namespace_name(namespace: &File) -> Option<OsString> {
     use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", namespace.as_fd().as_raw_fd());
     fs::read_link(link).ok().map(Into::into)

@@ -27,6 +27,7 @@ mod keeper;
 mod layout;
 mod mount;
 mod payload;
+mod share;
 mod stage;
 
 pub use error::Error;

@@ -1,0 +1,139 @@
+//! Joining a session that is there already, in place of building another.
+//!
+//! A keeper listens under a name that says all that makes two sessions the same: who, which image in
+//! which state, which mounts, from which namespaces and cgroup. A program that starts meanwhile, or
+//! soon after, joins: one image mount, one page cache, and a start without building anything.
+//!
+//! The name is an abstract socket's ([unix(7)]): it is gone with its process, so nothing is ever
+//! stale. Anybody may take a name first; what counts is whose process answers.
+//!
+//! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::MetadataExt;
+
+use image::RootFs;
+use nix::unistd::{getegid, geteuid};
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    socket_with,
+};
+use rustix::process::{PidfdFlags, pidfd_open};
+
+use crate::Ground;
+
+/// How many programs may wait to be let in.
+const BACKLOG: i32 = 1024;
+
+/// The name of the session that a request asks for.
+#[derive(Debug, Clone)]
+pub(crate) struct Name(SocketAddrUnix);
+
+impl Name {
+    /// Works the name out; `None` when something that it depends on cannot be found out.
+    pub(crate) fn of(ground: &Ground<'_>) -> Option<Self> {
+        let mut parts = vec![
+            geteuid().to_string(),
+            getegid().to_string(),
+            image(ground.root)?,
+        ];
+        let mut spec = ground.spec.clone();
+        spec.set_process(None);
+        parts.push(serde_json::to_string(&spec).ok()?);
+        for namespace in ["mnt", "user", "pid", "net", "ipc", "uts", "cgroup"] {
+            let link = fs::read_link(format!("/proc/self/ns/{namespace}")).ok()?;
+            parts.push(link.to_string_lossy().into_owned());
+        }
+        // A job's processes are ended together: a session must not outlive its own for another's.
+        parts.push(fs::read_to_string("/proc/self/cgroup").ok()?);
+        let digest = |salt: u8| {
+            let mut hasher = DefaultHasher::new();
+            (salt, &parts, ground.files, ground.mount_points).hash(&mut hasher);
+            hasher.finish()
+        };
+        let name = format!("front/{:016x}{:016x}", digest(0), digest(1));
+        SocketAddrUnix::new_abstract_name(name.as_bytes())
+            .ok()
+            .map(Self)
+    }
+
+    /// Asks for a session of that name; `None` when there is none of ours.
+    pub(crate) fn call(&self) -> Option<OwnedFd> {
+        let socket = socket().ok()?;
+        connect(&socket, &self.0).ok()?;
+        is_ours(&socket).then_some(socket)
+    }
+
+    /// Takes the name; `None` when it is taken.
+    pub(crate) fn listen(&self) -> Option<OwnedFd> {
+        let socket = socket().ok()?;
+        bind(&socket, &self.0).ok()?;
+        listen(&socket, BACKLOG).ok()?;
+        // So that asking whether somebody calls never waits.
+        rustix::io::ioctl_fionbio(&socket, true).ok()?;
+        Some(socket)
+    }
+}
+
+fn socket() -> io::Result<OwnedFd> {
+    Ok(socket_with(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// Whether the other end is a process of the same user.
+fn is_ours(socket: &OwnedFd) -> bool {
+    socket_peercred(socket).is_ok_and(|peer| peer.uid.as_raw() == geteuid().as_raw())
+}
+
+/// Lets the next caller in: returns their socket and a handle of their process. `None` when it is
+/// not one of ours, or has gone.
+pub(crate) fn admit(listener: &OwnedFd) -> Option<(OwnedFd, OwnedFd)> {
+    let socket = accept_with(listener, SocketFlags::CLOEXEC).ok()?;
+    if !is_ours(&socket) {
+        return None;
+    }
+    let pid = socket_peercred(&socket).ok()?.pid;
+    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    Some((socket, process))
+}
+
+/// Says which image it is, and in which state.
+fn image(root: &RootFs) -> Option<String> {
+    match root {
+        RootFs::Embedded(_) => Some("embedded".to_owned()),
+        RootFs::Directory(directory) => {
+            let stat = fs::metadata(directory.path()).ok()?;
+            Some(format!(
+                "directory {} {} {}",
+                stat.dev(),
+                stat.ino(),
+                directory.path().display()
+            ))
+        }
+        RootFs::Squashfs(squashed) => {
+            let stat = squashed.file.metadata().ok()?;
+            let changed = (
+                stat.mtime(),
+                stat.mtime_nsec(),
+                stat.ctime(),
+                stat.ctime_nsec(),
+            );
+            let place = (
+                stat.dev(),
+                stat.ino(),
+                stat.len(),
+                squashed.offset,
+                squashed.size,
+            );
+            Some(format!("squashfs {place:?} {changed:?}"))
+        }
+    }
+}
