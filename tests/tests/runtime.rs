@@ -36,10 +36,25 @@ impl Bundle {
         self.directory.path().to_owned()
     }
 
+    /// `slipway` with arguments, in which `c1` stands for an id that no other test has: containers of
+    /// one id would share a cgroup.
     fn slipway(&self, args: &[&str]) -> Command {
+        let id = self.id();
         let mut command = slipway(&self.path());
-        command.args(args).current_dir(self.path());
+        command.args(args.iter().map(|arg| if *arg == "c1" { &id } else { *arg }));
+        command.current_dir(self.path());
         command
+    }
+
+    fn id(&self) -> String {
+        let name = self
+            .directory
+            .path()
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        format!("c1{name}")
     }
 
     fn left(&self) -> Vec<String> {
@@ -131,19 +146,13 @@ fn the_life_of_a_container() {
         &["start", "c1"],
         "cannot start an already running container",
     );
-    refused(
-        &["delete", "c1"],
-        "cannot delete container c1 that is not stopped: running",
-    );
+    refused(&["delete", "c1"], "that is not stopped: running");
     refused(&["kill", "c1", "FOO"], "unknown signal");
     refused(&["state", "c2"], "container does not exist");
     refused(&["delete", "c2"], "container does not exist");
     assert_eq!(quiet(&["delete", "--force", "c2"]), 0);
     let list = succeed(&mut bundle.slipway(&["list"]));
-    assert!(
-        list.starts_with("ID             PID            STATUS"),
-        "{list}"
-    );
+    assert!(list.starts_with("ID "), "{list}");
     assert_eq!(quiet(&["kill", "c1", "0"]), 0);
     assert_eq!(quiet(&["kill", "c1", "KILL"]), 0);
     wait_for("the end", Duration::from_secs(2), || {
@@ -210,10 +219,11 @@ fn a_terminal_in_the_foreground() {
         spec["process"]["terminal"] = true.into();
     });
     let command = format!(
-        "stty rows 30 cols 90; {} --root {}/state run -b {} c1",
+        "stty rows 30 cols 90; {} --root {}/state run -b {} {}",
         program("slipway").display(),
         bundle.path().display(),
-        bundle.path().display()
+        bundle.path().display(),
+        bundle.id()
     );
     let outcome = run_with_input(
         Command::new("script").args(["-qec", &command, "/dev/null"]),

@@ -33,9 +33,9 @@ pub(crate) fn detach_stdio() {
 
 /// How long a session without members waits for the next one. A script that starts a program for
 /// each of its files then builds one session, not one each.
-const LINGER: Timespec = Timespec { tv_sec: 1, tv_nsec: 500_000_000 };
-    tv_sec: 0,
-    tv_nsec: 400_000_000,
+const LINGER: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 500_000_000,
 };
 
 /// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
