@@ -35,7 +35,10 @@ fn nothing_is_left_at_any_moment() {
         for round in 0..40u64 {
             let marker = format!("SLIPWAY_MARK={}-{name}-{round}", std::process::id());
             let (key, value) = marker.split_once('=').unwrap();
-            let mut child = front(["exec", &image, "sh", "-c", "sleep 97 & sleep 98; true"])
+            // A session of its own each time: one that can be joined is not built.
+            let bind = format!("/usr/share:/round-{round}");
+            let script = "sleep 97 & sleep 98; true";
+            let mut child = front(["exec", "-B", &bind, &image, "sh", "-c", script])
                 .env(key, value)
                 .stdout(Stdio::null())
                 .stderr(Stdio::null())
@@ -55,7 +58,11 @@ fn nothing_is_left_at_any_moment() {
 
 #[test]
 fn a_killed_server_does_not_hang_the_program() {
-    let image = fixture("py.sif").display().to_string();
+    let directory = tempfile::tempdir().unwrap();
+    tests::open_to_all(directory.path());
+    let copy = directory.path().join("bb.sif");
+    std::fs::copy(fixture("bb.sif"), &copy).unwrap();
+    let image = copy.display().to_string();
     let marker = format!("SLIPWAY_MARK=server-{}", std::process::id());
     let (key, value) = marker.split_once('=').unwrap();
     let mut child = front(["exec", &image, "sleep", "60"])

@@ -1,0 +1,96 @@
+//! The real Apptainer and `front`, side by side: the same arguments on a SIF that Apptainer wrote, the
+//! same user, the same root file system. Standard output and exit status must be equal.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use tests::{Outcome, fixture, program, run_with_input, tester};
+
+/// Runs a program in the root that has Apptainer, with the image at `/fixtures/bb.sif`.
+fn there(words: &[&str], input: &str) -> Outcome {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_enter"));
+    command
+        .arg(fixture("peers"))
+        .arg(tester().to_string())
+        .args(words);
+    run_with_input(&mut command, input.as_bytes())
+}
+
+/// Both programs on one command line, `{}` standing for the program in a shell's words.
+fn both(script: &str, input: &str) -> (Outcome, Outcome) {
+    let binary = fixture("peers").join("usr/local/bin/front");
+    // In place of an earlier run's, which may be running.
+    let _ = std::fs::remove_file(&binary);
+    std::fs::copy(program("front"), &binary).unwrap();
+    let of = |name: &str| there(&["/bin/sh", "-c", &script.replace("{}", name)], input);
+    (of("/usr/bin/apptainer"), of("/usr/local/bin/front"))
+}
+
+#[test]
+fn the_same_output_and_status() {
+    let image = "/fixtures/bb.sif";
+    let home = "export HOME=/home/slipway-tester USER=slipway-tester; cd /home/slipway-tester";
+    let rows = [
+        ("id", ""),
+        ("pwd", ""),
+        ("cat /etc/passwd", ""),
+        ("cat /etc/group", ""),
+        ("nosuch", ""),
+        ("/bin/nosuch", ""),
+        ("/etc", ""),
+        ("/etc/passwd", ""),
+        ("sh -c 'exit 42'", ""),
+        ("sh -c 'kill -TERM $$'", ""),
+        ("cat", "through a pipe\n"),
+        ("sh -c 'umask; ulimit -n'", ""),
+        ("sh -c 'cd /tmp && pwd; echo ~'", ""),
+    ];
+    for (command, input) in rows {
+        let script = format!("{home}; {{}} exec {image} {command}; echo status $?");
+        let (theirs, ours) = both(&script, input);
+        assert_eq!(
+            ours.stdout, theirs.stdout,
+            "{command}: {ours:#?} {theirs:#?}"
+        );
+    }
+    let wholes = [
+        "{} exec /fixtures/nosuch.sif true",
+        "{} exec -B /nosuch:/mnt /fixtures/bb.sif true",
+        "{} exec -B /nosuch /fixtures/bb.sif true",
+        "{} exec --pwd /nope /fixtures/bb.sif true",
+        "{} exec --pwd /etc /fixtures/bb.sif pwd",
+        "{} exec -B /usr/share:/a/b /fixtures/bb.sif ls /a/b",
+        "{} exec --env A=1,B=2 /fixtures/bb.sif sh -c 'echo $A $B'",
+        "APPTAINERENV_X='$(echo in)side' {} exec /fixtures/bb.sif sh -c 'echo $X'",
+        "SINGULARITYENV_PREPEND_PATH=/first {} exec /fixtures/bb.sif sh -c 'echo $PATH'",
+        "{} run /fixtures/bb.sif",
+        "cd /usr/lib && {} exec /fixtures/bb.sif pwd",
+    ];
+    for whole in wholes {
+        let (theirs, ours) = both(&format!("{home}; {whole}; echo status $?"), "");
+        assert_eq!(ours.stdout, theirs.stdout, "{whole}: {ours:#?} {theirs:#?}");
+    }
+}
+
+#[test]
+fn the_same_environment() {
+    for flags in ["", "-e", "-B /usr/share:/mnt"] {
+        let script = format!(
+            "export HOME=/home/slipway-tester USER=slipway-tester FOO='a b' LC_ALL=C TERM=xterm http_proxy=p; \
+             cd $HOME; {{}} exec {flags} /fixtures/bb.sif env"
+        );
+        let (theirs, ours) = both(&script, "");
+        let parse = |outcome: &Outcome| -> BTreeMap<String, String> {
+            let pairs = outcome
+                .stdout
+                .lines()
+                .filter_map(|line| line.split_once('='));
+            // The prompt names the program.
+            pairs
+                .filter(|(name, _)| !["PS1", "PROMPT_COMMAND"].contains(name))
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .collect()
+        };
+        assert_eq!(parse(&ours), parse(&theirs), "{flags}: {}", theirs.stderr);
+    }
+}
