@@ -35,7 +35,7 @@ make_bb() {
 make_py() { debian trixie py main python3-numpy; }
 
 make_peers() {
-  debian sid peers main apptainer,charliecloud-runtime,squashfuse,squashfs-tools,fuse3,busybox-static
+  debian sid peers main apptainer,charliecloud-runtime,squashfuse,squashfs-tools,fuse3,busybox-static,hyperfine
   mkdir -p peers/fixtures peers/tmp/host peers/bin-under-test
   echo "$tester:x:$(id -u "$tester"):$(id -g "$tester")::/home/$tester:/bin/sh" >>peers/etc/passwd
   echo "$tester:x:$(id -g "$tester"):" >>peers/etc/group
@@ -49,13 +49,14 @@ make_sifs() {
     "$top/target/debug/enter" peers 0 /usr/bin/apptainer -q build -F "/fixtures/$name.sif" "/fixtures/$name" || true
     mv "peers/fixtures/$name" "$name"
     cp "peers/fixtures/$name.sif" "$name.sif"
+    cp -al "$name" "peers/fixtures/$name"
   done
 }
 
 make_nvidia() {
   debian bookworm nvidia main,contrib,non-free,non-free-firmware nvidia-smi,libcuda1,libnvidia-ml1
   mkdir -p nvidia/tmp/host nvidia/images
-  cp -a bb nvidia/images/bb
+  cp bb.sif py.sif nvidia/images/
   # The driver's majors: 195 is NVIDIA's own, LANANA's list of devices.
   printf '%s\n' 'nvidia0 195 0' 'nvidiactl 195 255' 'nvidia-uvm 510 0' >nvidia.dev
 }
