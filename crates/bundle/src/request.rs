@@ -54,7 +54,7 @@ pub struct HostFacts {
     pub cwd: Option<PathBuf>,
     /// The content of `/etc/resolv.conf`.
     pub resolv_conf: Option<Vec<u8>>,
-    /// Of the paths that are bound by default, those that exist; see [`HostFacts::default_binds`].
+    /// Of the paths that are bound by default, those that exist; see [`HostFacts::SHARED`].
     pub present: Vec<PathBuf>,
 }
 

@@ -8,7 +8,6 @@ use libcgroups::common::{AnyCgroupManager, CgroupConfig, CgroupManager, create_c
 use nix::unistd::Pid;
 
 use crate::Error;
-use crate::error::describe;
 
 /// Where the hierarchies are mounted.
 const MOUNTED: &str = "/sys/fs/cgroup";
@@ -99,6 +98,6 @@ fn remove_tree(directory: &Path) -> std::io::Result<()> {
 /// Whether an error is only that the cgroup is gone.
 pub(crate) fn log_failure(result: Result<(), Error>) {
     if let Err(error) = result {
-        tracing::warn!("{}", describe(&error));
+        tracing::warn!("{}", sys::one_line(&error));
     }
 }

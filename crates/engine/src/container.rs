@@ -14,7 +14,6 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::bundle::shadow;
-use crate::error::describe;
 use crate::{Error, State, Status, cgroup, identifier};
 
 /// The file in a container's state that holds its true bundle's path.
@@ -42,7 +41,7 @@ impl Container {
             return Err(Error::Missing);
         }
         let inner = Inner::load(state)
-            .inspect_err(|error| tracing::debug!("{id}: {}", describe(error)))
+            .inspect_err(|error| tracing::debug!("{id}: {}", sys::one_line(error)))
             .ok();
         Ok(Self {
             id: id.to_owned(),
@@ -234,7 +233,7 @@ impl Container {
         state.status = ContainerStatus::Stopped;
         let run = libcontainer::hooks::run_hooks;
         if let Err(error) = run(hooks.poststop().as_ref(), Some(&state), None, None, None) {
-            tracing::warn!("poststop hook: {}", describe(&error));
+            tracing::warn!("poststop hook: {}", sys::one_line(&error));
         }
     }
 }

@@ -12,7 +12,6 @@ use libcontainer::workload::{
 use nix::sys::signal::SigSet;
 
 use crate::bundle::{Prepared, prepare, shadow};
-use crate::error::describe;
 use crate::executor::Program;
 use crate::{Container, Error, cgroup, identifier};
 
@@ -142,7 +141,7 @@ pub fn create(request: Create) -> Result<Container, Error> {
 }
 
 fn build(request: Create, root: &std::path::Path, prepared: &Prepared) -> Result<(), Error> {
-    let failed = |error: &dyn std::error::Error| Error::Create(describe(error));
+    let failed = |error: &(dyn std::error::Error + 'static)| Error::Create(sys::one_line(error));
     let mask = request.mask;
     let executor = request
         .executor

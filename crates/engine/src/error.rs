@@ -65,10 +65,10 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn library(action: &'static str, error: &dyn std::error::Error) -> Self {
+    pub(crate) fn library(action: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Library {
             action,
-            reason: describe(error),
+            reason: sys::one_line(error),
         }
     }
 
@@ -89,20 +89,4 @@ impl Error {
             source,
         }
     }
-}
-
-/// An error and what caused it, in one line.
-pub(crate) fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // libcontainer's errors often repeat their source's words.
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text.replace('\n', " ")
 }

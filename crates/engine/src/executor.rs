@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fs;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -74,7 +73,7 @@ fn become_program(program: &Path, spec: &Spec, mask: &SigSet) -> Result<Infallib
     Err(format!(
         "exec {}: {}",
         program.display(),
-        words(&errno.into())
+        sys::words(&errno.into())
     ))
 }
 
@@ -136,7 +135,7 @@ fn find(spec: &Spec) -> Result<PathBuf, String> {
 }
 
 fn check(path: &Path) -> Result<(), String> {
-    let metadata = fs::metadata(path).map_err(|error| words(&error))?;
+    let metadata = fs::metadata(path).map_err(|error| sys::words(&error))?;
     if metadata.is_dir() {
         return Err("is a directory".to_owned());
     }
@@ -147,12 +146,4 @@ fn check(path: &Path) -> Result<(), String> {
     } else {
         Err("permission denied".to_owned())
     }
-}
-
-fn words(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or(&text)
-        .to_lowercase()
 }

@@ -1,7 +1,6 @@
 //! Looking at the host for what a container shares with it.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use bundle::{Account, Device, HostFacts};
@@ -99,13 +98,4 @@ pub fn machine(root: &image::RootFs) -> Option<elf::Object> {
         .filter_map(|path| root.read(Path::new(path), elf::Object::HEAD).ok().flatten())
         .chain(own)
         .find_map(|head| elf::Object::parse(&head).ok())
-}
-
-/// Returns the system's words for an error, without its number.
-pub fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error ") {
-        Some((words, _)) => words.to_lowercase(),
-        None => text,
-    }
 }

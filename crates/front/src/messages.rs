@@ -66,18 +66,7 @@ impl Messages {
 
     /// Says why nothing was run.
     pub fn fatal(&self, error: &anyhow::Error) {
-        let mut text = String::new();
-        for cause in error.chain().map(ToString::to_string) {
-            // Many an error says its cause's words itself.
-            if !text.contains(&cause) {
-                text = if text.is_empty() {
-                    cause
-                } else {
-                    format!("{text}: {cause}")
-                };
-            }
-        }
-        self.say(Level::Fatal, "FATAL:", "31", &text);
+        self.say(Level::Fatal, "FATAL:", "31", &sys::one_line(error.as_ref()));
     }
 
     fn say(&self, level: Level, prefix: &str, colour: &str, text: &dyn Display) {

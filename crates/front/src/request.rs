@@ -141,7 +141,7 @@ fn binds(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Bind>> {
                 bail!(
                     "bind source {}: {}",
                     bind.source.display(),
-                    crate::host::reason(&error)
+                    sys::words(&error)
                 );
             }
             binds.push(bind);

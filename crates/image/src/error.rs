@@ -8,7 +8,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// The path cannot be opened.
-    #[error("could not open image {}: {}", path.display(), reason(source))]
+    #[error("could not open image {}: {}", path.display(), sys::words(source))]
     Open {
         /// The image.
         path: PathBuf,
@@ -69,13 +69,4 @@ pub enum Error {
         /// What is wrong with it.
         source: squashfs::Error,
     },
-}
-
-/// The system's words without Rust's "(os error N)".
-fn reason(error: &io::Error) -> String {
-    let text = error.to_string();
-    match text.rfind(" (os error ") {
-        Some(end) => text[..end].to_lowercase(),
-        None => text,
-    }
 }

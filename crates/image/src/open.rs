@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use sif::{DataType, FileSystem, Sif};
+use sif::{FileSystem, Sif};
 
 use crate::rootfs::{RootFs, Squashed};
 use crate::{Error, directory::Directory};
@@ -157,7 +157,6 @@ fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
             path: path.to_owned(),
         });
     };
-    debug_assert!(matches!(descriptor.data, DataType::Partition(_)));
     let unsupported = |what| {
         Err(Error::Partition {
             path: path.to_owned(),

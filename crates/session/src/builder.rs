@@ -39,7 +39,7 @@ pub(crate) fn run(ground: &Ground<'_>, socket: OwnedFd, caller: OwnedFd, name: O
     let _ = nix::sys::prctl::set_name(c"front: session");
     let built = match build(ground, &socket) {
         Ok(built) => built,
-        Err(error) => return handover::send_failure(&socket, &error.to_string()),
+        Err(error) => return handover::send_failure(&socket, &sys::one_line(&error)),
     };
     detach_stdio();
     // Before the caller goes on: what it starts next may ask for the same.
@@ -156,26 +156,10 @@ fn create_container(layout: &Layout) -> Result<Pid, Error> {
         executor: Some(ExecutorBox::new(StandIn { builder })),
         ..Create::new(CONTAINER, layout.state(), layout.bundle())
     })
-    .map_err(|error| Error::Engine(describe(&error)))?;
+    .map_err(|error| Error::Engine(sys::one_line(&error)))?;
     container
         .pid()
         .ok_or_else(|| Error::Engine("the container has no process".to_owned()))
-}
-
-/// An error and what caused it, in one line.
-fn describe(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // libcontainer's errors often repeat their source's words.
-        if !text.contains(&words) {
-            text.push_str(": ");
-            text.push_str(&words);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 fn end_init(init: Pid) {

@@ -48,16 +48,7 @@ impl Log {
 
     /// Writes the error that ends the program.
     pub fn fatal(&self, error: &anyhow::Error) {
-        let mut text = String::new();
-        for cause in error.chain().map(ToString::to_string) {
-            if !text.contains(&cause) {
-                text = if text.is_empty() {
-                    cause
-                } else {
-                    format!("{text}: {cause}")
-                };
-            }
-        }
+        let text = sys::one_line(error.as_ref());
         let line = line(self.format, "error", &text);
         match &self.file {
             Some(file) => {

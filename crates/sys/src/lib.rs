@@ -1,4 +1,5 @@
-//! System calls that no safe wrapper covers, each as one function. The only crate with unsafe code.
+//! System calls that no safe wrapper covers, each as one function, and errors in words. The only
+//! crate with unsafe code.
 
 #![allow(unsafe_code)]
 
@@ -10,6 +11,7 @@ mod mountattr;
 mod pidfd;
 mod process;
 mod signals;
+mod words;
 
 pub use descriptors::close_inherited;
 pub use heap::keep_freed_memory;
@@ -19,3 +21,4 @@ pub use mountattr::{MountAttributes, set_mount_attributes};
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork};
 pub use signals::{reset_broken_pipe, reset_signals};
+pub use words::{one_line, words};
