@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
-use crate::rootfs::{Entry, Step};
+use crate::entry::{Entry, Step};
 
 /// A sandbox: a root file system that lies unpacked in a directory.
 #[derive(Debug)]

@@ -6,10 +6,12 @@
 #![forbid(unsafe_code)]
 
 mod directory;
+mod entry;
 mod error;
 mod open;
 mod rootfs;
 
+pub use entry::Entry;
 pub use error::Error;
 pub use open::{Image, Medium};
-pub use rootfs::{Embedded, Entry, Place, RootFs, Squashed};
+pub use rootfs::{Embedded, Place, RootFs, Squashed};

@@ -9,6 +9,7 @@ use std::path::{Component, Path, PathBuf};
 use squashfs::Kind;
 
 use crate::directory::Directory;
+use crate::entry::{Entry, Step};
 
 /// A root file system.
 #[derive(Debug)]
@@ -43,29 +44,6 @@ pub struct Embedded {
     pub mode: u32,
     /// Its content.
     pub content: &'static [u8],
-}
-
-/// What a path in a root file system is, its links followed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Entry {
-    /// A directory.
-    Directory,
-    /// A regular file.
-    File {
-        /// Whether any of its execute bits is set.
-        executable: bool,
-    },
-    /// A device, FIFO or socket.
-    Other,
-}
-
-/// What a path is, its last component not followed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// Something that is no link.
-    Entry(Entry),
-    /// A symbolic link with this target.
-    Link(PathBuf),
 }
 
 /// Where a path leads within a root file system.

@@ -14,7 +14,7 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::AtFlags;
 
-use crate::mount::mount_error;
+use crate::error::mount_error;
 use crate::{Error, Layout};
 
 const CGROUP: &str = "/sys/fs/cgroup";

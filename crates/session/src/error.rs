@@ -1,7 +1,7 @@
 //! Why there is no session.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why there is no session. One variant per step.
 #[derive(Debug, thiserror::Error)]
@@ -86,4 +86,16 @@ pub enum Error {
     /// What the builder reported, already in words.
     #[error("{0}")]
     Builder(String),
+}
+
+/// Returns what turns an errno of mount(2) into an error.
+pub(crate) fn mount_error<'a>(
+    what: &'a str,
+    target: &'a Path,
+) -> impl FnOnce(nix::errno::Errno) -> Error + 'a {
+    move |errno| Error::Mount {
+        what: what.to_owned(),
+        target: target.to_owned(),
+        source: errno.into(),
+    }
 }

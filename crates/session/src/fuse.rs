@@ -11,8 +11,8 @@ use nix::unistd::{getegid, geteuid, setsid};
 use rustix::pipe::PipeFlags;
 use squashfs::ServeOptions;
 
+use crate::error::mount_error;
 use crate::keeper::{detach_stdio, ignore_signals};
-use crate::mount::mount_error;
 use crate::{Error, payload};
 
 /// A server process that waits for its mount.

@@ -1,17 +1,12 @@
-//! Asking for a session, and going in.
+//! What a session is made from, and what is told while it is.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use image::RootFs;
-use nix::sched::{CloneFlags, setns};
-use nix::sys::wait::waitpid;
 use oci_spec::runtime::Spec;
 
-use crate::handover::{self, Message};
-use crate::share::Name;
-use crate::{Error, Layout, builder};
+use crate::Layout;
 
 /// What a session is made from.
 #[derive(Debug, Clone, Copy)]
@@ -52,90 +47,5 @@ impl fmt::Display for Note {
                 directory.display()
             ),
         }
-    }
-}
-
-/// The way into a finished session.
-#[derive(Debug)]
-pub struct Door {
-    mount: OwnedFd,
-    /// `None` for real root, whose session has no user namespace of its own.
-    user: Option<OwnedFd>,
-}
-
-/// Builds a session and returns when it can be entered. `tell` is called with what the user should
-/// know meanwhile.
-///
-/// The calling process must be single-threaded; it may enter only once.
-///
-/// # Errors
-///
-/// Fails with the first step that failed; nothing is left behind then.
-pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Error> {
-    let name = Name::of(ground);
-    if let Some(door) = name.as_ref().and_then(join) {
-        tracing::debug!("joined a session");
-        return Ok(door);
-    }
-    let (socket, theirs) = handover::pair().map_err(Error::Fork)?;
-    let caller = rustix::process::pidfd_open(
-        rustix::process::getpid(),
-        rustix::process::PidfdFlags::empty(),
-    )
-    .map_err(|errno| Error::Fork(errno.into()))?;
-    // Twice forked: the payload must not find a child that it never made.
-    match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
-        sys::Fork::Parent(middle) => {
-            drop(theirs);
-            // ECHILD when the caller's SIGCHLD is ignored; then the kernel has collected it.
-            let _ = waitpid(middle, None);
-        }
-        sys::Fork::Child => {
-            drop(socket);
-            if let Ok(sys::Fork::Child) = sys::fork() {
-                builder::run(ground, theirs, caller, name.as_ref());
-            }
-            sys::exit_at_once(0);
-        }
-    }
-    loop {
-        match handover::receive(&socket).map_err(Error::Handover)? {
-            Message::Note(text) => tell(&text),
-            Message::Failed(text) => return Err(Error::Builder(text)),
-            Message::Ready { mount, user } => return Ok(Door { mount, user }),
-        }
-    }
-}
-
-/// Joins the session of that name, if there is one. One that ends this very moment is none.
-fn join(name: &Name) -> Option<Door> {
-    let socket = name.call()?;
-    match handover::receive(&socket) {
-        Ok(Message::Ready { mount, user }) => Some(Door { mount, user }),
-        _ => None,
-    }
-}
-
-impl Door {
-    /// Moves the calling process into the session ([setns(2)]): its root is the container's, its
-    /// capabilities those of the session's user namespace, if it has one.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the kernel refuses, as it does in a process with threads.
-    ///
-    /// [setns(2)]: https://man7.org/linux/man-pages/man2/setns.2.html
-    pub fn enter(self) -> Result<(), Error> {
-        // The user namespace first: it gives the right to enter the other.
-        if let Some(user) = &self.user {
-            setns(user, CloneFlags::CLONE_NEWUSER).map_err(|errno| Error::Enter {
-                what: "user",
-                source: errno.into(),
-            })?;
-        }
-        setns(&self.mount, CloneFlags::CLONE_NEWNS).map_err(|errno| Error::Enter {
-            what: "mount",
-            source: errno.into(),
-        })
     }
 }

@@ -9,7 +9,8 @@
 //!   the program's own.
 //! - The **builder**, no child of the caller, makes the namespaces, mounts the image, and has the
 //!   engine make the container from the bundle. When all is ready it hands the namespaces over and
-//!   becomes the keeper: it waits for the caller's end, and ends what a killed caller left.
+//!   becomes the **keeper**: it lets others in who ask for the same, waits for the last one's end,
+//!   and ends what a killed one left.
 //! - The **server**, for a squashfs without privilege, answers for the image over FUSE. It stays
 //!   outside the mount namespace, so that the kernel ends the mount, and with it the server, when
 //!   the last process in there is gone.
@@ -18,6 +19,7 @@
 
 mod builder;
 mod cgroup;
+mod door;
 mod error;
 mod fuse;
 mod ground;
@@ -30,8 +32,9 @@ mod payload;
 mod share;
 mod stage;
 
+pub use door::{Door, open};
 pub use error::Error;
-pub use ground::{Door, Ground, Note, open};
+pub use ground::{Ground, Note};
 pub use identity::is_real_root as is_privileged;
 pub use layout::Layout;
 pub use payload::{ExecError, Payload, enter_directory, exec, find_program, shed_privileges};

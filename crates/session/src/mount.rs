@@ -8,20 +8,10 @@ use std::path::{Path, PathBuf};
 use image::{Embedded, RootFs, Squashed};
 use nix::mount::{MsFlags, mount};
 
+use crate::error::mount_error;
 use crate::fuse::Server;
 use crate::ground::Note;
 use crate::{Error, Layout};
-
-pub(crate) fn mount_error<'a>(
-    what: &'a str,
-    target: &'a Path,
-) -> impl FnOnce(nix::errno::Errno) -> Error + 'a {
-    move |errno| Error::Mount {
-        what: what.to_owned(),
-        target: target.to_owned(),
-        source: errno.into(),
-    }
-}
 
 /// Mounts the session's own file system over its directory, and makes the directories in it.
 pub(crate) fn lay_out(layout: &Layout) -> Result<(), Error> {
