@@ -260,3 +260,30 @@ fn the_log_holds_the_last_error() {
         "{last}"
     );
 }
+
+#[test]
+fn what_a_killed_runtime_left_can_be_listed_and_deleted() {
+    let bundle = Bundle::new(&["sleep", "100"], |_| ());
+    for moment in 0..20u64 {
+        let mut child = bundle
+            .slipway(&["run", "-d", "c1"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        std::thread::sleep(Duration::from_millis(moment * 2));
+        let _ = child.kill();
+        child.wait().unwrap();
+        // What was under way in other processes comes to its end.
+        std::thread::sleep(Duration::from_millis(20));
+        succeed(&mut bundle.slipway(&["list"]));
+        succeed(&mut bundle.slipway(&["delete", "-f", "c1"]));
+        assert!(bundle.left().is_empty(), "{moment}: {:?}", bundle.left());
+    }
+    let broken = bundle.path().join("state").join(bundle.id());
+    fs::create_dir_all(&broken).unwrap();
+    fs::write(broken.join("state.json"), "{\"id\":").unwrap();
+    succeed(&mut bundle.slipway(&["list"]));
+    succeed(&mut bundle.slipway(&["delete", "-f", "c1"]));
+    assert!(bundle.left().is_empty());
+}

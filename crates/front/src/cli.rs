@@ -85,7 +85,7 @@ pub struct Shell {
     #[command(flatten)]
     pub flags: ContainerFlags,
     /// The shell to start: a path in the image
-    #[arg(long, value_name = "PATH")]
+    #[arg(short, long, value_name = "PATH")]
     pub shell: Option<PathBuf>,
     /// A SIF, a squashfs or a directory; flags end here
     #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE")]
