@@ -33,11 +33,10 @@ pub enum Error {
     #[error("create a mount namespace: {0}")]
     MountNamespace(#[source] io::Error),
     /// No directory of the host can carry the session.
-    #[error("no directory to mount the session on; tried {tried}")]
-    NoDirectory {
-        /// The candidates.
-        tried: String,
-    },
+    #[error(
+        "no directory to mount the session on: each at the top of the host's tree is bound into the container"
+    )]
+    NoDirectory,
     /// A mount failed.
     #[error("mount {what} on {}: {source}", target.display())]
     Mount {
