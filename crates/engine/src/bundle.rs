@@ -1,8 +1,9 @@
 //! The bundle as libcontainer sees it.
 //!
-//! libcontainer reads `config.json` from a bundle directory by itself. Where the document had to be
-//! changed it is given a shadow: a directory in the state with the changed document and links to
-//! everything else in the true bundle. The true path is kept beside, for `state` and `list`.
+//! libcontainer reads `config.json` from a bundle directory by itself. It is given a shadow: a
+//! directory in the state with the normalised document and links to everything else in the true
+//! bundle. The shadow stays as long as the container: what is asked of it later does not depend on
+//! what became of the bundle.
 
 use std::fs;
 use std::io;
@@ -34,24 +35,24 @@ pub(crate) fn shadow(root: &Path, id: &str) -> PathBuf {
     root.join(SHADOWS).join(id)
 }
 
-/// Reads and normalises the bundle's document; makes a shadow if it had to be changed.
+/// Reads and normalises the bundle's document, and makes the shadow.
 pub(crate) fn prepare(
     root: &Path,
     id: &str,
     bundle: &Path,
+    config: &Path,
     systemd_cgroup: bool,
 ) -> Result<Prepared, Error> {
-    let config = bundle.join("config.json");
-    let text = fs::read(&config).map_err(|source| match source.kind() {
+    let text = fs::read(config).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::NoConfig(bundle.to_owned()),
         _ => Error::State {
             action: "read",
-            path: config.clone(),
+            path: config.to_owned(),
             source,
         },
     })?;
     let document: Value = serde_json::from_slice(&text).map_err(|error| Error::Config {
-        path: config.clone(),
+        path: config.to_owned(),
         reason: error.to_string(),
     })?;
     let normalised = normalise(
@@ -64,19 +65,15 @@ pub(crate) fn prepare(
         },
     )
     .map_err(Error::Refused)?;
-    crate::limits::check(&normalised.document).map_err(Error::Refused)?;
     let pointer = |path: &str| normalised.document.pointer(path);
+    crate::limits::check(pointer("/process/rlimits")).map_err(Error::Refused)?;
     let cgroup = pointer("/linux/cgroupsPath")
         .and_then(Value::as_str)
         .map(str::to_owned);
     let terminal = pointer("/process/terminal")
         .and_then(Value::as_bool)
         .unwrap_or(false);
-    let directory = if normalised.changed {
-        make_shadow(&shadow(root, id), bundle, &normalised.document)?
-    } else {
-        bundle.to_owned()
-    };
+    let directory = make_shadow(&shadow(root, id), bundle, &normalised.document)?;
     Ok(Prepared {
         directory,
         warnings: normalised.warnings,
@@ -97,17 +94,25 @@ fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<PathBuf
         let link = shadow.join(entry.file_name());
         std::os::unix::fs::symlink(entry.path(), &link).map_err(Error::state("link", &link))?;
     }
+    write_config(shadow, document)?;
+    Ok(shadow.to_owned())
+}
+
+/// Writes a container's document, so that a reader sees the old one or the new.
+pub(crate) fn write_config(shadow: &Path, document: &Value) -> Result<(), Error> {
     let config = shadow.join("config.json");
     let text = serde_json::to_vec(document).map_err(|error| Error::Config {
         path: config.clone(),
         reason: error.to_string(),
     })?;
-    fs::write(&config, text).map_err(Error::state("write", &config))?;
-    Ok(shadow.to_owned())
+    let part = shadow.join(".config.json");
+    fs::write(&part, text)
+        .and_then(|()| fs::rename(&part, &config))
+        .map_err(Error::state("write", &config))
 }
 
 /// The names of our bounding set.
-fn available_capabilities() -> Vec<String> {
+pub(crate) fn available_capabilities() -> Vec<String> {
     let set = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
     set.into_iter()
         .map(|capability| capability.to_string())

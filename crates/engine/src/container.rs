@@ -7,17 +7,14 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::config::YoukiConfig;
 use libcontainer::container::{Container as Inner, ContainerStatus};
-use libcontainer::oci_spec::runtime::Spec;
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
+use serde_json::Value;
 
 use crate::bundle::shadow;
 use crate::{Error, State, Status, cgroup, identifier};
-
-/// The file in a container's state that holds its true bundle's path.
-const BUNDLE: &str = "bundle";
 
 /// A container.
 #[derive(Debug)]
@@ -59,34 +56,44 @@ impl Container {
     /// Returns how far it has come.
     #[must_use]
     pub fn status(&self) -> Status {
-        match self.inner.as_ref().map(Inner::status) {
-            None => Status::Stopped,
+        let status = match self.inner.as_ref().map(Inner::status) {
+            None | Some(ContainerStatus::Stopped) => Status::Stopped,
             Some(ContainerStatus::Creating) => Status::Creating,
             Some(ContainerStatus::Created) => Status::Created,
-            Some(ContainerStatus::Running) => Status::Running,
-            Some(ContainerStatus::Paused) => Status::Paused,
-            Some(ContainerStatus::Stopped) => Status::Stopped,
+            Some(ContainerStatus::Running | ContainerStatus::Paused) => Status::Running,
+        };
+        let alive = matches!(status, Status::Created | Status::Running);
+        if alive && self.pid().is_some_and(cgroup::is_frozen) {
+            return Status::Paused;
         }
+        status
     }
 
     fn directory(&self) -> PathBuf {
         self.root.join(&self.id)
     }
 
-    pub(crate) fn remember_bundle(&self, bundle: &Path) -> Result<(), Error> {
-        use std::os::unix::ffi::OsStrExt;
-        let file = self.directory().join(BUNDLE);
-        fs::write(&file, bundle.as_os_str().as_bytes()).map_err(Error::state("write", &file))
+    /// Tells libcontainer the true bundle, instead of the shadow that it was made from.
+    pub(crate) fn set_bundle(&mut self, bundle: &Path) -> Result<(), Error> {
+        let inner = self.inner.as_mut().ok_or(Error::Missing)?;
+        inner.state.bundle = bundle.to_owned();
+        inner
+            .save()
+            .map_err(|error| Error::library("write the container's state", &error))
     }
 
-    fn bundle(&self) -> PathBuf {
-        use std::os::unix::ffi::OsStringExt;
-        let kept = fs::read(self.directory().join(BUNDLE));
-        match (kept, &self.inner) {
-            (Ok(path), _) => PathBuf::from(std::ffi::OsString::from_vec(path)),
-            (Err(_), Some(inner)) => inner.bundle().clone(),
-            (Err(_), None) => PathBuf::new(),
-        }
+    /// Returns the container's specification, as it was normalised.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it was removed or damaged.
+    pub fn document(&self) -> Result<Value, Error> {
+        let path = shadow(&self.root, &self.id).join("config.json");
+        let text = fs::read(&path).map_err(Error::state("read", &path))?;
+        serde_json::from_slice(&text).map_err(|error| Error::Config {
+            path,
+            reason: error.to_string(),
+        })
     }
 
     /// Returns the container's state.
@@ -96,9 +103,10 @@ impl Container {
         let inner = self.inner.as_ref();
         let pid = inner.and_then(Inner::pid).map_or(0, Pid::as_raw);
         let annotations = inner.and_then(|inner| inner.state.annotations.clone());
-        let spec = inner.and_then(|inner| Spec::load(inner.bundle().join("config.json")).ok());
-        let rootfs = spec.and_then(|spec| spec.root().as_ref().map(|root| root.path().clone()));
-        let bundle = self.bundle();
+        let rootfs = self.document().ok().and_then(|document| {
+            let path = document.pointer("/root/path")?.as_str()?;
+            Some(PathBuf::from(path))
+        });
         let created = inner.and_then(Inner::created).map(|time| {
             // chrono comes with libcontainer; its Display of nanoseconds in UTC is RFC 3339.
             format!("{}", time.format("%Y-%m-%dT%H:%M:%S%.fZ"))
@@ -108,8 +116,8 @@ impl Container {
             id: self.id.clone(),
             pid: if status == Status::Stopped { 0 } else { pid },
             status,
-            rootfs: rootfs.map_or_else(PathBuf::new, |path| bundle.join(path)),
-            bundle,
+            rootfs: rootfs.unwrap_or_default(),
+            bundle: inner.map_or_else(PathBuf::new, |inner| inner.bundle().clone()),
             created: created.unwrap_or_default(),
             annotations: annotations
                 .unwrap_or_default()
@@ -164,14 +172,19 @@ impl Container {
         send(pid, signal).map_err(|errno| match errno {
             Errno::ESRCH => Error::WrongStatus("container not running".into()),
             errno => Error::system("signal the container's process", errno),
-        })
+        })?;
+        // In the old hierarchy a frozen process does not even die.
+        if signal == nix::libc::SIGKILL && self.status() == Status::Paused {
+            self.freeze(false)?;
+        }
+        Ok(())
     }
 
     fn kill_all(&self, signal: i32) -> Result<(), Error> {
-        let Some(config) = self.config() else {
+        if self.config().is_none() {
             return Ok(());
-        };
-        for pid in cgroup::processes(&config.cgroup_path, self.systemd(), &self.id)? {
+        }
+        for pid in self.processes()? {
             match send(pid, signal) {
                 // Gone meanwhile.
                 Ok(()) | Err(Errno::ESRCH) => {}
@@ -181,6 +194,81 @@ impl Container {
             }
         }
         Ok(())
+    }
+
+    /// Freezes every process of the container.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless it runs.
+    pub fn pause(&self) -> Result<(), Error> {
+        match self.status() {
+            Status::Created | Status::Running => self.freeze(true),
+            _ => Err(Error::WrongStatus(
+                "container not running or created".into(),
+            )),
+        }
+    }
+
+    /// Lets the processes of a frozen container go on.
+    ///
+    /// # Errors
+    ///
+    /// Fails unless it is frozen.
+    pub fn resume(&self) -> Result<(), Error> {
+        match self.status() {
+            Status::Paused => self.freeze(false),
+            _ => Err(Error::WrongStatus("container not paused".into())),
+        }
+    }
+
+    fn freeze(&self, frozen: bool) -> Result<(), Error> {
+        let config = self.config().ok_or(Error::Missing)?;
+        cgroup::freeze(&config.cgroup_path, self.systemd(), &self.id, frozen)
+    }
+
+    /// Returns the ids of all its processes, as seen from here.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its cgroup cannot be read.
+    pub fn processes(&self) -> Result<Vec<Pid>, Error> {
+        let config = self.config().ok_or(Error::Missing)?;
+        cgroup::processes(&config.cgroup_path, self.systemd(), &self.id)
+    }
+
+    /// Returns what the container uses, in the shape that runc prints.
+    ///
+    /// # Errors
+    ///
+    /// Fails when its cgroup cannot be read.
+    pub fn stats(&self) -> Result<Value, Error> {
+        let config = self.config().ok_or(Error::Missing)?;
+        cgroup::stats(&config.cgroup_path, self.systemd(), &self.id)
+    }
+
+    /// Changes the limits that `changes` names, an object as the specification's `linux.resources`;
+    /// the others stay.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the container has stopped, and when a limit cannot be set; those before it are set
+    /// then.
+    pub fn update(&self, changes: &Value) -> Result<(), Error> {
+        if self.status() == Status::Stopped {
+            return Err(Error::WrongStatus("container not running".into()));
+        }
+        let config = self.config().ok_or(Error::Missing)?;
+        let mut document = self.document()?;
+        let linux = document
+            .get_mut("linux")
+            .and_then(Value::as_object_mut)
+            .ok_or(Error::Missing)?;
+        let current = linux.entry("resources").or_insert(Value::Null);
+        let touched = cgroup::touched(current, changes);
+        cgroup::apply(&config.cgroup_path, self.systemd(), &self.id, &touched)?;
+        cgroup::merge(current, &touched);
+        crate::bundle::write_config(&shadow(&self.root, &self.id), &document)
     }
 
     fn config(&self) -> Option<YoukiConfig> {
@@ -206,6 +294,8 @@ impl Container {
             )));
         }
         if let Some(pid) = self.pid().filter(|_| status != Status::Stopped) {
+            // Thaws a frozen one, too.
+            cgroup::log_failure(self.kill(nix::libc::SIGKILL, false));
             end(pid)?;
         }
         if let Some(config) = self.config() {

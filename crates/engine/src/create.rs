@@ -12,7 +12,9 @@ use libcontainer::workload::{
 use nix::sys::signal::SigSet;
 
 use crate::bundle::{Prepared, prepare, shadow};
+use crate::exec::send_pidfd;
 use crate::executor::Program;
+use crate::foreground::open_process;
 use crate::{Container, Error, cgroup, identifier};
 
 /// What a container is made from.
@@ -24,10 +26,14 @@ pub struct Create {
     pub root: PathBuf,
     /// The bundle.
     pub bundle: PathBuf,
+    /// The specification, if it is not the bundle's `config.json`.
+    pub config: Option<PathBuf>,
     /// Where to write the id of its first process.
     pub pid_file: Option<PathBuf>,
     /// The socket to which the terminal's master is sent.
     pub console_socket: Option<PathBuf>,
+    /// The socket to which a pidfd of its first process is sent.
+    pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 up the program inherits.
     pub preserve_fds: i32,
     /// Whether `chroot` is used instead of `pivot_root`.
@@ -91,8 +97,10 @@ impl Create {
             id: id.into(),
             root: root.into(),
             bundle: bundle.into(),
+            config: None,
             pid_file: None,
             console_socket: None,
+            pidfd_socket: None,
             preserve_fds: 0,
             no_pivot: false,
             systemd_cgroup: false,
@@ -119,7 +127,12 @@ pub fn create(request: Create) -> Result<Container, Error> {
     if state.symlink_metadata().is_ok() {
         return Err(Error::Exists);
     }
-    let prepared = prepare(&root, &request.id, &bundle, request.systemd_cgroup)?;
+    let config = request
+        .config
+        .clone()
+        .unwrap_or_else(|| bundle.join("config.json"));
+    let pidfd_socket = request.pidfd_socket.clone();
+    let prepared = prepare(&root, &request.id, &bundle, &config, request.systemd_cgroup)?;
     for warning in &prepared.warnings {
         tracing::warn!("{warning}");
     }
@@ -130,8 +143,13 @@ pub fn create(request: Create) -> Result<Container, Error> {
     }
     let id = request.id.clone();
     let made = build(request, &root, &prepared).and_then(|()| {
-        let container = Container::load(&root, &id)?;
-        container.remember_bundle(&bundle)?;
+        let mut container = Container::load(&root, &id)?;
+        container.set_bundle(&bundle)?;
+        if let (Some(path), Some(pid)) = (pidfd_socket, container.pid()) {
+            send_pidfd(&path, &open_process(pid)?).inspect_err(|_| {
+                let _ = Container::load(&root, &id).and_then(|container| container.delete(true));
+            })?;
+        }
         Ok(container)
     });
     made.inspect_err(|_| {

@@ -30,6 +30,15 @@ pub enum Error {
     /// Something is asked that is not supported, or contradicts itself.
     #[error("config.json: {0}")]
     Refused(String),
+    /// A process to start in a container is not what the specification says, or cannot be given.
+    #[error("process: {0}")]
+    Process(String),
+    /// A process could not be started in a container.
+    #[error("exec failed: unable to start container process: {0}")]
+    Exec(String),
+    /// Limits are not what the specification says, or cannot be set.
+    #[error("resources: {0}")]
+    Resources(String),
     /// A file or directory of the state cannot be used.
     #[error("{action} {}: {source}", path.display())]
     State {

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use libcontainer::oci_spec::runtime::Spec;
+use libcontainer::oci_spec::runtime::{Process, Spec};
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
@@ -25,7 +25,9 @@ pub(crate) struct Program {
 
 impl Executor for Program {
     fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        find(spec)
+        let process = spec.process().as_ref().ok_or_else(missing);
+        process
+            .and_then(find)
             .map(|_| ())
             .map_err(ExecutorValidationError::ArgValidationError)
     }
@@ -36,16 +38,21 @@ impl Executor for Program {
     }
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let refused = ExecutorError::Other;
-        let program = find(spec).map_err(refused)?;
-        become_program(&program, spec, &self.mask)
-            .map_err(refused)
+        let process = spec.process().as_ref().ok_or_else(missing);
+        process
+            .and_then(|process| become_program(process, &self.mask))
+            .map_err(ExecutorError::Other)
             .map(|never| match never {})
     }
 }
 
-fn become_program(program: &Path, spec: &Spec, mask: &SigSet) -> Result<Infallible, String> {
-    let process = spec.process().as_ref().ok_or("process is missing")?;
+fn missing() -> String {
+    "process is missing".to_owned()
+}
+
+/// Replaces this process by the program; returns only why it could not.
+pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infallible, String> {
+    let program = find(process)?;
     let text =
         |bytes: &[u8]| CString::new(bytes).map_err(|_| "an argument holds a NUL byte".to_owned());
     let path = text(program.as_os_str().as_bytes())?;
@@ -91,8 +98,7 @@ fn home(uid: u32) -> PathBuf {
 
 /// Finds the program as execvp(3) would, with the container's `PATH`. The words of its failures are
 /// those that engines look for.
-fn find(spec: &Spec) -> Result<PathBuf, String> {
-    let process = spec.process().as_ref().ok_or("process is missing")?;
+fn find(process: &Process) -> Result<PathBuf, String> {
     let name = process
         .args()
         .iter()

@@ -48,20 +48,8 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
         start(create(request)?, &root, &id)?;
         return Ok(0);
     };
-    // Before anything is made: a signal that came in between would be lost.
-    let mut before = SigSet::empty();
-    sigprocmask(
-        SigmaskHow::SIG_SETMASK,
-        Some(&SigSet::all()),
-        Some(&mut before),
-    )
-    .map_err(|errno| Error::system("block signals", errno))?;
-    let signals = SignalFd::with_flags(
-        &SigSet::all(),
-        SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK,
-    )
-    .map_err(|errno| Error::system("signalfd", errno))?;
-    request.mask = before;
+    let attendance = Attendance::begin()?;
+    request.mask = attendance.before;
     let listener = if terminal {
         Some(console_socket(&mut request)?)
     } else {
@@ -69,25 +57,68 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
     };
     let container = create(request)?;
     let pid = container.pid().ok_or(Error::Missing)?;
-    let mut terminal = match listener {
-        Some((listener, _directory)) => Some(Terminal::attach(receive_master(&listener)?)?),
+    let terminal = match listener {
+        Some((listener, _directory)) => {
+            let (socket, _) = listener
+                .accept()
+                .map_err(|source| Error::system("receive the container's terminal", source))?;
+            Some(Terminal::attach(receive_master(&socket)?)?)
+        }
         None => None,
     };
-    let pidfd = rustix::process::Pid::from_raw(pid.as_raw())
-        .ok_or(Errno::ESRCH)
-        .and_then(|pid| {
-            pidfd_open(pid, PidfdFlags::empty()).map_err(|e| Errno::from_raw(e.raw_os_error()))
-        })
-        .map_err(|errno| Error::system("open the container's process", errno))?;
+    let pidfd = open_process(pid)?;
     start(container, &root, &id)?;
-    wait_for_end(&signals, &pidfd, pid, terminal.as_mut())?;
-    let code = collect(pid)?;
-    // Restored before anything more is printed.
-    drop(terminal);
+    let code = attendance.wait(pid, &pidfd, terminal)?;
     if !keep {
         crate::Container::load(&root, &id)?.delete(true)?;
     }
     Ok(code)
+}
+
+/// Returns a descriptor of a process.
+pub(crate) fn open_process(pid: Pid) -> Result<OwnedFd, Error> {
+    let opened = rustix::process::Pid::from_raw(pid.as_raw())
+        .ok_or(rustix::io::Errno::SRCH)
+        .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    opened.map_err(|errno| Error::system("open the container's process", errno))
+}
+
+/// Attending to a process in a container: signals that come to us are its.
+pub(crate) struct Attendance {
+    signals: SignalFd,
+    /// The signals that were blocked before; the process shall have the same.
+    pub(crate) before: SigSet,
+}
+
+impl Attendance {
+    /// Holds all signals back. To be called before anything is made: one that came in between would
+    /// be lost.
+    pub(crate) fn begin() -> Result<Self, Error> {
+        let mut before = SigSet::empty();
+        sigprocmask(
+            SigmaskHow::SIG_SETMASK,
+            Some(&SigSet::all()),
+            Some(&mut before),
+        )
+        .map_err(|errno| Error::system("block signals", errno))?;
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        let signals = SignalFd::with_flags(&SigSet::all(), flags)
+            .map_err(|errno| Error::system("signalfd", errno))?;
+        Ok(Self { signals, before })
+    }
+
+    /// Waits for the end of a process, and returns its exit code, or 128 and the signal's number.
+    pub(crate) fn wait(
+        &self,
+        pid: Pid,
+        pidfd: &OwnedFd,
+        mut terminal: Option<Terminal>,
+    ) -> Result<u8, Error> {
+        wait_for_end(&self.signals, pidfd, pid, terminal.as_mut())?;
+        // Our terminal is restored before anything more is printed.
+        drop(terminal);
+        collect(pid)
+    }
 }
 
 fn start(mut container: crate::Container, root: &std::path::Path, id: &str) -> Result<(), Error> {

@@ -9,7 +9,9 @@ mod bundle;
 mod cgroup;
 mod container;
 mod create;
+mod entry;
 mod error;
+mod exec;
 mod executor;
 mod foreground;
 mod identifier;
@@ -17,13 +19,16 @@ mod limits;
 pub mod normalise;
 mod state;
 mod terminal;
+mod watch;
 
 pub use container::{Container, list};
 pub use create::{Create, ExecutorBox, create};
 pub use error::Error;
+pub use exec::{Exec, exec};
 pub use foreground::{Foreground, run};
 pub use libcontainer::oci_spec::runtime::Spec;
 pub use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
 pub use state::{State, Status};
+pub use watch::{Event, Watch};

@@ -24,7 +24,7 @@ const NAMES: [(&str, Resource); 16] = [
 ];
 
 /// Refuses a limit above our own that we may not raise, by name: libcontainer says only `EPERM`.
-pub(crate) fn check(document: &Value) -> Result<(), String> {
+pub(crate) fn check(limits: Option<&Value>) -> Result<(), String> {
     let may_raise = caps::has_cap(
         None,
         caps::CapSet::Effective,
@@ -33,10 +33,7 @@ pub(crate) fn check(document: &Value) -> Result<(), String> {
     if may_raise.unwrap_or(true) {
         return Ok(());
     }
-    let limits = document
-        .pointer("/process/rlimits")
-        .and_then(Value::as_array);
-    for limit in limits.into_iter().flatten() {
+    for limit in limits.and_then(Value::as_array).into_iter().flatten() {
         let name = limit
             .get("type")
             .and_then(Value::as_str)

@@ -3,7 +3,7 @@
 //! Pure: a JSON document in, the same or a better one out. It works on plain JSON because
 //! `oci-spec` refuses a whole document for one unknown word.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 /// What the result depends on beside the document.
 #[derive(Debug, Clone)]
@@ -18,13 +18,11 @@ pub struct Context<'a> {
     pub available_capabilities: &'a [String],
 }
 
-/// A document that libcontainer can take, and what was changed silently or not.
+/// A document that libcontainer can take.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalised {
     /// The document.
     pub document: Value,
-    /// Whether it differs from the one that came in.
-    pub changed: bool,
     /// What the user should know.
     pub warnings: Vec<String>,
 }
@@ -43,11 +41,7 @@ pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, 
     root_path(spec, context)?;
     cgroups_path(spec, context)?;
     if let Some(process) = object(spec, "process") {
-        // libcontainer loads a filter after the capabilities are gone when it sees `false`.
-        if process.get("noNewPrivileges") == Some(&Value::Bool(false)) {
-            process.remove("noNewPrivileges");
-        }
-        capabilities(process, context, &mut warnings);
+        complete_process(process, context.available_capabilities, &mut warnings)?;
     }
     if let Some(linux) = object(spec, "linux") {
         namespaces(linux);
@@ -58,12 +52,85 @@ pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, 
             self::mount(mount)?;
         }
     }
-    let changed = fixed != *document;
     Ok(Normalised {
         document: fixed,
-        changed,
         warnings,
     })
+}
+
+/// Normalises a process that is to be started in a container; what it leaves open is taken from
+/// the container's own, as runc does. Returns what the user should know, too.
+///
+/// # Errors
+///
+/// Tells what is wrong with it.
+pub fn process(
+    document: &Value,
+    container: &Value,
+    available_capabilities: &[String],
+) -> Result<(Value, Vec<String>), String> {
+    let mut fixed = document.clone();
+    let mut warnings = Vec::new();
+    let process = fixed.as_object_mut().ok_or("it is not an object")?;
+    for name in [
+        "capabilities",
+        "apparmorProfile",
+        "noNewPrivileges",
+        "rlimits",
+        "selinuxLabel",
+    ] {
+        let open = process
+            .get(name)
+            .is_none_or(|value| value.is_null() || *value == "");
+        if let Some(value) = container.get(name).filter(|_| open) {
+            process.insert(name.to_owned(), value.clone());
+        }
+    }
+    complete_process(process, available_capabilities, &mut warnings)?;
+    Ok((fixed, warnings))
+}
+
+/// runc fills in what `oci-spec` requires; an absent set of capabilities is an empty one.
+fn complete_process(
+    process: &mut Map<String, Value>,
+    available_capabilities: &[String],
+    warnings: &mut Vec<String>,
+) -> Result<(), String> {
+    // libcontainer loads a filter after the capabilities are gone when it sees `false`.
+    if process.get("noNewPrivileges") == Some(&Value::Bool(false)) {
+        process.remove("noNewPrivileges");
+    }
+    let user = process.entry("user").or_insert_with(|| json!({}));
+    if let Some(user) = user.as_object_mut() {
+        for id in ["uid", "gid"] {
+            user.entry(id).or_insert_with(|| json!(0));
+        }
+    }
+    let cwd = process.entry("cwd").or_insert_with(|| json!("/"));
+    if !cwd.as_str().is_some_and(|cwd| cwd.starts_with('/')) {
+        return Err(format!("cwd must be an absolute path: {cwd}"));
+    }
+    if process
+        .get("args")
+        .and_then(Value::as_array)
+        .is_none_or(Vec::is_empty)
+    {
+        return Err("args must not be empty".to_owned());
+    }
+    let sets = process.entry("capabilities").or_insert_with(|| json!({}));
+    if let Some(sets) = sets.as_object_mut() {
+        for set in [
+            "bounding",
+            "effective",
+            "inheritable",
+            "permitted",
+            "ambient",
+        ] {
+            sets.entry(set).or_insert_with(|| json!([]));
+        }
+    }
+    capabilities(process, available_capabilities, warnings);
+    Ok(())
 }
 
 fn object<'a>(
@@ -121,7 +188,7 @@ fn cgroups_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<
 /// The specification: unknown names and those the host cannot give are warned of, not refused.
 fn capabilities(
     process: &mut Map<String, Value>,
-    context: &Context<'_>,
+    available: &[String],
     warnings: &mut Vec<String>,
 ) {
     let Some(sets) = object(process, "capabilities") else {
@@ -131,14 +198,11 @@ fn capabilities(
     for set in sets.values_mut().filter_map(Value::as_array_mut) {
         set.retain(|name| {
             let name = name.as_str().unwrap_or_default();
-            let available = context
-                .available_capabilities
-                .iter()
-                .any(|known| known == name);
-            if !available && !left_out.iter().any(|known| known == name) {
+            let is_available = available.iter().any(|known| known == name);
+            if !is_available && !left_out.iter().any(|known| known == name) {
                 left_out.push(name.to_owned());
             }
-            available
+            is_available
         });
     }
     if !left_out.is_empty() {
@@ -239,7 +303,8 @@ mod tests {
     #[test]
     fn leaves_a_sound_document_alone() {
         let normalised = fixed(minimal()).unwrap();
-        assert!(!normalised.changed && normalised.warnings.is_empty());
+        assert_eq!(normalised.document, minimal());
+        assert!(normalised.warnings.is_empty());
     }
 
     /// Each row: a place in the document, what it holds, what it shall hold (null: nothing).

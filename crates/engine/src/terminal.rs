@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{IoSliceMut, Read, Write};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::UnixStream;
 
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
@@ -14,21 +14,15 @@ use rustix::termios::{
 
 use crate::Error;
 
-/// Takes the master of the container's terminal from the socket that it was announced on.
-pub(crate) fn receive_master(listener: &UnixListener) -> Result<OwnedFd, Error> {
+/// Takes the master of the container's terminal from the socket that it is sent on.
+pub(crate) fn receive_master(socket: &UnixStream) -> Result<OwnedFd, Error> {
     let failed = |source: std::io::Error| Error::system("receive the container's terminal", source);
-    let (socket, _) = listener.accept().map_err(failed)?;
     let mut name = [0; 4096];
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let mut slices = [IoSliceMut::new(&mut name)];
-    recvmsg(
-        &socket,
-        &mut slices,
-        &mut ancillary,
-        RecvFlags::CMSG_CLOEXEC,
-    )
-    .map_err(|errno| failed(errno.into()))?;
+    recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)
+        .map_err(|errno| failed(errno.into()))?;
     let mut fds = ancillary.drain().flat_map(|message| match message {
         RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
         _ => Vec::new(),

@@ -72,6 +72,18 @@ pub enum Command {
     Delete(Delete),
     /// Create and start a container
     Run(Run),
+    /// Start another process in a container
+    Exec(Exec),
+    /// Freeze a container's processes
+    Pause(Id),
+    /// Let the processes of a frozen container go on
+    Resume(Id),
+    /// List a container's processes
+    Ps(Ps),
+    /// Print a container's statistics and events
+    Events(Events),
+    /// Change a container's resource limits
+    Update(Box<Update>),
     /// List containers
     List(List),
     /// Write a specification file to begin with
@@ -109,7 +121,160 @@ pub struct Create {
     pub no_new_keyring: bool,
     /// How many more descriptors the container inherits, from 3 up
     #[arg(long, value_name = "N", default_value_t = 0)]
-    pub preserve_fds: i32,
+    pub preserve_fds: u16,
+    /// A socket to send a pidfd of the container's first process to
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// Another specification than the bundle's config.json
+    #[arg(short = 'f', long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// `slipway exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// A socket to send the terminal's master to
+    #[arg(long, value_name = "SOCKET")]
+    pub console_socket: Option<PathBuf>,
+    /// A socket to send a pidfd of the process to
+    #[arg(long, value_name = "SOCKET")]
+    pub pidfd_socket: Option<PathBuf>,
+    /// The working directory inside
+    #[arg(long, value_name = "DIRECTORY")]
+    pub cwd: Option<String>,
+    /// Set a variable, NAME=VALUE
+    #[arg(short, long, value_name = "VARIABLE")]
+    pub env: Vec<String>,
+    /// Give the process a terminal
+    #[arg(short, long)]
+    pub tty: bool,
+    /// The user: UID[:GID]
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Additional groups
+    #[arg(short = 'g', long, value_name = "GID", value_delimiter = ',')]
+    pub additional_gids: Vec<u32>,
+    /// The process, in a file, in the specification's terms
+    #[arg(short, long, value_name = "FILE")]
+    pub process: Option<PathBuf>,
+    /// Do not wait for the process's end
+    #[arg(short, long)]
+    pub detach: bool,
+    /// A file to write the process id to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// The SELinux label
+    #[arg(long, value_name = "LABEL")]
+    pub process_label: Option<String>,
+    /// The AppArmor profile
+    #[arg(long, value_name = "PROFILE")]
+    pub apparmor: Option<String>,
+    /// Let the process gain no privileges
+    #[arg(long)]
+    pub no_new_privs: bool,
+    /// Give a capability more
+    #[arg(short, long, value_name = "CAPABILITY")]
+    pub cap: Vec<String>,
+    /// How many more descriptors the process inherits, from 3 up
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub preserve_fds: u16,
+    /// Put the process into a cgroup below the container's: [CONTROLLERS:]PATH
+    #[arg(long, value_name = "CGROUP")]
+    pub cgroup: Vec<String>,
+    /// Enter a frozen container too
+    #[arg(long)]
+    pub ignore_paused: bool,
+    /// The container's id
+    pub id: String,
+    /// The command and its arguments
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "COMMAND"
+    )]
+    pub command: Vec<String>,
+}
+
+/// `slipway ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// The format
+    #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
+    pub format: ListFormat,
+    /// The container's id
+    pub id: String,
+    /// Options for ps(1), -ef if there are none
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "OPTION"
+    )]
+    pub options: Vec<String>,
+}
+
+/// `slipway events`.
+#[derive(Debug, Args)]
+pub struct Events {
+    /// The container's id
+    pub id: String,
+    /// Print the statistics once
+    #[arg(long)]
+    pub stats: bool,
+    /// How often to print them: 500ms, 5s, 1m30s
+    #[arg(long, value_name = "TIME", default_value = "5s")]
+    pub interval: String,
+}
+
+/// `slipway update`. Sizes take k, m and g; what is not named stays.
+#[derive(Debug, Args)]
+pub struct Update {
+    /// The container's id
+    pub id: String,
+    /// The resources, in a file (- for standard input), in the specification's terms; flags count for nothing then
+    #[arg(short, long, value_name = "FILE")]
+    pub resources: Option<PathBuf>,
+    /// The weight of block input and output, 10 to 1000
+    #[arg(long, value_name = "WEIGHT")]
+    pub blkio_weight: Option<u16>,
+    /// The period of CPU limits, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub cpu_period: Option<u64>,
+    /// The CPU time in a period, in microseconds; -1 for no limit
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub cpu_quota: Option<i64>,
+    /// The CPU time that may be saved up, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub cpu_burst: Option<u64>,
+    /// The weight of CPU time
+    #[arg(long, alias = "cpu-shares", value_name = "SHARES")]
+    pub cpu_share: Option<u64>,
+    /// The period of real-time limits, in microseconds
+    #[arg(long, value_name = "TIME")]
+    pub cpu_rt_period: Option<u64>,
+    /// The real time in a period, in microseconds
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    pub cpu_rt_runtime: Option<i64>,
+    /// Whether the container gets only idle CPU time: 0 or 1
+    #[arg(long, value_name = "0|1")]
+    pub cpu_idle: Option<i64>,
+    /// The CPUs: 0-3,8
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_cpus: Option<String>,
+    /// The memory nodes: 0-1
+    #[arg(long, value_name = "LIST")]
+    pub cpuset_mems: Option<String>,
+    /// The memory limit, in bytes; -1 for none
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory: Option<String>,
+    /// The memory reservation, in bytes
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory_reservation: Option<String>,
+    /// The limit of memory and swap together, in bytes; -1 for none
+    #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
+    pub memory_swap: Option<String>,
+    /// How many processes there may be; -1 for any number
+    #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
+    pub pids_limit: Option<i64>,
 }
 
 /// `slipway run`.
@@ -205,6 +370,13 @@ mod tests {
             "slipway run --detach -b /b --no-new-keyring --preserve-fds 2 id",
             "slipway list -f json",
             "slipway features",
+            "slipway --log /l exec --process /p --console-socket /c --detach --pid-file /f id",
+            "slipway exec -t -e A=B -u 1:2 -g 3,4 -c CAP_KILL id sh -c ls",
+            "slipway ps --format json id",
+            "slipway ps id -o pid,cmd",
+            "slipway update --resources - id",
+            "slipway update --memory 1g --memory-swap -1 --pids-limit -1 id",
+            "slipway events --stats id",
         ];
         for line in lines {
             assert!(Cli::try_parse_from(line.split(' ')).is_ok(), "{line}");

@@ -11,7 +11,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::cli::Cli;
+use crate::cli::{Cli, Command};
 use crate::log::Log;
 
 fn main() -> ExitCode {
@@ -32,11 +32,16 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    // As runc: what the process itself may end with must not be taken for an error of ours.
+    let failure = match cli.command {
+        Command::Exec(_) => ExitCode::from(255),
+        _ => ExitCode::FAILURE,
+    };
     match commands::run(cli) {
         Ok(code) => code,
         Err(error) => {
             log.fatal(&error);
-            ExitCode::FAILURE
+            failure
         }
     }
 }

@@ -19,6 +19,6 @@ pub use kill::kill;
 pub use loopdev::attach_loop;
 pub use mountattr::{MountAttributes, set_mount_attributes};
 pub use pidfd::exit_status;
-pub use process::{Fork, exit_at_once, fork};
+pub use process::{Fork, exit_at_once, fork, fork_at};
 pub use signals::{reset_broken_pipe, reset_signals};
 pub use words::{one_line, words};

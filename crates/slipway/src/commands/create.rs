@@ -16,7 +16,9 @@ pub fn request(global: &Global, args: Create) -> Result<engine::Create> {
     Ok(engine::Create {
         pid_file: args.pid_file,
         console_socket: args.console_socket,
-        preserve_fds: args.preserve_fds,
+        preserve_fds: args.preserve_fds.into(),
+        config: args.config,
+        pidfd_socket: args.pidfd_socket,
         no_pivot: args.no_pivot,
         systemd_cgroup: global.systemd_cgroup,
         ..engine::Create::new(args.id, super::root(global)?, args.bundle)

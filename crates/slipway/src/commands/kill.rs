@@ -9,6 +9,6 @@ use crate::signals;
 
 pub fn run(global: &Global, args: &Kill) -> Result<ExitCode> {
     let signal = signals::parse(&args.signal)?;
-    engine::Container::load(&super::root(global)?, &args.id)?.kill(signal, args.all)?;
+    super::load(global, &args.id)?.kill(signal, args.all)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -2,13 +2,19 @@
 
 mod create;
 mod delete;
+mod events;
+mod exec;
 mod features;
 mod kill;
 mod list;
+mod pause;
+mod ps;
+mod resume;
 mod run;
 mod spec;
 mod start;
 mod state;
+mod update;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -33,10 +39,21 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Kill(args) => kill::run(&global, &args),
         Command::Delete(args) => delete::run(&global, &args),
         Command::Run(args) => run::run(&global, args),
+        Command::Exec(args) => exec::run(&global, &args),
+        Command::Pause(args) => pause::run(&global, &args.id),
+        Command::Resume(args) => resume::run(&global, &args.id),
+        Command::Ps(args) => ps::run(&global, &args),
+        Command::Events(args) => events::run(&global, &args),
+        Command::Update(args) => update::run(&global, &args),
         Command::List(args) => list::run(&global, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
     }
+}
+
+/// Finds a container by its id.
+fn load(global: &Global, id: &str) -> Result<engine::Container> {
+    Ok(engine::Container::load(&root(global)?, id)?)
 }
 
 /// Returns the state root: the flag's, else root's, else the user's own.
@@ -58,6 +75,17 @@ fn root(global: &Global) -> Result<PathBuf> {
 fn in_user_namespace() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
+/// Reads a JSON document from a file, `-` being standard input.
+fn read_json(path: &std::path::Path) -> Result<serde_json::Value> {
+    let text = if path == std::path::Path::new("-") {
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(path)
+    };
+    let text = text.with_context(|| format!("read {}", path.display()))?;
+    serde_json::from_str(&text).with_context(|| format!("read {}", path.display()))
 }
 
 /// Prints a JSON document as runc does: indented by two, without a final newline.

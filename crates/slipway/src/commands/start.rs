@@ -7,6 +7,6 @@ use anyhow::Result;
 use crate::cli::Global;
 
 pub fn run(global: &Global, id: &str) -> Result<ExitCode> {
-    engine::Container::load(&super::root(global)?, id)?.start()?;
+    super::load(global, id)?.start()?;
     Ok(ExitCode::SUCCESS)
 }

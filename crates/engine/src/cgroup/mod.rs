@@ -1,5 +1,15 @@
 //! The container's cgroup: looking into it, and ending it.
 
+mod freezer;
+mod place;
+mod stats;
+mod update;
+
+pub(crate) use freezer::{freeze, is_frozen};
+pub(crate) use place::{Place, memory_directory};
+pub(crate) use stats::stats;
+pub(crate) use update::{apply, merge, touched};
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;

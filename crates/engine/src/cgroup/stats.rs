@@ -1,0 +1,108 @@
+//! What a container uses, in the shape that runc prints.
+
+use std::path::Path;
+
+use libcgroups::common::{CgroupManager, CgroupSetup, get_cgroup_setup};
+use libcgroups::stats::{BlkioDeviceStat, MemoryData, PSIData, PSIStats, Stats};
+use serde_json::{Map, Value, json};
+
+use super::manager;
+use crate::Error;
+
+/// Returns the statistics of a cgroup: times in nanoseconds, sizes in bytes.
+pub(crate) fn stats(path: &Path, systemd: bool, id: &str) -> Result<Value, Error> {
+    let stats = manager(path, systemd, id)?
+        .stats()
+        .map_err(|error| Error::library("read the container's statistics", &error))?;
+    let unified = matches!(get_cgroup_setup(), Ok(CgroupSetup::Unified));
+    // As the kernel counts, and libcgroups hands on: microseconds in the unified hierarchy; in the
+    // old one nanoseconds, but ticks (USER_HZ, 100 a second) for the two kinds of time.
+    Ok(if unified {
+        shape(&stats, 1000, 1000)
+    } else {
+        shape(&stats, 1, 10_000_000)
+    })
+}
+
+fn shape(stats: &Stats, unit: u64, kinds: u64) -> Value {
+    let usage = &stats.cpu.usage;
+    let throttling = &stats.cpu.throttling;
+    let memory = &stats.memory;
+    let hugetlb: Map<String, Value> = stats
+        .hugetlb
+        .iter()
+        .map(|(size, one)| {
+            let value =
+                json!({"usage": one.usage, "max": one.max_usage, "failcnt": one.fail_count});
+            (size.clone(), value)
+        })
+        .collect();
+    let mut pids = json!({"current": stats.pids.current});
+    if stats.pids.limit > 0 {
+        pids["limit"] = json!(stats.pids.limit);
+    }
+    json!({
+        "cpu": {
+            "usage": {
+                "total": usage.usage_total * unit,
+                "percpu": usage.per_core_usage_total,
+                "kernel": usage.usage_kernel * kinds,
+                "user": usage.usage_user * kinds,
+            },
+            "throttling": {
+                "periods": throttling.periods,
+                "throttledPeriods": throttling.throttled_periods,
+                "throttledTime": throttling.throttled_time * unit,
+            },
+            "psi": pressure(&stats.cpu.psi),
+        },
+        "cpuset": {},
+        "memory": {
+            "cache": memory.cache,
+            "usage": amount(&memory.memory),
+            "swap": amount(&memory.memswap),
+            "kernel": amount(&memory.kernel),
+            "kernelTCP": amount(&memory.kernel_tcp),
+            "raw": memory.stats,
+            "psi": pressure(&memory.psi),
+        },
+        "pids": pids,
+        "blkio": {
+            "ioServiceBytesRecursive": devices(&stats.blkio.service_bytes),
+            "ioServicedRecursive": devices(&stats.blkio.serviced),
+            "ioQueueRecursive": devices(&stats.blkio.queued),
+            "ioServiceTimeRecursive": devices(&stats.blkio.service_time),
+            "ioWaitTimeRecursive": devices(&stats.blkio.wait_time),
+            "ioMergedRecursive": devices(&stats.blkio.merged),
+            "ioTimeRecursive": devices(&stats.blkio.time),
+            "sectorsRecursive": devices(&stats.blkio.sectors),
+            "psi": pressure(&stats.blkio.psi),
+        },
+        "hugetlb": hugetlb,
+        "intel_rdt": {},
+        "network_interfaces": null,
+    })
+}
+
+fn amount(data: &MemoryData) -> Value {
+    json!({
+        "limit": data.limit,
+        "usage": data.usage,
+        "max": data.max_usage,
+        "failcnt": data.fail_count,
+    })
+}
+
+fn devices(list: &[BlkioDeviceStat]) -> Value {
+    list.iter()
+        .map(|one| {
+            json!({"major": one.major, "minor": one.minor, "op": one.op_type, "value": one.value})
+        })
+        .collect()
+}
+
+fn pressure(psi: &PSIStats) -> Value {
+    let data =
+        |one: &PSIData| json!({"avg10": one.avg10, "avg60": one.avg60, "avg300": one.avg300});
+    json!({"some": data(&psi.some), "full": data(&psi.full)})
+}

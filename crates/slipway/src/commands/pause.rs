@@ -1,0 +1,12 @@
+//! `slipway pause`
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+
+use crate::cli::Global;
+
+pub fn run(global: &Global, id: &str) -> Result<ExitCode> {
+    super::load(global, id)?.pause()?;
+    Ok(ExitCode::SUCCESS)
+}
