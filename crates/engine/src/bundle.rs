@@ -73,6 +73,17 @@ pub(crate) fn prepare(
     let terminal = pointer("/process/terminal")
         .and_then(Value::as_bool)
         .unwrap_or(false);
+    if let Some(root) = pointer("/root/path").and_then(Value::as_str) {
+        let found = fs::metadata(root).and_then(|metadata| {
+            if metadata.is_dir() {
+                Ok(())
+            } else {
+                Err(io::ErrorKind::NotADirectory.into())
+            }
+        });
+        found
+            .map_err(|error| Error::Refused(format!("root.path {root}: {}", sys::words(&error))))?;
+    }
     let directory = make_shadow(&shadow(root, id), bundle, &normalised.document)?;
     Ok(Prepared {
         directory,

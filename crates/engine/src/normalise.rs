@@ -333,6 +333,7 @@ mod tests {
             ),
             ("/process/noNewPrivileges", json!(false), json!(null)),
             ("/process/noNewPrivileges", json!(true), json!(true)),
+            ("/process/cwd", json!("/x"), json!("/x")),
             (
                 "/process/capabilities/bounding",
                 json!(["CAP_CHOWN", "CAP_NOSUCH", "CAP_SYS_RESOURCE"]),
@@ -341,6 +342,9 @@ mod tests {
         ];
         for (pointer, given, expected) in rows {
             let mut document = minimal();
+            if pointer.starts_with("/process") {
+                document["process"] = json!({"args": ["x"]});
+            }
             let mut place = &mut document;
             for key in pointer.trim_start_matches('/').split('/') {
                 place = &mut place[key];
@@ -359,12 +363,38 @@ mod tests {
     fn tells_of_capabilities_once() {
         let mut document = minimal();
         let names = json!(["CAP_FOO", "CAP_KILL"]);
-        document["process"] = json!({"capabilities": {"bounding": names, "effective": names}});
+        document["process"] =
+            json!({"args": ["x"], "capabilities": {"bounding": names, "effective": names}});
         let warnings = fixed(document).unwrap().warnings;
         assert_eq!(
             warnings,
             ["ignoring unknown or unavailable capabilities: [CAP_FOO]"]
         );
+    }
+
+    #[test]
+    fn a_process_takes_what_it_leaves_open_from_the_container() {
+        let container =
+            json!({"noNewPrivileges": true, "capabilities": {"bounding": ["CAP_KILL"]}});
+        let known = ["CAP_KILL".to_owned()];
+        let given = json!({"args": ["x"], "apparmorProfile": ""});
+        let (process, warnings) = process(&given, &container, &known).unwrap();
+        assert_eq!(process["capabilities"]["bounding"], json!(["CAP_KILL"]));
+        assert_eq!(process["capabilities"]["effective"], json!([]));
+        assert_eq!(process["noNewPrivileges"], true);
+        assert_eq!(process["user"], json!({"uid": 0, "gid": 0}));
+        assert_eq!((process["cwd"].as_str(), warnings.len()), (Some("/"), 0));
+        for (wrong, words) in [
+            (json!([]), "not an object"),
+            (json!({}), "args must not be empty"),
+            (
+                json!({"args": ["x"], "cwd": "y"}),
+                "cwd must be an absolute path",
+            ),
+        ] {
+            let error = super::process(&wrong, &container, &known).unwrap_err();
+            assert!(error.contains(words), "{error}");
+        }
     }
 
     #[test]

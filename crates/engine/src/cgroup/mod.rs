@@ -3,6 +3,7 @@
 mod freezer;
 mod place;
 mod stats;
+mod unified;
 mod update;
 
 pub(crate) use freezer::{freeze, is_frozen};

@@ -6,25 +6,24 @@ use libcgroups::common::{CgroupManager, CgroupSetup, get_cgroup_setup};
 use libcgroups::stats::{BlkioDeviceStat, MemoryData, PSIData, PSIStats, Stats};
 use serde_json::{Map, Value, json};
 
-use super::manager;
+use super::{manager, unified};
 use crate::Error;
 
 /// Returns the statistics of a cgroup: times in nanoseconds, sizes in bytes.
 pub(crate) fn stats(path: &Path, systemd: bool, id: &str) -> Result<Value, Error> {
-    let stats = manager(path, systemd, id)?
+    if matches!(get_cgroup_setup(), Ok(CgroupSetup::Unified)) {
+        return Ok(shape(&unified::stats(path)?));
+    }
+    let mut stats = manager(path, systemd, id)?
         .stats()
         .map_err(|error| Error::library("read the container's statistics", &error))?;
-    let unified = matches!(get_cgroup_setup(), Ok(CgroupSetup::Unified));
-    // As the kernel counts, and libcgroups hands on: microseconds in the unified hierarchy; in the
-    // old one nanoseconds, but ticks (USER_HZ, 100 a second) for the two kinds of time.
-    Ok(if unified {
-        shape(&stats, 1000, 1000)
-    } else {
-        shape(&stats, 1, 10_000_000)
-    })
+    // libcgroups hands on the ticks (USER_HZ, 100 a second) of cpuacct.stat.
+    stats.cpu.usage.usage_kernel *= 10_000_000;
+    stats.cpu.usage.usage_user *= 10_000_000;
+    Ok(shape(&stats))
 }
 
-fn shape(stats: &Stats, unit: u64, kinds: u64) -> Value {
+fn shape(stats: &Stats) -> Value {
     let usage = &stats.cpu.usage;
     let throttling = &stats.cpu.throttling;
     let memory = &stats.memory;
@@ -44,15 +43,15 @@ fn shape(stats: &Stats, unit: u64, kinds: u64) -> Value {
     json!({
         "cpu": {
             "usage": {
-                "total": usage.usage_total * unit,
+                "total": usage.usage_total,
                 "percpu": usage.per_core_usage_total,
-                "kernel": usage.usage_kernel * kinds,
-                "user": usage.usage_user * kinds,
+                "kernel": usage.usage_kernel,
+                "user": usage.usage_user,
             },
             "throttling": {
                 "periods": throttling.periods,
                 "throttledPeriods": throttling.throttled_periods,
-                "throttledTime": throttling.throttled_time * unit,
+                "throttledTime": throttling.throttled_time,
             },
             "psi": pressure(&stats.cpu.psi),
         },
