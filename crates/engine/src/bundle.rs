@@ -26,6 +26,8 @@ pub(crate) struct Prepared {
     pub(crate) warnings: Vec<String>,
     /// The path of the container's cgroup.
     pub(crate) cgroup: Option<String>,
+    /// The rules about devices.
+    pub(crate) devices: Option<Value>,
     /// Whether the process wants a terminal.
     pub(crate) terminal: bool,
 }
@@ -70,6 +72,7 @@ pub(crate) fn prepare(
     let cgroup = pointer("/linux/cgroupsPath")
         .and_then(Value::as_str)
         .map(str::to_owned);
+    let devices = pointer("/linux/resources/devices").cloned();
     let terminal = pointer("/process/terminal")
         .and_then(Value::as_bool)
         .unwrap_or(false);
@@ -89,6 +92,7 @@ pub(crate) fn prepare(
         directory,
         warnings: normalised.warnings,
         cgroup,
+        devices,
         terminal,
     })
 }

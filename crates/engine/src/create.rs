@@ -145,17 +145,33 @@ pub fn create(request: Create) -> Result<Container, Error> {
     let made = build(request, &root, &prepared).and_then(|()| {
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
-        if let (Some(path), Some(pid)) = (pidfd_socket, container.pid()) {
-            send_pidfd(&path, &open_process(pid)?).inspect_err(|_| {
-                let _ = Container::load(&root, &id).and_then(|container| container.delete(true));
-            })?;
-        }
+        finish(&container, &prepared, pidfd_socket).inspect_err(|_| {
+            let _ = Container::load(&root, &id).and_then(|container| container.delete(true));
+        })?;
         Ok(container)
     });
     made.inspect_err(|_| {
         let _ = fs::remove_dir_all(&state);
         let _ = fs::remove_dir_all(shadow(&root, &id));
     })
+}
+
+/// What is left to do once the first process waits for its start.
+fn finish(
+    container: &Container,
+    prepared: &Prepared,
+    pidfd_socket: Option<PathBuf>,
+) -> Result<(), Error> {
+    let Some(pid) = container.pid() else {
+        return Ok(());
+    };
+    if let Some(rules) = &prepared.devices {
+        cgroup::filter_devices(pid, rules)?;
+    }
+    if let Some(path) = pidfd_socket {
+        send_pidfd(&path, &open_process(pid)?)?;
+    }
+    Ok(())
 }
 
 fn build(request: Create, root: &std::path::Path, prepared: &Prepared) -> Result<(), Error> {

@@ -3,6 +3,7 @@
 
 #![allow(unsafe_code)]
 
+mod bpf;
 mod descriptors;
 mod heap;
 mod kill;
@@ -13,6 +14,7 @@ mod process;
 mod signals;
 mod words;
 
+pub use bpf::attach_device_program;
 pub use descriptors::close_inherited;
 pub use heap::keep_freed_memory;
 pub use kill::kill;

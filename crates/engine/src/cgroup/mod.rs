@@ -1,5 +1,6 @@
 //! The container's cgroup: looking into it, and ending it.
 
+mod devices;
 mod freezer;
 mod place;
 mod stats;
@@ -12,11 +13,14 @@ pub(crate) use stats::stats;
 pub(crate) use update::{apply, merge, touched};
 
 use std::fs;
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libcgroups::common::{AnyCgroupManager, CgroupConfig, CgroupManager, create_cgroup_manager};
+use libcontainer::oci_spec::runtime::LinuxDeviceCgroup;
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use crate::Error;
 
@@ -39,6 +43,32 @@ pub(crate) fn refuse_occupied(path: &str) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Has the kernel ask our program which devices a container's processes may use, where it does not
+/// know lists of them: in the unified hierarchy.
+pub(crate) fn filter_devices(init: Pid, rules: &Value) -> Result<(), Error> {
+    let Some(directory) = place::unified_alone(init) else {
+        return Ok(());
+    };
+    let rules: Vec<LinuxDeviceCgroup> = serde_json::from_value(rules.clone())
+        .map_err(|error| Error::Refused(format!("linux.resources.devices: {error}")))?;
+    if rules.is_empty() {
+        return Ok(());
+    }
+    let cgroup = fs::File::open(&directory).map_err(Error::state("open", &directory))?;
+    match sys::attach_device_program(cgroup.as_fd(), &devices::program(&rules)) {
+        // In a user namespace nobody may, and nobody can make a device that the kernel would open.
+        Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) && in_user_namespace() => {
+            Ok(())
+        }
+        result => result.map_err(|source| Error::system("limit the container's devices", source)),
+    }
+}
+
+fn in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// The directories of a cgroup in all hierarchies, of the unified and of the old layouts.

@@ -52,6 +52,16 @@ pub(crate) fn memory_directory(pid: Pid) -> Option<PathBuf> {
     Some(one.mounted()?.join(one.path.trim_start_matches('/')))
 }
 
+/// The directory of a process's cgroup, where the unified hierarchy is the only one that limits.
+pub(super) fn unified_alone(pid: Pid) -> Option<PathBuf> {
+    let memberships = memberships(pid);
+    if memberships.iter().any(|one| one.has("devices")) {
+        return None;
+    }
+    let one = memberships.iter().find(|one| one.has(""))?;
+    Some(one.mounted()?.join(one.path.trim_start_matches('/')))
+}
+
 fn parse(text: &str) -> Vec<Membership> {
     text.lines()
         .filter_map(|line| {
