@@ -17,11 +17,11 @@ use crate::normalise::{Context, normalise};
 /// The directory of shadows within the state root. No id begins with a dot and has no more.
 const SHADOWS: &str = ".bundles";
 
-/// A bundle to hand to libcontainer.
+/// A bundle's document, fit for libcontainer.
 #[derive(Debug)]
 pub(crate) struct Prepared {
-    /// The directory to hand over.
-    pub(crate) directory: PathBuf,
+    /// The document.
+    pub(crate) document: Value,
     /// What the user should know.
     pub(crate) warnings: Vec<String>,
     /// The path of the container's cgroup.
@@ -37,9 +37,8 @@ pub(crate) fn shadow(root: &Path, id: &str) -> PathBuf {
     root.join(SHADOWS).join(id)
 }
 
-/// Reads and normalises the bundle's document, and makes the shadow.
+/// Reads and normalises the bundle's document.
 pub(crate) fn prepare(
-    root: &Path,
     id: &str,
     bundle: &Path,
     config: &Path,
@@ -87,9 +86,8 @@ pub(crate) fn prepare(
         found
             .map_err(|error| Error::Refused(format!("root.path {root}: {}", sys::words(&error))))?;
     }
-    let directory = make_shadow(&shadow(root, id), bundle, &normalised.document)?;
     Ok(Prepared {
-        directory,
+        document: normalised.document,
         warnings: normalised.warnings,
         cgroup,
         devices,
@@ -97,7 +95,8 @@ pub(crate) fn prepare(
     })
 }
 
-fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<PathBuf, Error> {
+/// Makes the directory to hand over.
+pub(crate) fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<(), Error> {
     // Left by a runtime that was killed; no container has this id, or we would not be here.
     let _ = fs::remove_dir_all(shadow);
     fs::create_dir_all(shadow).map_err(Error::state("create", shadow))?;
@@ -109,8 +108,7 @@ fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<PathBuf
         let link = shadow.join(entry.file_name());
         std::os::unix::fs::symlink(entry.path(), &link).map_err(Error::state("link", &link))?;
     }
-    write_config(shadow, document)?;
-    Ok(shadow.to_owned())
+    write_config(shadow, document)
 }
 
 /// Writes a container's document, so that a reader sees the old one or the new.

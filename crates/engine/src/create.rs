@@ -1,7 +1,7 @@
 //! Making a container.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
@@ -11,10 +11,11 @@ use libcontainer::workload::{
 };
 use nix::sys::signal::SigSet;
 
-use crate::bundle::{Prepared, prepare, shadow};
+use crate::bundle::{Prepared, make_shadow, prepare, shadow};
 use crate::exec::send_pidfd;
 use crate::executor::Program;
 use crate::foreground::open_process;
+use crate::stage::stage;
 use crate::{Container, Error, cgroup, identifier};
 
 /// What a container is made from.
@@ -132,7 +133,7 @@ pub fn create(request: Create) -> Result<Container, Error> {
         .clone()
         .unwrap_or_else(|| bundle.join("config.json"));
     let pidfd_socket = request.pidfd_socket.clone();
-    let prepared = prepare(&root, &request.id, &bundle, &config, request.systemd_cgroup)?;
+    let mut prepared = prepare(&request.id, &bundle, &config, request.systemd_cgroup)?;
     for warning in &prepared.warnings {
         tracing::warn!("{warning}");
     }
@@ -142,7 +143,12 @@ pub fn create(request: Create) -> Result<Container, Error> {
         cgroup::refuse_occupied(path)?;
     }
     let id = request.id.clone();
-    let made = build(request, &root, &prepared).and_then(|()| {
+    let directory = shadow(&root, &id);
+    let made = stage(&mut prepared.document).and_then(|()| {
+        make_shadow(&directory, &bundle, &prepared.document)?;
+        build(request, &root, &prepared)
+    });
+    let made = made.and_then(|()| {
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
         finish(&container, &prepared, pidfd_socket).inspect_err(|_| {
@@ -152,7 +158,7 @@ pub fn create(request: Create) -> Result<Container, Error> {
     });
     made.inspect_err(|_| {
         let _ = fs::remove_dir_all(&state);
-        let _ = fs::remove_dir_all(shadow(&root, &id));
+        let _ = fs::remove_dir_all(&directory);
     })
 }
 
@@ -174,7 +180,8 @@ fn finish(
     Ok(())
 }
 
-fn build(request: Create, root: &std::path::Path, prepared: &Prepared) -> Result<(), Error> {
+fn build(request: Create, root: &Path, prepared: &Prepared) -> Result<(), Error> {
+    let directory = shadow(root, &request.id);
     let failed = |error: &(dyn std::error::Error + 'static)| Error::Create(sys::one_line(error));
     let mask = request.mask;
     let executor = request
@@ -201,7 +208,7 @@ fn build(request: Create, root: &std::path::Path, prepared: &Prepared) -> Result
         .with_preserved_fds(request.preserve_fds)
         .validate_id()
         .map_err(|error| failed(&error))?
-        .as_init(&prepared.directory)
+        .as_init(&directory)
         .with_systemd(request.systemd_cgroup)
         .with_detach(true)
         .with_no_pivot(request.no_pivot)

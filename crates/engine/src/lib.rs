@@ -17,6 +17,8 @@ mod foreground;
 mod identifier;
 mod limits;
 pub mod normalise;
+mod scratch;
+mod stage;
 mod state;
 mod terminal;
 mod watch;
@@ -30,5 +32,6 @@ pub use libcontainer::oci_spec::runtime::Spec;
 pub use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
+pub use scratch::free_directory;
 pub use state::{State, Status};
 pub use watch::{Event, Watch};

@@ -269,11 +269,6 @@ fn mount(mount: &mut Map<String, Value>) -> Result<(), String> {
         let kind = text(mount, "type").unwrap_or("none").to_owned();
         mount.insert("source".to_owned(), kind.into());
     }
-    if has("tmpcopyup") {
-        return Err(format!(
-            "the mount at {destination}: option tmpcopyup is not supported yet"
-        ));
-    }
     Ok(())
 }
 

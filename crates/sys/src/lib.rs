@@ -19,7 +19,9 @@ pub use descriptors::close_inherited;
 pub use heap::keep_freed_memory;
 pub use kill::kill;
 pub use loopdev::attach_loop;
-pub use mountattr::{MountAttributes, set_mount_attributes};
+pub use mountattr::{
+    MountAttributes, Propagation, map_mount_ids, set_mount_attributes, set_mount_propagation,
+};
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork, fork_at};
 pub use signals::{reset_broken_pipe, reset_signals};

@@ -22,9 +22,11 @@ const MOUNT_ATTR_RDONLY: u64 = 0x1;
 const MOUNT_ATTR_NOSUID: u64 = 0x2;
 const MOUNT_ATTR_NODEV: u64 = 0x4;
 const MOUNT_ATTR_NOEXEC: u64 = 0x8;
+const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
 /// `struct mount_attr` of `linux/mount.h`.
 #[repr(C)]
+#[derive(Default)]
 struct MountAttr {
     attr_set: u64,
     attr_clr: u64,
@@ -54,18 +56,78 @@ pub fn set_mount_attributes(mount: BorrowedFd<'_>, attributes: MountAttributes) 
     }
     let attr = MountAttr {
         attr_set: bits,
-        attr_clr: 0,
-        propagation: 0,
-        userns_fd: 0,
+        ..MountAttr::default()
     };
+    mount_setattr(mount, false, &attr)
+}
+
+/// Who else sees what is mounted below a mount ([mount_namespaces(7)]).
+///
+/// [mount_namespaces(7)]: https://man7.org/linux/man-pages/man7/mount_namespaces.7.html
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Propagation {
+    /// Nobody, and nothing comes from elsewhere.
+    Private,
+    /// Nobody, but what its master gets comes here too.
+    Slave,
+    /// As private, and it cannot be bound.
+    Unbindable,
+}
+
+/// Sets the propagation of a mount that is not attached yet, and of those below it if `recursive`
+/// (Linux 5.12).
+///
+/// # Errors
+///
+/// Returns the errno of mount_setattr(2).
+pub fn set_mount_propagation(
+    mount: BorrowedFd<'_>,
+    propagation: Propagation,
+    recursive: bool,
+) -> io::Result<()> {
+    let bits = match propagation {
+        Propagation::Private => libc::MS_PRIVATE,
+        Propagation::Slave => libc::MS_SLAVE,
+        Propagation::Unbindable => libc::MS_UNBINDABLE,
+    };
+    let attr = MountAttr {
+        propagation: bits,
+        ..MountAttr::default()
+    };
+    mount_setattr(mount, recursive, &attr)
+}
+
+/// Lets the owners on a mount that is not attached yet appear as a user namespace maps them, and on
+/// those below it if `recursive` (Linux 5.12).
+///
+/// # Errors
+///
+/// Returns the errno of mount_setattr(2): `EINVAL` where the file system cannot, `EPERM` where the
+/// caller is not root over it.
+pub fn map_mount_ids(
+    mount: BorrowedFd<'_>,
+    namespace: BorrowedFd<'_>,
+    recursive: bool,
+) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_IDMAP,
+        userns_fd: u64::from(namespace.as_raw_fd().unsigned_abs()),
+        ..MountAttr::default()
+    };
+    mount_setattr(mount, recursive, &attr)
+}
+
+fn mount_setattr(mount: BorrowedFd<'_>, recursive: bool, attr: &MountAttr) -> io::Result<()> {
+    const AT_RECURSIVE: libc::c_int = 0x8000;
+    let flags = libc::AT_EMPTY_PATH | if recursive { AT_RECURSIVE } else { 0 };
     // SAFETY: the path is an empty C string and the kernel reads one `MountAttr` during the call.
     let result = unsafe {
         libc::syscall(
             libc::SYS_mount_setattr,
             mount.as_raw_fd(),
             c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw const attr,
+            flags,
+            &raw const *attr,
             size_of::<MountAttr>(),
         )
     };

@@ -1,0 +1,66 @@
+//! A place to mount things of our own on, in a mount namespace of our own.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// Directories that nearly every host has and that hardly anything is bound from.
+const USUAL: [&str; 6] = ["/root", "/var/empty", "/mnt", "/media", "/srv", "/opt"];
+
+/// What a container gets of the kernel; never covered.
+const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
+
+/// Finds a directory of the host's that can be covered without hiding any of the paths in `needed`:
+/// one of the usual, or on a host that has none of them any other at the top.
+#[must_use]
+pub fn free_directory(needed: &[&Path]) -> Option<PathBuf> {
+    free_directory_of(&USUAL, needed)
+}
+
+/// As [`free_directory`], with other directories to try first.
+pub(crate) fn free_directory_of(first: &[&str], needed: &[&Path]) -> Option<PathBuf> {
+    let needed: Vec<PathBuf> = needed
+        .iter()
+        .map(|path| fs::canonicalize(path).unwrap_or_else(|_| (*path).to_owned()))
+        .collect();
+    let is_free = |candidate: &PathBuf| {
+        candidate.is_dir()
+            && candidate != Path::new("/")
+            && !KERNEL.iter().any(|kernel| candidate == Path::new(kernel))
+            && !needed.iter().any(|path| path.starts_with(candidate))
+    };
+    let known = first.iter().chain(&USUAL);
+    known
+        .filter_map(|candidate| fs::canonicalize(candidate).ok())
+        .find(&is_free)
+        .or_else(|| top().into_iter().find(&is_free))
+}
+
+/// The directories at the top of the host's tree, real ones only.
+fn top() -> Vec<PathBuf> {
+    let entries = fs::read_dir("/").into_iter().flatten().flatten();
+    let mut paths: Vec<PathBuf> = entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hides_nothing_that_is_needed() {
+        let first = free_directory(&[]).unwrap();
+        let inside = first.join("some/file");
+        assert_ne!(free_directory(&[&inside]), Some(first));
+        let usual: Vec<&Path> = USUAL.iter().map(Path::new).collect();
+        let other = free_directory(&usual).unwrap();
+        assert!(top().contains(&other), "{other:?}");
+        let mut all = top();
+        all.extend(USUAL.map(PathBuf::from));
+        let all: Vec<&Path> = all.iter().map(PathBuf::as_path).collect();
+        assert_eq!(free_directory(&all), None);
+    }
+}

@@ -1,0 +1,171 @@
+//! Copying a directory of an image, which is not to be trusted: no link is followed out of it.
+
+use std::ffi::CStr;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{
+    AtFlags, CWD, Dir, FileType, Gid, Mode, OFlags, ResolveFlags, Stat, Timespec, Timestamps, Uid,
+    chownat, fchmod, mkdirat, mknodat, openat, openat2, readlinkat, statat, symlinkat, utimensat,
+};
+use rustix::io::Errno;
+
+/// How deep a tree may be; every level holds two descriptors.
+const DEPTH: usize = 128;
+
+/// Opens a directory as if `root` were `/`; none if there is no such directory.
+pub(super) fn open_inside(root: &str, path: &str) -> io::Result<Option<OwnedFd>> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = openat(CWD, root, flags, Mode::empty())?;
+    match openat2(&root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Copies what is in one directory to another, with owners, modes and times.
+pub(super) fn copy_tree(from: &OwnedFd, to: &OwnedFd) -> io::Result<()> {
+    copy(from, to, DEPTH)
+}
+
+fn copy(from: &OwnedFd, to: &OwnedFd, depth: usize) -> io::Result<()> {
+    let deeper = depth
+        .checked_sub(1)
+        .ok_or_else(|| io::Error::other("the directory to copy is too deep"))?;
+    for entry in Dir::read_from(from)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if name == c"." || name == c".." {
+            continue;
+        }
+        let stat = statat(from, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        copy_one(from, to, name, &stat, deeper)?;
+    }
+    Ok(())
+}
+
+fn copy_one(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    name: &CStr,
+    stat: &Stat,
+    depth: usize,
+) -> io::Result<()> {
+    let mode = Mode::from_raw_mode(stat.st_mode & 0o7777);
+    let none = Mode::empty();
+    let nofollow = OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let kind = FileType::from_raw_mode(stat.st_mode);
+    let opened = match kind {
+        FileType::Directory => {
+            let directory = OFlags::RDONLY | OFlags::DIRECTORY | nofollow;
+            mkdirat(to, name, Mode::RWXU)?;
+            let target = openat(to, name, directory, none)?;
+            copy(&openat(from, name, directory, none)?, &target, depth)?;
+            Some(target)
+        }
+        FileType::RegularFile => {
+            // What is put in place of the file meanwhile must not stop us.
+            let source = openat(
+                from,
+                name,
+                OFlags::RDONLY | OFlags::NONBLOCK | nofollow,
+                none,
+            )?;
+            let create = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | nofollow;
+            let target = File::from(openat(to, name, create, Mode::RUSR | Mode::WUSR)?);
+            io::copy(&mut File::from(source), &mut &target)?;
+            Some(target.into())
+        }
+        FileType::Symlink => {
+            symlinkat(readlinkat(from, name, Vec::new())?, to, name)?;
+            None
+        }
+        FileType::Socket | FileType::Unknown => return Ok(()),
+        kind => match mknodat(to, name, kind, mode, stat.st_rdev) {
+            // In a user namespace nobody may make devices; nor could they be used.
+            Err(Errno::PERM) => return Ok(()),
+            made => {
+                made?;
+                None
+            }
+        },
+    };
+    let owner = (Uid::from_raw(stat.st_uid), Gid::from_raw(stat.st_gid));
+    chownat(
+        to,
+        name,
+        Some(owner.0),
+        Some(owner.1),
+        AtFlags::SYMLINK_NOFOLLOW,
+    )?;
+    if let Some(opened) = opened {
+        fchmod(opened.as_fd(), mode)?;
+    }
+    let time = |seconds: i64, nanoseconds: u64| Timespec {
+        tv_sec: seconds,
+        tv_nsec: i64::try_from(nanoseconds).unwrap_or(0),
+    };
+    let times = Timestamps {
+        last_access: time(stat.st_atime, stat.st_atime_nsec),
+        last_modification: time(stat.st_mtime, stat.st_mtime_nsec),
+    };
+    Ok(utimensat(to, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    #[test]
+    fn links_are_copied_and_not_followed() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(from.path().join("a/b")).unwrap();
+        fs::write(from.path().join("a/b/file"), "text").unwrap();
+        let mode = fs::Permissions::from_mode(0o640);
+        fs::set_permissions(from.path().join("a/b/file"), mode).unwrap();
+        symlink("/etc/passwd", from.path().join("a/link")).unwrap();
+        let open = |path: &str| open_inside(path, "/").unwrap().unwrap();
+        copy_tree(
+            &open(from.path().to_str().unwrap()),
+            &open(to.path().to_str().unwrap()),
+        )
+        .unwrap();
+        let copied = to.path().join("a/b/file");
+        assert_eq!(fs::read_to_string(&copied).unwrap(), "text");
+        assert_eq!(
+            fs::metadata(&copied).unwrap().permissions().mode() & 0o777,
+            0o640
+        );
+        assert_eq!(
+            fs::read_link(to.path().join("a/link")).unwrap(),
+            std::path::Path::new("/etc/passwd")
+        );
+    }
+
+    #[test]
+    fn a_way_out_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        symlink("/etc", root.path().join("out")).unwrap();
+        let root = root.path().to_str().unwrap();
+        assert!(open_inside(root, "/out").unwrap().is_none());
+        assert!(open_inside(root, "/../../etc").unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_too_deep_is_refused() {
+        let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let deep: std::path::PathBuf = std::iter::repeat_n("d", DEPTH + 1).collect();
+        fs::create_dir_all(from.path().join(deep)).unwrap();
+        let open = |path: &str| open_inside(path, "/").unwrap().unwrap();
+        let copied = copy_tree(
+            &open(from.path().to_str().unwrap()),
+            &open(to.path().to_str().unwrap()),
+        );
+        assert!(copied.unwrap_err().to_string().contains("too deep"));
+    }
+}

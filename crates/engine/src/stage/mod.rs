@@ -1,0 +1,530 @@
+//! Mounts that libcontainer cannot make, made before it: in a mount namespace of our own, from which
+//! the container's is copied. libcontainer then binds them from where they are.
+//!
+//! What is staged: a tmpfs that begins as a copy of what it covers (`tmpcopyup`), mounts with mapped
+//! owners (`idmap`), and binds whose propagation is said, which libcontainer ignores, or whose source
+//! the container's root could not reach.
+
+mod copy;
+mod idmap;
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, openat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
+    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+};
+use serde_json::{Map, Value, json};
+use sys::Propagation;
+
+use crate::Error;
+use crate::scratch::free_directory_of;
+
+/// On the mount of devices hardly anybody wants to share what is mounted; on `/` one may.
+const FIRST: [&str; 2] = ["/dev/mqueue", "/dev/shm"];
+
+/// Options of any mount; the others are for the file system to read.
+const FLAGS: [&str; 33] = [
+    "async",
+    "atime",
+    "bind",
+    "defaults",
+    "dev",
+    "diratime",
+    "dirsync",
+    "exec",
+    "noatime",
+    "nodev",
+    "nodiratime",
+    "noexec",
+    "norelatime",
+    "nostrictatime",
+    "nosuid",
+    "nosymfollow",
+    "private",
+    "rbind",
+    "relatime",
+    "ro",
+    "rprivate",
+    "rshared",
+    "rslave",
+    "runbindable",
+    "rw",
+    "shared",
+    "slave",
+    "strictatime",
+    "suid",
+    "symfollow",
+    "sync",
+    "unbindable",
+    "rro",
+];
+
+/// Makes the mounts that need it, and has the document name what was made. The calling process is in
+/// a mount namespace of its own afterwards, if there were any.
+///
+/// # Errors
+///
+/// Fails when a mount is asked for that cannot be made here.
+pub(crate) fn stage(document: &mut Value) -> Result<(), Error> {
+    let container = Container::of(document);
+    let Some(mounts) = document.get_mut("mounts").and_then(Value::as_array_mut) else {
+        return Ok(());
+    };
+    let kinds: Vec<Kind> = mounts
+        .iter()
+        .map(|mount| Kind::of(mount, &container))
+        .collect();
+    if !kinds.iter().any(|kind| kind.is_needed()) {
+        return Ok(());
+    }
+    if let Err(reason) = may_stage(&container) {
+        let must = kinds
+            .iter()
+            .zip(mounts.iter())
+            .find(|(kind, _)| kind.is_required());
+        return must.map_or(Ok(()), |(_, mount)| {
+            Err(Error::Refused(format!(
+                "the mount at {}: {reason}",
+                mount["destination"].as_str().unwrap_or_default()
+            )))
+        });
+    }
+    unshare(CloneFlags::CLONE_NEWNS)
+        .map_err(|errno| Error::system("create a mount namespace", errno))?;
+    // Taken before anything is covered.
+    let mut made = Vec::new();
+    for (kind, mount) in kinds.iter().zip(mounts.iter_mut()) {
+        if let Some(mount) = mount.as_object_mut() {
+            let destination = text(mount, "destination").to_owned();
+            let tree = kind.make(mount, &container).map_err(|source| {
+                Error::Refused(format!(
+                    "the mount at {destination}: {}",
+                    sys::words(&source)
+                ))
+            })?;
+            if let Some(tree) = tree {
+                made.push((mount, tree));
+            }
+        }
+    }
+    let failed = |source: io::Error| Error::system("stage the container's mounts", source);
+    let directory = free_directory_of(&FIRST, &[Path::new(&container.root)])
+        .ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    attach_all(&directory, made).map_err(failed)
+}
+
+/// Attaches the mounts below a tmpfs that nobody else sees, and names them in the document.
+fn attach_all(directory: &Path, made: Vec<(&mut Map<String, Value>, OwnedFd)>) -> io::Result<()> {
+    let parent = mount_point(directory)?;
+    mount(
+        None::<&str>,
+        &parent,
+        None::<&str>,
+        MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )?;
+    // Root in the container's user namespace must come through.
+    let options = Some("mode=711");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("tmpfs"), directory, Some("tmpfs"), flags, options)?;
+    mount(
+        None::<&str>,
+        directory,
+        None::<&str>,
+        MsFlags::MS_PRIVATE,
+        None::<&str>,
+    )?;
+    for (number, (mount, tree)) in made.into_iter().enumerate() {
+        let place = directory.join(number.to_string());
+        if FileType::from_raw_mode(fstat(&tree)?.st_mode) == FileType::Directory {
+            fs::create_dir(&place)?;
+        } else {
+            fs::write(&place, "")?;
+        }
+        move_mount(
+            &tree,
+            "",
+            CWD,
+            &place,
+            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
+        )?;
+        mount.insert("source".to_owned(), json!(place));
+    }
+    Ok(())
+}
+
+/// The mount that a directory is on: the last that was made of those that are longest.
+fn mount_point(directory: &Path) -> io::Result<std::path::PathBuf> {
+    let table = fs::read_to_string("/proc/self/mountinfo")?;
+    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
+    let above = points
+        .map(unescape)
+        .filter(|point| directory.starts_with(point));
+    above
+        .max_by_key(|point| point.as_os_str().len())
+        .ok_or_else(|| io::ErrorKind::NotFound.into())
+}
+
+/// The kernel writes blanks in paths as `\040`, proc_pid_mountinfo(5).
+fn unescape(text: &str) -> std::path::PathBuf {
+    let mut path = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        path.push_str(before);
+        let code = after
+            .get(..3)
+            .and_then(|code| u8::from_str_radix(code, 8).ok());
+        match code {
+            Some(code) => {
+                path.push(char::from(code));
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                path.push('\\');
+                rest = after;
+            }
+        }
+    }
+    path.push_str(rest);
+    path.into()
+}
+
+fn may_stage(container: &Container) -> Result<(), &'static str> {
+    if !container.has_mount_namespace {
+        return Err("it needs a mount namespace, and the container has none of its own");
+    }
+    let capability = caps::Capability::CAP_SYS_ADMIN;
+    if !caps::has_cap(None, caps::CapSet::Effective, capability).unwrap_or(false) {
+        return Err("it needs root, or a user namespace around the runtime as podman makes it");
+    }
+    Ok(())
+}
+
+/// What of the document matters here.
+struct Container {
+    root: String,
+    has_mount_namespace: bool,
+    has_user_namespace: bool,
+    uid_mappings: Value,
+    gid_mappings: Value,
+}
+
+impl Container {
+    fn of(document: &Value) -> Self {
+        let has = |kind: &str| {
+            let namespaces = document
+                .pointer("/linux/namespaces")
+                .and_then(Value::as_array);
+            namespaces.is_some_and(|list| list.iter().any(|one| one["type"] == kind))
+        };
+        let value = |pointer: &str| document.pointer(pointer).cloned().unwrap_or(Value::Null);
+        Self {
+            root: value("/root/path").as_str().unwrap_or_default().to_owned(),
+            has_mount_namespace: has("mount"),
+            has_user_namespace: has("user"),
+            uid_mappings: value("/linux/uidMappings"),
+            gid_mappings: value("/linux/gidMappings"),
+        }
+    }
+
+    /// Our number for the container's root.
+    fn root_id(mappings: &Value) -> u32 {
+        let list = mappings.as_array().into_iter().flatten();
+        let of_root = |one: &&Value| one["containerID"] == 0;
+        list.into_iter()
+            .find(of_root)
+            .and_then(|one| one["hostID"].as_u64())
+            .and_then(|id| u32::try_from(id).ok())
+            .unwrap_or(0)
+    }
+}
+
+fn text<'a>(mount: &'a Map<String, Value>, name: &str) -> &'a str {
+    mount.get(name).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn options(mount: &Value) -> Vec<String> {
+    let words = mount["options"].as_array().into_iter().flatten();
+    words.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// How a mount is staged.
+#[derive(Debug, PartialEq, Eq)]
+enum Kind {
+    /// Not at all; not a bind either.
+    Other,
+    /// A bind, as it is. All are staged if any mount is, so that none sees what is made here.
+    Bind {
+        recursive: bool,
+        propagation: Option<(Propagation, bool)>,
+        /// Whether its source might be out of reach for the container's root.
+        far: bool,
+    },
+    /// A bind with mapped owners.
+    Mapped { recursive: bool, all: bool },
+    /// A tmpfs that begins as a copy of what it covers.
+    CopyUp,
+}
+
+impl Kind {
+    fn of(mount: &Value, container: &Container) -> Self {
+        let options = options(mount);
+        let has = |word: &str| options.iter().any(|option| option == word);
+        let recursive = has("rbind");
+        if mount["type"] == "tmpfs" && has("tmpcopyup") {
+            return Self::CopyUp;
+        }
+        if !(recursive || has("bind") || mount["type"] == "bind") {
+            return Self::Other;
+        }
+        let mapped = mount["uidMappings"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty());
+        if mapped || has("idmap") || has("ridmap") {
+            return Self::Mapped {
+                recursive,
+                all: has("ridmap"),
+            };
+        }
+        let propagation = options.iter().rev().find_map(|word| {
+            Some(match word.as_str() {
+                "private" => (Propagation::Private, false),
+                "rprivate" => (Propagation::Private, true),
+                "slave" => (Propagation::Slave, false),
+                "rslave" => (Propagation::Slave, true),
+                "unbindable" => (Propagation::Unbindable, false),
+                _ => return None,
+            })
+        });
+        Self::Bind {
+            recursive,
+            propagation,
+            far: container.has_user_namespace,
+        }
+    }
+
+    fn is_needed(&self) -> bool {
+        match self {
+            Self::Other => false,
+            Self::Bind {
+                propagation, far, ..
+            } => propagation.is_some() || *far,
+            Self::Mapped { .. } | Self::CopyUp => true,
+        }
+    }
+
+    /// Whether the container would be another without it.
+    fn is_required(&self) -> bool {
+        matches!(self, Self::Mapped { .. } | Self::CopyUp)
+    }
+
+    /// Makes the mount, attached nowhere, and leaves in the document what libcontainer shall do.
+    fn make(
+        &self,
+        mount: &mut Map<String, Value>,
+        container: &Container,
+    ) -> io::Result<Option<OwnedFd>> {
+        let source = text(mount, "source").to_owned();
+        match self {
+            Self::Other => Ok(None),
+            Self::Bind {
+                recursive,
+                propagation,
+                ..
+            } => {
+                let tree = clone(&source, *recursive)?;
+                if let Some((propagation, all)) = propagation {
+                    sys::set_mount_propagation(tree.as_fd(), *propagation, *all && *recursive)?;
+                }
+                Ok(Some(tree))
+            }
+            Self::Mapped { recursive, all } => {
+                let tree = clone(&source, *recursive)?;
+                let own = |name: &str, containers: &Value| {
+                    let mappings = mount.get(name).filter(|list| !list.is_null());
+                    idmap::Mappings::parse(mappings.unwrap_or(containers))
+                };
+                let uids = own("uidMappings", &container.uid_mappings)?;
+                let gids = own("gidMappings", &container.gid_mappings)?;
+                let namespace = idmap::namespace(&uids, &gids)?;
+                sys::map_mount_ids(tree.as_fd(), namespace.as_fd(), *all)?;
+                mount.remove("uidMappings");
+                mount.remove("gidMappings");
+                keep_options(mount, |word| word != "idmap" && word != "ridmap");
+                Ok(Some(tree))
+            }
+            Self::CopyUp => {
+                let tree = copy_up(mount, container)?;
+                keep_options(mount, |word| FLAGS.contains(&word));
+                mount.insert("type".to_owned(), json!("bind"));
+                if let Some(options) = mount["options"].as_array_mut() {
+                    options.push(json!("bind"));
+                }
+                Ok(Some(tree))
+            }
+        }
+    }
+}
+
+fn keep_options(mount: &mut Map<String, Value>, keep: impl Fn(&str) -> bool) {
+    if let Some(options) = mount.get_mut("options").and_then(Value::as_array_mut) {
+        options.retain(|word| word.as_str().is_some_and(&keep));
+    }
+}
+
+fn clone(source: &str, recursive: bool) -> io::Result<OwnedFd> {
+    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+    if recursive {
+        flags |= OpenTreeFlags::AT_RECURSIVE;
+    }
+    Ok(open_tree(CWD, source, flags)?)
+}
+
+/// Makes a tmpfs with a copy of what is at its destination, looked up as if the root were `/`.
+fn copy_up(mount: &Map<String, Value>, container: &Container) -> io::Result<OwnedFd> {
+    let below = copy::open_inside(&container.root, text(mount, "destination"))?;
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    let words = options(&Value::Object(mount.clone()));
+    let data: Vec<&String> = words
+        .iter()
+        .filter(|word| !FLAGS.contains(&word.as_str()) && *word != "tmpcopyup")
+        .collect();
+    for word in &data {
+        match word.split_once('=') {
+            Some((key, value)) => fsconfig_set_string(&context, key, value)?,
+            None => fsconfig_set_flag(&context, word.as_str())?,
+        }
+    }
+    fsconfig_create(&context)?;
+    let tree = fsmount(
+        &context,
+        FsMountFlags::FSMOUNT_CLOEXEC,
+        MountAttrFlags::empty(),
+    )?;
+    let top = openat(
+        &tree,
+        ".",
+        OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC,
+        Mode::empty(),
+    )?;
+    if let Some(below) = &below {
+        copy::copy_tree(below, &top)?;
+        if !data.iter().any(|word| word.starts_with("mode=")) {
+            fchmod(&top, Mode::from_raw_mode(fstat(below)?.st_mode & 0o7777))?;
+        }
+    }
+    let id = |name: &str, mappings: &Value| {
+        let given = data.iter().any(|word| word.starts_with(name));
+        (!given).then(|| Container::root_id(mappings))
+    };
+    let (uid, gid) = (
+        id("uid=", &container.uid_mappings),
+        id("gid=", &container.gid_mappings),
+    );
+    std::os::unix::fs::fchown(&top, uid, gid)?;
+    Ok(tree)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kind(mount: Value, namespaces: Value) -> Kind {
+        let container = Container::of(&json!({"linux": {"namespaces": namespaces}}));
+        Kind::of(&mount, &container)
+    }
+
+    #[test]
+    fn only_what_libcontainer_cannot_do_needs_it() {
+        let none = || json!([{"type": "mount"}]);
+        let user = || json!([{"type": "mount"}, {"type": "user"}]);
+        let rows = [
+            (json!({"type": "proc"}), none(), false, false),
+            (
+                json!({"type": "tmpfs", "options": ["mode=755"]}),
+                none(),
+                false,
+                false,
+            ),
+            (
+                json!({"type": "tmpfs", "options": ["tmpcopyup"]}),
+                none(),
+                true,
+                true,
+            ),
+            (json!({"options": ["rbind", "ro"]}), none(), false, false),
+            (json!({"options": ["rbind", "ro"]}), user(), true, false),
+            (
+                json!({"options": ["rbind", "rprivate"]}),
+                none(),
+                true,
+                false,
+            ),
+            (
+                json!({"options": ["bind", "rshared"]}),
+                none(),
+                false,
+                false,
+            ),
+            (
+                json!({"type": "bind", "options": ["ridmap"]}),
+                none(),
+                true,
+                true,
+            ),
+            (
+                json!({"type": "bind", "uidMappings": [{}]}),
+                none(),
+                true,
+                true,
+            ),
+        ];
+        for (mount, namespaces, needed, required) in rows {
+            let kind = kind(mount.clone(), namespaces);
+            assert_eq!(
+                (kind.is_needed(), kind.is_required()),
+                (needed, required),
+                "{mount}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_last_propagation_counts() {
+        let kind = kind(
+            json!({"options": ["rbind", "rprivate", "rslave"]}),
+            json!([]),
+        );
+        assert!(matches!(
+            kind,
+            Kind::Bind {
+                propagation: Some((Propagation::Slave, true)),
+                recursive: true,
+                ..
+            }
+        ));
+    }
+
+    #[test]
+    fn mount_points_are_unescaped() {
+        assert_eq!(unescape(r"/a\040b\134c"), Path::new(r"/a b\c"));
+        assert_eq!(
+            mount_point(Path::new("/proc/self")).unwrap(),
+            Path::new("/proc")
+        );
+    }
+
+    #[test]
+    fn root_has_a_number_outside() {
+        let mappings = json!([{"containerID": 5, "hostID": 1, "size": 1}, {"containerID": 0, "hostID": 100_000, "size": 9}]);
+        assert_eq!(Container::root_id(&mappings), 100_000);
+        assert_eq!(Container::root_id(&Value::Null), 0);
+    }
+}
