@@ -16,7 +16,7 @@ use crate::exec::send_pidfd;
 use crate::executor::Program;
 use crate::foreground::open_process;
 use crate::stage::stage;
-use crate::{Container, Error, cgroup, identifier};
+use crate::{Container, Error, cgroup, identifier, userns};
 
 /// What a container is made from.
 #[derive(Debug)]
@@ -145,6 +145,7 @@ pub fn create(request: Create) -> Result<Container, Error> {
     let id = request.id.clone();
     let directory = shadow(&root, &id);
     let made = stage(&mut prepared.document).and_then(|()| {
+        let _user_namespace = userns::provide(&mut prepared.document)?;
         make_shadow(&directory, &bundle, &prepared.document)?;
         build(request, &root, &prepared)
     });

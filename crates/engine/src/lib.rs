@@ -21,6 +21,7 @@ mod scratch;
 mod stage;
 mod state;
 mod terminal;
+mod userns;
 mod watch;
 
 pub use container::{Container, list};

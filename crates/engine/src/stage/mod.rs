@@ -6,7 +6,6 @@
 //! the container's root could not reach.
 
 mod copy;
-mod idmap;
 
 use std::fs;
 use std::io;
@@ -25,6 +24,7 @@ use sys::Propagation;
 
 use crate::Error;
 use crate::scratch::free_directory_of;
+use crate::userns;
 
 /// On the mount of devices hardly anybody wants to share what is mounted; on `/` one may.
 const FIRST: [&str; 2] = ["/dev/mqueue", "/dev/shm"];
@@ -349,11 +349,11 @@ impl Kind {
                 let tree = clone(&source, *recursive)?;
                 let own = |name: &str, containers: &Value| {
                     let mappings = mount.get(name).filter(|list| !list.is_null());
-                    idmap::Mappings::parse(mappings.unwrap_or(containers))
+                    userns::Mappings::parse(mappings.unwrap_or(containers))
                 };
                 let uids = own("uidMappings", &container.uid_mappings)?;
                 let gids = own("gidMappings", &container.gid_mappings)?;
-                let namespace = idmap::namespace(&uids, &gids)?;
+                let namespace = userns::namespace(&uids, &gids)?;
                 sys::map_mount_ids(tree.as_fd(), namespace.as_fd(), *all)?;
                 mount.remove("uidMappings");
                 mount.remove("gidMappings");
