@@ -234,7 +234,7 @@ impl Container {
     /// Fails when its cgroup cannot be read.
     pub fn processes(&self) -> Result<Vec<Pid>, Error> {
         let config = self.config().ok_or(Error::Missing)?;
-        cgroup::processes(&config.cgroup_path, self.systemd(), &self.id)
+        cgroup::processes(&config.cgroup_path, self.systemd(), &self.id, self.pid())
     }
 
     /// Returns what the container uses, in the shape that runc prints.

@@ -1,6 +1,7 @@
 //! Making a container.
 
 use std::fs;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use libcontainer::container::builder::ContainerBuilder;
@@ -9,7 +10,9 @@ use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
+use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
+use serde_json::Value;
 
 use crate::bundle::{Prepared, make_shadow, prepare, shadow};
 use crate::exec::send_pidfd;
@@ -144,8 +147,7 @@ pub fn create(request: Create) -> Result<Container, Error> {
     }
     let id = request.id.clone();
     let directory = shadow(&root, &id);
-    let made = stage(&mut prepared.document).and_then(|()| {
-        let _user_namespace = userns::provide(&mut prepared.document)?;
+    let made = prepare_ground(&mut prepared.document).and_then(|_user_namespace| {
         make_shadow(&directory, &bundle, &prepared.document)?;
         build(request, &root, &prepared)
     });
@@ -161,6 +163,18 @@ pub fn create(request: Create) -> Result<Container, Error> {
         let _ = fs::remove_dir_all(&state);
         let _ = fs::remove_dir_all(&directory);
     })
+}
+
+/// Makes what libcontainer cannot. The returned user namespace has to live until the container does.
+fn prepare_ground(document: &mut Value) -> Result<Option<OwnedFd>, Error> {
+    userns::enter_if_ordinary(document)?;
+    if cgroup::is_old_and_closed() {
+        unshare(CloneFlags::CLONE_NEWNS)
+            .map_err(|errno| Error::system("create a mount namespace", errno))?;
+        cgroup::cover_cgroups()?;
+    }
+    stage(document)?;
+    userns::make(document)
 }
 
 /// What is left to do once the first process waits for its start.

@@ -24,6 +24,7 @@ mod terminal;
 mod userns;
 mod watch;
 
+pub use cgroup::{cover_cgroups, own_cgroup};
 pub use container::{Container, list};
 pub use create::{Create, ExecutorBox, create};
 pub use error::Error;

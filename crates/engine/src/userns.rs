@@ -5,10 +5,13 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::process::Command;
 
 use caps::{CapSet, Capability};
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{Gid, Pid, Uid, getgid, getuid, setresgid, setresuid};
 use serde_json::Value;
 
 use crate::Error;
@@ -35,38 +38,134 @@ impl Mappings {
         }
         Ok(Self(lines))
     }
+
+    /// Whether it maps this id of ours, and no other.
+    fn is_only(&self, id: u32) -> bool {
+        let mut words = self.0.split_whitespace().skip(1);
+        words.next() == Some(id.to_string().as_str())
+            && words.next() == Some("1")
+            && words.next().is_none()
+    }
 }
 
-/// Makes the user namespace that a document asks for, where we may write its maps ourselves, and has
-/// the document name it by the returned descriptor, which has to stay open.
-pub(crate) fn provide(document: &mut Value) -> Result<Option<OwnedFd>, Error> {
+/// What a document asks for: a new user namespace with these maps.
+fn wanted(document: &Value) -> Result<Option<(Mappings, Mappings)>, Error> {
+    let namespaces = document
+        .pointer("/linux/namespaces")
+        .and_then(Value::as_array);
+    if !namespaces.is_some_and(|list| list.iter().any(is_new_user)) {
+        return Ok(None);
+    }
+    let mappings = |name: &str| {
+        let list = document.pointer(&format!("/linux/{name}"));
+        Mappings::parse(list.unwrap_or(&Value::Null)).map_err(|error| refused(name, &error))
+    };
+    Ok(Some((mappings("uidMappings")?, mappings("gidMappings")?)))
+}
+
+fn is_new_user(namespace: &Value) -> bool {
+    namespace["type"] == "user" && namespace.get("path").is_none()
+}
+
+fn refused(name: &str, error: &io::Error) -> Error {
+    Error::Refused(format!("linux.{name}: {}", sys::words(error)))
+}
+
+/// Has the calling process enter the user namespace that a document asks for, if it is an ordinary
+/// user's. The document asks for none then: we are in it.
+pub(crate) fn enter_if_ordinary(document: &mut Value) -> Result<(), Error> {
     let may_map = [Capability::CAP_SETUID, Capability::CAP_SETGID]
         .iter()
         .all(|one| caps::has_cap(None, CapSet::Effective, *one).unwrap_or(false));
-    let Some(linux) = document.get_mut("linux").and_then(Value::as_object_mut) else {
+    let Some((uids, gids)) = wanted(document)?.filter(|_| !may_map) else {
+        return Ok(());
+    };
+    enter(&uids, &gids).map_err(|error| refused("uidMappings", &error))?;
+    let linux = &mut document["linux"];
+    if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+        namespaces.retain(|one| !is_new_user(one));
+    }
+    forget_mappings(linux);
+    Ok(())
+}
+
+/// Makes the user namespace that a document asks for, and has the document name it by the returned
+/// descriptor, which has to stay open.
+pub(crate) fn make(document: &mut Value) -> Result<Option<OwnedFd>, Error> {
+    let Some((uids, gids)) = wanted(document)? else {
         return Ok(None);
     };
-    let mappings = |name: &str| linux.get(name).cloned().unwrap_or_default();
-    let (uids, gids) = (mappings("uidMappings"), mappings("gidMappings"));
-    let wanted = linux
-        .get_mut("namespaces")
-        .and_then(Value::as_array_mut)
-        .and_then(|list| list.iter_mut().find(|one| one["type"] == "user"))
-        .filter(|one| one.get("path").is_none());
-    let Some(wanted) = wanted.filter(|_| may_map) else {
-        return Ok(None);
-    };
-    let refused = |name: &'static str| {
-        move |error: io::Error| Error::Refused(format!("linux.{name}: {}", sys::words(&error)))
-    };
-    let uids = Mappings::parse(&uids).map_err(refused("uidMappings"))?;
-    let gids = Mappings::parse(&gids).map_err(refused("gidMappings"))?;
-    let made = namespace(&uids, &gids).map_err(refused("uidMappings"))?;
-    // Of whichever process opens it: all that libcontainer makes inherit the descriptor.
-    wanted["path"] = format!("/proc/self/fd/{}", made.as_raw_fd()).into();
-    linux.remove("uidMappings");
-    linux.remove("gidMappings");
+    let made = namespace(&uids, &gids).map_err(|error| refused("uidMappings", &error))?;
+    let linux = &mut document["linux"];
+    let namespaces = linux["namespaces"].as_array_mut().into_iter().flatten();
+    for namespace in namespaces.filter(|one| is_new_user(one)) {
+        // Of whichever process opens it: all that libcontainer makes inherit the descriptor.
+        namespace["path"] = format!("/proc/self/fd/{}", made.as_raw_fd()).into();
+    }
+    forget_mappings(linux);
     Ok(Some(made))
+}
+
+/// A namespace that is there has its maps, and naming others is an error.
+fn forget_mappings(linux: &mut Value) {
+    if let Some(linux) = linux.as_object_mut() {
+        linux.remove("uidMappings");
+        linux.remove("gidMappings");
+    }
+}
+
+/// Enters a new user namespace, as its root. A child that stays outside writes the maps: by itself if
+/// they are only about its own ids, else through newuidmap(1), which knows what an administrator has
+/// given the user.
+fn enter(uids: &Mappings, gids: &Mappings) -> io::Result<()> {
+    let ours = Pid::this();
+    let (mut gate, hold) = io::pipe()?;
+    let child = match sys::fork()? {
+        sys::Fork::Child => {
+            drop(hold);
+            let _ = gate.read(&mut [0]);
+            let mapped = map(ours, uids, gids);
+            sys::exit_at_once(match mapped {
+                Ok(()) => 0,
+                Err(error) => error.raw_os_error().unwrap_or(Errno::EPERM as i32),
+            })
+        }
+        sys::Fork::Parent(pid) => pid,
+    };
+    drop(gate);
+    let entered = unshare(CloneFlags::CLONE_NEWUSER);
+    drop(hold);
+    let status = waitpid(child, None)?;
+    entered?;
+    match status {
+        WaitStatus::Exited(_, 0) => {}
+        WaitStatus::Exited(_, code) => return Err(io::Error::from_raw_os_error(code)),
+        _ => return Err(io::ErrorKind::Interrupted.into()),
+    }
+    let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
+    setresgid(group, group, group)?;
+    setresuid(root, root, root)?;
+    Ok(())
+}
+
+fn map(pid: Pid, uids: &Mappings, gids: &Mappings) -> io::Result<()> {
+    let write = |name: &str, text: &str| fs::write(format!("/proc/{pid}/{name}"), text);
+    if uids.is_only(getuid().as_raw()) && gids.is_only(getgid().as_raw()) {
+        // What allows an ordinary user to map a group, user_namespaces(7).
+        write("setgroups", "deny")?;
+        write("uid_map", &uids.0)?;
+        return write("gid_map", &gids.0);
+    }
+    for (program, mappings) in [("newuidmap", uids), ("newgidmap", gids)] {
+        let status = Command::new(program)
+            .arg(pid.to_string())
+            .args(mappings.0.split_whitespace())
+            .status()?;
+        if !status.success() {
+            return Err(io::ErrorKind::PermissionDenied.into());
+        }
+    }
+    Ok(())
 }
 
 /// Makes a user namespace. A child is in it for a moment, since none is without a process.
@@ -103,7 +202,11 @@ mod tests {
     #[test]
     fn mappings_are_the_kernels_lines() {
         let list = json!([{"containerID": 0, "hostID": 1000, "size": 10}, {"containerID": 10, "hostID": 0, "size": 1}]);
-        assert_eq!(Mappings::parse(&list).unwrap().0, "0 1000 10\n10 0 1\n");
+        let mappings = Mappings::parse(&list).unwrap();
+        assert_eq!(mappings.0, "0 1000 10\n10 0 1\n");
+        assert!(!mappings.is_only(1000));
+        let own = Mappings::parse(&json!([{"containerID": 0, "hostID": 1000, "size": 1}]));
+        assert!(own.unwrap().is_only(1000));
         for wrong in [
             json!(null),
             json!([]),

@@ -1,5 +1,6 @@
 //! The container's cgroup: looking into it, and ending it.
 
+mod cover;
 mod devices;
 mod freezer;
 mod place;
@@ -7,6 +8,8 @@ mod stats;
 mod unified;
 mod update;
 
+pub(crate) use cover::is_old_and_closed;
+pub use cover::{cover_cgroups, own_cgroup};
 pub(crate) use freezer::{freeze, is_frozen};
 pub(crate) use place::{Place, memory_directory};
 pub(crate) use stats::stats;
@@ -96,11 +99,35 @@ fn manager(path: &Path, systemd: bool, id: &str) -> Result<AnyCgroupManager, Err
     .map_err(|error| Error::library("open the container's cgroup", &error))
 }
 
-/// Returns every process in the cgroup and below.
-pub(crate) fn processes(path: &Path, systemd: bool, id: &str) -> Result<Vec<Pid>, Error> {
+/// Returns every process in the cgroup and below; for a container without a cgroup of its own, every
+/// one in the PID namespace of its first process.
+pub(crate) fn processes(
+    path: &Path,
+    systemd: bool,
+    id: &str,
+    init: Option<Pid>,
+) -> Result<Vec<Pid>, Error> {
+    if !systemd && directories(&path.to_string_lossy()).is_empty() {
+        return Ok(init.map(namesakes).unwrap_or_default());
+    }
     manager(path, systemd, id)?
         .get_all_pids()
         .map_err(|error| Error::library("list the container's processes", &error))
+}
+
+/// A process and, if it has a PID namespace of its own, all others in it.
+fn namesakes(init: Pid) -> Vec<Pid> {
+    let namespace = |pid: Pid| fs::read_link(format!("/proc/{pid}/ns/pid")).ok();
+    let theirs = namespace(init);
+    if theirs.is_none() || theirs == namespace(Pid::this()) {
+        return vec![init];
+    }
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .map(Pid::from_raw)
+        .filter(|pid| namespace(*pid) == theirs)
+        .collect()
 }
 
 /// Removes the cgroup with those that the container made in it. All processes must have been
