@@ -172,6 +172,7 @@ fn prepare_ground(document: &mut Value) -> Result<Option<OwnedFd>, Error> {
         unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|errno| Error::system("create a mount namespace", errno))?;
         cgroup::cover_cgroups()?;
+        cgroup::bind_what_covers(document);
     }
     stage(document)?;
     userns::make(document)

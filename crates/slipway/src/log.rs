@@ -2,10 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io::{self, Read, Seek, Write};
 use std::sync::Mutex;
 use std::time::SystemTime;
 
+use rustix::fs::{MemfdFlags, memfd_create};
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -18,6 +19,7 @@ use crate::cli::{Global, LogFormat};
 pub struct Log {
     file: Option<File>,
     format: LogFormat,
+    causes: Option<File>,
 }
 
 impl Log {
@@ -29,7 +31,13 @@ impl Log {
     pub fn open(global: &Global) -> io::Result<Self> {
         let open = |path| File::options().append(true).create(true).open(path);
         let file = global.log.as_ref().map(open).transpose()?;
+        // In memory, and shared with the processes that libcontainer makes: its errors lose their
+        // causes on the way back to us.
+        let causes = memfd_create("causes", MemfdFlags::CLOEXEC)
+            .ok()
+            .map(File::from);
         let sink = Sink {
+            causes: causes.as_ref().map(File::try_clone).transpose()?,
             file: file
                 .as_ref()
                 .map(File::try_clone)
@@ -43,12 +51,27 @@ impl Log {
         Ok(Self {
             file,
             format: global.log_format,
+            causes,
         })
+    }
+
+    /// What the libraries told first, where the error itself says nothing of it.
+    fn first_cause(&self, error: &str) -> Option<String> {
+        let mut file = self.causes.as_ref()?;
+        let mut text = String::new();
+        file.rewind()
+            .and_then(|()| file.read_to_string(&mut text))
+            .ok()?;
+        let cause = text.lines().next()?;
+        (!error.contains(cause)).then(|| cause.to_owned())
     }
 
     /// Writes the error that ends the program.
     pub fn fatal(&self, error: &anyhow::Error) {
-        let text = sys::one_line(error.as_ref());
+        let mut text = sys::one_line(error.as_ref());
+        if let Some(cause) = self.first_cause(&text) {
+            text = format!("{text} ({cause})");
+        }
         let line = line(self.format, "error", &text);
         match &self.file {
             Some(file) => {
@@ -63,6 +86,7 @@ impl Log {
 /// Takes the libraries' events. libcontainer tells each error at every level it passes; only with
 /// `--debug` is that worth reading, and the last line is always the one that says it all.
 struct Sink {
+    causes: Option<File>,
     file: Option<Mutex<File>>,
     format: LogFormat,
     debug: bool,
@@ -70,18 +94,29 @@ struct Sink {
 
 impl<S: Subscriber> Layer<S> for Sink {
     fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
-        let own =
-            metadata.target().starts_with("engine") || metadata.target().starts_with("slipway");
+        let own = is_own(metadata);
         if self.debug {
             *metadata.level() <= Level::DEBUG
         } else {
-            own && *metadata.level() <= Level::WARN
+            let most = if own { Level::WARN } else { Level::ERROR };
+            *metadata.level() <= most
         }
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
         let mut text = Text::default();
         event.record(&mut text);
+        let own = is_own(event.metadata());
+        if *event.metadata().level() == Level::ERROR && !own {
+            // Nothing more can be done about a memory file that cannot be written.
+            let _ = self
+                .causes
+                .as_ref()
+                .map(|mut file| writeln!(file, "{}", text.0));
+            if !self.debug {
+                return;
+            }
+        }
         let level = match *event.metadata().level() {
             Level::ERROR if self.debug => "debug",
             Level::ERROR => "error",
@@ -95,6 +130,10 @@ impl<S: Subscriber> Layer<S> for Sink {
             _ => eprint!("{line}"),
         }
     }
+}
+
+fn is_own(metadata: &tracing::Metadata<'_>) -> bool {
+    metadata.target().starts_with("engine") || metadata.target().starts_with("slipway")
 }
 
 /// An event's message and fields, in one line.

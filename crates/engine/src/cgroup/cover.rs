@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{AccessFlags, access};
+use serde_json::{Value, json};
 
 use super::MOUNTED;
 use crate::Error;
@@ -79,6 +80,18 @@ pub(crate) fn is_old_and_closed() -> bool {
         .map(|entry| entry.path())
         .filter(|path| path.join("cgroup.procs").exists())
         .any(|path| access(&path, AccessFlags::W_OK).is_ok())
+}
+
+/// Has a document bind what covers the host's cgroups: libcontainer would look for what is below.
+pub(crate) fn bind_what_covers(document: &mut Value) {
+    let mounts = document.get_mut("mounts").and_then(Value::as_array_mut);
+    for mount in mounts.into_iter().flatten() {
+        if mount["type"] == "cgroup" || mount["type"] == "cgroup2" {
+            mount["type"] = "bind".into();
+            mount["source"] = MOUNTED.into();
+            mount["options"] = json!(["bind", "nosuid", "noexec", "nodev", "ro"]);
+        }
+    }
 }
 
 /// On a host without cgroup2: one whose root is our own cgroup.
