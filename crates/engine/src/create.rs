@@ -12,6 +12,7 @@ use libcontainer::workload::{
 };
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
+use nix::unistd::setgroups;
 use serde_json::Value;
 
 use crate::bundle::{Prepared, make_shadow, prepare, shadow};
@@ -168,6 +169,7 @@ pub fn create(request: Create) -> Result<Container, Error> {
 /// Makes what libcontainer cannot. The returned user namespace has to live until the container does.
 fn prepare_ground(document: &mut Value) -> Result<Option<OwnedFd>, Error> {
     userns::enter_if_ordinary(document)?;
+    shed_groups(document);
     if cgroup::is_old_and_closed() {
         unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|errno| Error::system("create a mount namespace", errno))?;
@@ -176,6 +178,15 @@ fn prepare_ground(document: &mut Value) -> Result<Option<OwnedFd>, Error> {
     }
     stage(document)?;
     userns::make(document)
+}
+
+/// The caller's groups are not the container's; libcontainer replaces them only by others.
+fn shed_groups(document: &Value) {
+    let keep = document.pointer("/annotations/run.oci.keep_original_groups");
+    if keep.is_none() {
+        // Refused in a user namespace that an ordinary user made.
+        let _ = setgroups(&[]);
+    }
 }
 
 /// What is left to do once the first process waits for its start.
@@ -196,9 +207,27 @@ fn finish(
     Ok(())
 }
 
+/// What went wrong, without the names of the steps in libcontainer that it came through.
+fn reason(error: &str) -> String {
+    const STEPS: [&str; 6] = [
+        "failed to create container: ",
+        "exec process failed with error ",
+        "error in executing process : ",
+        "failed executor: ",
+        "intermediate process error ",
+        "init process error ",
+    ];
+    let mut rest = error;
+    while let Some(shorter) = STEPS.iter().find_map(|step| rest.strip_prefix(step)) {
+        rest = shorter;
+    }
+    rest.to_owned()
+}
+
 fn build(request: Create, root: &Path, prepared: &Prepared) -> Result<(), Error> {
     let directory = shadow(root, &request.id);
-    let failed = |error: &(dyn std::error::Error + 'static)| Error::Create(sys::one_line(error));
+    let failed =
+        |error: &(dyn std::error::Error + 'static)| Error::Create(reason(&sys::one_line(error)));
     let mask = request.mask;
     let executor = request
         .executor
@@ -231,4 +260,17 @@ fn build(request: Create, root: &Path, prepared: &Prepared) -> Result<(), Error>
         .build()
         .map_err(|error| failed(&error))?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_begins_where_the_steps_end() {
+        let long = "failed to create container: exec process failed with error error in executing \
+                    process : exec: \"x\": permission denied";
+        assert_eq!(reason(long), "exec: \"x\": permission denied");
+        assert_eq!(reason("EINVAL"), "EINVAL");
+    }
 }

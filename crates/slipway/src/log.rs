@@ -63,7 +63,11 @@ impl Log {
             .and_then(|()| file.read_to_string(&mut text))
             .ok()?;
         let cause = text.lines().next()?;
-        (!error.contains(cause)).then(|| cause.to_owned())
+        let mut ends = cause
+            .match_indices(": ")
+            .filter_map(|(at, _)| cause.get(at + 2..));
+        let is_told = error.contains(cause) || ends.any(|end| end.len() > 8 && error.contains(end));
+        (!is_told).then(|| cause.to_owned())
     }
 
     /// Writes the error that ends the program.
