@@ -2,7 +2,8 @@
 # Everything that must pass. The end-to-end tests run the static programs as an ordinary user.
 . "$(dirname "$0")/common.sh"
 install_build_tools
-install podman=podman crun=crun conmon=conmon /usr/lib/podman/netavark=netavark iptables=iptables
+install podman=podman crun=crun runc=runc conmon=conmon /usr/lib/podman/netavark=netavark iptables=iptables \
+  /usr/libexec/podman/catatonit=catatonit newuidmap=uidmap containerd=containerd dockerd=docker.io
 make_tester
 "$top/scripts/fixtures.sh"
 "$top/scripts/lint.sh"

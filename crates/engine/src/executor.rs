@@ -109,7 +109,8 @@ fn find(process: &Process) -> Result<PathBuf, String> {
     if name.contains('/') {
         return match check(Path::new(name)) {
             Ok(()) => Ok(PathBuf::from(name)),
-            Err(error) => fail(&format!("stat {name}: {error}")),
+            Err(Unfit::Missing(error)) => fail(&format!("stat {name}: {error}")),
+            Err(unfit) => fail(&unfit.to_string()),
         };
     }
     let path = process
@@ -130,7 +131,7 @@ fn find(process: &Process) -> Result<PathBuf, String> {
         .join(name);
         match check(&candidate) {
             Ok(()) => return Ok(candidate),
-            Err(reason) => denied |= reason == "permission denied",
+            Err(unfit) => denied |= matches!(unfit, Unfit::Denied),
         }
     }
     if denied {
@@ -140,16 +141,27 @@ fn find(process: &Process) -> Result<PathBuf, String> {
     }
 }
 
-fn check(path: &Path) -> Result<(), String> {
-    let metadata = fs::metadata(path).map_err(|error| sys::words(&error))?;
+/// Why a file cannot be executed.
+#[derive(Debug, thiserror::Error)]
+enum Unfit {
+    #[error("{0}")]
+    Missing(String),
+    #[error("is a directory")]
+    Directory,
+    #[error("permission denied")]
+    Denied,
+}
+
+fn check(path: &Path) -> Result<(), Unfit> {
+    let metadata = fs::metadata(path).map_err(|error| Unfit::Missing(sys::words(&error)))?;
     if metadata.is_dir() {
-        return Err("is a directory".to_owned());
+        return Err(Unfit::Directory);
     }
     // Capabilities let root pass access(2) for files that no one may execute.
     let executable = metadata.permissions().mode() & 0o111 != 0;
     if executable && access(path, AccessFlags::X_OK).is_ok() {
         Ok(())
     } else {
-        Err("permission denied".to_owned())
+        Err(Unfit::Denied)
     }
 }

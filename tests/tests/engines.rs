@@ -1,0 +1,274 @@
+//! Real container engines on `slipway` and on runc: a tour of each must print the same.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tests::{TESTER, as_tester, fixture, program, run, succeed, tester, wait_for};
+
+/// What the tours are compared with.
+const RUNC: &str = "/usr/sbin/runc";
+
+/// What `integration/podman/slipway.conf` has, and what needs no systemd.
+const PODMAN_ENGINE: &str = "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
+    runtime_supports_json = [\"runc\", \"slipway\"]\n";
+
+/// A daemon that ends with the test.
+struct Daemon(Child);
+
+impl Daemon {
+    fn start(command: &mut Command, log: &Path) -> Self {
+        let log = fs::File::create(log).unwrap();
+        let command = command
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap());
+        Self(command.stderr(log).spawn().unwrap())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let pid = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.0.wait();
+    }
+}
+
+fn tour(engine: &str) -> PathBuf {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    top.join("integration").join(engine).join("tour.sh")
+}
+
+/// A directory that everybody may enter, with a file in it.
+fn volume(home: &Path) -> PathBuf {
+    let volume = home.join("volume");
+    fs::create_dir(&volume).unwrap();
+    fs::write(volume.join("file"), "text\n").unwrap();
+    fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
+    volume
+}
+
+/// Packs the busybox fixture as an engine imports it.
+fn archive(home: &Path) -> PathBuf {
+    let tar = home.join("bb.tar");
+    succeed(
+        Command::new("tar")
+            .arg("-C")
+            .arg(fixture("bb"))
+            .arg("-cf")
+            .arg(&tar)
+            .arg("."),
+    );
+    tar
+}
+
+/// Compares two tours line by line; what names the runtime is taken out.
+fn assert_same(ours: &str, theirs: &str) {
+    let plain = |text: &str| -> Vec<String> {
+        let slipway = program("slipway").display().to_string();
+        let text = text.replace(&slipway, "RUNTIME").replace(RUNC, "RUNTIME");
+        let text = text
+            .replace("--runtime slipway", "")
+            .replace("--runtime runc", "");
+        // Each wraps the common words in its own way.
+        let text = text
+            .replace("runc create failed: ", "")
+            .replace("exec failed: ", "");
+        text.lines()
+            .map(|line| line.trim_end().to_owned())
+            .collect()
+    };
+    let (ours, theirs) = (plain(ours), plain(theirs));
+    assert!(theirs.len() > 60, "the tour was cut short: {theirs:#?}");
+    let different: Vec<_> = ours.iter().zip(&theirs).filter(|(a, b)| a != b).collect();
+    assert!(different.is_empty(), "ours and theirs: {different:#?}");
+    assert_eq!(ours.len(), theirs.len());
+}
+
+fn nothing_left(root: &Path) {
+    let entries = fs::read_dir(root).into_iter().flatten().flatten();
+    let left: Vec<_> = entries
+        .map(|entry| entry.file_name())
+        .filter(|name| name != ".bundles")
+        .collect();
+    assert!(left.is_empty(), "{left:?} in {}", root.display());
+    let bundles = fs::read_dir(root.join(".bundles")).into_iter().flatten();
+    assert_eq!(bundles.count(), 0, "bundles in {}", root.display());
+}
+
+#[test]
+fn docker() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let config = serde_json::json!({
+        "runtimes": {"slipway": {"path": program("slipway")}},
+        "data-root": file("data"),
+        "exec-root": file("exec"),
+        "pidfile": file("pid"),
+        "hosts": [format!("unix://{}", file("socket"))],
+        "storage-driver": "vfs",
+        "iptables": false,
+        "bridge": "none",
+    });
+    fs::write(file("daemon.json"), config.to_string()).unwrap();
+    let mut dockerd = Command::new("dockerd");
+    dockerd.args(["--config-file", &file("daemon.json")]);
+    let _daemon = Daemon::start(&mut dockerd, &home.path().join("log"));
+    let docker = || {
+        let mut command = Command::new("docker");
+        command.env("DOCKER_HOST", format!("unix://{}", file("socket")));
+        command
+    };
+    wait_for("dockerd", Duration::from_secs(60), || {
+        run(docker().arg("version")).code == 0
+    });
+    let tar = archive(home.path()).display().to_string();
+    succeed(docker().args(["import", &tar, "bb"]));
+    let volume = volume(home.path());
+    let tour = |runtime: &str| {
+        let mut command = Command::new(tour("docker"));
+        command.arg(runtime).arg(&volume);
+        succeed(command.env("DOCKER_HOST", format!("unix://{}", file("socket"))))
+    };
+    assert_same(&tour("slipway"), &tour("runc"));
+    nothing_left(&home.path().join("exec/runtime-slipway/moby"));
+}
+
+#[test]
+fn containerd() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let config = format!(
+        "version = 2\nroot = {:?}\nstate = {:?}\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         [grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n",
+        file("root"),
+        file("state"),
+        file("socket"),
+        file("socket.ttrpc")
+    );
+    fs::write(file("config.toml"), config).unwrap();
+    let mut containerd = Command::new("containerd");
+    containerd.args(["--config", &file("config.toml")]);
+    let _daemon = Daemon::start(&mut containerd, &home.path().join("log"));
+    let ctr = |args: &[&str]| {
+        let mut command = Command::new("ctr");
+        command.args(args).env("CONTAINERD_ADDRESS", file("socket"));
+        command
+    };
+    wait_for("containerd", Duration::from_secs(60), || {
+        run(&mut ctr(&["version"])).code == 0
+    });
+    // As docker and podman save an image.
+    let storage = [
+        "--root",
+        &file("storage"),
+        "--runroot",
+        &file("run"),
+        "--storage-driver",
+        "vfs",
+    ];
+    let podman = |args: &[&str]| {
+        succeed(
+            Command::new("podman")
+                .args(storage)
+                .args(args)
+                .stderr(Stdio::null()),
+        )
+    };
+    let tar = archive(home.path()).display().to_string();
+    podman(&["import", &tar, "docker.io/library/bb:latest"]);
+    podman(&[
+        "save",
+        "-o",
+        &file("image.tar"),
+        "docker.io/library/bb:latest",
+    ]);
+    succeed(&mut ctr(&[
+        "image",
+        "import",
+        "--snapshotter",
+        "native",
+        &file("image.tar"),
+    ]));
+    let tour = |runtime: &Path| {
+        let mut command = Command::new(tour("containerd"));
+        succeed(
+            command
+                .arg(runtime)
+                .env("CONTAINERD_ADDRESS", file("socket")),
+        )
+    };
+    assert_same(&tour(&program("slipway")), &tour(Path::new(RUNC)));
+}
+
+#[test]
+fn podman_as_root() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let limits = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
+    fs::write(file("containers.conf"), format!("{limits}{PODMAN_ENGINE}")).unwrap();
+    let flags = format!(
+        "--root {} --runroot {} --tmpdir {} --storage-driver vfs --log-level error",
+        file("storage"),
+        file("run"),
+        file("tmp")
+    );
+    podman_tours(home.path(), &flags, |program| Command::new(program));
+    nothing_left(Path::new("/run/slipway"));
+}
+
+#[test]
+fn podman_without_root() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let runtime = home.path().join("runtime");
+    fs::create_dir(&runtime).unwrap();
+    std::os::unix::fs::chown(&runtime, Some(tester()), Some(tester())).unwrap();
+    fs::set_permissions(&runtime, fs::Permissions::from_mode(0o700)).unwrap();
+    let conf = home.path().join("containers.conf");
+    fs::write(
+        &conf,
+        format!("[containers]\ndefault_ulimits = []\n{PODMAN_ENGINE}"),
+    )
+    .unwrap();
+    let storage = format!("/home/{TESTER}/.tour-{}", std::process::id());
+    let flags = format!(
+        "--root {storage} --runroot {} --storage-driver vfs --cgroup-manager cgroupfs --log-level error",
+        runtime.join("containers").display()
+    );
+    podman_tours(home.path(), &flags, |program| {
+        let mut command = as_tester(program);
+        command
+            .env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin")
+            .env("XDG_RUNTIME_DIR", &runtime);
+        command
+    });
+    nothing_left(&runtime.join("slipway"));
+    let mut remove = as_tester("podman");
+    run(remove
+        .args(["unshare", "rm", "-rf", &storage])
+        .env("XDG_RUNTIME_DIR", &runtime));
+}
+
+fn podman_tours(home: &Path, flags: &str, command: impl Fn(&str) -> Command) {
+    let tar = archive(home).display().to_string();
+    let volume = volume(home);
+    let conf = home.join("containers.conf");
+    let podman = |args: &[&str]| {
+        let mut podman = command("podman");
+        podman
+            .args(flags.split(' '))
+            .args(args)
+            .env("CONTAINERS_CONF", &conf);
+        podman
+    };
+    succeed(podman(&["import", &tar, "bb"]).stderr(Stdio::null()));
+    let tour = |runtime: &Path| {
+        let mut tour = command(&tour("podman").display().to_string());
+        tour.arg(runtime).arg(&volume);
+        succeed(tour.env("PODMAN", flags).env("CONTAINERS_CONF", &conf))
+    };
+    assert_same(&tour(&program("slipway")), &tour(Path::new(RUNC)));
+}
