@@ -32,6 +32,12 @@ pub(crate) struct Prepared {
     pub(crate) terminal: bool,
 }
 
+/// Returns where a container has what is needed only while it is made. No two kinds share a directory,
+/// or the name of one container could be that of another's.
+pub(crate) fn scratch(root: &Path, kind: &str, id: &str) -> PathBuf {
+    root.join(format!("{SHADOWS}.{kind}")).join(id)
+}
+
 /// Returns where the shadow of a container's bundle is.
 pub(crate) fn shadow(root: &Path, id: &str) -> PathBuf {
     root.join(SHADOWS).join(id)

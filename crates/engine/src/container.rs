@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
 
-use crate::bundle::shadow;
+use crate::bundle::{Prepared, shadow};
 use crate::{Error, State, Status, cgroup, identifier};
 
 /// A container.
@@ -80,6 +80,24 @@ impl Container {
         inner
             .save()
             .map_err(|error| Error::library("write the container's state", &error))
+    }
+
+    /// Tells the true cgroup, instead of the decoy that libcontainer was shown.
+    pub(crate) fn set_cgroup(&self, prepared: &Prepared) -> Result<(), Error> {
+        let mut config = self.config().ok_or(Error::Missing)?;
+        config.cgroup_path = prepared.cgroup.clone().unwrap_or_default().into();
+        config
+            .save(self.directory())
+            .map_err(|error| Error::library("write the container's state", &error))
+    }
+
+    /// Sets the limits that the specification asks for.
+    pub(crate) fn limit(&self, prepared: &Prepared) -> Result<(), Error> {
+        let Some(resources) = prepared.document.pointer("/linux/resources") else {
+            return Ok(());
+        };
+        let config = self.config().ok_or(Error::Missing)?;
+        cgroup::apply(&config.cgroup_path, self.systemd(), &self.id, resources)
     }
 
     /// Returns the container's specification, as it was normalised.

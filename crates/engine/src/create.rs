@@ -1,6 +1,7 @@
 //! Making a container.
 
 use std::fs;
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -12,10 +13,12 @@ use libcontainer::workload::{
 };
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::setgroups;
 use serde_json::Value;
 
-use crate::bundle::{Prepared, make_shadow, prepare, shadow};
+use crate::bundle::{Prepared, make_shadow, prepare, scratch, shadow, write_config};
+use crate::cgroup::Own;
 use crate::exec::send_pidfd;
 use crate::executor::Program;
 use crate::foreground::open_process;
@@ -137,7 +140,7 @@ pub fn create(request: Create) -> Result<Container, Error> {
         .clone()
         .unwrap_or_else(|| bundle.join("config.json"));
     let pidfd_socket = request.pidfd_socket.clone();
-    let mut prepared = prepare(&request.id, &bundle, &config, request.systemd_cgroup)?;
+    let prepared = prepare(&request.id, &bundle, &config, request.systemd_cgroup)?;
     for warning in &prepared.warnings {
         tracing::warn!("{warning}");
     }
@@ -148,35 +151,132 @@ pub fn create(request: Create) -> Result<Container, Error> {
     }
     let id = request.id.clone();
     let directory = shadow(&root, &id);
-    let made = prepare_ground(&mut prepared.document).and_then(|_user_namespace| {
-        make_shadow(&directory, &bundle, &prepared.document)?;
-        build(request, &root, &prepared)
-    });
+    let own = own_cgroup(&request, &prepared, &root);
+    let made = match &own {
+        Some(own) => within(own, request, &root, &bundle, &prepared),
+        None => prepare_and_build(request, &root, &bundle, &prepared, None),
+    };
     let made = made.and_then(|()| {
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
+        if own.is_some() {
+            container.set_cgroup(&prepared)?;
+        }
+        write_config(&directory, &prepared.document)?;
+        if own.is_some() {
+            container.limit(&prepared)?;
+        }
         finish(&container, &prepared, pidfd_socket).inspect_err(|_| {
             let _ = Container::load(&root, &id).and_then(|container| container.delete(true));
         })?;
         Ok(container)
     });
     made.inspect_err(|_| {
+        if let Some(own) = &own {
+            own.remove();
+        }
         let _ = fs::remove_dir_all(&state);
         let _ = fs::remove_dir_all(&directory);
     })
 }
 
+/// Makes the container's cgroup, where it can be ours to manage.
+fn own_cgroup(request: &Create, prepared: &Prepared, root: &Path) -> Option<Own> {
+    let namespaces = prepared.document.pointer("/linux/namespaces")?;
+    let has_mounts = namespaces
+        .as_array()?
+        .iter()
+        .any(|one| one["type"] == "mount");
+    let path = prepared.cgroup.as_ref()?;
+    // Under systemd the cgroup is its. Without a mount namespace the container would see the decoy.
+    if request.systemd_cgroup || !has_mounts {
+        return None;
+    }
+    let cover = scratch(root, "cgroup", &request.id);
+    let _ = fs::remove_dir_all(&cover);
+    Own::make(path, cover)
+}
+
+/// The most that is read of a report, in bytes.
+const REPORT: usize = 8192;
+
+/// Makes the container from a process that is born in its cgroup.
+fn within(
+    own: &Own,
+    request: Create,
+    root: &Path,
+    bundle: &Path,
+    prepared: &Prepared,
+) -> Result<(), Error> {
+    let failed =
+        |source: io::Error| Error::system("start a process in the container's cgroup", source);
+    // The container's first process becomes our child when the one in between ends.
+    nix::sys::prctl::set_child_subreaper(true).map_err(|errno| failed(errno.into()))?;
+    let (mut reader, mut writer) = io::pipe().map_err(failed)?;
+    let between = match sys::fork_at(false, Some(own.handle())) {
+        Ok(sys::Fork::Child) => {
+            drop(reader);
+            let result = prepare_and_build(request, root, bundle, prepared, Some(own));
+            if let Err(error) = &result {
+                // Who reads waits for no more than this, and what is longer than a pipe for nothing.
+                let text = sys::one_line(error);
+                let _ = writer.write_all(text.as_bytes().get(..REPORT).unwrap_or(text.as_bytes()));
+            }
+            sys::exit_at_once(i32::from(result.is_err()))
+        }
+        Ok(sys::Fork::Parent(pid)) => pid,
+        Err(errno) => return Err(failed(errno.into())),
+    };
+    drop(writer);
+    own.attend(&open_process(between)?).map_err(failed)?;
+    if waitpid(between, None) == Ok(WaitStatus::Exited(between, 0)) {
+        return Ok(());
+    }
+    // The end of the pipe is not waited for: who is left of the container may hold it open.
+    let mut report = vec![0; REPORT];
+    let length = reader.read(&mut report).map_err(failed)?;
+    report.truncate(length);
+    Err(Error::Reported(
+        String::from_utf8_lossy(&report).into_owned(),
+    ))
+}
+
+fn prepare_and_build(
+    request: Create,
+    root: &Path,
+    bundle: &Path,
+    prepared: &Prepared,
+    own: Option<&Own>,
+) -> Result<(), Error> {
+    let mut document = prepared.document.clone();
+    let _user_namespace = prepare_ground(&mut document, own)?;
+    make_shadow(&shadow(root, &request.id), bundle, &document)?;
+    build(request, root, prepared)
+}
+
 /// Makes what libcontainer cannot. The returned user namespace has to live until the container does.
-fn prepare_ground(document: &mut Value) -> Result<Option<OwnedFd>, Error> {
+fn prepare_ground(document: &mut Value, own: Option<&Own>) -> Result<Option<OwnedFd>, Error> {
     userns::enter_if_ordinary(document)?;
     shed_groups(document);
-    if cgroup::is_old_and_closed() {
+    let is_closed = own.is_none() && cgroup::is_old_and_closed();
+    let has_namespace = own.is_some() || is_closed;
+    if has_namespace {
         unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|errno| Error::system("create a mount namespace", errno))?;
+    }
+    if let Some(own) = own {
+        own.cover()
+            .map_err(|source| Error::system("cover the container's cgroup", source))?;
+        document["linux"]["cgroupsPath"] = own.decoy().into();
+        if let Some(linux) = document["linux"].as_object_mut() {
+            linux.remove("resources");
+        }
+    }
+    if is_closed {
         cgroup::cover_cgroups()?;
         cgroup::bind_what_covers(document);
     }
-    stage(document)?;
+    stage(document, has_namespace)?;
     userns::make(document)
 }
 

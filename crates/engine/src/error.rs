@@ -52,6 +52,9 @@ pub enum Error {
     /// libcontainer could not make the container.
     #[error("unable to start container process: {0}")]
     Create(String),
+    /// What went wrong in a process of ours.
+    #[error("{0}")]
+    Reported(String),
     /// The container is not in a state in which this can be done.
     #[error("{0}")]
     WrongStatus(String),

@@ -11,6 +11,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use crate::bundle::scratch;
 use crate::terminal::{Terminal, receive_master};
 use crate::{Create, Error, create};
 
@@ -143,7 +144,7 @@ struct Scratch(std::path::PathBuf);
 
 impl Scratch {
     fn new(root: &std::path::Path, id: &str) -> Result<Self, Error> {
-        let path = root.join(".bundles").join(format!("{id}.console"));
+        let path = scratch(root, "console", id);
         let _ = std::fs::remove_dir_all(&path);
         std::fs::create_dir_all(&path).map_err(Error::state("create", &path))?;
         Ok(Self(path))

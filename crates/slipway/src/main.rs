@@ -5,6 +5,7 @@
 mod cli;
 mod commands;
 mod log;
+mod seal;
 mod signals;
 
 use std::process::ExitCode;
@@ -32,6 +33,14 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    if matches!(
+        cli.command,
+        Command::Create(_) | Command::Run(_) | Command::Exec(_)
+    ) && let Err(error) = seal::seal()
+    {
+        log.fatal(&anyhow::Error::new(error).context("make the program safe from containers"));
+        return ExitCode::FAILURE;
+    }
     // As runc: what the process itself may end with must not be taken for an error of ours.
     let failure = match cli.command {
         Command::Exec(_) => ExitCode::from(255),

@@ -64,7 +64,7 @@ pub fn own_cgroup() -> Option<PathBuf> {
         .filter(|own| own.is_dir())
 }
 
-fn is_cgroup2(path: &Path) -> bool {
+pub(super) fn is_cgroup2(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2)
 }
 

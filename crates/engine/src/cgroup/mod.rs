@@ -3,6 +3,7 @@
 mod cover;
 mod devices;
 mod freezer;
+mod own;
 mod place;
 mod stats;
 mod unified;
@@ -11,6 +12,7 @@ mod update;
 pub(crate) use cover::{bind_what_covers, is_old_and_closed};
 pub use cover::{cover_cgroups, own_cgroup};
 pub(crate) use freezer::{freeze, is_frozen};
+pub(crate) use own::Own;
 pub(crate) use place::{Place, memory_directory};
 pub(crate) use stats::stats;
 pub(crate) use update::{apply, merge, touched};

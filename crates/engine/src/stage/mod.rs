@@ -67,12 +67,12 @@ const FLAGS: [&str; 33] = [
 ];
 
 /// Makes the mounts that need it, and has the document name what was made. The calling process is in
-/// a mount namespace of its own afterwards, if there were any.
+/// a mount namespace of its own afterwards, if there were any; `has_namespace` says that it is already.
 ///
 /// # Errors
 ///
 /// Fails when a mount is asked for that cannot be made here.
-pub(crate) fn stage(document: &mut Value) -> Result<(), Error> {
+pub(crate) fn stage(document: &mut Value, has_namespace: bool) -> Result<(), Error> {
     let container = Container::of(document);
     let Some(mounts) = document.get_mut("mounts").and_then(Value::as_array_mut) else {
         return Ok(());
@@ -96,8 +96,10 @@ pub(crate) fn stage(document: &mut Value) -> Result<(), Error> {
             )))
         });
     }
-    unshare(CloneFlags::CLONE_NEWNS)
-        .map_err(|errno| Error::system("create a mount namespace", errno))?;
+    if !has_namespace {
+        unshare(CloneFlags::CLONE_NEWNS)
+            .map_err(|errno| Error::system("create a mount namespace", errno))?;
+    }
     // Taken before anything is covered.
     let mut made = Vec::new();
     for (kind, mount) in kinds.iter().zip(mounts.iter_mut()) {

@@ -1,0 +1,143 @@
+//! A container's cgroup in the unified hierarchy, made and managed by us.
+//!
+//! libcontainer moves the container's process into its cgroup by a write that waits for the kernel's
+//! RCU, 8 ms and more on an idle machine; a process that is born there waits for nothing. And when
+//! it fails it kills all that is in the cgroup that it was told of. So a process of ours is born in
+//! the cgroup and calls libcontainer, which is shown a decoy.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+
+use super::cover::is_cgroup2;
+use super::{MOUNTED, remove_tree};
+
+/// The decoy's name within what covers the cgroup.
+const DECOY: &str = "decoy";
+const PROCESSES: &str = "cgroup.procs";
+
+/// The cgroup, and the directory that holds the decoy.
+#[derive(Debug)]
+pub(crate) struct Own {
+    path: String,
+    directory: PathBuf,
+    handle: File,
+    cover: PathBuf,
+}
+
+impl Own {
+    /// Makes the cgroup; `None` where there is no unified hierarchy, or none that we may write to.
+    /// `cover` is a directory to be made for the decoy.
+    pub(crate) fn make(path: &str, cover: PathBuf) -> Option<Self> {
+        let mounted = Path::new(MOUNTED);
+        if !is_cgroup2(mounted) {
+            return None;
+        }
+        let relative = Path::new(path.trim_start_matches('/'));
+        let directory = mounted.join(relative);
+        let mut current = mounted.to_owned();
+        for part in relative {
+            enable_controllers(&current);
+            current.push(part);
+            match fs::create_dir(&current) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return None,
+                _ => {}
+            }
+        }
+        let own = Self {
+            path: path.to_owned(),
+            handle: File::open(&directory).ok()?,
+            directory,
+            cover,
+        };
+        let decoy = own.cover.join(DECOY);
+        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
+        let made =
+            fs::create_dir_all(&decoy).is_ok() && mkfifo(&decoy.join(PROCESSES), mode).is_ok();
+        if made {
+            return Some(own);
+        }
+        own.remove();
+        None
+    }
+
+    /// The cgroup's directory, to be born in.
+    pub(crate) fn handle(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
+    }
+
+    /// The path to tell libcontainer.
+    pub(crate) fn decoy(&self) -> String {
+        format!("{}/{DECOY}", self.path)
+    }
+
+    /// Covers the cgroup in the mount namespace of the calling process, which must be its own.
+    pub(crate) fn cover(&self) -> io::Result<()> {
+        let none = None::<&str>;
+        mount(none, MOUNTED, none, MsFlags::MS_PRIVATE, none)?;
+        let cover = Some(&self.cover);
+        Ok(mount(cover, &self.directory, none, MsFlags::MS_BIND, none)?)
+    }
+
+    /// Waits until a process has ended. As soon as libcontainer has taken the decoy, it is removed: on
+    /// a failure it would be tried in vain, for long.
+    pub(crate) fn attend(&self, process: &OwnedFd) -> io::Result<()> {
+        let decoy = self.cover.join(DECOY);
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let none = rustix::fs::Mode::empty();
+        let fifo = rustix::fs::open(decoy.join(PROCESSES), flags, none)?;
+        wait(&[process, &fifo])?;
+        let _ = fs::remove_dir_all(&self.cover);
+        wait(&[process])
+    }
+
+    /// Removes the cgroup of a container that could not be made, with all that is in it.
+    pub(crate) fn remove(&self) {
+        // Linux 5.14; before, what is left ends with its parent.
+        let _ = fs::write(self.directory.join("cgroup.kill"), "1");
+        let _ = remove_tree(&self.directory);
+        let _ = fs::remove_dir_all(&self.cover);
+    }
+}
+
+/// Waits until one of the descriptors has something to say.
+fn wait(fds: &[&OwnedFd]) -> io::Result<()> {
+    let mut fds: Vec<_> = fds
+        .iter()
+        .map(|fd| PollFd::new(*fd, PollFlags::IN))
+        .collect();
+    loop {
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => {}
+            result => return Ok(result.map(|_| ())?),
+        }
+    }
+}
+
+/// Lets the cgroups below a directory have all the controllers that it has itself.
+fn enable_controllers(directory: &Path) {
+    let read = |name: &str| fs::read_to_string(directory.join(name)).unwrap_or_default();
+    let enabled = read("cgroup.subtree_control");
+    let missing: Vec<String> = read("cgroup.controllers")
+        .split_whitespace()
+        .filter(|name| !enabled.split_whitespace().any(|one| one == *name))
+        .map(|name| format!("+{name}"))
+        .collect();
+    if missing.is_empty() {
+        return;
+    }
+    let control = directory.join("cgroup.subtree_control");
+    if fs::write(&control, missing.join(" ")).is_err() {
+        // One that cannot be had must not take the others along. A limit that needs it fails later.
+        for one in missing {
+            let _ = fs::write(&control, one);
+        }
+    }
+}
