@@ -23,6 +23,7 @@ pub struct Container {
     root: PathBuf,
     /// `None` for one whose making was cut short.
     inner: Option<Inner>,
+    config: Option<YoukiConfig>,
 }
 
 impl Container {
@@ -37,6 +38,7 @@ impl Container {
         if !state.is_dir() {
             return Err(Error::Missing);
         }
+        let config = YoukiConfig::load(&state).ok();
         let inner = Inner::load(state)
             .inspect_err(|error| tracing::debug!("{id}: {}", sys::one_line(error)))
             .ok();
@@ -44,6 +46,7 @@ impl Container {
             id: id.to_owned(),
             root: root.to_owned(),
             inner,
+            config,
         })
     }
 
@@ -83,11 +86,12 @@ impl Container {
     }
 
     /// Tells the true cgroup, instead of the decoy that libcontainer was shown.
-    pub(crate) fn set_cgroup(&self, prepared: &Prepared) -> Result<(), Error> {
-        let mut config = self.config().ok_or(Error::Missing)?;
+    pub(crate) fn set_cgroup(&mut self, prepared: &Prepared) -> Result<(), Error> {
+        let directory = self.directory();
+        let config = self.config.as_mut().ok_or(Error::Missing)?;
         config.cgroup_path = prepared.cgroup.clone().unwrap_or_default().into();
         config
-            .save(self.directory())
+            .save(directory)
             .map_err(|error| Error::library("write the container's state", &error))
     }
 
@@ -96,7 +100,7 @@ impl Container {
         let Some(resources) = prepared.document.pointer("/linux/resources") else {
             return Ok(());
         };
-        let config = self.config().ok_or(Error::Missing)?;
+        let config = self.config.as_ref().ok_or(Error::Missing)?;
         cgroup::apply(&config.cgroup_path, self.systemd(), &self.id, resources)
     }
 
@@ -199,7 +203,7 @@ impl Container {
     }
 
     fn kill_all(&self, signal: i32) -> Result<(), Error> {
-        if self.config().is_none() {
+        if self.config.is_none() {
             return Ok(());
         }
         for pid in self.processes()? {
@@ -241,7 +245,7 @@ impl Container {
     }
 
     fn freeze(&self, frozen: bool) -> Result<(), Error> {
-        let config = self.config().ok_or(Error::Missing)?;
+        let config = self.config.as_ref().ok_or(Error::Missing)?;
         cgroup::freeze(&config.cgroup_path, self.systemd(), &self.id, frozen)
     }
 
@@ -251,7 +255,7 @@ impl Container {
     ///
     /// Fails when its cgroup cannot be read.
     pub fn processes(&self) -> Result<Vec<Pid>, Error> {
-        let config = self.config().ok_or(Error::Missing)?;
+        let config = self.config.as_ref().ok_or(Error::Missing)?;
         cgroup::processes(&config.cgroup_path, self.systemd(), &self.id, self.pid())
     }
 
@@ -261,7 +265,7 @@ impl Container {
     ///
     /// Fails when its cgroup cannot be read.
     pub fn stats(&self) -> Result<Value, Error> {
-        let config = self.config().ok_or(Error::Missing)?;
+        let config = self.config.as_ref().ok_or(Error::Missing)?;
         cgroup::stats(&config.cgroup_path, self.systemd(), &self.id)
     }
 
@@ -276,7 +280,7 @@ impl Container {
         if self.status() == Status::Stopped {
             return Err(Error::WrongStatus("container not running".into()));
         }
-        let config = self.config().ok_or(Error::Missing)?;
+        let config = self.config.as_ref().ok_or(Error::Missing)?;
         let mut document = self.document()?;
         let linux = document
             .get_mut("linux")
@@ -287,10 +291,6 @@ impl Container {
         cgroup::apply(&config.cgroup_path, self.systemd(), &self.id, &touched)?;
         cgroup::merge(current, &touched);
         crate::bundle::write_config(&shadow(&self.root, &self.id), &document)
-    }
-
-    fn config(&self) -> Option<YoukiConfig> {
-        YoukiConfig::load(self.directory()).ok()
     }
 
     fn systemd(&self) -> bool {
@@ -316,11 +316,11 @@ impl Container {
             cgroup::log_failure(self.kill(nix::libc::SIGKILL, false));
             end(pid)?;
         }
-        if let Some(config) = self.config() {
+        if let Some(config) = &self.config {
             // The rest of a container that shares our pid namespace.
             cgroup::log_failure(self.kill_all(nix::libc::SIGKILL));
             cgroup::remove(&config.cgroup_path, self.systemd(), &self.id)?;
-            self.run_poststop(&config);
+            self.run_poststop(config);
         }
         let directory = self.directory();
         fs::remove_dir_all(&directory).map_err(Error::state("remove", &directory))?;

@@ -15,7 +15,17 @@ use clap::Parser;
 use crate::cli::{Cli, Command};
 use crate::log::Log;
 
+/// The commands that bring this program into a container. Another may well have such a word among its
+/// arguments; then it is sealed in vain.
+const ENTERING: [&str; 3] = ["create", "run", "exec"];
+
 fn main() -> ExitCode {
+    // Before all else, since it begins all again.
+    let sealed = if std::env::args_os().any(|arg| ENTERING.iter().any(|name| arg == *name)) {
+        seal::seal()
+    } else {
+        Ok(())
+    };
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -33,11 +43,7 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    if matches!(
-        cli.command,
-        Command::Create(_) | Command::Run(_) | Command::Exec(_)
-    ) && let Err(error) = seal::seal()
-    {
+    if let Err(error) = sealed {
         log.fatal(&anyhow::Error::new(error).context("make the program safe from containers"));
         return ExitCode::FAILURE;
     }

@@ -80,13 +80,16 @@ fn in_user_namespace() -> bool {
 fn directories(path: &str) -> Vec<PathBuf> {
     let relative = path.trim_start_matches('/');
     let mounted = Path::new(MOUNTED);
+    if cover::is_cgroup2(mounted) {
+        let directory = mounted.join(relative);
+        return Vec::from_iter(directory.is_dir().then_some(directory));
+    }
     let hierarchies = fs::read_dir(mounted)
         .into_iter()
         .flatten()
         .flatten()
         .map(|entry| entry.path());
     hierarchies
-        .chain([mounted.to_owned()])
         .map(|hierarchy| hierarchy.join(relative))
         .filter(|directory| directory.join("cgroup.procs").exists())
         .collect()
