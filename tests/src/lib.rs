@@ -4,6 +4,10 @@
 
 #![forbid(unsafe_code)]
 
+mod bundle;
+
+pub use bundle::Bundle;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;

@@ -2,80 +2,10 @@
 
 use std::fs;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tests::{Outcome, fixture, program, run, run_with_input, succeed, wait_for};
-
-/// A bundle and a state root of its own.
-struct Bundle {
-    directory: tempfile::TempDir,
-}
-
-impl Bundle {
-    fn new(args: &[&str], change: impl Fn(&mut serde_json::Value)) -> Self {
-        let bundle = Self {
-            directory: tempfile::tempdir_in("/var/tmp").unwrap(),
-        };
-        let path = bundle.path();
-        succeed(slipway(&bundle.path()).args(["spec", "-b"]).arg(&path));
-        let config = path.join("config.json");
-        let mut spec: serde_json::Value =
-            serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
-        spec["process"]["terminal"] = false.into();
-        spec["process"]["args"] = args.into();
-        spec["process"]["rlimits"] = serde_json::Value::Null;
-        spec["root"]["path"] = fixture("bb").display().to_string().into();
-        change(&mut spec);
-        fs::write(&config, serde_json::to_vec(&spec).unwrap()).unwrap();
-        bundle
-    }
-
-    fn path(&self) -> PathBuf {
-        self.directory.path().to_owned()
-    }
-
-    /// `slipway` with arguments, in which `c1` stands for an id that no other test has: containers of
-    /// one id would share a cgroup.
-    fn slipway(&self, args: &[&str]) -> Command {
-        let id = self.id();
-        let mut command = slipway(&self.path());
-        command.args(args.iter().map(|arg| if *arg == "c1" { &id } else { *arg }));
-        command.current_dir(self.path());
-        command
-    }
-
-    fn id(&self) -> String {
-        let name = self
-            .directory
-            .path()
-            .file_name()
-            .unwrap()
-            .to_string_lossy()
-            .into_owned();
-        format!("c1{name}")
-    }
-
-    fn left(&self) -> Vec<String> {
-        let entries = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
-        let root = self.path().join("state");
-        entries(root.clone())
-            .chain(entries(root.join(".bundles")))
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .filter(|name| name != ".bundles")
-            .collect()
-    }
-}
-
-fn slipway(directory: &std::path::Path) -> Command {
-    let mut command = Command::new(program("slipway"));
-    command
-        .arg("--root")
-        .arg(directory.join("state"))
-        .stdin(Stdio::null());
-    command
-}
+use tests::{Bundle, Outcome, program, run, run_with_input, succeed, wait_for};
 
 #[test]
 fn run_returns_what_the_program_does() {
@@ -179,9 +109,8 @@ fn a_container_that_cannot_be_made_leaves_nothing() {
                 .unwrap()
                 .push(serde_json::json!({"destination": "/x", "type": "bind"}));
         }),
-        ("tmpcopyup", |spec| {
-            let mount =
-                serde_json::json!({"destination": "/x", "type": "tmpfs", "options": ["tmpcopyup"]});
+        ("it has no id mappings", |spec| {
+            let mount = serde_json::json!({"destination": "/x", "source": "/tmp", "options": ["bind", "idmap"]});
             spec["mounts"].as_array_mut().unwrap().push(mount);
         }),
         ("needs a console socket", |spec| {

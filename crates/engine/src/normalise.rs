@@ -33,6 +33,7 @@ pub struct Normalised {
 ///
 /// Tells what is asked that cannot be done.
 pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, String> {
+    refuse_nul(document, "")?;
     let mut fixed = document.clone();
     let mut warnings = Vec::new();
     let Some(spec) = fixed.as_object_mut() else {
@@ -69,6 +70,7 @@ pub fn process(
     container: &Value,
     available_capabilities: &[String],
 ) -> Result<(Value, Vec<String>), String> {
+    refuse_nul(document, "")?;
     let mut fixed = document.clone();
     let mut warnings = Vec::new();
     let process = fixed.as_object_mut().ok_or("it is not an object")?;
@@ -88,6 +90,21 @@ pub fn process(
     }
     complete_process(process, available_capabilities, &mut warnings)?;
     Ok((fixed, warnings))
+}
+
+/// The kernel's strings end at a NUL byte, and some are used only when nobody listens any more.
+fn refuse_nul(value: &Value, at: &str) -> Result<(), String> {
+    match value {
+        Value::String(text) if text.contains('\0') => Err(format!("{at} holds a NUL byte")),
+        Value::Array(list) => list
+            .iter()
+            .enumerate()
+            .try_for_each(|(number, value)| refuse_nul(value, &format!("{at}/{number}"))),
+        Value::Object(map) => map
+            .iter()
+            .try_for_each(|(name, value)| refuse_nul(value, &format!("{at}/{name}"))),
+        _ => Ok(()),
+    }
 }
 
 /// runc fills in what `oci-spec` requires; an absent set of capabilities is an empty one.
@@ -396,6 +413,10 @@ mod tests {
     fn refuses_what_cannot_be() {
         let rows = [
             (json!([]), "not an object"),
+            (
+                json!({"process": {"env": ["a\u{0}"]}}),
+                "/process/env/0 holds a NUL byte",
+            ),
             (json!({"linux": {}}), "root is missing"),
             (json!({"root": {"path": "/r"}}), "linux is missing"),
             (

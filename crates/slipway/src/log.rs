@@ -14,6 +14,9 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Global, LogFormat};
 
+/// The most characters of an error.
+const LONGEST: usize = 1000;
+
 /// Where the last error goes: to the log, and in plain words to standard error.
 #[derive(Debug)]
 pub struct Log {
@@ -75,6 +78,11 @@ impl Log {
         let mut text = sys::one_line(error.as_ref());
         if let Some(cause) = self.first_cause(&text) {
             text = format!("{text} ({cause})");
+        }
+        // What is wrong may itself be as long as a file.
+        if let Some((end, _)) = text.char_indices().nth(LONGEST) {
+            text.truncate(end);
+            text.push('…');
         }
         let line = line(self.format, "error", &text);
         match &self.file {

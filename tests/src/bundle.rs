@@ -1,0 +1,93 @@
+//! A bundle to try `slipway` on by hand.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::{fixture, program, succeed};
+
+/// A bundle and a state root of its own.
+#[derive(Debug)]
+pub struct Bundle {
+    directory: tempfile::TempDir,
+}
+
+impl Bundle {
+    /// Makes a bundle of busybox that runs `args`, with what `change` does to its specification.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it cannot be written.
+    pub fn new(args: &[&str], change: impl Fn(&mut serde_json::Value)) -> Self {
+        let bundle = Self {
+            directory: tempfile::tempdir_in("/var/tmp").unwrap(),
+        };
+        let path = bundle.path();
+        succeed(slipway(&bundle.path()).args(["spec", "-b"]).arg(&path));
+        let config = path.join("config.json");
+        let mut spec: serde_json::Value =
+            serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        spec["process"]["terminal"] = false.into();
+        spec["process"]["args"] = args.into();
+        spec["process"]["rlimits"] = serde_json::Value::Null;
+        spec["root"]["path"] = fixture("bb").display().to_string().into();
+        change(&mut spec);
+        fs::write(&config, serde_json::to_vec(&spec).unwrap()).unwrap();
+        bundle
+    }
+
+    /// Returns the bundle's directory.
+    #[must_use]
+    pub fn path(&self) -> PathBuf {
+        self.directory.path().to_owned()
+    }
+
+    /// `slipway` with arguments, in which `c1` stands for an id that no other test has: containers of
+    /// one id would share a cgroup.
+    #[must_use]
+    pub fn slipway(&self, args: &[&str]) -> Command {
+        let id = self.id();
+        let mut command = slipway(&self.path());
+        command.args(args.iter().map(|arg| if *arg == "c1" { &id } else { *arg }));
+        command.current_dir(self.path());
+        command
+    }
+
+    /// Returns the id that `c1` stands for.
+    ///
+    /// # Panics
+    ///
+    /// Never: a temporary directory has a name.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let name = self
+            .directory
+            .path()
+            .file_name()
+            .unwrap()
+            .to_string_lossy()
+            .into_owned();
+        format!("c1{name}")
+    }
+
+    /// Returns what is left in the state root.
+    #[must_use]
+    pub fn left(&self) -> Vec<String> {
+        let entries = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();
+        let root = self.path().join("state");
+        entries(root.clone())
+            .chain(entries(root.join(".bundles")))
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .filter(|name| !name.starts_with(".bundles"))
+            .collect()
+    }
+}
+
+fn slipway(directory: &Path) -> Command {
+    let mut command = Command::new(program("slipway"));
+    command
+        .arg("--root")
+        .arg(directory.join("state"))
+        .stdin(Stdio::null());
+    command
+}
