@@ -6,6 +6,7 @@ use std::path::Path;
 use libcgroups::common::{CgroupManager, FreezerState};
 use nix::unistd::Pid;
 
+use super::cover::is_cgroup2;
 use super::place::memberships;
 use super::{MOUNTED, manager};
 use crate::Error;
@@ -31,7 +32,7 @@ pub(crate) fn is_frozen(pid: Pid) -> bool {
     };
     let mounted = Path::new(MOUNTED);
     // Version 1 where it is mounted: it is what libcgroups then uses.
-    if let Some(path) = path("freezer") {
+    if let Some(path) = path("freezer").filter(|_| !is_cgroup2(mounted)) {
         let state = mounted.join("freezer").join(path).join("freezer.state");
         return fs::read_to_string(state).is_ok_and(|state| state.trim() != "THAWED");
     }

@@ -9,6 +9,7 @@ use nix::unistd::{AccessFlags, Pid, access};
 use rustix::fs::{Mode, OFlags, open};
 
 use super::MOUNTED;
+use super::cover::is_cgroup2;
 use crate::Error;
 
 /// One line of `/proc/<pid>/cgroup`, cgroups(7).
@@ -54,10 +55,10 @@ pub(crate) fn memory_directory(pid: Pid) -> Option<PathBuf> {
 
 /// The directory of a process's cgroup, where the unified hierarchy is the only one that limits.
 pub(super) fn unified_alone(pid: Pid) -> Option<PathBuf> {
-    let memberships = memberships(pid);
-    if memberships.iter().any(|one| one.has("devices")) {
+    if !is_cgroup2(Path::new(MOUNTED)) {
         return None;
     }
+    let memberships = memberships(pid);
     let one = memberships.iter().find(|one| one.has(""))?;
     Some(one.mounted()?.join(one.path.trim_start_matches('/')))
 }
