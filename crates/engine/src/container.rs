@@ -14,6 +14,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
 
 use crate::bundle::{Prepared, shadow};
+use crate::foreground::open_process;
 use crate::{Error, State, Status, cgroup, identifier};
 
 /// A container.
@@ -297,6 +298,20 @@ impl Container {
         self.inner.as_ref().is_some_and(Inner::systemd)
     }
 
+    /// Whether the first process ends within a moment: who starts something short and deletes it at once
+    /// need not be told that it still runs.
+    fn ends_soon(&self) -> bool {
+        let Some(pidfd) = self.pid().and_then(|pid| open_process(pid).ok()) else {
+            return true;
+        };
+        let limit = rustix::event::Timespec {
+            tv_sec: 0,
+            tv_nsec: 100_000_000,
+        };
+        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
+        poll(&mut fds, Some(&limit)).is_ok_and(|count| count > 0)
+    }
+
     /// Removes what is left of a stopped container; with `force`, ends a running one first.
     ///
     /// # Errors
@@ -304,7 +319,10 @@ impl Container {
     /// Fails when it runs and `force` is not asked for. What can be removed is removed even if
     /// something else cannot.
     pub fn delete(self, force: bool) -> Result<(), Error> {
-        let status = self.status();
+        let mut status = self.status();
+        if status == Status::Running && !force && self.ends_soon() {
+            status = Status::Stopped;
+        }
         if matches!(status, Status::Running | Status::Paused) && !force {
             return Err(Error::WrongStatus(format!(
                 "cannot delete container {} that is not stopped: {status}",

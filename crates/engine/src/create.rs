@@ -328,10 +328,13 @@ fn build(request: Create, root: &Path, prepared: &Prepared) -> Result<(), Error>
     let directory = shadow(root, &request.id);
     let failed =
         |error: &(dyn std::error::Error + 'static)| Error::Create(reason(&sys::one_line(error)));
-    let mask = request.mask;
+    let program = Program {
+        mask: request.mask,
+        preserve_fds: request.preserve_fds,
+    };
     let executor = request
         .executor
-        .unwrap_or_else(|| ExecutorBox::new(Program { mask }));
+        .unwrap_or_else(|| ExecutorBox::new(program));
     // libcontainer takes a console socket only from who leaves the container alone.
     if prepared.terminal && request.console_socket.is_none() {
         return Err(Error::Refused(

@@ -61,8 +61,7 @@ pub(crate) fn become_process(
         .as_ref()
         .and_then(|affinity| affinity.cpu_affinity_final().as_ref())
     {
-        libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string(Pid::this(), cpus)
-            .map_err(say("process.execCPUAffinity"))?;
+        set_affinity(cpus)?;
     }
     if let Some(console) = console {
         libcontainer::tty::setup_console(syscall.as_ref(), console, false)
@@ -111,6 +110,12 @@ pub(crate) fn become_process(
         load(seccomp)?;
     }
     become_program(process, mask)
+}
+
+/// Binds the calling process to a list of CPUs, as in cpuset(7).
+pub(crate) fn set_affinity(cpus: &str) -> Result<(), String> {
+    libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string(Pid::this(), cpus)
+        .map_err(say("process.execCPUAffinity"))
 }
 
 fn say<E: Display>(what: &str) -> impl FnOnce(E) -> String {

@@ -296,6 +296,10 @@ fn go_between(plan: Plan<'_>, mut pipe: std::io::PipeWriter) -> ! {
 }
 
 fn enter(plan: &Plan<'_>) -> Result<(), String> {
+    let affinity = plan.process.exec_cpu_affinity().as_ref();
+    if let Some(cpus) = affinity.and_then(|affinity| affinity.initial().as_ref()) {
+        entry::set_affinity(cpus)?;
+    }
     plan.cgroups
         .enter()
         .map_err(|error| sys::one_line(&error))?;

@@ -1,6 +1,6 @@
 //! The last step of a container's first process: becoming the program.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -9,6 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{Process, Spec};
+use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
@@ -21,6 +22,8 @@ use nix::unistd::{AccessFlags, access, execve};
 pub(crate) struct Program {
     /// The signal mask that the program shall have.
     pub(crate) mask: SigSet,
+    /// How many descriptors from 3 up it shall have.
+    pub(crate) preserve_fds: i32,
 }
 
 impl Executor for Program {
@@ -39,6 +42,13 @@ impl Executor for Program {
 
     fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
         let process = spec.process().as_ref().ok_or_else(missing);
+        // libcontainer opens some more after it has closed all.
+        let listening = std::env::var("LISTEN_FDS").ok();
+        let listening = listening.and_then(|count| count.parse().ok()).unwrap_or(0);
+        SyscallType::default()
+            .create_syscall()
+            .close_range(self.preserve_fds.saturating_add(listening))
+            .map_err(|error| ExecutorError::Other(format!("close descriptors: {error}")))?;
         process
             .and_then(|process| become_program(process, &self.mask))
             .map_err(ExecutorError::Other)
@@ -62,15 +72,12 @@ pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infalli
         .flatten()
         .map(|arg| text(arg.as_bytes()));
     let args = args.collect::<Result<Vec<_>, _>>()?;
-    let mut env: Vec<CString> = Vec::new();
-    let variables = process.env().iter().flatten();
-    let has_home = variables
-        .clone()
-        .any(|variable| variable.starts_with("HOME="));
-    for variable in variables {
-        env.push(text(variable.as_bytes())?);
-    }
-    if !has_home {
+    let variables = last_of_each(process.env().as_deref().unwrap_or_default());
+    let mut env = variables
+        .iter()
+        .map(|variable| text(variable.as_bytes()))
+        .collect::<Result<Vec<_>, _>>()?;
+    if !variables.iter().any(|one| one.starts_with("HOME=")) {
         let home = home(process.user().uid());
         env.push(text(&[b"HOME=", home.as_os_str().as_bytes()].concat())?);
     }
@@ -82,6 +89,21 @@ pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infalli
         program.display(),
         sys::words(&errno.into())
     ))
+}
+
+/// Of variables with one name, the last counts, as in runc.
+fn last_of_each(variables: &[String]) -> Vec<&String> {
+    fn name(variable: &str) -> &str {
+        variable.split_once('=').map_or(variable, |(name, _)| name)
+    }
+    let mut seen = HashSet::new();
+    let mut kept: Vec<&String> = variables
+        .iter()
+        .rev()
+        .filter(|variable| seen.insert(name(variable)))
+        .collect();
+    kept.reverse();
+    kept
 }
 
 /// The user's home as the container's own database has it; `/` for one it does not know.
@@ -163,5 +185,16 @@ fn check(path: &Path) -> Result<(), Unfit> {
         Ok(())
     } else {
         Err(Unfit::Denied)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_of_a_name_counts() {
+        let variables = ["A=1", "B=2", "A=3", "C"].map(str::to_owned);
+        assert_eq!(last_of_each(&variables), ["B=2", "A=3", "C"]);
     }
 }
