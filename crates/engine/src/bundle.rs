@@ -81,6 +81,7 @@ pub(crate) fn prepare(
     let terminal = pointer("/process/terminal")
         .and_then(Value::as_bool)
         .unwrap_or(false);
+    refuse_for_host(&normalised.document)?;
     if let Some(root) = pointer("/root/path").and_then(Value::as_str) {
         let found = fs::metadata(root).and_then(|metadata| {
             if metadata.is_dir() {
@@ -99,6 +100,23 @@ pub(crate) fn prepare(
         devices,
         terminal,
     })
+}
+
+/// Refuses what this host does not have, and libcontainer would pass over in silence.
+fn refuse_for_host(document: &Value) -> Result<(), Error> {
+    let is_set = |pointer: &str| match document.pointer(pointer) {
+        Some(Value::String(text)) => !text.is_empty(),
+        Some(Value::Object(map)) => !map.is_empty(),
+        _ => false,
+    };
+    let refused = |text: &str| Err(Error::Refused(text.to_owned()));
+    if is_set("/process/selinuxLabel") {
+        return refused("process.selinuxLabel is not supported");
+    }
+    if is_set("/linux/resources/unified") && !crate::cgroup::is_unified() {
+        return refused("linux.resources.unified needs a host with cgroups of version 2 alone");
+    }
+    Ok(())
 }
 
 /// Makes the directory to hand over.

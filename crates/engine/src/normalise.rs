@@ -34,7 +34,7 @@ pub struct Normalised {
 /// Tells what is asked that cannot be done.
 pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, String> {
     refuse_nul(document, "")?;
-    let mut fixed = document.clone();
+    let mut fixed = without_nulls(document);
     let mut warnings = Vec::new();
     let Some(spec) = fixed.as_object_mut() else {
         return Err("the document is not an object".to_owned());
@@ -71,7 +71,7 @@ pub fn process(
     available_capabilities: &[String],
 ) -> Result<(Value, Vec<String>), String> {
     refuse_nul(document, "")?;
-    let mut fixed = document.clone();
+    let mut fixed = without_nulls(document);
     let mut warnings = Vec::new();
     let process = fixed.as_object_mut().ok_or("it is not an object")?;
     for name in [
@@ -104,6 +104,19 @@ fn refuse_nul(value: &Value, at: &str) -> Result<(), String> {
             .iter()
             .try_for_each(|(name, value)| refuse_nul(value, &format!("{at}/{name}"))),
         _ => Ok(()),
+    }
+}
+
+/// A null is what is not there, as in Go; `oci-spec` knows it in some places only.
+fn without_nulls(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => map
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(name, value)| (name.clone(), without_nulls(value)))
+            .collect(),
+        Value::Array(list) => list.iter().map(without_nulls).collect(),
+        value => value.clone(),
     }
 }
 
@@ -345,6 +358,11 @@ mod tests {
             ),
             ("/process/noNewPrivileges", json!(false), json!(null)),
             ("/process/noNewPrivileges", json!(true), json!(true)),
+            (
+                "/process/capabilities",
+                json!(null),
+                json!({"bounding": [], "effective": [], "inheritable": [], "permitted": [], "ambient": []}),
+            ),
             ("/process/cwd", json!("/x"), json!("/x")),
             (
                 "/process/capabilities/bounding",

@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
-#[command(version = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.2.0"))]
+#[command(version = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0"))]
 #[command(disable_version_flag = true)]
 pub struct Cli {
     /// Flags that stand before the command.
@@ -84,12 +84,25 @@ pub enum Command {
     Events(Events),
     /// Change a container's resource limits
     Update(Box<Update>),
+    /// Save a container's processes (not supported)
+    Checkpoint(Unsupported),
+    /// Bring saved processes back (not supported)
+    Restore(Unsupported),
     /// List containers
     List(List),
     /// Write a specification file to begin with
     Spec(Spec),
     /// Print what this runtime supports
     Features,
+}
+
+/// A command that is known and not supported, with whatever it is given.
+#[derive(Debug, Args)]
+#[command(disable_help_flag = true)]
+pub struct Unsupported {
+    /// Flags and the container's id
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
 }
 
 /// A container's id.
@@ -148,7 +161,7 @@ pub struct Exec {
     /// Give the process a terminal
     #[arg(short, long)]
     pub tty: bool,
-    /// The user: UID[:GID]
+    /// The user: UID or UID:GID
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
     /// Additional groups
@@ -178,7 +191,7 @@ pub struct Exec {
     /// How many more descriptors the process inherits, from 3 up
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u16,
-    /// Put the process into a cgroup below the container's: [CONTROLLERS:]PATH
+    /// Put the process into a cgroup below the container's: PATH or CONTROLLERS:PATH
     #[arg(long, value_name = "CGROUP")]
     pub cgroup: Vec<String>,
     /// Enter a frozen container too

@@ -64,6 +64,11 @@ pub fn own_cgroup() -> Option<PathBuf> {
         .filter(|own| own.is_dir())
 }
 
+/// Whether the host has cgroups of version 2 alone.
+pub(crate) fn is_unified() -> bool {
+    is_cgroup2(Path::new(MOUNTED))
+}
+
 pub(super) fn is_cgroup2(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2)
 }

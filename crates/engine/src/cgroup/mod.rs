@@ -9,7 +9,7 @@ mod stats;
 mod unified;
 mod update;
 
-pub(crate) use cover::{bind_what_covers, is_old_and_closed};
+pub(crate) use cover::{bind_what_covers, is_old_and_closed, is_unified};
 pub use cover::{cover_cgroups, own_cgroup};
 pub(crate) use freezer::{freeze, is_frozen};
 pub(crate) use own::Own;

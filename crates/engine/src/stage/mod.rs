@@ -81,7 +81,7 @@ pub(crate) fn stage(document: &mut Value, has_namespace: bool) -> Result<(), Err
         .iter()
         .map(|mount| Kind::of(mount, &container))
         .collect();
-    if !kinds.iter().any(|kind| kind.is_needed()) {
+    if !kinds.iter().any(Kind::is_needed) {
         return Ok(());
     }
     if let Err(reason) = may_stage(&container) {

@@ -45,6 +45,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ps(args) => ps::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),
         Command::Update(args) => update::run(&global, &args),
+        Command::Checkpoint(_) => bail!("checkpoint is not supported: libcontainer cannot restore"),
+        Command::Restore(_) => bail!("restore is not supported: libcontainer cannot restore"),
         Command::List(args) => list::run(&global, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),

@@ -17,6 +17,11 @@ pub fn run(args: &Spec) -> Result<ExitCode> {
     };
     if let Some(process) = spec.process_mut() {
         process.set_terminal(Some(true));
+        // As runc: the others would give root's children what they did not ask for.
+        if let Some(mut sets) = process.capabilities().clone() {
+            sets.set_inheritable(None).set_ambient(None);
+            process.set_capabilities(Some(sets));
+        }
     }
     let path = args.bundle.join("config.json");
     let text = serde_json::to_vec_pretty(&spec).context("write JSON")?;
