@@ -108,8 +108,8 @@ fn broken_specifications_are_refused_in_one_line() {
     let mut tried = 0;
     let mut refused = 0;
     for (number, pointer) in all.iter().enumerate() {
-        // Each place with two of them, each of them at many places.
-        for shift in [0, 5] {
+        // Each place with three of them, each of them at many places.
+        for shift in [0, 5, 9] {
             let mut document = sound.clone();
             let value = &replacements[(number + shift) % replacements.len()];
             *document.pointer_mut(pointer).unwrap() = value.clone();

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
 
-use crate::bundle::{Prepared, shadow};
+use crate::bundle::{Prepared, scratch, shadow};
 use crate::foreground::open_process;
 use crate::{Error, State, Status, cgroup, identifier};
 
@@ -75,6 +75,12 @@ impl Container {
 
     fn directory(&self) -> PathBuf {
         self.root.join(&self.id)
+    }
+
+    /// The cgroups that a process that enters the container goes to.
+    pub(crate) fn place(&self, init: Pid, wanted: &[String]) -> Result<cgroup::Place, Error> {
+        let config = self.config.as_ref().ok_or(Error::Missing)?;
+        cgroup::Place::beside(init, &config.cgroup_path, wanted)
     }
 
     /// Tells libcontainer the true bundle, instead of the shadow that it was made from.
@@ -362,6 +368,38 @@ impl Container {
             tracing::warn!("poststop hook: {}", sys::one_line(&error));
         }
     }
+}
+
+/// Removes what a runtime that was killed early has left of a container that never came to be.
+///
+/// # Errors
+///
+/// Fails when the id is none, or something cannot be removed.
+pub fn forget(root: &Path, id: &str) -> Result<(), Error> {
+    identifier::check(id)?;
+    let directory = shadow(root, id);
+    let text = fs::read(directory.join("config.json")).unwrap_or_default();
+    let document: Value = serde_json::from_slice(&text).unwrap_or_default();
+    let path = document
+        .pointer("/linux/cgroupsPath")
+        .and_then(Value::as_str);
+    // One of systemd's is no path, and goes with its last process.
+    if let Some(path) = path.filter(|path| path.starts_with('/')) {
+        cgroup::remove(Path::new(path), false, id)?;
+    }
+    for leftover in [
+        directory,
+        scratch(root, "cgroup", id),
+        scratch(root, "console", id),
+    ] {
+        match fs::remove_dir_all(&leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::state("remove", leftover)(error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 fn send(pid: Pid, signal: i32) -> Result<(), Errno> {

@@ -151,10 +151,12 @@ pub fn create(request: Create) -> Result<Container, Error> {
     }
     let id = request.id.clone();
     let directory = shadow(&root, &id);
+    // First of all, so that whatever is made later can be found and removed by it.
+    make_shadow(&directory, &bundle, &prepared.document)?;
     let own = own_cgroup(&request, &prepared, &root);
     let made = match &own {
-        Some(own) => within(own, request, &root, &bundle, &prepared),
-        None => prepare_and_build(request, &root, &bundle, &prepared, None),
+        Some(own) => within(own, request, &root, &prepared),
+        None => prepare_and_build(request, &root, &prepared, None),
     };
     let made = made.and_then(|()| {
         let mut container = Container::load(&root, &id)?;
@@ -201,13 +203,7 @@ fn own_cgroup(request: &Create, prepared: &Prepared, root: &Path) -> Option<Own>
 const REPORT: usize = 8192;
 
 /// Makes the container from a process that is born in its cgroup.
-fn within(
-    own: &Own,
-    request: Create,
-    root: &Path,
-    bundle: &Path,
-    prepared: &Prepared,
-) -> Result<(), Error> {
+fn within(own: &Own, request: Create, root: &Path, prepared: &Prepared) -> Result<(), Error> {
     let failed =
         |source: io::Error| Error::system("start a process in the container's cgroup", source);
     // The container's first process becomes our child when the one in between ends.
@@ -216,7 +212,7 @@ fn within(
     let between = match sys::fork_at(false, Some(own.handle())) {
         Ok(sys::Fork::Child) => {
             drop(reader);
-            let result = prepare_and_build(request, root, bundle, prepared, Some(own));
+            let result = prepare_and_build(request, root, prepared, Some(own));
             if let Err(error) = &result {
                 // Who reads waits for no more than this, and what is longer than a pipe for nothing.
                 let text = sys::one_line(error);
@@ -244,13 +240,12 @@ fn within(
 fn prepare_and_build(
     request: Create,
     root: &Path,
-    bundle: &Path,
     prepared: &Prepared,
     own: Option<&Own>,
 ) -> Result<(), Error> {
     let mut document = prepared.document.clone();
     let _user_namespace = prepare_ground(&mut document, own)?;
-    make_shadow(&shadow(root, &request.id), bundle, &document)?;
+    write_config(&shadow(root, &request.id), &document)?;
     build(request, root, prepared)
 }
 

@@ -110,7 +110,7 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
         seccomp,
         init: init.as_fd(),
         namespaces: other_namespaces(init_pid)?,
-        cgroups: cgroup::Place::beside(init_pid, &request.cgroups)?,
+        cgroups: container.place(init_pid, &request.cgroups)?,
         console,
         preserve_fds: request.preserve_fds,
         mask: attendance
@@ -212,8 +212,14 @@ fn other_namespaces(pid: Pid) -> Result<CloneFlags, Error> {
 fn start(plan: Plan<'_>) -> Result<Pid, Error> {
     let failed = |source: std::io::Error| Error::system("pipe", source);
     let (mut reader, writer) = std::io::pipe().map_err(failed)?;
-    let into = plan.cgroups.directory();
-    let go_between = match sys::fork_at(false, into) {
+    let mut forked = Err(nix::errno::Errno::EBUSY);
+    for directory in plan.cgroups.directories() {
+        forked = sys::fork_at(false, directory);
+        if forked.is_ok() {
+            break;
+        }
+    }
+    let go_between = match forked {
         Ok(sys::Fork::Parent(pid)) => pid,
         Ok(sys::Fork::Child) => {
             drop(reader);

@@ -25,7 +25,7 @@ mod userns;
 mod watch;
 
 pub use cgroup::{cover_cgroups, own_cgroup};
-pub use container::{Container, list};
+pub use container::{Container, forget, list};
 pub use create::{Create, ExecutorBox, create};
 pub use error::Error;
 pub use exec::{Exec, exec};

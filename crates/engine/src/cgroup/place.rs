@@ -79,60 +79,89 @@ fn parse(text: &str) -> Vec<Membership> {
 /// it moves itself.
 #[derive(Debug, Default)]
 pub(crate) struct Place {
-    unified: Option<OwnedFd>,
+    /// In the unified hierarchy, the first that takes it: a cgroup whose controllers are handed down
+    /// takes no processes.
+    unified: Vec<OwnedFd>,
     others: Vec<PathBuf>,
 }
 
 impl Place {
-    /// The cgroups of a process, or those below them that are asked for: `[CONTROLLERS:]PATH`.
-    pub(crate) fn beside(pid: Pid, wanted: &[String]) -> Result<Self, Error> {
+    /// The cgroups of a container, whose first process is `init` and whose own cgroup is `configured`;
+    /// or those below them that are asked for: `[CONTROLLERS:]PATH`.
+    pub(crate) fn beside(init: Pid, configured: &Path, wanted: &[String]) -> Result<Self, Error> {
         let wanted: Vec<(&str, &str)> = wanted
             .iter()
             .map(|word| word.split_once(':').unwrap_or(("", word)))
             .collect();
-        if let Some((_, path)) = wanted
-            .iter()
-            .find(|(_, path)| path.split('/').any(|part| part == ".."))
-        {
-            return Err(Error::Process(format!("{path} is not a sub cgroup path")));
+        let theirs = memberships(init);
+        for (controllers, path) in &wanted {
+            if path.split('/').any(|part| part == "..") {
+                return Err(Error::Process(format!("{path} is not a sub cgroup path")));
+            }
+            let known = |name: &str| theirs.iter().any(|one| one.has(name));
+            if let Some(name) = controllers
+                .split(',')
+                .find(|name| !name.is_empty() && !known(name))
+            {
+                return Err(Error::Process(format!(
+                    "there is no cgroup controller {name}"
+                )));
+            }
         }
         let own = memberships(Pid::this());
         let mut place = Self::default();
-        for theirs in memberships(pid) {
+        for theirs in theirs {
             let below = wanted.iter().find(|(controllers, _)| {
                 controllers.is_empty() || controllers.split(',').any(|name| theirs.has(name))
             });
-            if below.is_none() && own.contains(&theirs) {
-                continue;
-            }
             let Some(hierarchy) = theirs.mounted() else {
                 continue;
             };
-            let below = below.map_or("", |(_, path)| path.trim_matches('/'));
-            let directory = hierarchy
-                .join(theirs.path.trim_start_matches('/'))
-                .join(below);
-            let processes = directory.join("cgroup.procs");
-            if below.is_empty() && access(&processes, AccessFlags::W_OK).is_err() {
-                // Nothing of ours: an ordinary user's container without a delegated cgroup.
-                tracing::debug!("{} is not ours to write to", processes.display());
-                continue;
-            }
-            if theirs.controllers.is_empty() {
-                let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-                let opened = open(&directory, flags, Mode::empty())
-                    .map_err(|errno| Error::state("open", &directory)(errno.into()))?;
-                place.unified = Some(opened);
-            } else {
-                place.others.push(processes);
+            let below = below.map(|(_, path)| path.trim_matches('/'));
+            let of_init = Path::new(&theirs.path);
+            let is_unified = theirs.controllers.is_empty();
+            let bases = [configured, of_init];
+            let bases = bases.into_iter().filter(|path| {
+                let is_own = below.is_none() && own.contains(&theirs) && *path == of_init;
+                path.is_absolute() && !is_own && (is_unified || *path == of_init)
+            });
+            for base in bases {
+                let base = base.strip_prefix("/").unwrap_or(base);
+                let directory = hierarchy.join(base).join(below.unwrap_or_default());
+                place.add(&directory, is_unified, below.is_some())?;
+                if below.is_some() {
+                    break;
+                }
             }
         }
         Ok(place)
     }
 
-    /// The directory in the unified hierarchy.
-    pub(crate) fn directory(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(AsFd::as_fd)
+    fn add(&mut self, directory: &Path, is_unified: bool, is_wanted: bool) -> Result<(), Error> {
+        let processes = directory.join("cgroup.procs");
+        if !is_wanted && access(&processes, AccessFlags::W_OK).is_err() {
+            // Nothing of ours: an ordinary user's container without a delegated cgroup.
+            tracing::debug!("{} is not ours to write to", processes.display());
+            return Ok(());
+        }
+        if is_unified {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let opened = open(directory, flags, Mode::empty())
+                .map_err(|errno| Error::state("open", directory)(errno.into()))?;
+            self.unified.push(opened);
+        } else {
+            self.others.push(processes);
+        }
+        Ok(())
+    }
+
+    /// The directories in the unified hierarchy, in the order in which to try them; none if there is
+    /// nowhere to go.
+    pub(crate) fn directories(&self) -> Vec<Option<BorrowedFd<'_>>> {
+        if self.unified.is_empty() {
+            return vec![None];
+        }
+        self.unified.iter().map(|fd| Some(fd.as_fd())).collect()
     }
 
     /// Moves the calling process into the others.
@@ -155,8 +184,16 @@ mod tests {
 
     #[test]
     fn no_way_leads_out_of_the_containers_cgroup() {
-        let wanted = ["cpu:a/../../b".to_owned()];
-        let error = Place::beside(Pid::this(), &wanted).unwrap_err().to_string();
+        let wanted = ["a/../../b".to_owned()];
+        let error = Place::beside(Pid::this(), Path::new("/x"), &wanted)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("not a sub cgroup path"), "{error}");
+        let wanted = ["nosuch:/".to_owned()];
+        let error = Place::beside(Pid::this(), Path::new("/x"), &wanted).unwrap_err();
+        assert!(
+            error.to_string().contains("no cgroup controller nosuch"),
+            "{error}"
+        );
     }
 }

@@ -7,9 +7,10 @@ use anyhow::Result;
 use crate::cli::{Delete, Global};
 
 pub fn run(global: &Global, args: &Delete) -> Result<ExitCode> {
-    match engine::Container::load(&super::root(global)?, &args.id) {
+    let root = super::root(global)?;
+    match engine::Container::load(&root, &args.id) {
         Ok(container) => container.delete(args.force)?,
-        Err(engine::Error::Missing) if args.force => {}
+        Err(engine::Error::Missing) if args.force => engine::forget(&root, &args.id)?,
         Err(error) => return Err(error.into()),
     }
     Ok(ExitCode::SUCCESS)
