@@ -43,6 +43,25 @@ pub fn fixture(name: &str) -> PathBuf {
     prepared("SLIPWAY_FIXTURES", "/var/tmp/slipway-fixtures", name)
 }
 
+/// Packs the busybox fixture into `directory`, as an engine imports it.
+///
+/// # Panics
+///
+/// Panics when it cannot be packed.
+#[must_use]
+pub fn archive(directory: &Path) -> PathBuf {
+    let tar = directory.join("bb.tar");
+    let mut pack = Command::new("tar");
+    succeed(
+        pack.arg("-C")
+            .arg(fixture("bb"))
+            .arg("-cf")
+            .arg(&tar)
+            .arg("."),
+    );
+    tar
+}
+
 /// Returns a program under test.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {

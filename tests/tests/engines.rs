@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tests::{TESTER, as_tester, fixture, program, run, succeed, tester, wait_for};
+use tests::{TESTER, archive, as_tester, program, run, succeed, tester, wait_for};
 
 /// What the tours are compared with.
 const RUNC: &str = "/usr/sbin/runc";
@@ -48,20 +48,6 @@ fn volume(home: &Path) -> PathBuf {
     fs::write(volume.join("file"), "text\n").unwrap();
     fs::set_permissions(home, fs::Permissions::from_mode(0o755)).unwrap();
     volume
-}
-
-/// Packs the busybox fixture as an engine imports it.
-fn archive(home: &Path) -> PathBuf {
-    let tar = home.join("bb.tar");
-    succeed(
-        Command::new("tar")
-            .arg("-C")
-            .arg(fixture("bb"))
-            .arg("-cf")
-            .arg(&tar)
-            .arg("."),
-    );
-    tar
 }
 
 /// Compares two tours line by line; what names the runtime is taken out.
@@ -246,6 +232,14 @@ fn podman_without_root() {
         command
     });
     nothing_left(&runtime.join("slipway"));
+    // podman keeps a process for the user's namespaces.
+    let keeper = fs::read_to_string(runtime.join("libpod/tmp/pause.pid")).unwrap_or_default();
+    if let Ok(pid) = keeper.trim().parse() {
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(pid),
+            nix::sys::signal::Signal::SIGKILL,
+        );
+    }
     let mut remove = as_tester("podman");
     run(remove
         .args(["unshare", "rm", "-rf", &storage])

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use tests::{fixture, program, run, run_with_input, succeed};
+use tests::{archive, program, run, run_with_input, succeed};
 
 /// A podman with storage and configuration of its own.
 struct Podman {
@@ -22,15 +22,7 @@ impl Podman {
             "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n";
         let engine = "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n";
         fs::write(podman.file("containers.conf"), format!("{limits}{engine}")).unwrap();
-        let tar = podman.file("bb.tar");
-        succeed(
-            Command::new("tar")
-                .arg("-C")
-                .arg(fixture("bb"))
-                .arg("-cf")
-                .arg(&tar)
-                .arg("."),
-        );
+        let tar = archive(podman.home.path());
         succeed(
             podman
                 .command(&["import", &tar.display().to_string(), "bb"])

@@ -102,3 +102,20 @@ fn a_container_that_cannot_be_made_leaves_nothing() {
         0
     );
 }
+
+#[test]
+fn hooks_see_the_true_cgroup() {
+    let bundle = Bundle::new(&["true"], |spec| {
+        let script = r#"id=$(sed 's/.*"id": *"\([^"]*\)".*/\1/'); ls /sys/fs/cgroup/$id/cgroup.type >hooked"#;
+        let hook = serde_json::json!({"path": "/bin/sh", "args": ["sh", "-c", script]});
+        spec["hooks"] = serde_json::json!({"createRuntime": [hook]});
+    });
+    let outcome = unified(&bundle, "$S run $I; cat hooked");
+    let expected = format!("/sys/fs/cgroup/{}/cgroup.type\n", bundle.id());
+    assert_eq!(
+        (outcome.stdout, outcome.code),
+        (expected, 0),
+        "{}",
+        outcome.stderr
+    );
+}

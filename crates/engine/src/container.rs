@@ -14,7 +14,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
 
 use crate::bundle::{Prepared, scratch, shadow};
-use crate::foreground::open_process;
+use crate::pidfd::open_process;
 use crate::{Error, State, Status, cgroup, identifier};
 
 /// A container.

@@ -1,7 +1,6 @@
 //! Making a container.
 
 use std::fs;
-use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
@@ -13,16 +12,15 @@ use libcontainer::workload::{
 };
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
-use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::setgroups;
 use serde_json::Value;
 
-use crate::bundle::{Prepared, make_shadow, prepare, scratch, shadow, write_config};
+use crate::bundle::{Prepared, make_shadow, prepare, shadow, write_config};
 use crate::cgroup::Own;
-use crate::exec::send_pidfd;
 use crate::executor::Program;
-use crate::foreground::open_process;
+use crate::pidfd::{open_process, send_pidfd};
 use crate::stage::stage;
+use crate::within::{own_cgroup, within};
 use crate::{Container, Error, cgroup, identifier, userns};
 
 /// What a container is made from.
@@ -153,10 +151,11 @@ pub fn create(request: Create) -> Result<Container, Error> {
     let directory = shadow(&root, &id);
     // First of all, so that whatever is made later can be found and removed by it.
     make_shadow(&directory, &bundle, &prepared.document)?;
-    let own = own_cgroup(&request, &prepared, &root);
+    let own = own_cgroup(&prepared, &root, &id, request.systemd_cgroup);
+    let act = || prepare_and_build(request, &root, &prepared, own.as_ref());
     let made = match &own {
-        Some(own) => within(own, request, &root, &prepared),
-        None => prepare_and_build(request, &root, &prepared, None),
+        Some(own) => within(own, act),
+        None => act(),
     };
     let made = made.and_then(|()| {
         let mut container = Container::load(&root, &id)?;
@@ -180,61 +179,6 @@ pub fn create(request: Create) -> Result<Container, Error> {
         let _ = fs::remove_dir_all(&state);
         let _ = fs::remove_dir_all(&directory);
     })
-}
-
-/// Makes the container's cgroup, where it can be ours to manage.
-fn own_cgroup(request: &Create, prepared: &Prepared, root: &Path) -> Option<Own> {
-    let namespaces = prepared.document.pointer("/linux/namespaces")?;
-    let has_mounts = namespaces
-        .as_array()?
-        .iter()
-        .any(|one| one["type"] == "mount");
-    let path = prepared.cgroup.as_ref()?;
-    // Under systemd the cgroup is its. Without a mount namespace the container would see the decoy.
-    if request.systemd_cgroup || !has_mounts {
-        return None;
-    }
-    let cover = scratch(root, "cgroup", &request.id);
-    let _ = fs::remove_dir_all(&cover);
-    Own::make(path, cover)
-}
-
-/// The most that is read of a report, in bytes.
-const REPORT: usize = 8192;
-
-/// Makes the container from a process that is born in its cgroup.
-fn within(own: &Own, request: Create, root: &Path, prepared: &Prepared) -> Result<(), Error> {
-    let failed =
-        |source: io::Error| Error::system("start a process in the container's cgroup", source);
-    // The container's first process becomes our child when the one in between ends.
-    nix::sys::prctl::set_child_subreaper(true).map_err(|errno| failed(errno.into()))?;
-    let (mut reader, mut writer) = io::pipe().map_err(failed)?;
-    let between = match sys::fork_at(false, Some(own.handle())) {
-        Ok(sys::Fork::Child) => {
-            drop(reader);
-            let result = prepare_and_build(request, root, prepared, Some(own));
-            if let Err(error) = &result {
-                // Who reads waits for no more than this, and what is longer than a pipe for nothing.
-                let text = sys::one_line(error);
-                let _ = writer.write_all(text.as_bytes().get(..REPORT).unwrap_or(text.as_bytes()));
-            }
-            sys::exit_at_once(i32::from(result.is_err()))
-        }
-        Ok(sys::Fork::Parent(pid)) => pid,
-        Err(errno) => return Err(failed(errno.into())),
-    };
-    drop(writer);
-    own.attend(&open_process(between)?).map_err(failed)?;
-    if waitpid(between, None) == Ok(WaitStatus::Exited(between, 0)) {
-        return Ok(());
-    }
-    // The end of the pipe is not waited for: who is left of the container may hold it open.
-    let mut report = vec![0; REPORT];
-    let length = reader.read(&mut report).map_err(failed)?;
-    report.truncate(length);
-    Err(Error::Reported(
-        String::from_utf8_lossy(&report).into_owned(),
-    ))
 }
 
 fn prepare_and_build(

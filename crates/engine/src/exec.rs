@@ -17,8 +17,9 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::attendance::Attendance;
 use crate::bundle::available_capabilities;
-use crate::foreground::{Attendance, open_process};
+use crate::pidfd::{open_process, send_pidfd};
 use crate::terminal::{Terminal, receive_master};
 use crate::{Container, Error, Status, cgroup, entry, normalise};
 
@@ -147,20 +148,6 @@ fn check(container: &Container, ignore_paused: bool) -> Result<Pid, Error> {
             .pid()
             .ok_or_else(|| Error::WrongStatus("container not running".into())),
     }
-}
-
-/// Sends a descriptor of a process to who listens on a socket.
-pub(crate) fn send_pidfd(path: &std::path::Path, pidfd: &OwnedFd) -> Result<(), Error> {
-    use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
-    let socket = connect(path)?;
-    let fds = [pidfd.as_fd()];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let data = [std::io::IoSlice::new(b"pidfd")];
-    sendmsg(&socket, &data, &mut ancillary, SendFlags::empty())
-        .map(|_| ())
-        .map_err(|errno| Error::system("send the pidfd", errno))
 }
 
 fn connect(path: &std::path::Path) -> Result<OwnedFd, Error> {

@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod attendance;
 mod bundle;
 mod cgroup;
 mod container;
@@ -17,12 +18,14 @@ mod foreground;
 mod identifier;
 mod limits;
 pub mod normalise;
+mod pidfd;
 mod scratch;
 mod stage;
 mod state;
 mod terminal;
 mod userns;
 mod watch;
+mod within;
 
 pub use cgroup::{cover_cgroups, own_cgroup};
 pub use container::{Container, forget, list};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 
-use crate::foreground::open_process;
+use crate::pidfd::open_process;
 use crate::{Container, Error, cgroup};
 
 /// What happened.

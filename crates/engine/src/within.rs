@@ -1,0 +1,88 @@
+//! Calling libcontainer from a process that is born in the container's cgroup.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use nix::sys::wait::{WaitStatus, waitpid};
+
+use crate::Error;
+use crate::bundle::{Prepared, scratch};
+use crate::cgroup::Own;
+use crate::pidfd::open_process;
+
+/// Makes the container's cgroup, where it can be ours to manage.
+pub(crate) fn own_cgroup(
+    prepared: &Prepared,
+    root: &Path,
+    id: &str,
+    systemd_cgroup: bool,
+) -> Option<Own> {
+    let namespaces = prepared.document.pointer("/linux/namespaces")?;
+    let has_mounts = namespaces
+        .as_array()?
+        .iter()
+        .any(|one| one["type"] == "mount");
+    let path = prepared.cgroup.as_ref()?;
+    // Hooks of the runtime's namespaces look at the cgroup, and GPU vendors' change it.
+    let has_hooks = ["prestart", "createRuntime"].iter().any(|point| {
+        let hooks = prepared.document.pointer(&format!("/hooks/{point}"));
+        hooks.is_some_and(|hooks| hooks.as_array().is_none_or(|list| !list.is_empty()))
+    });
+    // Under systemd the cgroup is its. Without a mount namespace the container would see the decoy.
+    if systemd_cgroup || !has_mounts || has_hooks {
+        return None;
+    }
+    let cover = scratch(root, "cgroup", id);
+    let _ = fs::remove_dir_all(&cover);
+    Own::make(path, cover)
+}
+
+/// The most that is read of a report, in bytes.
+const REPORT: usize = 8192;
+
+/// Has a process that is born in the cgroup do something, and leave its children to us.
+pub(crate) fn within(own: &Own, act: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    let failed =
+        |source: io::Error| Error::system("start a process in the container's cgroup", source);
+    let reaper =
+        |on| nix::sys::prctl::set_child_subreaper(on).map_err(|errno| failed(errno.into()));
+    // The container's first process becomes our child when the one in between ends.
+    reaper(true)?;
+    let (mut reader, mut writer) = io::pipe().map_err(failed)?;
+    let between = match sys::fork_at(false, Some(own.handle())) {
+        Ok(sys::Fork::Child) => {
+            drop(reader);
+            let result = act();
+            if let Err(error) = &result {
+                // Who reads waits for no more than this, and what is longer than a pipe for nothing.
+                let text = sys::one_line(error);
+                let _ = writer.write_all(text.as_bytes().get(..REPORT).unwrap_or(text.as_bytes()));
+            }
+            sys::exit_at_once(i32::from(result.is_err()))
+        }
+        Ok(sys::Fork::Parent(pid)) => pid,
+        Err(errno) => return Err(failed(errno.into())),
+    };
+    drop(writer);
+    own.attend(&open_process(between)?).map_err(failed)?;
+    let status = waitpid(between, None);
+    reaper(false)?;
+    if status == Ok(WaitStatus::Exited(between, 0)) {
+        return Ok(());
+    }
+    // Neither more nor the end is waited for: who is left of the container may hold the pipe open.
+    rustix::io::ioctl_fionbio(&reader, true).map_err(|errno| failed(errno.into()))?;
+    let mut report = vec![0; REPORT];
+    let length = match reader.read(&mut report) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => 0,
+        length => length.map_err(failed)?,
+    };
+    if length == 0 {
+        return Err(failed(io::Error::other("it ended early")));
+    }
+    report.truncate(length);
+    Err(Error::Reported(
+        String::from_utf8_lossy(&report).into_owned(),
+    ))
+}
