@@ -1,16 +1,18 @@
 //! Changing the limits of a container that exists.
 
+use std::fs;
 use std::path::Path;
 
 use libcgroups::common::{CgroupManager, ControllerOpt};
 use libcontainer::oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
 
-use super::manager;
+use super::{MOUNTED, manager};
 use crate::Error;
 
 /// Applies resources to a cgroup.
 pub(crate) fn apply(path: &Path, systemd: bool, id: &str, resources: &Value) -> Result<(), Error> {
+    refuse_without_controller(path, resources)?;
     let resources: LinuxResources = serde_json::from_value(resources.clone())
         .map_err(|error| Error::Resources(error.to_string()))?;
     let options = ControllerOpt {
@@ -22,6 +24,38 @@ pub(crate) fn apply(path: &Path, systemd: bool, id: &str, resources: &Value) -> 
     manager(path, systemd, id)?
         .apply(&options)
         .map_err(|error| Error::Resources(sys::one_line(&error)))
+}
+
+/// Names a controller that the unified hierarchy does not have at this place; libcgroups would name
+/// a file that is not there.
+fn refuse_without_controller(path: &Path, resources: &Value) -> Result<(), Error> {
+    const CONTROLLERS: [(&str, &str); 5] = [
+        ("memory", "memory"),
+        ("cpu", "cpu"),
+        ("pids", "pids"),
+        ("blockIO", "io"),
+        ("hugepageLimits", "hugetlb"),
+    ];
+    let directory = Path::new(MOUNTED).join(path.strip_prefix("/").unwrap_or(path));
+    let Ok(available) = fs::read_to_string(directory.join("cgroup.controllers")) else {
+        return Ok(());
+    };
+    let is_set = |value: &Value| match value {
+        Value::Object(map) => map.values().any(|value| !value.is_null()),
+        Value::Array(list) => !list.is_empty(),
+        _ => false,
+    };
+    for (section, controller) in CONTROLLERS {
+        let wanted = resources.get(section).is_some_and(is_set);
+        if wanted && !available.split_whitespace().any(|one| one == controller) {
+            return Err(Error::Resources(format!(
+                "{section} needs the cgroup controller {controller}, which {} does not have; it has: {}",
+                directory.display(),
+                available.trim()
+            )));
+        }
+    }
+    Ok(())
 }
 
 /// Returns what has to be applied so that `changes` hold, and what is not named in them stays as in
