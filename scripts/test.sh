@@ -15,4 +15,4 @@ cargo test --quiet --locked --workspace --exclude tests
 install_programs
 say "end-to-end tests"
 as_root env PATH="$PATH" HOME="$HOME" SLIPWAY_BIN="$SLIPWAY_BIN" SLIPWAY_FIXTURES="$SLIPWAY_FIXTURES" \
-  cargo test --locked -p tests -- --test-threads=2
+  cargo test --locked --no-fail-fast -p tests -- --test-threads=2

@@ -42,3 +42,14 @@ step podman rm tour
 step podman pod create --name pod --network none --infra-image bb --infra-command 'sleep 100' | sed 's/^[0-9a-f]\{64\}$/ID/'
 step podman run --rm --pod pod bb sh -c 'hostname; ls /proc/1/ns | head -n 1'
 step podman pod rm -f -t 0 pod | sed 's/^[0-9a-f]\{64\}$/ID/'
+# What needs cgroups of one's own.
+[ "$(id -u)" = 0 ] || exit 0
+step podman run -d --name tour --network none --memory 64m --pids-limit 50 bb sleep 100 | sed 's/^[0-9a-f]\{64\}$/ID/'
+step podman stats --no-stream --format '{{.Name}} {{.PIDS}}' tour
+step podman stats --no-stream --format '{{.MemUsage}}' tour | sed 's/^[0-9.]*[kM]B/N/'
+step podman pause tour
+step podman inspect -f '{{.State.Status}}' tour
+step podman exec tour true | sed 's/[0-9a-f]\{64\}/ID/'
+step podman unpause tour
+step podman inspect -f '{{.State.Status}}' tour
+step podman rm -f -t 0 tour | sed 's/^[0-9a-f]\{64\}$/ID/'

@@ -75,6 +75,8 @@ fn cgroups(directory: &Path, found: &mut Vec<PathBuf>) {
 #[test]
 fn podman_runs_on_slipway() {
     let podman = Podman::new();
+    let mut before = Vec::new();
+    cgroups(Path::new("/sys/fs/cgroup"), &mut before);
     assert_eq!(
         succeed(&mut podman.command(&["run", "--rm", "bb", "cat", "/etc/os-release"])),
         "NAME=bb\n"
@@ -130,6 +132,6 @@ fn podman_runs_on_slipway() {
     assert_eq!(entries("/run/slipway/.bundles"), Vec::<String>::new());
     let mut left = Vec::new();
     cgroups(Path::new("/sys/fs/cgroup"), &mut left);
-    left.retain(|path| !path.to_string_lossy().contains("conmon"));
+    left.retain(|path| !path.to_string_lossy().contains("conmon") && !before.contains(path));
     assert_eq!(left, Vec::<PathBuf>::new());
 }

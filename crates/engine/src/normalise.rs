@@ -304,6 +304,7 @@ fn mount(mount: &mut Map<String, Value>) -> Result<(), String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -453,6 +454,71 @@ mod tests {
         for (document, words) in rows {
             let error = fixed(document.clone()).unwrap_err();
             assert!(error.contains(words), "{document}: {error}");
+        }
+    }
+
+    /// Values of every kind, under the names that are looked at.
+    fn any_value() -> impl Strategy<Value = Value> {
+        let names = [
+            "root",
+            "path",
+            "process",
+            "args",
+            "env",
+            "cwd",
+            "user",
+            "uid",
+            "capabilities",
+            "bounding",
+            "linux",
+            "namespaces",
+            "type",
+            "cgroupsPath",
+            "rootfsPropagation",
+            "mounts",
+            "destination",
+            "source",
+            "options",
+            "noNewPrivileges",
+        ];
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            prop_oneof![
+                Just(""),
+                Just("/"),
+                Just("/x"),
+                Just(".."),
+                Just("bind"),
+                Just("CAP_KILL")
+            ]
+            .prop_map(Value::from),
+            ".{0,6}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(5, 48, 6, move |inner| {
+            let name = proptest::sample::select(names.to_vec());
+            prop_oneof![
+                proptest::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
+                proptest::collection::btree_map(name, inner, 0..6).prop_map(|map| map
+                    .into_iter()
+                    .map(|(name, value)| (name.to_owned(), value))
+                    .collect()),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_document_ends_in_another_or_in_words(mut document in any_value(), with in any::<bool>()) {
+            if with {
+                document = json!({"root": {"path": "/r"}, "linux": {}, "process": document, "mounts": [document]});
+            }
+            if let Ok(normalised) = fixed(document.clone()) {
+                let again = fixed(normalised.document.clone());
+                prop_assert_eq!(again.map(|again| again.document), Ok(normalised.document));
+            }
+            let _ = process(&document, &document, &[]);
         }
     }
 }
