@@ -50,8 +50,20 @@ fn volume(home: &Path) -> PathBuf {
     volume
 }
 
-/// Compares two tours line by line; what names the runtime is taken out.
-fn assert_same(ours: &str, theirs: &str) {
+/// Compares two tours line by line; what names the runtime is taken out. On a difference both are made
+/// once more: an engine under load loses the output of a container that ends at once, though rarely.
+fn assert_same(mut tour: impl FnMut(&Path) -> String, ours: &Path, theirs: &Path) {
+    let first = differences(&tour(ours), &tour(theirs));
+    if !first.is_empty() {
+        let second = differences(&tour(ours), &tour(theirs));
+        assert!(
+            second.is_empty(),
+            "ours and theirs: {first:#?}, then {second:#?}"
+        );
+    }
+}
+
+fn differences(ours: &str, theirs: &str) -> Vec<(String, String)> {
     let plain = |text: &str| -> Vec<String> {
         let slipway = program("slipway").display().to_string();
         let text = text.replace(&slipway, "RUNTIME").replace(RUNC, "RUNTIME");
@@ -68,9 +80,9 @@ fn assert_same(ours: &str, theirs: &str) {
     };
     let (ours, theirs) = (plain(ours), plain(theirs));
     assert!(theirs.len() > 60, "the tour was cut short: {theirs:#?}");
-    let different: Vec<_> = ours.iter().zip(&theirs).filter(|(a, b)| a != b).collect();
-    assert!(different.is_empty(), "ours and theirs: {different:#?}");
     assert_eq!(ours.len(), theirs.len());
+    let pairs = ours.into_iter().zip(theirs);
+    pairs.filter(|(ours, theirs)| ours != theirs).collect()
 }
 
 fn nothing_left(root: &Path) {
@@ -113,12 +125,12 @@ fn docker() {
     let tar = archive(home.path()).display().to_string();
     succeed(docker().args(["import", &tar, "bb"]));
     let volume = volume(home.path());
-    let tour = |runtime: &str| {
+    let tour = |runtime: &Path| {
         let mut command = Command::new(tour("docker"));
         command.arg(runtime).arg(&volume);
         succeed(command.env("DOCKER_HOST", format!("unix://{}", file("socket"))))
     };
-    assert_same(&tour("slipway"), &tour("runc"));
+    assert_same(tour, Path::new("slipway"), Path::new("runc"));
     nothing_left(&home.path().join("exec/runtime-slipway/moby"));
 }
 
@@ -187,7 +199,7 @@ fn containerd() {
                 .env("CONTAINERD_ADDRESS", file("socket")),
         )
     };
-    assert_same(&tour(&program("slipway")), &tour(Path::new(RUNC)));
+    assert_same(tour, &program("slipway"), Path::new(RUNC));
 }
 
 #[test]
@@ -264,5 +276,5 @@ fn podman_tours(home: &Path, flags: &str, command: impl Fn(&str) -> Command) {
         tour.arg(runtime).arg(&volume);
         succeed(tour.env("PODMAN", flags).env("CONTAINERS_CONF", &conf))
     };
-    assert_same(&tour(&program("slipway")), &tour(Path::new(RUNC)));
+    assert_same(tour, &program("slipway"), Path::new(RUNC));
 }
