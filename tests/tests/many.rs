@@ -1,22 +1,10 @@
 //! A short container, very often: in the foreground, detached, and all at once.
 
 use std::fs;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
 
-use tests::{Bundle, program, succeed, wait_for};
-
-/// `slipway` on a bundle, for any id.
-fn slipway(bundle: &Bundle, args: &[&str]) -> Command {
-    let mut command = Command::new(program("slipway"));
-    command
-        .arg("--root")
-        .arg(bundle.path().join("state"))
-        .args(args)
-        .current_dir(bundle.path())
-        .stdin(Stdio::null());
-    command
-}
+use tests::{Bundle, succeed, wait_for};
 
 /// Cgroups of containers whose ids begin so.
 fn cgroups(prefix: &str) -> usize {
@@ -40,20 +28,21 @@ fn a_thousand_containers_leave_nothing() {
     let prefix = format!("many-{}-", std::process::id());
     let id = |number: usize| format!("{prefix}{number}");
     for number in 0..1000 {
-        succeed(&mut slipway(&bundle, &["run", &id(number)]));
+        succeed(&mut bundle.slipway(&["run", &id(number)]));
     }
     assert_eq!(bundle.left(), Vec::<String>::new());
     for number in 0..1000 {
-        let status = slipway(&bundle, &["run", "-d", &id(number)])
+        let status = bundle
+            .slipway(&["run", "-d", &id(number)])
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
         assert!(status.unwrap().success(), "detached {number}");
-        succeed(&mut slipway(&bundle, &["delete", "-f", &id(number)]));
+        succeed(&mut bundle.slipway(&["delete", "-f", &id(number)]));
     }
     assert_eq!(bundle.left(), Vec::<String>::new());
     let mut children: Vec<_> = (0..200)
-        .map(|number| slipway(&bundle, &["run", &id(number)]).spawn().unwrap())
+        .map(|number| bundle.slipway(&["run", &id(number)]).spawn().unwrap())
         .collect();
     for child in &mut children {
         assert!(child.wait().unwrap().success());

@@ -216,3 +216,17 @@ fn what_a_killed_runtime_left_can_be_listed_and_deleted() {
     succeed(&mut bundle.slipway(&["delete", "-f", "c1"]));
     assert!(bundle.left().is_empty());
 }
+
+#[test]
+fn another_specification_decides_on_the_terminal_too() {
+    let bundle = Bundle::new(&["tty"], |_| ());
+    let path = bundle.path().join("config.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let mut spec: serde_json::Value = serde_json::from_str(&text).unwrap();
+    spec["process"]["terminal"] = true.into();
+    let other = bundle.path().join("other.json");
+    fs::write(&other, spec.to_string()).unwrap();
+    let other = other.display().to_string();
+    let seen = succeed(&mut bundle.slipway(&["run", "--config", &other, "c1"]));
+    assert!(seen.starts_with("/dev/pts/"), "{seen:?}");
+}

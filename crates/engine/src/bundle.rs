@@ -135,17 +135,26 @@ pub(crate) fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Res
     write_config(shadow, document)
 }
 
-/// Writes a container's document, so that a reader sees the old one or the new.
+/// Writes a container's document.
 pub(crate) fn write_config(shadow: &Path, document: &Value) -> Result<(), Error> {
     let config = shadow.join("config.json");
-    let text = serde_json::to_vec(document).map_err(|error| Error::Config {
-        path: config.clone(),
-        reason: error.to_string(),
-    })?;
-    let part = shadow.join(".config.json");
+    match serde_json::to_vec(document) {
+        Ok(text) => write_whole(&config, &text),
+        Err(error) => Err(Error::Config {
+            path: config,
+            reason: error.to_string(),
+        }),
+    }
+}
+
+/// Writes a file so that a reader sees the old one or the new, and never half of it.
+pub(crate) fn write_whole(path: &Path, text: &[u8]) -> Result<(), Error> {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    let part = path.with_file_name(name);
     fs::write(&part, text)
-        .and_then(|()| fs::rename(&part, &config))
-        .map_err(Error::state("write", &config))
+        .and_then(|()| fs::rename(&part, path))
+        .map_err(Error::state("write", path))
 }
 
 /// The names of our bounding set.

@@ -160,11 +160,9 @@ pub fn create(request: Create) -> Result<Container, Error> {
     let made = made.and_then(|()| {
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
-        if own.is_some() {
-            container.set_cgroup(&prepared)?;
-        }
         write_config(&directory, &prepared.document)?;
         if own.is_some() {
+            container.set_cgroup(&prepared)?;
             container.limit(&prepared)?;
         }
         finish(&container, &prepared, pidfd_socket).inspect_err(|_| {

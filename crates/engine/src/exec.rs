@@ -18,7 +18,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::attendance::Attendance;
-use crate::bundle::available_capabilities;
+use crate::bundle::{available_capabilities, write_whole};
 use crate::pidfd::{open_process, send_pidfd};
 use crate::terminal::{Terminal, receive_master};
 use crate::{Container, Error, Status, cgroup, entry, normalise};
@@ -121,7 +121,7 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
     let pid = start(plan)?;
     let pidfd = open_process(pid)?;
     if let Some(path) = &request.pid_file {
-        write_whole(path, &pid.to_string())?;
+        write_whole(path, pid.to_string().as_bytes())?;
     }
     if let Some(path) = &request.pidfd_socket {
         send_pidfd(path, &pidfd)?;
@@ -154,16 +154,6 @@ fn connect(path: &std::path::Path) -> Result<OwnedFd, Error> {
     UnixStream::connect(path)
         .map(OwnedFd::from)
         .map_err(Error::state("connect to", path))
-}
-
-/// A reader must never see half of it.
-fn write_whole(path: &std::path::Path, text: &str) -> Result<(), Error> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    let part = path.with_file_name(name);
-    fs::write(&part, text)
-        .and_then(|()| fs::rename(&part, path))
-        .map_err(Error::state("write", path))
 }
 
 /// The namespaces in which a process is and we are not.

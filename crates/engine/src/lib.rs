@@ -39,4 +39,5 @@ pub use libcontainer::workload::{
 };
 pub use scratch::free_directory;
 pub use state::{State, Status};
+pub use userns::in_user_namespace;
 pub use watch::{Event, Watch};

@@ -48,6 +48,13 @@ impl Mappings {
     }
 }
 
+/// Whether this process is in a user namespace, where root is somebody else outside.
+#[must_use]
+pub fn in_user_namespace() -> bool {
+    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    !map.split_whitespace().eq(["0", "0", "4294967295"])
+}
+
 /// What a document asks for: a new user namespace with these maps.
 fn wanted(document: &Value) -> Result<Option<(Mappings, Mappings)>, Error> {
     let namespaces = document

@@ -64,16 +64,13 @@ pub(crate) fn filter_devices(init: Pid, rules: &Value) -> Result<(), Error> {
     let cgroup = fs::File::open(&directory).map_err(Error::state("open", &directory))?;
     match sys::attach_device_program(cgroup.as_fd(), &devices::program(&rules)) {
         // In a user namespace nobody may, and nobody can make a device that the kernel would open.
-        Err(error) if error.raw_os_error() == Some(nix::libc::EPERM) && in_user_namespace() => {
+        Err(error)
+            if error.raw_os_error() == Some(nix::libc::EPERM) && crate::in_user_namespace() =>
+        {
             Ok(())
         }
         result => result.map_err(|source| Error::system("limit the container's devices", source)),
     }
-}
-
-fn in_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// The directories of a cgroup in all hierarchies, of the unified and of the old layouts.

@@ -2,16 +2,16 @@
 
 use std::path::Path;
 
-use libcgroups::common::{CgroupManager, CgroupSetup, get_cgroup_setup};
+use libcgroups::common::CgroupManager;
 use libcgroups::stats::{BlkioDeviceStat, MemoryData, PSIData, PSIStats, Stats};
 use serde_json::{Map, Value, json};
 
-use super::{manager, unified};
+use super::{is_unified, manager, unified};
 use crate::Error;
 
 /// Returns the statistics of a cgroup: times in nanoseconds, sizes in bytes.
 pub(crate) fn stats(path: &Path, systemd: bool, id: &str) -> Result<Value, Error> {
-    if matches!(get_cgroup_setup(), Ok(CgroupSetup::Unified)) {
+    if is_unified() {
         return Ok(shape(&unified::stats(path)?));
     }
     let mut stats = manager(path, systemd, id)?

@@ -64,19 +64,13 @@ fn root(global: &Global) -> Result<PathBuf> {
         return Ok(root.clone());
     }
     if nix::unistd::geteuid().is_root()
-        && std::env::var_os("XDG_RUNTIME_DIR").is_none_or(|_| !in_user_namespace())
+        && std::env::var_os("XDG_RUNTIME_DIR").is_none_or(|_| !engine::in_user_namespace())
     {
         return Ok(PathBuf::from("/run/slipway"));
     }
     let directory =
         std::env::var_os("XDG_RUNTIME_DIR").context("XDG_RUNTIME_DIR is not set; give --root")?;
     Ok(PathBuf::from(directory).join("slipway"))
-}
-
-/// Whether root here is somebody else outside.
-fn in_user_namespace() -> bool {
-    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
 }
 
 /// Reads a JSON document from a file, `-` being standard input.

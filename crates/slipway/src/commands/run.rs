@@ -26,7 +26,10 @@ pub fn run(global: &Global, args: Run) -> Result<ExitCode> {
 
 /// Whether the specification asks for a terminal. What is wrong with it is found out later.
 fn wants_terminal(args: &Run) -> bool {
-    let text = std::fs::read(args.create.bundle.join("config.json")).unwrap_or_default();
+    let create = &args.create;
+    let config = create.config.clone();
+    let config = config.unwrap_or_else(|| create.bundle.join("config.json"));
+    let text = std::fs::read(config).unwrap_or_default();
     let document: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
     document
         .pointer("/process/terminal")
