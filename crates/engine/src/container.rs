@@ -15,6 +15,7 @@ use serde_json::Value;
 
 use crate::bundle::{Prepared, scratch, shadow};
 use crate::pidfd::open_process;
+use crate::seccomp::{Courier, Filter};
 use crate::{Error, State, Status, cgroup, identifier};
 
 /// A container.
@@ -123,6 +124,15 @@ impl Container {
             path,
             reason: error.to_string(),
         })
+    }
+
+    /// Prepares the filter for a process that enters the container.
+    pub(crate) fn filter(
+        &self,
+        document: &Value,
+    ) -> Result<Option<(Filter, Option<Courier>)>, Error> {
+        let state = || serde_json::to_value(self.state()).unwrap_or_default();
+        Filter::of(document, &self.root, state)
     }
 
     /// Returns the container's state.

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
@@ -13,15 +13,16 @@ use libcontainer::workload::{
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::SigSet;
 use nix::unistd::setgroups;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::bundle::{Prepared, make_shadow, prepare, shadow, write_config};
 use crate::cgroup::Own;
 use crate::executor::Program;
 use crate::pidfd::{open_process, send_pidfd};
+use crate::seccomp::{Courier, Filter};
 use crate::stage::stage;
 use crate::within::{own_cgroup, within};
-use crate::{Container, Error, cgroup, identifier, userns};
+use crate::{Container, Error, Status, cgroup, identifier, userns};
 
 /// What a container is made from.
 #[derive(Debug)]
@@ -123,22 +124,26 @@ impl Create {
 ///
 /// Fails when the bundle is not sound, asks for what is not supported, or cannot be carried out;
 /// then nothing of the container is left.
-pub fn create(request: Create) -> Result<Container, Error> {
+pub fn create(mut request: Create) -> Result<Container, Error> {
+    let prepared = check(&mut request)?;
+    make(request, &prepared)
+}
+
+/// Finds out what is asked for, and whether it can be; gives the request its paths in full.
+pub(crate) fn check(request: &mut Create) -> Result<Prepared, Error> {
     identifier::check(&request.id)?;
     fs::create_dir_all(&request.root).map_err(Error::state("create", &request.root))?;
-    let root = fs::canonicalize(&request.root).map_err(Error::state("open", &request.root))?;
-    let bundle =
+    request.root = fs::canonicalize(&request.root).map_err(Error::state("open", &request.root))?;
+    request.bundle =
         fs::canonicalize(&request.bundle).map_err(Error::state("open", &request.bundle))?;
-    let state = root.join(&request.id);
-    if state.symlink_metadata().is_ok() {
+    if request.root.join(&request.id).symlink_metadata().is_ok() {
         return Err(Error::Exists);
     }
-    let config = request
-        .config
-        .clone()
-        .unwrap_or_else(|| bundle.join("config.json"));
-    let pidfd_socket = request.pidfd_socket.clone();
-    let prepared = prepare(&request.id, &bundle, &config, request.systemd_cgroup)?;
+    let config = match &request.config {
+        Some(config) => config,
+        None => &request.bundle.join("config.json"),
+    };
+    let prepared = prepare(&request.id, &request.bundle, config, request.systemd_cgroup)?;
     for warning in &prepared.warnings {
         tracing::warn!("{warning}");
     }
@@ -147,25 +152,42 @@ pub fn create(request: Create) -> Result<Container, Error> {
     {
         cgroup::refuse_occupied(path)?;
     }
+    Ok(prepared)
+}
+
+/// Makes a container of what was found.
+pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container, Error> {
+    let mut document = prepared.document.clone();
+    let mut courier = None;
+    if request.executor.is_none() {
+        let (program, sent) = take_program(&request, &mut document)?;
+        request.executor = Some(program);
+        courier = sent;
+    }
+    let (root, bundle) = (request.root.clone(), request.bundle.clone());
+    let pidfd_socket = request.pidfd_socket.clone();
     let id = request.id.clone();
     let directory = shadow(&root, &id);
     // First of all, so that whatever is made later can be found and removed by it.
     make_shadow(&directory, &bundle, &prepared.document)?;
-    let own = own_cgroup(&prepared, &root, &id, request.systemd_cgroup);
-    let act = || prepare_and_build(request, &root, &prepared, own.as_ref());
+    let own = own_cgroup(prepared, &root, &id, request.systemd_cgroup);
+    let act = || prepare_and_build(request, document, prepared, own.as_ref());
     let made = match &own {
         Some(own) => within(own, act),
         None => act(),
     };
+    if let Some(courier) = courier {
+        courier.wait();
+    }
     let made = made.and_then(|()| {
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
         write_config(&directory, &prepared.document)?;
         if own.is_some() {
-            container.set_cgroup(&prepared)?;
-            container.limit(&prepared)?;
+            container.set_cgroup(prepared)?;
+            container.limit(prepared)?;
         }
-        finish(&container, &prepared, pidfd_socket).inspect_err(|_| {
+        finish(&container, prepared, pidfd_socket).inspect_err(|_| {
             let _ = Container::load(&root, &id).and_then(|container| container.delete(true));
         })?;
         Ok(container)
@@ -174,46 +196,73 @@ pub fn create(request: Create) -> Result<Container, Error> {
         if let Some(own) = &own {
             own.remove();
         }
-        let _ = fs::remove_dir_all(&state);
+        let _ = fs::remove_dir_all(root.join(&id));
         let _ = fs::remove_dir_all(&directory);
     })
 }
 
+/// What becomes the program. It takes from the document what it does itself, in place of libcontainer:
+/// the capabilities and the filter. Who carries the filter's descriptor is returned, if anybody.
+fn take_program(
+    request: &Create,
+    document: &mut Value,
+) -> Result<(ExecutorBox, Option<Courier>), Error> {
+    let process = document.get("process").cloned().unwrap_or_default();
+    let process = serde_json::from_value(process)
+        .map_err(|error| Error::Refused(format!("process: {error}")))?;
+    let state = || {
+        json!({
+            "ociVersion": document["ociVersion"],
+            "id": request.id,
+            "status": Status::Creating.to_string(),
+            "bundle": request.bundle,
+            "annotations": document["annotations"],
+        })
+    };
+    let (filter, courier) = Filter::of(document, &request.root, state)?.unzip();
+    for (of, name) in [("process", "capabilities"), ("linux", "seccomp")] {
+        if let Some(object) = document.get_mut(of).and_then(Value::as_object_mut) {
+            object.remove(name);
+        }
+    }
+    let program = Program {
+        process,
+        filter,
+        mask: request.mask,
+        preserve_fds: request.preserve_fds,
+    };
+    Ok((ExecutorBox::new(program), courier.flatten()))
+}
+
 fn prepare_and_build(
     request: Create,
-    root: &Path,
+    mut document: Value,
     prepared: &Prepared,
     own: Option<&Own>,
 ) -> Result<(), Error> {
-    let mut document = prepared.document.clone();
     let _user_namespace = prepare_ground(&mut document, own)?;
-    write_config(&shadow(root, &request.id), &document)?;
-    build(request, root, prepared)
+    write_config(&shadow(&request.root, &request.id), &document)?;
+    build(request, prepared)
 }
 
 /// Makes what libcontainer cannot. The returned user namespace has to live until the container does.
 fn prepare_ground(document: &mut Value, own: Option<&Own>) -> Result<Option<OwnedFd>, Error> {
     userns::enter_if_ordinary(document)?;
     shed_groups(document);
-    let is_closed = own.is_none() && cgroup::is_old_and_closed();
-    let has_namespace = own.is_some() || is_closed;
-    if has_namespace {
-        unshare(CloneFlags::CLONE_NEWNS)
-            .map_err(|errno| Error::system("create a mount namespace", errno))?;
-    }
     if let Some(own) = own {
-        own.cover()
-            .map_err(|source| Error::system("cover the container's cgroup", source))?;
         document["linux"]["cgroupsPath"] = own.decoy().into();
         if let Some(linux) = document["linux"].as_object_mut() {
             linux.remove("resources");
         }
     }
+    let is_closed = own.is_none() && cgroup::is_old_and_closed();
     if is_closed {
+        unshare(CloneFlags::CLONE_NEWNS)
+            .map_err(|errno| Error::system("create a mount namespace", errno))?;
         cgroup::cover_cgroups()?;
         cgroup::bind_what_covers(document);
     }
-    stage(document, has_namespace)?;
+    stage(document, is_closed)?;
     userns::make(document)
 }
 
@@ -261,17 +310,11 @@ fn reason(error: &str) -> String {
     rest.to_owned()
 }
 
-fn build(request: Create, root: &Path, prepared: &Prepared) -> Result<(), Error> {
-    let directory = shadow(root, &request.id);
+fn build(request: Create, prepared: &Prepared) -> Result<(), Error> {
+    let directory = shadow(&request.root, &request.id);
     let failed =
         |error: &(dyn std::error::Error + 'static)| Error::Create(reason(&sys::one_line(error)));
-    let program = Program {
-        mask: request.mask,
-        preserve_fds: request.preserve_fds,
-    };
-    let executor = request
-        .executor
-        .unwrap_or_else(|| ExecutorBox::new(program));
+    let executor = request.executor.ok_or(Error::Missing)?;
     // libcontainer takes a console socket only from who leaves the container alone.
     if prepared.terminal && request.console_socket.is_none() {
         return Err(Error::Refused(
@@ -285,7 +328,7 @@ fn build(request: Create, root: &Path, prepared: &Prepared) -> Result<(), Error>
     }
     ContainerBuilder::new(request.id, SyscallType::default())
         .with_executor(executor)
-        .with_root_path(root)
+        .with_root_path(request.root)
         .map_err(|error| failed(&error))?
         .with_pid_file(request.pid_file)
         .map_err(|error| failed(&error))?

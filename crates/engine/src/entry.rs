@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::fmt::Display;
 use std::os::fd::RawFd;
 
-use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process, User};
+use libcontainer::oci_spec::runtime::{Process, User};
 use libcontainer::syscall::Syscall;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::errno::Errno;
@@ -15,6 +15,7 @@ use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid}
 
 use crate::Error;
 use crate::executor::become_program;
+use crate::seccomp::Filter;
 
 /// Refuses what this way into a container cannot give.
 pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
@@ -39,7 +40,7 @@ pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
 /// Becomes the process; returns only why it could not.
 pub(crate) fn become_process(
     process: &Process,
-    seccomp: Option<&LinuxSeccomp>,
+    filter: Option<&Filter>,
     console: Option<RawFd>,
     preserve_fds: u32,
     mask: &SigSet,
@@ -76,11 +77,8 @@ pub(crate) fn become_process(
     {
         libcontainer::apparmor::apply_profile(profile).map_err(say("process.apparmorProfile"))?;
     }
-    let unprivileged_filter = process.no_new_privileges() == Some(true);
-    if unprivileged_filter {
+    if process.no_new_privileges() == Some(true) {
         nix::sys::prctl::set_no_new_privs().map_err(say("process.noNewPrivileges"))?;
-    } else {
-        load(seccomp)?;
     }
     if let Some(bits) = process.user().umask() {
         umask(Mode::from_bits_truncate(bits));
@@ -99,17 +97,30 @@ pub(crate) fn become_process(
     syscall
         .close_range(preserve_fds.cast_signed())
         .map_err(say("close descriptors"))?;
+    restrict(process, filter)?;
+    become_program(process, mask)
+}
+
+/// Gives up what the process shall not have: system calls and capabilities. Without no new
+/// privileges the filter itself needs a capability; else it comes last, so that it need not allow
+/// what is done here.
+pub(crate) fn restrict(process: &Process, filter: Option<&Filter>) -> Result<(), String> {
+    let syscall = SyscallType::default().create_syscall();
+    let load = || filter.map_or(Ok(()), Filter::load);
+    let is_last = process.no_new_privileges() == Some(true);
+    libcontainer::capabilities::reset_effective(syscall.as_ref())
+        .map_err(say("process.capabilities"))?;
+    if !is_last {
+        load()?;
+    }
     if let Some(capabilities) = process.capabilities() {
-        libcontainer::capabilities::reset_effective(syscall.as_ref())
-            .and_then(|()| {
-                libcontainer::capabilities::drop_privileges(capabilities, syscall.as_ref())
-            })
+        libcontainer::capabilities::drop_privileges(capabilities, syscall.as_ref())
             .map_err(say("process.capabilities"))?;
     }
-    if unprivileged_filter {
-        load(seccomp)?;
+    if is_last {
+        load()?;
     }
-    become_program(process, mask)
+    Ok(())
 }
 
 /// Binds the calling process to a list of CPUs, as in cpuset(7).
@@ -164,20 +175,6 @@ fn become_user(user: &User, syscall: &dyn Syscall) -> Result<(), String> {
     syscall
         .set_id(Uid::from_raw(user.uid()), Gid::from_raw(user.gid()))
         .map_err(say("process.user"))
-}
-
-fn load(seccomp: Option<&LinuxSeccomp>) -> Result<(), String> {
-    let Some(seccomp) = seccomp else {
-        return Ok(());
-    };
-    match libcontainer::seccomp::initialize_seccomp(seccomp) {
-        Ok(None) => Ok(()),
-        Ok(Some(_)) => Err(
-            "linux.seccomp: SCMP_ACT_NOTIFY is not supported for a process that enters a container"
-                .to_owned(),
-        ),
-        Err(error) => Err(say("linux.seccomp")(sys::one_line(&error))),
-    }
 }
 
 /// ioprio_set(2).

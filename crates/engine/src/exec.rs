@@ -10,7 +10,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 
-use libcontainer::oci_spec::runtime::{LinuxSeccomp, Process};
+use libcontainer::oci_spec::runtime::Process;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::SigSet;
 use nix::sys::wait::waitpid;
@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::attendance::Attendance;
 use crate::bundle::{available_capabilities, write_whole};
 use crate::pidfd::{open_process, send_pidfd};
+use crate::seccomp::Filter;
 use crate::terminal::{Terminal, receive_master};
 use crate::{Container, Error, Status, cgroup, entry, normalise};
 
@@ -47,7 +48,7 @@ pub struct Exec {
 /// What the new process has to know, ready before anything is made.
 struct Plan<'a> {
     process: Process,
-    seccomp: Option<LinuxSeccomp>,
+    filter: Option<Filter>,
     init: BorrowedFd<'a>,
     namespaces: CloneFlags,
     cgroups: cgroup::Place,
@@ -74,13 +75,6 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
     crate::limits::check(process.get("rlimits")).map_err(Error::Process)?;
     let wrong = |error: serde_json::Error| Error::Process(error.to_string());
     let process: Process = serde_json::from_value(process).map_err(wrong)?;
-    let seccomp = document
-        .pointer("/linux/seccomp")
-        .filter(|value| !value.is_null());
-    let seccomp = seccomp
-        .map(|seccomp| serde_json::from_value(seccomp.clone()))
-        .transpose()
-        .map_err(wrong)?;
     entry::refuse_unsupported(&process)?;
     let terminal = process.terminal().unwrap_or(false);
     if request.console_socket.is_some() && !terminal {
@@ -106,9 +100,10 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
         }
         None => (None, None),
     };
+    let (filter, courier) = container.filter(&document)?.unzip();
     let plan = Plan {
         process,
-        seccomp,
+        filter,
         init: init.as_fd(),
         namespaces: other_namespaces(init_pid)?,
         cgroups: container.place(init_pid, &request.cgroups)?,
@@ -118,7 +113,11 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
             .as_ref()
             .map_or_else(SigSet::empty, |attendance| attendance.before),
     };
-    let pid = start(plan)?;
+    let started = start(plan);
+    if let Some(courier) = courier.flatten() {
+        courier.wait();
+    }
+    let pid = started?;
     let pidfd = open_process(pid)?;
     if let Some(path) = &request.pid_file {
         write_whole(path, pid.to_string().as_bytes())?;
@@ -257,10 +256,9 @@ fn go_between(plan: Plan<'_>, mut pipe: std::io::PipeWriter) -> ! {
             drop(hold);
             let _ = gate.read(&mut [0]);
             let console = plan.console.as_ref().map(AsRawFd::as_raw_fd);
-            let seccomp = plan.seccomp.as_ref();
             let error = match entry::become_process(
                 &plan.process,
-                seccomp,
+                plan.filter.as_ref(),
                 console,
                 plan.preserve_fds,
                 &plan.mask,

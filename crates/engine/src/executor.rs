@@ -16,10 +16,17 @@ use libcontainer::workload::{
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
+use crate::entry::restrict;
+use crate::seccomp::Filter;
+
 /// Executes the program that the specification names. In place of libcontainer's own, which
 /// refuses a program that only its owner may execute, and keeps our signal mask.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
+    /// The process as the specification has it; libcontainer is not told its capabilities.
+    pub(crate) process: Process,
+    /// What filters its system calls.
+    pub(crate) filter: Option<Filter>,
     /// The signal mask that the program shall have.
     pub(crate) mask: SigSet,
     /// How many descriptors from 3 up it shall have.
@@ -27,21 +34,19 @@ pub(crate) struct Program {
 }
 
 impl Executor for Program {
-    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        let process = spec.process().as_ref().ok_or_else(missing);
-        process
-            .and_then(find)
+    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
+        find(&self.process)
             .map(|_| ())
             .map_err(ExecutorValidationError::ArgValidationError)
     }
 
     fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        // The environment is handed to execve(2); ours may hold what is no Unicode, and stays.
-        Ok(())
+        // The environment is handed to execve(2); ours may hold what is no Unicode, and stays. This is
+        // the last that libcontainer calls before the process waits for its start.
+        restrict(&self.process, self.filter.as_ref()).map_err(ExecutorSetEnvsError::Other)
     }
 
-    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        let process = spec.process().as_ref().ok_or_else(missing);
+    fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
         // libcontainer opens some more after it has closed all.
         let listening = std::env::var("LISTEN_FDS").ok();
         let listening = listening.and_then(|count| count.parse().ok()).unwrap_or(0);
@@ -49,15 +54,10 @@ impl Executor for Program {
             .create_syscall()
             .close_range(self.preserve_fds.saturating_add(listening))
             .map_err(|error| ExecutorError::Other(format!("close descriptors: {error}")))?;
-        process
-            .and_then(|process| become_program(process, &self.mask))
+        become_program(&self.process, &self.mask)
             .map_err(ExecutorError::Other)
             .map(|never| match never {})
     }
-}
-
-fn missing() -> String {
-    "process is missing".to_owned()
 }
 
 /// Replaces this process by the program; returns only why it could not.

@@ -4,11 +4,12 @@ use std::os::unix::net::UnixListener;
 
 use crate::attendance::Attendance;
 use crate::bundle::scratch;
+use crate::create::{check, make};
 use crate::pidfd::open_process;
 use crate::terminal::{Terminal, receive_master};
-use crate::{Create, Error, create};
+use crate::{Create, Error};
 
-/// How a container is run.
+/// How a container is run. The terminal of an attached one is connected to our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreground {
     /// It is started and left to itself.
@@ -17,8 +18,6 @@ pub enum Foreground {
     Attached {
         /// Whether its state stays.
         keep: bool,
-        /// Whether it has a terminal, which is then connected to our own.
-        terminal: bool,
     },
 }
 
@@ -29,19 +28,25 @@ pub enum Foreground {
 ///
 /// Fails when it cannot be created or started; nothing is left of it then.
 pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
+    let prepared = check(&mut request)?;
     let (root, id) = (request.root.clone(), request.id.clone());
-    let Foreground::Attached { keep, terminal } = mode else {
-        start(create(request)?, &root, &id)?;
+    let Foreground::Attached { keep } = mode else {
+        start(make(request, &prepared)?, &root, &id)?;
         return Ok(0);
     };
+    if request.console_socket.is_some() {
+        return Err(Error::Refused(
+            "a console socket is for a detached container".to_owned(),
+        ));
+    }
     let attendance = Attendance::begin()?;
     request.mask = attendance.before;
-    let listener = if terminal {
+    let listener = if prepared.terminal {
         Some(console_socket(&mut request)?)
     } else {
         None
     };
-    let container = create(request)?;
+    let container = make(request, &prepared)?;
     let pid = container.pid().ok_or(Error::Missing)?;
     let terminal = match listener {
         Some((listener, _directory)) => {

@@ -20,6 +20,7 @@ mod limits;
 pub mod normalise;
 mod pidfd;
 mod scratch;
+mod seccomp;
 mod stage;
 mod state;
 mod terminal;

@@ -18,24 +18,19 @@ pub(crate) fn own_cgroup(
     id: &str,
     systemd_cgroup: bool,
 ) -> Option<Own> {
-    let namespaces = prepared.document.pointer("/linux/namespaces")?;
-    let has_mounts = namespaces
-        .as_array()?
-        .iter()
-        .any(|one| one["type"] == "mount");
     let path = prepared.cgroup.as_ref()?;
-    // Hooks of the runtime's namespaces look at the cgroup, and GPU vendors' change it.
+    // A hook of the runtime's namespaces must not be held to the container's limits.
     let has_hooks = ["prestart", "createRuntime"].iter().any(|point| {
         let hooks = prepared.document.pointer(&format!("/hooks/{point}"));
         hooks.is_some_and(|hooks| hooks.as_array().is_none_or(|list| !list.is_empty()))
     });
-    // Under systemd the cgroup is its. Without a mount namespace the container would see the decoy.
-    if systemd_cgroup || !has_mounts || has_hooks {
+    // Under systemd the cgroup is its.
+    if systemd_cgroup || has_hooks {
         return None;
     }
-    let cover = scratch(root, "cgroup", id);
-    let _ = fs::remove_dir_all(&cover);
-    Own::make(path, cover)
+    let decoy = scratch(root, "cgroup", id);
+    let _ = fs::remove_dir_all(&decoy);
+    Own::make(path, decoy)
 }
 
 /// The most that is read of a report, in bytes.

@@ -8,6 +8,7 @@ use std::time::SystemTime;
 
 use rustix::fs::{MemfdFlags, memfd_create};
 use tracing::field::{Field, Visit};
+use tracing::level_filters::LevelFilter;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
@@ -113,6 +114,15 @@ impl<S: Subscriber> Layer<S> for Sink {
             let most = if own { Level::WARN } else { Level::ERROR };
             *metadata.level() <= most
         }
+    }
+
+    /// What is said below it costs nothing then: libcontainer says much.
+    fn max_level_hint(&self) -> Option<LevelFilter> {
+        Some(if self.debug {
+            LevelFilter::DEBUG
+        } else {
+            LevelFilter::WARN
+        })
     }
 
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {

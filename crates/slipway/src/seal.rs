@@ -27,10 +27,13 @@ pub fn seal() -> io::Result<()> {
         let _ = nix::sys::prctl::set_name(c"slipway");
         return Ok(());
     }
+    // What we cannot write to, no container of ours can.
+    if access(SELF, AccessFlags::W_OK).is_err() && !is_ours() {
+        return Ok(());
+    }
     match read_only_view().and_then(|view| again(&view)) {
         Ok(never) => match never {},
-        // An ordinary user may not; and what they cannot write to, no container of theirs can.
-        Err(_) if access(SELF, AccessFlags::W_OK).is_err() && !is_ours() => Ok(()),
+        // An ordinary user may not.
         Err(_) => copy()
             .and_then(|copy| again(&copy))
             .map(|never| match never {}),

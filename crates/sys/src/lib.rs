@@ -11,6 +11,7 @@ mod loopdev;
 mod mountattr;
 mod pidfd;
 mod process;
+mod seccomp;
 mod signals;
 mod words;
 
@@ -24,5 +25,8 @@ pub use mountattr::{
 };
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork, fork_at};
+pub use seccomp::{
+    SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE, load_seccomp,
+};
 pub use signals::{reset_broken_pipe, reset_signals};
 pub use words::{one_line, words};

@@ -17,6 +17,7 @@ pub(crate) use place::{Place, memory_directory};
 pub(crate) use stats::stats;
 pub(crate) use update::{apply, merge, touched};
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -109,12 +110,47 @@ pub(crate) fn processes(
     id: &str,
     init: Option<Pid>,
 ) -> Result<Vec<Pid>, Error> {
-    if !systemd && directories(&path.to_string_lossy()).is_empty() {
+    if systemd {
+        return manager(path, systemd, id)?
+            .get_all_pids()
+            .map_err(|error| Error::library("list the container's processes", &error));
+    }
+    let directories = directories(&path.to_string_lossy());
+    if directories.is_empty() {
         return Ok(init.map(namesakes).unwrap_or_default());
     }
-    manager(path, systemd, id)?
-        .get_all_pids()
-        .map_err(|error| Error::library("list the container's processes", &error))
+    let mut found = BTreeSet::new();
+    for directory in directories {
+        collect(&directory, &mut found).map_err(Error::state("read", &directory))?;
+    }
+    Ok(found.into_iter().map(Pid::from_raw).collect())
+}
+
+/// Adds the processes of a cgroup and of those below. One that goes meanwhile has none.
+fn collect(directory: &Path, found: &mut BTreeSet<i32>) -> std::io::Result<()> {
+    let gone = |error: &std::io::Error| {
+        let code = error.raw_os_error();
+        code == Some(nix::libc::ENOENT) || code == Some(nix::libc::ENODEV)
+    };
+    let text = match fs::read_to_string(directory.join("cgroup.procs")) {
+        Err(error) if gone(&error) => return Ok(()),
+        // A threaded cgroup does not say; its domain, above it, does.
+        Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => String::new(),
+        text => text?,
+    };
+    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
+    for child in children(directory) {
+        collect(&child, found)?;
+    }
+    Ok(())
+}
+
+/// The cgroups right below one.
+fn children(directory: &Path) -> impl Iterator<Item = PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
 }
 
 /// A process and, if it has a PID namespace of its own, all others in it.
@@ -147,9 +183,8 @@ pub(crate) fn remove(path: &Path, systemd: bool, id: &str) -> Result<(), Error> 
 }
 
 fn remove_tree(directory: &Path) -> std::io::Result<()> {
-    let entries = fs::read_dir(directory)?.flatten();
-    for child in entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())) {
-        remove_tree(&child.path())?;
+    for child in children(directory) {
+        remove_tree(&child)?;
     }
     let mut result = fs::remove_dir(directory);
     for _ in 0..ATTEMPTS {

@@ -10,7 +10,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::mount::{MsFlags, mount};
 use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -19,25 +18,25 @@ use rustix::fs::OFlags;
 use super::cover::is_cgroup2;
 use super::{MOUNTED, remove_tree};
 
-/// The decoy's name within what covers the cgroup.
-const DECOY: &str = "decoy";
 const PROCESSES: &str = "cgroup.procs";
+/// From where the hierarchies are mounted back to the root.
+const UP: &str = "/../../..";
 
-/// The cgroup, and the directory that holds the decoy.
+/// The cgroup, and the decoy.
 #[derive(Debug)]
 pub(crate) struct Own {
-    path: String,
     directory: PathBuf,
     handle: File,
-    cover: PathBuf,
+    decoy: PathBuf,
 }
 
 impl Own {
     /// Makes the cgroup; `None` where there is no unified hierarchy, or none that we may write to.
-    /// `cover` is a directory to be made for the decoy.
-    pub(crate) fn make(path: &str, cover: PathBuf) -> Option<Self> {
+    /// `decoy` is a directory to be made.
+    pub(crate) fn make(path: &str, decoy: PathBuf) -> Option<Self> {
         let mounted = Path::new(MOUNTED);
-        if !is_cgroup2(mounted) {
+        // A path that is no text could not be told.
+        if !is_cgroup2(mounted) || decoy.to_str().is_none() {
             return None;
         }
         let relative = Path::new(path.trim_start_matches('/'));
@@ -52,15 +51,13 @@ impl Own {
             }
         }
         let own = Self {
-            path: path.to_owned(),
             handle: File::open(&directory).ok()?,
             directory,
-            cover,
+            decoy,
         };
-        let decoy = own.cover.join(DECOY);
         let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let made =
-            fs::create_dir_all(&decoy).is_ok() && mkfifo(&decoy.join(PROCESSES), mode).is_ok();
+        let made = fs::create_dir_all(&own.decoy).is_ok()
+            && mkfifo(&own.decoy.join(PROCESSES), mode).is_ok();
         if made {
             return Some(own);
         }
@@ -73,28 +70,19 @@ impl Own {
         self.handle.as_fd()
     }
 
-    /// The path to tell libcontainer.
+    /// The path to tell libcontainer, which joins it to where the hierarchies are mounted.
     pub(crate) fn decoy(&self) -> String {
-        format!("{}/{DECOY}", self.path)
-    }
-
-    /// Covers the cgroup in the mount namespace of the calling process, which must be its own.
-    pub(crate) fn cover(&self) -> io::Result<()> {
-        let none = None::<&str>;
-        mount(none, MOUNTED, none, MsFlags::MS_PRIVATE, none)?;
-        let cover = Some(&self.cover);
-        Ok(mount(cover, &self.directory, none, MsFlags::MS_BIND, none)?)
+        format!("{UP}{}", self.decoy.display())
     }
 
     /// Waits until a process has ended. As soon as libcontainer has taken the decoy, it is removed: on
     /// a failure it would be tried in vain, for long.
     pub(crate) fn attend(&self, process: &OwnedFd) -> io::Result<()> {
-        let decoy = self.cover.join(DECOY);
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let none = rustix::fs::Mode::empty();
-        let fifo = rustix::fs::open(decoy.join(PROCESSES), flags, none)?;
+        let fifo = rustix::fs::open(self.decoy.join(PROCESSES), flags, none)?;
         wait(&[process, &fifo])?;
-        let _ = fs::remove_dir_all(&self.cover);
+        let _ = fs::remove_dir_all(&self.decoy);
         wait(&[process])
     }
 
@@ -103,7 +91,7 @@ impl Own {
         // Linux 5.14; before, what is left ends with its parent.
         let _ = fs::write(self.directory.join("cgroup.kill"), "1");
         let _ = remove_tree(&self.directory);
-        let _ = fs::remove_dir_all(&self.cover);
+        let _ = fs::remove_dir_all(&self.decoy);
     }
 }
 

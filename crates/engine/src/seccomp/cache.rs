@@ -1,0 +1,89 @@
+//! Compiled filters, kept in the state root: engines give each container the same profile.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::path::{Path, PathBuf};
+
+use super::compile::instructions;
+use crate::bundle::{scratch, write_whole};
+
+/// The most filters that are kept. Engines have one or two profiles; tests have more.
+const MOST: usize = 64;
+
+/// Where the filter of one profile is kept: its text and a zero byte, then the program. The name is
+/// not trusted to be one profile's alone, and a file of an earlier version does not fit.
+#[derive(Debug)]
+pub(super) struct Cache {
+    path: PathBuf,
+    text: Vec<u8>,
+}
+
+impl Cache {
+    pub(super) fn new(root: &Path, text: &str) -> Self {
+        let text = format!("{} {text}\0", env!("CARGO_PKG_VERSION"));
+        let mut hasher = DefaultHasher::new();
+        text.hash(&mut hasher);
+        Self {
+            path: scratch(root, "seccomp", &format!("{:016x}", hasher.finish())),
+            text: text.into_bytes(),
+        }
+    }
+
+    pub(super) fn read(&self) -> Option<Vec<u64>> {
+        let bytes = fs::read(&self.path).ok()?;
+        let program = instructions(bytes.strip_prefix(self.text.as_slice())?);
+        (!program.is_empty()).then_some(program)
+    }
+
+    /// One that cannot be kept is compiled again the next time.
+    pub(super) fn write(&self, program: &[u64]) {
+        let Some(directory) = self.path.parent() else {
+            return;
+        };
+        if fs::read_dir(directory).is_ok_and(|kept| kept.count() >= MOST) {
+            let _ = fs::remove_dir_all(directory);
+        }
+        let mut bytes = self.text.clone();
+        bytes.extend(program.iter().flat_map(|one| one.to_ne_bytes()));
+        let written = fs::create_dir_all(directory)
+            .map_err(crate::Error::state("create", directory))
+            .and_then(|()| write_whole(&self.path, &bytes));
+        if let Err(error) = written {
+            tracing::debug!("{}", sys::one_line(&error));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_found_again() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::new(root.path(), "{}");
+        assert_eq!(cache.read(), None);
+        cache.write(&[1, 2, 3]);
+        assert_eq!(cache.read(), Some(vec![1, 2, 3]));
+        let path = cache.path.clone();
+        let other = Cache {
+            path,
+            ..Cache::new(root.path(), "{ }")
+        };
+        assert_eq!(
+            other.read(),
+            None,
+            "the name is the same, the profile another"
+        );
+    }
+
+    #[test]
+    fn there_is_an_end_to_keeping() {
+        let root = tempfile::tempdir().unwrap();
+        for number in 0..3 * MOST {
+            Cache::new(root.path(), &number.to_string()).write(&[7]);
+        }
+        let directory = scratch(root.path(), "seccomp", "");
+        assert!(fs::read_dir(directory).unwrap().count() <= MOST);
+    }
+}
