@@ -3,6 +3,7 @@
 #   bb, py         directories: a static busybox; Debian stable with Python and NumPy
 #   peers          a Debian sid root with the real Apptainer and Charliecloud
 #   bb.sif, py.sif SIFs of the two, written by that Apptainer
+#   criu           a Debian stable root with CRIU, which Debian 12 lacks, and a script that runs it from there
 #   nvidia         a Debian root with NVIDIA's driver packages, and nodes for it in nvidia.dev
 . "$(dirname "$0")/common.sh"
 mkdir -p "$SLIPWAY_FIXTURES"
@@ -61,6 +62,16 @@ make_nvidia() {
   printf '%s\n' 'nvidia0 195 0' 'nvidiactl 195 255' 'nvidia-uvm 510 0' >nvidia.dev
 }
 
+make_criu() {
+  debian trixie criu main criu
+  cat >criu/criu <<EOF
+#!/bin/sh
+lib=$SLIPWAY_FIXTURES/criu/usr/lib/$(gcc -dumpmachine)
+exec "\$lib"/ld-linux-*.so.* --library-path "\$lib" $SLIPWAY_FIXTURES/criu/usr/sbin/criu "\$@"
+EOF
+  chmod 755 criu/criu
+}
+
 step() {
   [ -e ".done-$1" ] && return
   say "fixture: $1"
@@ -77,4 +88,5 @@ step py
 step peers
 step sifs
 step nvidia
+step criu
 chmod 755 "$SLIPWAY_FIXTURES"

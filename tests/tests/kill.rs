@@ -88,7 +88,7 @@ fn a_killed_server_does_not_hang_the_program() {
     .unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
-    wait_for("everything to be gone", Duration::from_secs(1), || {
+    wait_for("everything to be gone", Duration::from_secs(3), || {
         ours(&marker).is_empty()
     });
 }

@@ -58,6 +58,9 @@ pub enum Error {
     /// The container is not in a state in which this can be done.
     #[error("{0}")]
     WrongStatus(String),
+    /// Saving a container's processes, or bringing them back.
+    #[error("{0}")]
+    Criu(String),
     /// libcontainer failed at something else.
     #[error("{action}: {reason}")]
     Library {

@@ -8,6 +8,7 @@
 mod attendance;
 mod bundle;
 mod cgroup;
+mod checkpoint;
 mod container;
 mod create;
 mod entry;
@@ -29,6 +30,7 @@ mod watch;
 mod within;
 
 pub use cgroup::{cover_cgroups, own_cgroup};
+pub use checkpoint::{Checkpoint, CriuOptions, Extent, Restore, checkpoint, restore};
 pub use container::{Container, forget, list};
 pub use create::{Create, ExecutorBox, create};
 pub use error::Error;

@@ -46,6 +46,9 @@ pub struct Global {
     /// Ignore cgroup permission errors: true, false or auto
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub rootless: String,
+    /// The program that saves and restores processes
+    #[arg(long, value_name = "FILE", default_value = "criu")]
+    pub criu: PathBuf,
 }
 
 /// Formats of the log.
@@ -84,10 +87,10 @@ pub enum Command {
     Events(Events),
     /// Change a container's resource limits
     Update(Box<Update>),
-    /// Save a container's processes (not supported)
-    Checkpoint(Unsupported),
-    /// Bring saved processes back (not supported)
-    Restore(Unsupported),
+    /// Save a container's processes to files, by CRIU
+    Checkpoint(Box<Checkpoint>),
+    /// Bring saved processes back
+    Restore(Box<Restore>),
     /// List containers
     List(List),
     /// Write a specification file to begin with
@@ -96,13 +99,102 @@ pub enum Command {
     Features,
 }
 
-/// A command that is known and not supported, with whatever it is given.
+/// What CRIU is told for saving and for bringing back.
 #[derive(Debug, Args)]
-#[command(disable_help_flag = true)]
-pub struct Unsupported {
-    /// Flags and the container's id
-    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
-    pub args: Vec<String>,
+pub struct Criu {
+    /// The directory of the saved files (default: checkpoint)
+    #[arg(long, value_name = "DIRECTORY")]
+    pub image_path: Option<PathBuf>,
+    /// The directory of CRIU's log (default: that of the files)
+    #[arg(long, value_name = "DIRECTORY")]
+    pub work_path: Option<PathBuf>,
+    /// Keep TCP connections
+    #[arg(long)]
+    pub tcp_established: bool,
+    /// Let unix sockets lead out of the container
+    #[arg(long)]
+    pub ext_unix_sk: bool,
+    /// Let processes belong to a session outside
+    #[arg(long)]
+    pub shell_job: bool,
+    /// Let files be locked
+    #[arg(long)]
+    pub file_locks: bool,
+    /// Leave memory behind, and fetch it when it is used
+    #[arg(long)]
+    pub lazy_pages: bool,
+    /// Save memory once that was saved twice
+    #[arg(long)]
+    pub auto_dedup: bool,
+    /// How to deal with cgroups
+    #[arg(long, value_name = "MODE", value_parser = ["soft", "full", "strict", "ignore"])]
+    pub manage_cgroups_mode: Option<String>,
+    /// Make a namespace, and leave it empty
+    #[arg(long, value_name = "NAMESPACE", value_parser = ["network"])]
+    pub empty_ns: Option<String>,
+}
+
+/// `slipway checkpoint`.
+#[derive(Debug, Args)]
+pub struct Checkpoint {
+    #[command(flatten)]
+    pub criu: Criu,
+    /// An earlier --pre-dump, relative to the directory of the files
+    #[arg(long, value_name = "DIRECTORY")]
+    pub parent_path: Option<PathBuf>,
+    /// Let the container run on
+    #[arg(long)]
+    pub leave_running: bool,
+    /// Leave out connections that are being made
+    #[arg(long)]
+    pub tcp_skip_in_flight: bool,
+    /// Link files again that were removed
+    #[arg(long)]
+    pub link_remap: bool,
+    /// A descriptor to write a zero byte to when ready to serve memory
+    #[arg(long, value_name = "FD")]
+    pub status_fd: Option<i32>,
+    /// Where to send memory to
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub page_server: Option<String>,
+    /// Save the memory alone, and let the container run on
+    #[arg(long)]
+    pub pre_dump: bool,
+    /// The container's id
+    pub id: String,
+}
+
+/// `slipway restore`.
+#[derive(Debug, Args)]
+pub struct Restore {
+    #[command(flatten)]
+    pub criu: Criu,
+    /// The bundle's directory
+    #[arg(short, long, value_name = "DIRECTORY", default_value = ".")]
+    pub bundle: PathBuf,
+    /// Do not wait for the container's end
+    #[arg(short, long)]
+    pub detach: bool,
+    /// A file to write the process id to
+    #[arg(long, value_name = "FILE")]
+    pub pid_file: Option<PathBuf>,
+    /// Has no effect: a container with a terminal cannot be restored
+    #[arg(long, value_name = "SOCKET", hide = true)]
+    pub console_socket: Option<PathBuf>,
+    /// Has no effect: no process is adopted
+    #[arg(long, hide = true)]
+    pub no_subreaper: bool,
+    /// Has no effect: CRIU makes the root
+    #[arg(long, hide = true)]
+    pub no_pivot: bool,
+    /// The security module's profile
+    #[arg(long, value_name = "TYPE:NAME")]
+    pub lsm_profile: Option<String>,
+    /// The context of mounts that have one
+    #[arg(long, value_name = "CONTEXT")]
+    pub lsm_mount_context: Option<String>,
+    /// The container's id
+    pub id: String,
 }
 
 /// A container's id.

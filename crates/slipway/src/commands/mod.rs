@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod checkpoint;
 mod create;
 mod delete;
 mod events;
@@ -9,6 +10,7 @@ mod kill;
 mod list;
 mod pause;
 mod ps;
+mod restore;
 mod resume;
 mod run;
 mod spec;
@@ -45,8 +47,8 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ps(args) => ps::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),
         Command::Update(args) => update::run(&global, &args),
-        Command::Checkpoint(_) => bail!("checkpoint is not supported: libcontainer cannot restore"),
-        Command::Restore(_) => bail!("restore is not supported: libcontainer cannot restore"),
+        Command::Checkpoint(args) => checkpoint::run(&global, *args),
+        Command::Restore(args) => restore::run(&global, *args),
         Command::List(args) => list::run(&global, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
