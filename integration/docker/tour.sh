@@ -45,3 +45,18 @@ step docker restart -t 0 tour
 step docker stop -t 0 tour
 step docker inspect -f '{{.State.ExitCode}} {{.State.OOMKilled}}' tour
 step docker rm tour
+compose=$(mktemp -d)
+trap 'rm -rf "$compose"' EXIT
+cat >"$compose/docker-compose.yml" <<END
+version: "2.4"
+services:
+  one: {image: bb, runtime: $runtime, network_mode: none, command: sleep 100, stop_grace_period: 0s}
+  two: {image: bb, runtime: $runtime, network_mode: none, command: sh -c 'echo up; exit 3', depends_on: [one]}
+END
+compose() { docker-compose --ansi never -p tour -f "$compose/docker-compose.yml" "$@" 2>/dev/null; }
+step compose up -d
+step compose exec -T one id
+sleep 1
+step compose logs --no-color two
+step compose ps --services --filter status=running
+step compose down -t 0

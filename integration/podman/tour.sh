@@ -47,6 +47,10 @@ step podman pod rm -f -t 0 pod | sed 's/^[0-9a-f]\{64\}$/ID/'
 step podman run -d --name tour --network none --memory 64m --pids-limit 50 bb sleep 100 | sed 's/^[0-9a-f]\{64\}$/ID/'
 step podman stats --no-stream --format '{{.Name}} {{.PIDS}}' tour
 step podman stats --no-stream --format '{{.MemUsage}}' tour | sed 's/^[0-9.]*[kM]B/N/'
+step podman container checkpoint tour
+step podman inspect -f '{{.State.Status}}' tour
+step podman container restore tour
+step podman exec tour cat /proc/1/cmdline
 step podman pause tour
 step podman inspect -f '{{.State.Status}}' tour
 step podman exec tour true | sed 's/[0-9a-f]\{64\}/ID/'

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use tests::{TESTER, archive, as_tester, program, run, succeed, tester, wait_for};
+use tests::{TESTER, archive, as_tester, fixture, program, run, succeed, tester, wait_for};
 
 /// What the tours are compared with.
 const RUNC: &str = "/usr/sbin/runc";
@@ -80,7 +80,7 @@ fn differences(ours: &str, theirs: &str) -> Vec<(String, String)> {
     };
     let (ours, theirs) = (plain(ours), plain(theirs));
     assert!(theirs.len() > 60, "the tour was cut short: {theirs:#?}");
-    assert_eq!(ours.len(), theirs.len());
+    assert_eq!(ours.len(), theirs.len(), "{ours:#?}\n{theirs:#?}");
     let pairs = ours.into_iter().zip(theirs);
     pairs.filter(|(ours, theirs)| ours != theirs).collect()
 }
@@ -214,7 +214,16 @@ fn podman_as_root() {
         file("run"),
         file("tmp")
     );
-    podman_tours(home.path(), &flags, |program| Command::new(program));
+    // With criu, by which it saves and restores.
+    let path = format!(
+        "{}:/usr/sbin:/usr/bin:/sbin:/bin",
+        fixture("criu").display()
+    );
+    podman_tours(home.path(), &flags, |program| {
+        let mut command = Command::new(program);
+        command.env("PATH", &path);
+        command
+    });
     nothing_left(Path::new("/run/slipway"));
 }
 

@@ -347,7 +347,7 @@ impl Container {
         }
         if let Some(pid) = self.pid().filter(|_| status != Status::Stopped) {
             // Thaws a frozen one, too.
-            cgroup::log_failure(self.kill(nix::libc::SIGKILL, false));
+            let _ = self.kill(nix::libc::SIGKILL, false);
             end(pid)?;
         }
         if let Some(config) = &self.config {

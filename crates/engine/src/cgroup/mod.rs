@@ -18,6 +18,7 @@ pub(crate) use stats::stats;
 pub(crate) use update::{apply, merge, touched};
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -82,15 +83,39 @@ fn directories(path: &str) -> Vec<PathBuf> {
         let directory = mounted.join(relative);
         return Vec::from_iter(directory.is_dir().then_some(directory));
     }
-    let hierarchies = fs::read_dir(mounted)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
-    hierarchies
+    let directories = hierarchies().into_iter().map(|name| mounted.join(name));
+    directories
         .map(|hierarchy| hierarchy.join(relative))
         .filter(|directory| directory.join("cgroup.procs").exists())
         .collect()
+}
+
+/// The names of the old hierarchies, as they are mounted; none where there is only the unified one.
+fn hierarchies() -> Vec<OsString> {
+    if is_unified() {
+        return Vec::new();
+    }
+    let entries = fs::read_dir(MOUNTED).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name()).collect()
+}
+
+/// Where the mounts of a container that sees the host's old hierarchies are, and what they show of
+/// them: those of its own cgroup. libcgroups leaves it where it was in the one that is systemd's.
+pub(crate) fn shown(destination: &str, cgroup: &str) -> Vec<(String, String)> {
+    let shown = hierarchies().into_iter().filter_map(|name| {
+        let name = name.to_str()?;
+        let below = if name == "systemd" {
+            ""
+        } else {
+            cgroup.trim_start_matches('/')
+        };
+        let place = Path::new(MOUNTED).join(name);
+        place.join("cgroup.procs").exists().then(|| {
+            let source = place.join(below).display().to_string();
+            (format!("{destination}/{name}"), source)
+        })
+    });
+    shown.collect()
 }
 
 fn manager(path: &Path, systemd: bool, id: &str) -> Result<AnyCgroupManager, Error> {

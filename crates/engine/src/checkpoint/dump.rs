@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::criu::Criu;
-use super::{CriuOptions, DESCRIPTORS, EXTERNAL, binds, joined};
+use super::{CriuOptions, DESCRIPTORS, EXTERNAL, joined, outside};
 use crate::bundle::write_whole;
 use crate::{Container, Error, Status};
 
@@ -63,7 +63,7 @@ pub fn checkpoint(container: Container, request: &Checkpoint) -> Result<(), Erro
     let command = &mut criu.command;
     command.args(["--tree", &pid.to_string()]);
     command.args(["--root", document["root"]["path"].as_str().unwrap_or("/")]);
-    for (destination, _) in binds(&document) {
+    for (destination, _) in outside(&document) {
         command.args(["--external", &format!("mnt[{destination}]:{destination}")]);
     }
     for (kind, name, key) in EXTERNAL {

@@ -13,6 +13,8 @@ pub use restore::{Restore, restore};
 
 use serde_json::Value;
 
+use crate::cgroup;
+
 /// What CRIU is told for saving and for bringing back.
 #[derive(Debug, Clone)]
 pub struct CriuOptions {
@@ -50,20 +52,31 @@ const EXTERNAL: [(&str, &str, &str); 2] = [
     ("pid", "pid", "extRootPidNS"),
 ];
 
-/// Where the specification has a container join a namespace.
-fn joined<'a>(document: &'a Value, kind: &str) -> Option<&'a str> {
+/// What a document says of one of the container's namespaces.
+fn namespace<'a>(document: &'a Value, kind: &str) -> Option<&'a Value> {
     let namespaces = document.pointer("/linux/namespaces")?.as_array()?;
-    let one = namespaces.iter().find(|one| one["type"] == kind)?;
-    one["path"].as_str().filter(|path| !path.is_empty())
+    namespaces.iter().find(|one| one["type"] == kind)
 }
 
-/// The binds of a document: destination and source.
-fn binds(document: &Value) -> impl Iterator<Item = (&str, &str)> {
-    let mounts = document["mounts"].as_array().into_iter().flatten();
-    mounts.filter_map(|mount| {
+/// Where the specification has a container join a namespace.
+fn joined<'a>(document: &'a Value, kind: &str) -> Option<&'a str> {
+    let path = namespace(document, kind)?["path"].as_str()?;
+    Some(path).filter(|path| !path.is_empty())
+}
+
+/// The mounts that show what is outside the container: destination and source.
+fn outside(document: &Value) -> Vec<(String, String)> {
+    let mut outside = Vec::new();
+    for mount in document["mounts"].as_array().into_iter().flatten() {
+        let text = |name: &str| mount[name].as_str().unwrap_or_default().to_owned();
         let mut options = mount["options"].as_array().into_iter().flatten();
-        let is_bind = mount["type"] == "bind" || options.any(|one| one == "bind" || one == "rbind");
-        let destination = mount["destination"].as_str().filter(|_| is_bind)?;
-        Some((destination, mount["source"].as_str()?))
-    })
+        if mount["type"] == "bind" || options.any(|one| one == "bind" || one == "rbind") {
+            outside.push((text("destination"), text("source")));
+        } else if mount["type"] == "cgroup" && namespace(document, "cgroup").is_none() {
+            let cgroup = document.pointer("/linux/cgroupsPath");
+            let cgroup = cgroup.and_then(Value::as_str).unwrap_or_default();
+            outside.extend(cgroup::shown(&text("destination"), cgroup));
+        }
+    }
+    outside
 }

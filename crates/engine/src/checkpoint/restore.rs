@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use super::criu::Criu;
-use super::{CriuOptions, DESCRIPTORS, EXTERNAL, binds, joined};
+use super::{CriuOptions, DESCRIPTORS, EXTERNAL, joined, outside};
 use crate::attendance::Attendance;
 use crate::bundle::{Prepared, make_shadow, scratch, shadow, write_whole};
 use crate::create::check;
@@ -98,7 +98,7 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
         .arg(&rootfs)
         .arg("--pidfile")
         .arg(&pid_file);
-    for (destination, source) in binds(&prepared.document) {
+    for (destination, source) in outside(&prepared.document) {
         command.args(["--external", &format!("mnt[{destination}]:{source}")]);
     }
     for (number, key) in inherited_streams(images) {
