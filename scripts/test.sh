@@ -3,7 +3,8 @@
 . "$(dirname "$0")/common.sh"
 install_build_tools
 install podman=podman crun=crun runc=runc conmon=conmon /usr/lib/podman/netavark=netavark iptables=iptables \
-  /usr/libexec/podman/catatonit=catatonit newuidmap=uidmap containerd=containerd dockerd=docker.io docker-compose=docker-compose
+  /usr/libexec/podman/catatonit=catatonit newuidmap=uidmap containerd=containerd dockerd=docker.io docker-compose=docker-compose \
+  slurmctld=slurm-wlm munged=munge
 make_tester
 "$top/scripts/fixtures.sh"
 "$top/scripts/lint.sh"

@@ -193,7 +193,7 @@ fn general() -> Vec<Row> {
             "process.selinuxLabel",
             |spec| spec["process"]["selinuxLabel"] = json!("a_t"),
             "",
-            Refused("selinuxLabel is not supported"),
+            Refused("this host has no SELinux"),
         ),
         (
             "annotations",

@@ -110,8 +110,13 @@ fn refuse_for_host(document: &Value) -> Result<(), Error> {
         _ => false,
     };
     let refused = |text: &str| Err(Error::Refused(text.to_owned()));
-    if is_set("/process/selinuxLabel") {
-        return refused("process.selinuxLabel is not supported");
+    for (pointer, name) in [
+        ("/process/selinuxLabel", "process.selinuxLabel"),
+        ("/linux/mountLabel", "linux.mountLabel"),
+    ] {
+        let label = document.pointer(pointer).and_then(Value::as_str);
+        crate::selinux::refuse(label.unwrap_or_default())
+            .map_err(|error| Error::Refused(format!("{name}: {error}")))?;
     }
     if is_set("/linux/resources/unified") && !crate::cgroup::is_unified() {
         return refused("linux.resources.unified needs a host with cgroups of version 2 alone");

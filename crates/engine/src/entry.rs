@@ -13,9 +13,9 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
 
-use crate::Error;
 use crate::executor::become_program;
 use crate::seccomp::Filter;
+use crate::{Error, selinux};
 
 /// Refuses what this way into a container cannot give.
 pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
@@ -27,14 +27,8 @@ pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
     if process.scheduler().is_some() {
         return refused("scheduler");
     }
-    if process
-        .selinux_label()
-        .as_ref()
-        .is_some_and(|label| !label.is_empty())
-    {
-        return refused("selinuxLabel");
-    }
-    Ok(())
+    selinux::refuse(label(process))
+        .map_err(|error| Error::Process(format!("selinuxLabel: {error}")))
 }
 
 /// Becomes the process; returns only why it could not.
@@ -101,6 +95,10 @@ pub(crate) fn become_process(
     become_program(process, mask)
 }
 
+fn label(process: &Process) -> &str {
+    process.selinux_label().as_deref().unwrap_or_default()
+}
+
 /// Gives up what the process shall not have: system calls and capabilities. Without no new
 /// privileges the filter itself needs a capability; else it comes last, so that it need not allow
 /// what is done here.
@@ -108,6 +106,9 @@ pub(crate) fn restrict(process: &Process, filter: Option<&Filter>) -> Result<(),
     let syscall = SyscallType::default().create_syscall();
     let load = || filter.map_or(Ok(()), Filter::load);
     let is_last = process.no_new_privileges() == Some(true);
+    if !label(process).is_empty() {
+        selinux::label_next_program(label(process))?;
+    }
     libcontainer::capabilities::reset_effective(syscall.as_ref())
         .map_err(say("process.capabilities"))?;
     if !is_last {

@@ -22,6 +22,7 @@ pub mod normalise;
 mod pidfd;
 mod scratch;
 mod seccomp;
+mod selinux;
 mod stage;
 mod state;
 mod terminal;

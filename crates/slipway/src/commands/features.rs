@@ -41,7 +41,7 @@ pub fn run() -> Result<ExitCode> {
                 ]
             },
             "apparmor": {"enabled": true},
-            "selinux": {"enabled": false},
+            "selinux": {"enabled": true},
             "intelRdt": {"enabled": true},
             "mountExtensions": {"idmap": {"enabled": true}}
         },

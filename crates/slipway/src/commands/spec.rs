@@ -15,6 +15,7 @@ pub fn run(args: &Spec) -> Result<ExitCode> {
     } else {
         engine::Spec::default()
     };
+    spec.set_hostname(Some("slipway".to_owned()));
     if let Some(process) = spec.process_mut() {
         process.set_terminal(Some(true));
         // As runc: the others would give root's children what they did not ask for.
