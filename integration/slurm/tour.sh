@@ -12,9 +12,10 @@ try -n 1 /nosuch
 try -N 2 -n 2 /bin/sh -c 'echo on a node'
 step sh -c "echo from outside | timeout 60 srun -n 1 --container='$bundle' cat"
 step timeout 60 salloc -Q -N 1 srun --container="$bundle" /bin/echo in a job
-# Cancelled, and nothing runs on.
+# Cancelled, and nothing runs on. A first process that does not mind SIGTERM is for proctrack/cgroup to end.
 ends() {
-  timeout 60 srun -n 1 --job-name end --container="$bundle" sleep 12345 >/dev/null 2>&1 &
+  timeout 60 srun -n 1 --job-name end --container="$bundle" \
+    sh -c 'trap "kill $!; exit" TERM; sleep 12345 & wait' >/dev/null 2>&1 &
   sleep 2
   pgrep -c -f '^sleep 12345'
   scancel --name end

@@ -89,6 +89,6 @@ fn srun_runs_on_slipway() {
         let kept = text.lines().filter(|line| !line.starts_with("time="));
         kept.map(str::to_owned).collect()
     };
-    assert!(ours.contains("on a node"), "{ours}");
+    assert!(ours.contains("$ ends\n1\n0\n"), "{ours}");
     assert_eq!(plain(&ours), plain(&theirs));
 }

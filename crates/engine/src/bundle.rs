@@ -118,6 +118,9 @@ fn refuse_for_host(document: &Value) -> Result<(), Error> {
         crate::selinux::refuse(label.unwrap_or_default())
             .map_err(|error| Error::Refused(format!("{name}: {error}")))?;
     }
+    if is_set("/linux/resources/rdma") {
+        return refused("linux.resources.rdma is not supported");
+    }
     if is_set("/linux/resources/unified") && !crate::cgroup::is_unified() {
         return refused("linux.resources.unified needs a host with cgroups of version 2 alone");
     }
