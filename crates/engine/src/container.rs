@@ -310,6 +310,15 @@ impl Container {
         crate::bundle::write_config(&shadow(&self.root, &self.id), &document)
     }
 
+    /// Changes the share of the cache or of the memory's bandwidth: a line of resctrl's `schemata`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the container has no such share of its own.
+    pub fn set_rdt_schema(&self, schema: &str) -> Result<(), Error> {
+        crate::rdt::set(&self.document()?, &self.id, schema)
+    }
+
     fn systemd(&self) -> bool {
         self.inner.as_ref().is_some_and(Inner::systemd)
     }

@@ -20,6 +20,7 @@ mod identifier;
 mod limits;
 pub mod normalise;
 mod pidfd;
+mod rdt;
 mod scratch;
 mod seccomp;
 mod selinux;

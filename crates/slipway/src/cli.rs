@@ -380,6 +380,18 @@ pub struct Update {
     /// How many processes there may be; -1 for any number
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
+    /// The share of the cache, as L3:0=f
+    #[arg(long, value_name = "SCHEMA")]
+    pub l3_cache_schema: Option<String>,
+    /// The share of the memory's bandwidth, as MB:0=50
+    #[arg(long, value_name = "SCHEMA")]
+    pub mem_bw_schema: Option<String>,
+    /// Has no effect: the kernel has no such limit any more
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub kernel_memory: Option<String>,
+    /// Has no effect: the kernel has no such limit any more
+    #[arg(long, value_name = "SIZE", hide = true)]
+    pub kernel_memory_tcp: Option<String>,
 }
 
 /// `slipway run`.

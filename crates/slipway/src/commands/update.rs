@@ -14,6 +14,9 @@ pub fn run(global: &Global, args: &Update) -> Result<ExitCode> {
         None => changes(args)?,
     };
     container.update(&changes)?;
+    for schema in args.l3_cache_schema.iter().chain(&args.mem_bw_schema) {
+        container.set_rdt_schema(schema)?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
