@@ -14,6 +14,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
 
 use crate::executor::become_program;
+use crate::restrict::restrict;
 use crate::seccomp::Filter;
 use crate::{Error, selinux};
 
@@ -27,7 +28,7 @@ pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
     if process.scheduler().is_some() {
         return refused("scheduler");
     }
-    selinux::refuse(label(process))
+    selinux::refuse(process.selinux_label().as_deref().unwrap_or_default())
         .map_err(|error| Error::Process(format!("selinuxLabel: {error}")))
 }
 
@@ -93,35 +94,6 @@ pub(crate) fn become_process(
         .map_err(say("close descriptors"))?;
     restrict(process, filter)?;
     become_program(process, mask)
-}
-
-fn label(process: &Process) -> &str {
-    process.selinux_label().as_deref().unwrap_or_default()
-}
-
-/// Gives up what the process shall not have: system calls and capabilities. Without no new
-/// privileges the filter itself needs a capability; else it comes last, so that it need not allow
-/// what is done here.
-pub(crate) fn restrict(process: &Process, filter: Option<&Filter>) -> Result<(), String> {
-    let syscall = SyscallType::default().create_syscall();
-    let load = || filter.map_or(Ok(()), Filter::load);
-    let is_last = process.no_new_privileges() == Some(true);
-    if !label(process).is_empty() {
-        selinux::label_next_program(label(process))?;
-    }
-    libcontainer::capabilities::reset_effective(syscall.as_ref())
-        .map_err(say("process.capabilities"))?;
-    if !is_last {
-        load()?;
-    }
-    if let Some(capabilities) = process.capabilities() {
-        libcontainer::capabilities::drop_privileges(capabilities, syscall.as_ref())
-            .map_err(say("process.capabilities"))?;
-    }
-    if is_last {
-        load()?;
-    }
-    Ok(())
 }
 
 /// Binds the calling process to a list of CPUs, as in cpuset(7).

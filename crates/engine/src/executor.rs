@@ -16,7 +16,7 @@ use libcontainer::workload::{
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
-use crate::entry::restrict;
+use crate::restrict::restrict;
 use crate::seccomp::Filter;
 
 /// Executes the program that the specification names. In place of libcontainer's own, which

@@ -21,6 +21,7 @@ mod limits;
 pub mod normalise;
 mod pidfd;
 mod rdt;
+mod restrict;
 mod scratch;
 mod seccomp;
 mod selinux;
