@@ -76,6 +76,18 @@ impl Architecture {
             .copied()
     }
 
+    /// Returns the architecture that Go calls so.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        TABLE.iter().find(|entry| entry.name == name).copied()
+    }
+
+    /// Returns the three bytes of a header or partition; those of "unknown" for none.
+    pub(crate) fn code_of(architecture: Option<Self>) -> [u8; 3] {
+        let [tens, ones] = architecture.map_or(*b"00", |architecture| architecture.code);
+        [tens, ones, 0]
+    }
+
     /// Returns Go's name for it, as `uname` of a container image would say: `amd64`, `arm64`.
     #[must_use]
     pub fn name(self) -> &'static str {

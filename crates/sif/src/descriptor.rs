@@ -2,7 +2,7 @@
 
 use crate::Error;
 use crate::architecture::Architecture;
-use crate::field::{array_at, i64_at, text_at, u32_at};
+use crate::field::{array_at, i64_at, put, text_at, u32_at};
 
 /// One object of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,23 +11,69 @@ pub struct Descriptor {
     pub id: u32,
     /// The group it belongs to, if any.
     pub group: Option<u32>,
+    /// What it is about, if anything: a signature names what it signs.
+    pub link: Option<Link>,
     /// What it is.
     pub data: DataType,
     /// Where it begins, in bytes from the start of the file.
     pub offset: u64,
     /// Its length in bytes.
     pub size: u64,
+    /// Its length with the padding in front of it.
+    pub padded_size: u64,
+    /// When it was added, in seconds since 1970.
+    pub created: i64,
+    /// When it was last changed, in seconds since 1970.
+    pub modified: i64,
+    /// Its owner's number; nobody has used it since the first versions.
+    pub uid: i64,
+    /// Its group's number; likewise.
+    pub gid: i64,
     /// Its name.
     pub name: String,
+    /// What its type has more to say, as it is in the file.
+    pub(crate) extra: Extra,
+}
+
+/// The bytes at the end of a descriptor.
+pub(crate) type Extra = [u8; 384];
+
+/// What an object is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Link {
+    /// Another object.
+    Object(u32),
+    /// A group.
+    Group(u32),
 }
 
 /// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataType {
+    /// A definition file.
+    Definition,
+    /// Variables.
+    Environment,
+    /// Labels, as JSON.
+    Labels,
     /// A file system.
     Partition(Partition),
-    /// Anything else, by its code (`0x4001` is a definition file, `0x4005` a signature, …).
-    Other(u32),
+    /// A signature.
+    Signature(Signature),
+    /// JSON.
+    GenericJson,
+    /// Anything.
+    Generic,
+    /// An encrypted or signed message.
+    CryptoMessage,
+    /// A list of what software is inside.
+    Sbom,
+    /// The index of an OCI image.
+    OciRootIndex,
+    /// A blob of an OCI image.
+    OciBlob,
+    /// A type that is not known here, by its code.
+    Unknown(u32),
 }
 
 /// What a partition holds.
@@ -39,6 +85,15 @@ pub struct Partition {
     pub kind: PartitionKind,
     /// The architecture of the programs in it.
     pub architecture: Option<Architecture>,
+}
+
+/// How something was signed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Signature {
+    /// The code of the hash: 1 is SHA-256.
+    pub hash: u32,
+    /// The fingerprint of the key.
+    pub fingerprint: [u8; 20],
 }
 
 /// File systems of partitions.
@@ -71,9 +126,65 @@ pub enum PartitionKind {
     Overlay,
 }
 
-/// A group or link is the number with these bits set; the bits alone mean none.
+/// A group or a link to one is the number with these bits set; the bits alone mean none.
 const GROUP_MASK: u32 = 0xf000_0000;
-const PARTITION: u32 = 0x4004;
+
+impl DataType {
+    /// Returns the code of the format.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Definition => 0x4001,
+            Self::Environment => 0x4002,
+            Self::Labels => 0x4003,
+            Self::Partition(_) => 0x4004,
+            Self::Signature(_) => 0x4005,
+            Self::GenericJson => 0x4006,
+            Self::Generic => 0x4007,
+            Self::CryptoMessage => 0x4008,
+            Self::Sbom => 0x4009,
+            Self::OciRootIndex => 0x400a,
+            Self::OciBlob => 0x400b,
+            Self::Unknown(code) => code,
+        }
+    }
+
+    fn parse(entry: &[u8], id: u32) -> Result<Self, Error> {
+        Ok(match u32_at(entry, 0) {
+            0x4001 => Self::Definition,
+            0x4002 => Self::Environment,
+            0x4003 => Self::Labels,
+            0x4004 => Self::Partition(Partition::parse(entry, id)?),
+            0x4005 => Self::Signature(Signature {
+                hash: u32_at(entry, 201),
+                fingerprint: array_at(entry, 205),
+            }),
+            0x4006 => Self::GenericJson,
+            0x4007 => Self::Generic,
+            0x4008 => Self::CryptoMessage,
+            0x4009 => Self::Sbom,
+            0x400a => Self::OciRootIndex,
+            0x400b => Self::OciBlob,
+            code => Self::Unknown(code),
+        })
+    }
+
+    /// Writes what the type has more to say.
+    fn put_extra(self, entry: &mut [u8]) {
+        match self {
+            Self::Partition(partition) => {
+                put(entry, 201, &partition.file_system.code().to_le_bytes());
+                put(entry, 205, &partition.kind.code().to_le_bytes());
+                put(entry, 209, &Architecture::code_of(partition.architecture));
+            }
+            Self::Signature(signature) => {
+                put(entry, 201, &signature.hash.to_le_bytes());
+                put(entry, 205, &signature.fingerprint);
+            }
+            _ => {}
+        }
+    }
+}
 
 impl Descriptor {
     /// Bytes of a descriptor.
@@ -97,45 +208,133 @@ impl Descriptor {
             have,
         })?;
         let group = u32_at(entry, 9) & !GROUP_MASK;
-        let data = match u32_at(entry, 0) {
-            PARTITION => DataType::Partition(Partition::parse(entry, id)?),
-            other => DataType::Other(other),
-        };
         Ok(Some(Self {
             id,
             group: (group != 0).then_some(group),
-            data,
+            link: Link::parse(u32_at(entry, 13)),
+            data: DataType::parse(entry, id)?,
             offset,
             size,
+            padded_size: u64::try_from(i64_at(entry, 33)).unwrap_or(size),
+            created: i64_at(entry, 41),
+            modified: i64_at(entry, 49),
+            uid: i64_at(entry, 57),
+            gid: i64_at(entry, 65),
             name: text_at(entry, 73, 128),
+            extra: array_at(entry, 201),
         }))
+    }
+
+    /// Has the bytes at the end say what the type says.
+    pub(crate) fn settle(mut self) -> Self {
+        self.extra = array_at(&self.encode(), 201);
+        self
+    }
+
+    /// Writes the table entry.
+    pub(crate) fn encode(&self) -> [u8; Self::SIZE] {
+        let mut entry = [0; Self::SIZE];
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).to_le_bytes();
+        put(&mut entry, 0, &self.data.code().to_le_bytes());
+        put(&mut entry, 4, &[1]);
+        put(&mut entry, 5, &self.id.to_le_bytes());
+        let group = GROUP_MASK | self.group.unwrap_or(0);
+        put(&mut entry, 9, &group.to_le_bytes());
+        let link = self.link.map_or(0, Link::code);
+        put(&mut entry, 13, &link.to_le_bytes());
+        put(&mut entry, 17, &number(self.offset));
+        put(&mut entry, 25, &number(self.size));
+        put(&mut entry, 33, &number(self.padded_size));
+        put(&mut entry, 41, &self.created.to_le_bytes());
+        put(&mut entry, 49, &self.modified.to_le_bytes());
+        put(&mut entry, 57, &self.uid.to_le_bytes());
+        put(&mut entry, 65, &self.gid.to_le_bytes());
+        // The last byte of a name is its end.
+        let name = self.name.as_bytes();
+        put(&mut entry, 73, name.get(..127).unwrap_or(name));
+        put(&mut entry, 201, &self.extra);
+        self.data.put_extra(&mut entry);
+        entry
+    }
+}
+
+impl Link {
+    fn parse(code: u32) -> Option<Self> {
+        match (code & GROUP_MASK, code & !GROUP_MASK) {
+            (_, 0) => None,
+            (0, object) => Some(Self::Object(object)),
+            (_, group) => Some(Self::Group(group)),
+        }
+    }
+
+    fn code(self) -> u32 {
+        match self {
+            Self::Object(object) => object,
+            Self::Group(group) => GROUP_MASK | group,
+        }
     }
 }
 
 impl Partition {
     fn parse(entry: &[u8], id: u32) -> Result<Self, Error> {
         let unknown = |what, value| Error::UnknownCode { id, what, value };
-        let file_system = match u32_at(entry, 201) {
-            1 => FileSystem::Squashfs,
-            2 => FileSystem::Ext3,
-            3 => FileSystem::Archive,
-            4 => FileSystem::Raw,
-            5 => FileSystem::EncryptedSquashfs,
-            6 => FileSystem::GocryptfsSquashfs,
-            value => return Err(unknown("file system", value)),
-        };
-        let kind = match u32_at(entry, 205) {
-            1 => PartitionKind::System,
-            2 => PartitionKind::PrimarySystem,
-            3 => PartitionKind::Data,
-            4 => PartitionKind::Overlay,
-            value => return Err(unknown("partition kind", value)),
-        };
-        let architecture = Architecture::from_code(array_at(entry, 209));
+        let (file_system, kind) = (u32_at(entry, 201), u32_at(entry, 205));
         Ok(Self {
-            file_system,
-            kind,
-            architecture,
+            file_system: FileSystem::from_code(file_system)
+                .ok_or_else(|| unknown("file system", file_system))?,
+            kind: PartitionKind::from_code(kind).ok_or_else(|| unknown("partition kind", kind))?,
+            architecture: Architecture::from_code(array_at(entry, 209)),
         })
+    }
+}
+
+impl FileSystem {
+    const ALL: [Self; 6] = [
+        Self::Squashfs,
+        Self::Ext3,
+        Self::Archive,
+        Self::Raw,
+        Self::EncryptedSquashfs,
+        Self::GocryptfsSquashfs,
+    ];
+
+    /// Returns the file system with a code of the format.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.code() == code)
+    }
+
+    /// Returns the code of the format.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            Self::Squashfs => 1,
+            Self::Ext3 => 2,
+            Self::Archive => 3,
+            Self::Raw => 4,
+            Self::EncryptedSquashfs => 5,
+            Self::GocryptfsSquashfs => 6,
+        }
+    }
+}
+
+impl PartitionKind {
+    const ALL: [Self; 4] = [Self::System, Self::PrimarySystem, Self::Data, Self::Overlay];
+
+    /// Returns the kind with a code of the format.
+    #[must_use]
+    pub fn from_code(code: u32) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.code() == code)
+    }
+
+    /// Returns the code of the format.
+    #[must_use]
+    pub fn code(self) -> u32 {
+        match self {
+            Self::System => 1,
+            Self::PrimarySystem => 2,
+            Self::Data => 3,
+            Self::Overlay => 4,
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! Taking little-endian numbers and NUL-padded text out of a packed record.
+//! Taking little-endian numbers and NUL-padded text out of a packed record, and putting them in.
 
 /// Returns the `N` bytes at `at`, zeros where the record ends before.
 fn bytes<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
@@ -19,6 +19,14 @@ pub(crate) fn i64_at(record: &[u8], at: usize) -> i64 {
 
 pub(crate) fn array_at<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
     bytes(record, at)
+}
+
+/// Writes bytes into a record, as far as it has room for them.
+pub(crate) fn put(record: &mut [u8], at: usize, value: &[u8]) {
+    let field = record.get_mut(at..).unwrap_or_default();
+    for (byte, value) in field.iter_mut().zip(value) {
+        *byte = *value;
+    }
 }
 
 /// Returns the text at `at`, of at most `length` bytes, up to its NUL.

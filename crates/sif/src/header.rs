@@ -2,8 +2,10 @@
 
 use crate::architecture::Architecture;
 use crate::descriptor::Descriptor;
-use crate::field::{array_at, i64_at, text_at};
+use crate::field::{array_at, i64_at, put, text_at};
 use crate::{Error, MAGIC};
+
+const VERSION: &[u8; 3] = b"01\0";
 
 /// The global header, 128 bytes at the start of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,6 +24,12 @@ pub struct Header {
     pub descriptor_count: u64,
     /// Where the descriptor table begins, in bytes.
     pub table_offset: u64,
+    /// How many descriptors are free.
+    pub free_count: u64,
+    /// Where the objects begin, in bytes.
+    pub data_offset: u64,
+    /// How many bytes they take with their padding.
+    pub data_size: u64,
 }
 
 impl Header {
@@ -50,6 +58,7 @@ impl Header {
             .and_then(|length| table_offset.checked_add(length))
             .filter(|end| *end <= size)
             .ok_or_else(outside)?;
+        let number = |at| u64::try_from(i64_at(bytes, at)).unwrap_or(0);
         Ok(Self {
             launch: text_at(bytes, 0, 32),
             architecture: Architecture::from_code(array_at(bytes, 45)),
@@ -58,7 +67,30 @@ impl Header {
             modified: i64_at(bytes, 72),
             descriptor_count,
             table_offset,
+            free_count: number(80),
+            data_offset: number(112),
+            data_size: number(120),
         })
+    }
+
+    /// Writes the header.
+    pub(crate) fn encode(&self) -> [u8; Self::SIZE] {
+        let mut bytes = [0; Self::SIZE];
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX).to_le_bytes();
+        put(&mut bytes, 0, self.launch.as_bytes());
+        put(&mut bytes, 32, MAGIC);
+        put(&mut bytes, 42, VERSION);
+        put(&mut bytes, 45, &Architecture::code_of(self.architecture));
+        put(&mut bytes, 48, &self.uuid);
+        put(&mut bytes, 64, &self.created.to_le_bytes());
+        put(&mut bytes, 72, &self.modified.to_le_bytes());
+        put(&mut bytes, 80, &number(self.free_count));
+        put(&mut bytes, 88, &number(self.descriptor_count));
+        put(&mut bytes, 96, &number(self.table_offset));
+        put(&mut bytes, 104, &number(self.table_size() as u64));
+        put(&mut bytes, 112, &number(self.data_offset));
+        put(&mut bytes, 120, &number(self.data_size));
+        bytes
     }
 
     /// Bytes of the descriptor table; `parse` has checked that it lies within the file.

@@ -10,14 +10,16 @@ mod architecture;
 mod descriptor;
 mod field;
 mod header;
+mod write;
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
 pub use architecture::Architecture;
-pub use descriptor::{DataType, Descriptor, FileSystem, Partition, PartitionKind};
+pub use descriptor::{DataType, Descriptor, FileSystem, Link, Partition, PartitionKind, Signature};
 pub use header::Header;
+pub use write::NewObject;
 
 /// The bytes at offset 32 of every SIF.
 const MAGIC: &[u8; 10] = b"SIF_MAGIC\0";
@@ -29,6 +31,21 @@ pub enum Error {
     /// The file could not be read.
     #[error("read SIF: {0}")]
     Read(#[source] io::Error),
+    /// The file could not be written.
+    #[error("write SIF: {0}")]
+    Write(#[source] io::Error),
+    /// The table has no free descriptor.
+    #[error("the SIF has room for {0} objects, and has as many")]
+    Full(u64),
+    /// There is one primary partition in a SIF.
+    #[error("the SIF has a primary partition already")]
+    SecondPrimary,
+    /// No object has this id.
+    #[error("the SIF has no object {0}")]
+    NoObject(u32),
+    /// The object is something else.
+    #[error("SIF object {0} is no partition")]
+    NotAPartition(u32),
     /// The magic at offset 32 is missing.
     #[error("not a SIF: the magic is missing")]
     Magic,

@@ -87,3 +87,68 @@ proptest::proptest! {
         }));
     }
 }
+
+fn written() -> (File, Sif) {
+    let file = tempfile::tempfile().unwrap();
+    let mut sif = Sif::create(&file, [7; 16], 1000).unwrap();
+    let object = |data, name: &str| NewObject {
+        data,
+        group: Some(1),
+        link: None,
+        name: name.to_owned(),
+    };
+    let partition = DataType::Partition(Partition {
+        file_system: FileSystem::Squashfs,
+        kind: PartitionKind::PrimarySystem,
+        architecture: Architecture::from_name("arm64"),
+    });
+    let definition = object(DataType::Definition, "Def.FILE");
+    assert_eq!(
+        sif.add(&file, definition, &mut &b"from"[..], 1001).unwrap(),
+        1
+    );
+    let root = object(partition, "root");
+    assert_eq!(sif.add(&file, root, &mut &[9; 5000][..], 1002).unwrap(), 2);
+    (file, sif)
+}
+
+#[test]
+fn what_is_written_is_read_again() {
+    let (file, sif) = written();
+    let read = Sif::read(&file).unwrap();
+    assert_eq!(read.descriptors, sif.descriptors);
+    assert_eq!(read.header, sif.header);
+    let (root, _) = read.primary().unwrap();
+    assert_eq!((root.offset, root.size), (32768, 5000), "at a page");
+    assert_eq!(root.padded_size, 32768 - 32180 + 5000);
+    assert_eq!(read.header.architecture.unwrap().name(), "arm64");
+    assert_eq!((read.header.free_count, read.header.modified), (46, 1002));
+    assert_eq!(file.metadata().unwrap().len(), 32768 + 5000);
+}
+
+#[test]
+fn objects_come_and_go() {
+    let (file, mut sif) = written();
+    let second = NewObject {
+        data: sif.descriptors[1].data,
+        group: None,
+        link: Some(Link::Group(1)),
+        name: String::new(),
+    };
+    let error = sif
+        .add(&file, second.clone(), &mut io::empty(), 0)
+        .unwrap_err();
+    assert!(error.to_string().contains("a primary partition already"));
+    sif.delete(&file, 2, 1003).unwrap();
+    assert_eq!(file.metadata().unwrap().len(), 32180, "the last is cut off");
+    let id = sif.add(&file, second, &mut &b"new"[..], 1004).unwrap();
+    assert_eq!(id, 2);
+    sif.delete(&file, 1, 1005).unwrap();
+    let read = Sif::read(&file).unwrap();
+    assert_eq!(read.descriptors, sif.descriptors);
+    assert_eq!(read.descriptors[0].link, Some(Link::Group(1)));
+    let mut zeroed = [1; 4];
+    file.read_exact_at(&mut zeroed, 32176).unwrap();
+    assert_eq!(zeroed, [0; 4]);
+    assert!(sif.delete(&file, 9, 0).is_err());
+}

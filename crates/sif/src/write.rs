@@ -1,0 +1,211 @@
+//! Writing: a new SIF, and changes of one. Objects come first, then the table, then the header, so that
+//! what is cut short is still what it was before.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::FileExt;
+
+use crate::descriptor::{DataType, Descriptor, Link, PartitionKind};
+use crate::header::Header;
+use crate::{Error, Sif};
+
+/// The line that makes a SIF a program.
+const LAUNCH: &str = "#!/usr/bin/env run-singularity\n";
+/// Descriptors of a new table, where it lies, and where the objects begin: as Apptainer has them.
+const DESCRIPTORS: u64 = 48;
+const TABLE: u64 = 4096;
+const DATA: u64 = TABLE + DESCRIPTORS * Descriptor::SIZE as u64;
+/// Partitions begin at a multiple of a page, so that they can be mounted.
+const PAGE: u64 = 4096;
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 20;
+
+/// An object to add.
+#[derive(Debug, Clone)]
+pub struct NewObject {
+    /// What it is.
+    pub data: DataType,
+    /// The group it belongs to.
+    pub group: Option<u32>,
+    /// What it is about.
+    pub link: Option<Link>,
+    /// Its name, at most 127 bytes of which are kept.
+    pub name: String,
+}
+
+impl Sif {
+    /// Begins an empty SIF in an empty file. `created` is in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn create(file: &File, uuid: [u8; 16], created: i64) -> Result<Self, Error> {
+        let sif = Self {
+            header: Header {
+                launch: LAUNCH.to_owned(),
+                architecture: None,
+                uuid,
+                created,
+                modified: created,
+                descriptor_count: DESCRIPTORS,
+                table_offset: TABLE,
+                free_count: DESCRIPTORS,
+                data_offset: DATA,
+                data_size: 0,
+            },
+            descriptors: Vec::new(),
+        };
+        file.set_len(DATA).map_err(Error::Write)?;
+        sif.write_table(file)?;
+        Ok(sif)
+    }
+
+    /// Appends an object, and returns its id. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the table is full, there is a primary partition already, `content` cannot be read or
+    /// the file written.
+    pub fn add(
+        &mut self,
+        file: &File,
+        object: NewObject,
+        content: &mut impl Read,
+        now: i64,
+    ) -> Result<u32, Error> {
+        let used = self.descriptors.len() as u64;
+        if used >= self.header.descriptor_count {
+            return Err(Error::Full(self.header.descriptor_count));
+        }
+        let is_partition = matches!(object.data, DataType::Partition(_));
+        if is_primary(&object.data) && self.primary().is_some() {
+            return Err(Error::SecondPrimary);
+        }
+        let end = self
+            .header
+            .data_offset
+            .saturating_add(self.header.data_size);
+        let offset = if is_partition {
+            end.next_multiple_of(PAGE)
+        } else {
+            end
+        };
+        let size = copy_to(content, file, offset)?;
+        let ids = self.descriptors.iter().map(|one| one.id);
+        let id = ids.max().unwrap_or(0).saturating_add(1);
+        let descriptor = Descriptor {
+            id,
+            group: object.group,
+            link: object.link,
+            data: object.data,
+            offset,
+            size,
+            padded_size: offset - end + size,
+            created: now,
+            modified: now,
+            uid: 0,
+            gid: 0,
+            name: object.name,
+            extra: [0; 384],
+        };
+        self.descriptors.push(descriptor.settle());
+        self.header.data_size = offset + size - self.header.data_offset;
+        self.settle(now);
+        self.write_table(file)?;
+        Ok(id)
+    }
+
+    /// Removes an object from the table. Its bytes are zeroed; the last one's are cut off.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such object, or the file cannot be written.
+    pub fn delete(&mut self, file: &File, id: u32, now: i64) -> Result<(), Error> {
+        let position = self.position(id)?;
+        let gone = self.descriptors.remove(position);
+        let ends = self.descriptors.iter().map(|one| one.offset + one.size);
+        let end = ends.max().unwrap_or(self.header.data_offset);
+        if gone.offset >= end {
+            self.header.data_size = end.saturating_sub(self.header.data_offset);
+        }
+        self.settle(now);
+        self.write_table(file)?;
+        if gone.offset >= end {
+            file.set_len(end).map_err(Error::Write)
+        } else {
+            copy_to(&mut io::repeat(0).take(gone.size), file, gone.offset).map(|_| ())
+        }
+    }
+
+    /// Makes a partition the primary one, and the one that was it an ordinary one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such partition, or the file cannot be written.
+    pub fn set_primary(&mut self, file: &File, id: u32, now: i64) -> Result<(), Error> {
+        let position = self.position(id)?;
+        for (place, descriptor) in self.descriptors.iter_mut().enumerate() {
+            if let DataType::Partition(partition) = &mut descriptor.data {
+                if place == position {
+                    partition.kind = PartitionKind::PrimarySystem;
+                    descriptor.modified = now;
+                } else if partition.kind == PartitionKind::PrimarySystem {
+                    partition.kind = PartitionKind::System;
+                    descriptor.modified = now;
+                }
+            } else if place == position {
+                return Err(Error::NotAPartition(id));
+            }
+        }
+        self.settle(now);
+        self.write_table(file)
+    }
+
+    fn position(&self, id: u32) -> Result<usize, Error> {
+        let mut ids = self.descriptors.iter();
+        ids.position(|one| one.id == id).ok_or(Error::NoObject(id))
+    }
+
+    /// Has the header say what the table says.
+    fn settle(&mut self, now: i64) {
+        let used = self.descriptors.len() as u64;
+        self.header.free_count = self.header.descriptor_count.saturating_sub(used);
+        self.header.architecture = self
+            .primary()
+            .and_then(|(_, partition)| partition.architecture);
+        self.header.modified = now;
+    }
+
+    fn write_table(&self, file: &File) -> Result<(), Error> {
+        let mut table = vec![0; self.header.table_size()];
+        for (entry, descriptor) in table
+            .chunks_exact_mut(Descriptor::SIZE)
+            .zip(&self.descriptors)
+        {
+            entry.copy_from_slice(&descriptor.encode());
+        }
+        file.write_all_at(&table, self.header.table_offset)
+            .and_then(|()| file.write_all_at(&self.header.encode(), 0))
+            .map_err(Error::Write)
+    }
+}
+
+fn is_primary(data: &DataType) -> bool {
+    matches!(data, DataType::Partition(partition) if partition.kind == PartitionKind::PrimarySystem)
+}
+
+fn copy_to(content: &mut impl Read, file: &File, offset: u64) -> Result<u64, Error> {
+    let mut chunk = vec![0; CHUNK];
+    let mut size = 0;
+    loop {
+        let read = match content.read(&mut chunk) {
+            Ok(0) => return Ok(size),
+            Ok(read) => read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(Error::Read(error)),
+        };
+        file.write_all_at(chunk.get(..read).unwrap_or_default(), offset + size)
+            .map_err(Error::Write)?;
+        size += read as u64;
+    }
+}
