@@ -1,0 +1,242 @@
+//! An image in one tar file: an OCI layout (`oci-archive`), or what `docker save` writes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::blob::{Blobs, Digest};
+use crate::image::{Layer, start, unpack};
+use crate::{Error, Image, Platform};
+
+/// An opened archive. Nothing is unpacked: its members are read where they lie.
+#[derive(Debug)]
+pub struct Archive {
+    path: PathBuf,
+    file: File,
+    members: HashMap<String, Member>,
+    /// Blobs that have another name, as those of docker have.
+    names: HashMap<Digest, String>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Member {
+    offset: u64,
+    size: u64,
+}
+
+/// An entry of docker's `manifest.json`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Saved {
+    config: String,
+    #[serde(default)]
+    repo_tags: Option<Vec<String>>,
+    layers: Vec<String>,
+}
+
+/// The most bytes of a document.
+const LONGEST: u64 = 16 << 20;
+/// How many links a name may lead through.
+const LINKS: usize = 8;
+
+impl Archive {
+    /// Opens one; it may be packed by gzip or zstd as a whole. `scratch` is a directory with room for
+    /// it then.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read, or is no tar.
+    pub fn open(path: &Path, scratch: &Path) -> Result<Self, Error> {
+        let failed = Error::open(path);
+        let file = File::open(path).and_then(|file| plain(file, scratch));
+        let mut file = file.map_err(failed)?;
+        let members = members(&mut file).map_err(|error| Error::Document {
+            what: path.display().to_string(),
+            reason: sys::words(&error),
+        })?;
+        Ok(Self {
+            path: path.to_owned(),
+            file,
+            members,
+            names: HashMap::new(),
+        })
+    }
+
+    /// Finds the image with a name: a reference name, or docker's `repository:tag`; without one, the only
+    /// image there is.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none, or none for the platform.
+    pub fn image(&mut self, name: Option<&str>, platform: &Platform) -> Result<Image, Error> {
+        if self.members.contains_key("manifest.json") {
+            return self.saved_image(name);
+        }
+        let index = self.read("index.json")?;
+        Image::named(self, &index, name, platform)
+    }
+
+    fn saved_image(&mut self, name: Option<&str>) -> Result<Image, Error> {
+        let text = self.read("manifest.json")?;
+        let saved: Vec<Saved> = serde_json::from_slice(&text).map_err(|error| Error::Document {
+            what: format!("{}: manifest.json", self.path.display()),
+            reason: error.to_string(),
+        })?;
+        let tags = |one: &Saved| one.repo_tags.clone().unwrap_or_default();
+        let found = match name {
+            Some(name) => saved
+                .iter()
+                .find(|one| tags(one).iter().any(|tag| tag == name)),
+            None if saved.len() == 1 => saved.first(),
+            None => None,
+        };
+        let found = found.ok_or_else(|| {
+            let offered: Vec<String> = saved.iter().flat_map(tags).collect();
+            Error::NoImage(format!(
+                "{}: name one of its images: {}",
+                self.path.display(),
+                offered.join(", ")
+            ))
+        })?;
+        let config = self.read(&found.config)?;
+        let mut image = Image::new(config, Vec::new())?;
+        let unpacked = image.config.rootfs().diff_ids();
+        if unpacked.len() != found.layers.len() {
+            return Err(Error::Document {
+                what: format!("{}: manifest.json", self.path.display()),
+                reason: "it has not as many layers as the configuration".to_owned(),
+            });
+        }
+        let mut layers = Vec::new();
+        for (digest, name) in unpacked.iter().zip(&found.layers) {
+            let digest: Digest = digest.parse()?;
+            let member = self.member(name)?;
+            self.names.insert(digest.clone(), name.clone());
+            layers.push(Layer {
+                digest,
+                size: member.size,
+            });
+        }
+        image.layers = layers;
+        Ok(image)
+    }
+
+    fn member(&self, name: &str) -> Result<Member, Error> {
+        let member = self.members.get(name.trim_start_matches("./"));
+        member.copied().ok_or_else(|| Error::Document {
+            what: self.path.display().to_string(),
+            reason: format!("{name} is missing"),
+        })
+    }
+
+    fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
+        let member = self.member(name)?;
+        let mut text = Vec::new();
+        self.slice(member)
+            .take(LONGEST)
+            .read_to_end(&mut text)
+            .map_err(Error::open(&self.path))?;
+        Ok(text)
+    }
+
+    fn slice(&self, member: Member) -> Slice<'_> {
+        Slice {
+            file: &self.file,
+            at: member.offset,
+            left: member.size,
+        }
+    }
+}
+
+impl Blobs for Archive {
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + '_>, Error> {
+        let usual = format!("blobs/sha256/{}", digest.hex());
+        let name = self.names.get(digest).unwrap_or(&usual);
+        let member = self
+            .member(name)
+            .map_err(|_| Error::Missing(digest.to_string()))?;
+        Ok(Box::new(self.slice(member)))
+    }
+}
+
+/// Part of a file.
+struct Slice<'a> {
+    file: &'a File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Slice<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let length = length.min(buffer.len());
+        let count = self
+            .file
+            .read_at(buffer.get_mut(..length).unwrap_or_default(), self.at)?;
+        self.at += count as u64;
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
+
+/// A packed file is unpacked to one that has no name, since its members are read out of order.
+fn plain(mut file: File, scratch: &Path) -> io::Result<File> {
+    let mut first = start(&mut file)?;
+    if !matches!(
+        first.as_slice(),
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]
+    ) {
+        return Ok(file);
+    }
+    let mut plain = tempfile::tempfile_in(scratch)?;
+    io::copy(&mut unpack(&mut first, file)?, &mut plain)?;
+    Ok(plain)
+}
+
+/// Where the members of a tar lie.
+fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
+    file.rewind()?;
+    let mut members = HashMap::new();
+    let mut links = Vec::new();
+    let mut archive = tar::Archive::new(file);
+    for entry in archive.entries_with_seek()? {
+        let entry = entry?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let name = name.trim_start_matches("./").to_owned();
+        if let Some(target) = entry.link_name_bytes() {
+            links.push((name, String::from_utf8_lossy(&target).into_owned()));
+        } else {
+            let member = Member {
+                offset: entry.raw_file_position(),
+                size: entry.size(),
+            };
+            members.insert(name, member);
+        }
+    }
+    // docker once wrote a layer that it had already as a link to it.
+    for _ in 0..LINKS {
+        for (name, target) in &links {
+            let base = Path::new(name).parent().unwrap_or(Path::new(""));
+            if let Some(member) = members.get(&normal(&base.join(target))).copied() {
+                members.insert(name.clone(), member);
+            }
+        }
+    }
+    Ok(members)
+}
+
+fn normal(path: &Path) -> String {
+    let mut names: Vec<&std::ffi::OsStr> = Vec::new();
+    for component in path.components() {
+        match component {
+            std::path::Component::Normal(name) => names.push(name),
+            std::path::Component::ParentDir => drop(names.pop()),
+            _ => {}
+        }
+    }
+    PathBuf::from_iter(names).to_string_lossy().into_owned()
+}

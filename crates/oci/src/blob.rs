@@ -1,0 +1,165 @@
+//! Blobs: content by its digest.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::str::FromStr;
+
+use sha2::{Digest as _, Sha256};
+
+use crate::Error;
+
+/// The SHA-256 of a content, `sha256:` and 64 hexadecimal digits.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Digest(String);
+
+const PREFIX: &str = "sha256:";
+
+impl Digest {
+    /// Returns the digits without what they mean.
+    #[must_use]
+    pub fn hex(&self) -> &str {
+        self.0.strip_prefix(PREFIX).unwrap_or_default()
+    }
+
+    /// Returns the digest of a content.
+    #[must_use]
+    pub fn of(content: &[u8]) -> Self {
+        Self::from_hash(Sha256::new_with_prefix(content))
+    }
+
+    fn from_hash(hash: Sha256) -> Self {
+        let digits: String = hash
+            .finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        Self(format!("{PREFIX}{digits}"))
+    }
+}
+
+impl FromStr for Digest {
+    type Err = Error;
+
+    /// Takes nothing but digits: a digest becomes part of a path.
+    fn from_str(text: &str) -> Result<Self, Error> {
+        let is_digest = text.strip_prefix(PREFIX).is_some_and(|digits| {
+            digits.len() == 64
+                && digits
+                    .bytes()
+                    .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte))
+        });
+        if is_digest {
+            Ok(Self(text.to_owned()))
+        } else {
+            Err(Error::BadDigest(text.to_owned()))
+        }
+    }
+}
+
+impl fmt::Display for Digest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Somewhere to have blobs from.
+pub trait Blobs {
+    /// Opens a blob. What is read of it need not be what its digest says: see [`Checked`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not there.
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + '_>, Error>;
+}
+
+/// The most bytes of a document.
+const LONGEST: u64 = 16 << 20;
+
+/// Reads a document whole, and checks it.
+pub(crate) fn document(blobs: &dyn Blobs, digest: &Digest) -> Result<Vec<u8>, Error> {
+    let mut content = Vec::new();
+    let mut blob = Checked::new(blobs.open(digest)?, digest.clone()).take(LONGEST);
+    blob.read_to_end(&mut content)
+        .map_err(|error| Error::Document {
+            what: digest.to_string(),
+            reason: sys::words(&error),
+        })?;
+    Ok(content)
+}
+
+/// A reader that ends in an error unless all that was read is what the digest says.
+pub(crate) struct Checked<R> {
+    inner: R,
+    hash: Option<Sha256>,
+    expected: Digest,
+}
+
+impl<R: Read> Checked<R> {
+    pub(crate) fn new(inner: R, expected: Digest) -> Self {
+        Self {
+            inner,
+            hash: Some(Sha256::new()),
+            expected,
+        }
+    }
+}
+
+impl<R: Read> Read for Checked<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let count = self.inner.read(buffer)?;
+        if count > 0 || buffer.is_empty() {
+            if let Some(hash) = &mut self.hash {
+                hash.update(buffer.get(..count).unwrap_or_default());
+            }
+            return Ok(count);
+        }
+        match self.hash.take().map(Digest::from_hash) {
+            Some(found) if found != self.expected => Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                Error::Digest {
+                    expected: self.expected.to_string(),
+                    found: found.to_string(),
+                },
+            )),
+            _ => Ok(0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_digits_and_no_path() {
+        let empty = "sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+        assert_eq!(Digest::of(b"").to_string(), empty);
+        assert_eq!(empty.parse::<Digest>().unwrap(), Digest::of(b""));
+        let zeros = "0".repeat(62);
+        for text in [
+            "",
+            "sha256:",
+            "sha512:00",
+            &format!("sha256:../{zeros}"),
+            &format!("sha256:{zeros}AA"),
+        ] {
+            assert!(text.parse::<Digest>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn another_content_is_an_error_at_its_end() {
+        let read = |content: &[u8]| {
+            let mut text = String::new();
+            Checked::new(content, Digest::of(b"right")).read_to_string(&mut text)
+        };
+        assert!(read(b"right").is_ok());
+        for wrong in [&b"wrong"[..], b"righ", b"right!", b""] {
+            let error = read(wrong).unwrap_err();
+            assert!(
+                error.to_string().contains("the content is another"),
+                "{error}"
+            );
+        }
+    }
+}

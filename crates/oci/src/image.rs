@@ -1,0 +1,217 @@
+//! An image: its configuration and its layers.
+
+use std::io::{self, BufReader, Read};
+
+use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
+
+use crate::Error;
+use crate::blob::{Blobs, Checked, Digest, document};
+
+/// What an image is chosen by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Platform {
+    /// Go's name of the architecture: `amd64`, `arm64`.
+    pub architecture: String,
+    /// Variants of it that this machine runs, the best first: `v3`, `v2`.
+    pub variants: Vec<String>,
+}
+
+/// An image's configuration and layers.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// The configuration.
+    pub config: ImageConfiguration,
+    /// The configuration as it is in the image.
+    pub config_text: Vec<u8>,
+    /// The layers, the lowest first.
+    pub layers: Vec<Layer>,
+}
+
+/// One layer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layer {
+    /// Its digest, as it is stored.
+    pub digest: Digest,
+    /// How many bytes it takes as it is stored.
+    pub size: u64,
+}
+
+/// The annotation by which a layout names an image.
+const NAME: &str = "org.opencontainers.image.ref.name";
+
+fn parse<T: serde::de::DeserializeOwned>(what: &str, text: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(text).map_err(|error| Error::Document {
+        what: what.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+impl Image {
+    /// Finds an image in an index, by its reference name if there are several.
+    pub(crate) fn named(
+        blobs: &dyn Blobs,
+        index: &[u8],
+        name: Option<&str>,
+        platform: &Platform,
+    ) -> Result<Self, Error> {
+        let index: ImageIndex = parse("index.json", index)?;
+        let name_of = |one: &Descriptor| {
+            let annotations = one.annotations().as_ref();
+            annotations.and_then(|annotations| annotations.get(NAME).cloned())
+        };
+        let all = index.manifests();
+        let found: Vec<&Descriptor> = match name {
+            Some(name) => all
+                .iter()
+                .filter(|one| name_of(one).as_deref() == Some(name))
+                .collect(),
+            None => all.iter().collect(),
+        };
+        match found.as_slice() {
+            [one] => Self::described(blobs, one, platform),
+            [] => Err(Error::NoImage(format!(
+                "there is no image {}; there is {}",
+                name.unwrap_or_default(),
+                all.iter()
+                    .filter_map(name_of)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ))),
+            several => Self::choose(several.iter().copied(), platform)
+                .filter(|_| several.iter().all(|one| one.platform().is_some()))
+                .map_or_else(
+                    || {
+                        Err(Error::NoImage(format!(
+                            "there are several images; name one of {}",
+                            several
+                                .iter()
+                                .filter_map(|one| name_of(one))
+                                .collect::<Vec<_>>()
+                                .join(", ")
+                        )))
+                    },
+                    |one| Self::described(blobs, one, platform),
+                ),
+        }
+    }
+
+    /// Reads what a descriptor describes: an image, or an index of images for several platforms.
+    fn described(
+        blobs: &dyn Blobs,
+        descriptor: &Descriptor,
+        platform: &Platform,
+    ) -> Result<Self, Error> {
+        let digest: Digest = descriptor.digest().to_string().parse()?;
+        let text = document(blobs, &digest)?;
+        if is_index(&text) {
+            let index: ImageIndex = parse("the index of platforms", &text)?;
+            let one = Self::choose(index.manifests().iter(), platform).ok_or_else(|| {
+                let offered: Vec<String> = index.manifests().iter().filter_map(offer).collect();
+                Error::NoPlatform {
+                    wanted: platform.architecture.clone(),
+                    offered: offered.join(", "),
+                }
+            })?;
+            let digest: Digest = one.digest().to_string().parse()?;
+            let text = document(blobs, &digest)?;
+            return Self::from_manifest(blobs, &text);
+        }
+        Self::from_manifest(blobs, &text)
+    }
+
+    /// The best of several for a platform.
+    fn choose<'a>(
+        of: impl Iterator<Item = &'a Descriptor>,
+        wanted: &Platform,
+    ) -> Option<&'a Descriptor> {
+        let rank = |one: &&Descriptor| {
+            let platform = one.platform().as_ref()?;
+            let fits = *platform.os() == Os::Linux
+                && platform.architecture() == &Arch::from(wanted.architecture.as_str());
+            match platform.variant() {
+                _ if !fits => None,
+                None => Some(wanted.variants.len()),
+                Some(variant) => wanted.variants.iter().position(|one| one == variant),
+            }
+        };
+        of.filter_map(|one| Some((rank(&one)?, one)))
+            .min_by_key(|(rank, _)| *rank)
+            .map(|(_, one)| one)
+    }
+
+    /// Reads an image's manifest, of OCI's or of Docker's kind.
+    pub(crate) fn from_manifest(blobs: &dyn Blobs, manifest: &[u8]) -> Result<Self, Error> {
+        let manifest: ImageManifest = parse("the manifest", manifest)?;
+        let config: Digest = manifest.config().digest().to_string().parse()?;
+        let layers = manifest.layers().iter().map(|layer| {
+            Ok(Layer {
+                digest: layer.digest().to_string().parse()?,
+                size: layer.size(),
+            })
+        });
+        let layers = layers.collect::<Result<_, Error>>()?;
+        Self::new(document(blobs, &config)?, layers)
+    }
+
+    /// Puts an image together from its configuration and layers.
+    pub(crate) fn new(config_text: Vec<u8>, layers: Vec<Layer>) -> Result<Self, Error> {
+        Ok(Self {
+            config: parse("the image's configuration", &config_text)?,
+            config_text,
+            layers,
+        })
+    }
+}
+
+fn offer(one: &Descriptor) -> Option<String> {
+    let platform = one.platform().as_ref()?;
+    let name = platform.architecture().to_string();
+    Some(match platform.variant() {
+        Some(variant) => format!("{name}/{variant}"),
+        None => name,
+    })
+}
+
+/// An index has manifests where a manifest has layers.
+fn is_index(text: &[u8]) -> bool {
+    serde_json::from_slice::<serde_json::Value>(text)
+        .is_ok_and(|value| value["manifests"].is_array())
+}
+
+impl Layer {
+    /// Opens the layer's archive, unpacked and checked while it is read.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not there, or packed in a way that is not known.
+    pub fn open<'a>(&self, blobs: &'a dyn Blobs) -> Result<Box<dyn Read + 'a>, Error> {
+        let failed = |error: io::Error| Error::Layer {
+            layer: self.digest.to_string(),
+            reason: sys::words(&error),
+        };
+        let mut blob = Checked::new(blobs.open(&self.digest)?, self.digest.clone());
+        unpack(&mut start(&mut blob).map_err(failed)?, blob).map_err(failed)
+    }
+}
+
+/// The first bytes of a content: enough to tell how it is packed.
+pub(crate) fn start(content: &mut impl Read) -> io::Result<Vec<u8>> {
+    let mut start = Vec::new();
+    content.take(4).read_to_end(&mut start)?;
+    Ok(start)
+}
+
+/// Unpacks a content by what it begins with, not by what it is said to be.
+pub(crate) fn unpack<'a>(
+    start: &mut Vec<u8>,
+    rest: impl Read + 'a,
+) -> io::Result<Box<dyn Read + 'a>> {
+    let start = std::mem::take(start);
+    let kind = start.clone();
+    let whole = BufReader::with_capacity(1 << 18, io::Cursor::new(start).chain(rest));
+    Ok(match kind.as_slice() {
+        [0x1f, 0x8b, ..] => Box::new(flate2::bufread::MultiGzDecoder::new(whole)),
+        [0x28, 0xb5, 0x2f, 0xfd] => Box::new(zstd::Decoder::with_buffer(whole)?),
+        _ => Box::new(whole),
+    })
+}

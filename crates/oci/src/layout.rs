@@ -1,0 +1,53 @@
+//! An OCI layout: a directory with `index.json` and `blobs/` (image-spec, image-layout.md).
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::blob::{Blobs, Digest};
+use crate::{Error, Image, Platform};
+
+/// A directory of that layout.
+#[derive(Debug)]
+pub struct Layout {
+    directory: PathBuf,
+}
+
+impl Layout {
+    /// Opens one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the directory is none.
+    pub fn open(directory: &Path) -> Result<Self, Error> {
+        let index = directory.join("index.json");
+        std::fs::metadata(&index).map_err(Error::open(&index))?;
+        Ok(Self {
+            directory: directory.to_owned(),
+        })
+    }
+
+    /// Finds the image with a reference name; without one, the only image there is.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none, or none for the platform.
+    pub fn image(&self, name: Option<&str>, platform: &Platform) -> Result<Image, Error> {
+        let index = self.directory.join("index.json");
+        let text = std::fs::read(&index).map_err(Error::open(&index))?;
+        Image::named(self, &text, name, platform)
+    }
+}
+
+impl Blobs for Layout {
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + '_>, Error> {
+        let path = self.directory.join("blobs/sha256").join(digest.hex());
+        match File::open(&path) {
+            Ok(file) => Ok(Box::new(file)),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                Err(Error::Missing(digest.to_string()))
+            }
+            Err(error) => Err(Error::open(path)(error)),
+        }
+    }
+}

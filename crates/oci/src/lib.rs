@@ -1,0 +1,22 @@
+//! OCI images: where their blobs are, and their layers as one tree.
+//!
+//! Everything in an image is hostile. A blob is what its digest says or an error; a name in a layer leads
+//! nowhere but into the tree; sizes are believed only as far as the bytes go.
+
+#![forbid(unsafe_code)]
+
+mod archive;
+mod blob;
+mod error;
+mod image;
+mod layout;
+mod merge;
+mod tree;
+mod write;
+
+pub use archive::Archive;
+pub use blob::{Blobs, Digest};
+pub use error::Error;
+pub use image::{Image, Layer, Platform};
+pub use layout::Layout;
+pub use merge::Merged;

@@ -1,0 +1,142 @@
+//! From layers to one tree: which entries stay, and what they are called.
+
+use std::collections::HashMap;
+use std::io::Read;
+
+use tar::EntryType;
+
+use crate::blob::Blobs;
+use crate::tree::{Node, Origin, Tree, name};
+use crate::{Error, Image, Layer};
+
+/// An image's layers as one tree.
+#[derive(Debug)]
+pub struct Merged {
+    pub(crate) tree: Tree,
+    /// What is left out, for the user to know.
+    pub notes: Vec<String>,
+}
+
+/// The most notes that are kept.
+const NOTES: usize = 20;
+
+impl Merged {
+    /// Reads the layers of an image. `ours` comes on top of them: a tar of our own.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a layer cannot be read, is another than its digest says, or leads out of the tree.
+    pub fn new(image: &Image, blobs: &dyn Blobs, ours: &[u8]) -> Result<Self, Error> {
+        let mut merged = Self {
+            tree: Tree::default(),
+            notes: Vec::new(),
+        };
+        for (number, layer) in (0..).zip(&image.layers) {
+            let told = layer.digest.to_string();
+            merged.take(number, &told, layer.open(blobs)?)?;
+        }
+        let last = u32::try_from(image.layers.len()).unwrap_or(u32::MAX);
+        merged.take(last, "our own", ours)?;
+        Ok(merged)
+    }
+
+    fn take(&mut self, layer: u32, told: &str, content: impl Read) -> Result<(), Error> {
+        let failed = |reason: String| Error::Layer {
+            layer: told.to_owned(),
+            reason,
+        };
+        let mut archive = tar::Archive::new(content);
+        let entries = archive
+            .entries()
+            .map_err(|error| failed(sys::words(&error)))?;
+        // Where this layer's own hard links lead, as they are called in it.
+        let mut own: HashMap<Vec<u8>, Origin> = HashMap::new();
+        for (number, entry) in (0..).zip(entries) {
+            let entry = entry.map_err(|error| failed(sys::words(&error)))?;
+            let path = entry.path_bytes();
+            let shown = String::from_utf8_lossy(&path).into_owned();
+            let Some(called) = name(&path) else {
+                return Err(failed(format!("{shown:?} leads out of the image")));
+            };
+            let origin = Origin {
+                layer,
+                entry: number,
+            };
+            let header = entry.header();
+            let node = match header.entry_type() {
+                EntryType::Directory => Node::Directory {
+                    mode: header.mode().unwrap_or(0o755) & 0o7777,
+                    time: header.mtime().unwrap_or(0),
+                },
+                EntryType::Link => {
+                    let target = entry.link_name_bytes().unwrap_or_default();
+                    let Some(target) = name(&target) else {
+                        return Err(failed(format!(
+                            "{shown:?} is a link that leads out of the image"
+                        )));
+                    };
+                    let found = own.get(&target).copied().or(match self.tree.get(&target) {
+                        Some(Node::Other(origin)) => Some(*origin),
+                        _ => None,
+                    });
+                    let Some(found) = found else {
+                        return Err(failed(format!("{shown:?} is a link to nothing")));
+                    };
+                    Node::Other(found)
+                }
+                EntryType::Char | EntryType::Block => {
+                    self.note(format!("{shown}: a device, left out"));
+                    continue;
+                }
+                EntryType::Regular
+                | EntryType::Continuous
+                | EntryType::GNUSparse
+                | EntryType::Symlink
+                | EntryType::Fifo => Node::Other(origin),
+                // Metadata of the archive's own.
+                _ => continue,
+            };
+            if let Node::Other(origin) = node {
+                own.insert(called.clone(), origin);
+            }
+            self.tree.insert(layer, called, node);
+        }
+        // What comes after the archive's end belongs to the digest.
+        std::io::copy(&mut archive.into_inner(), &mut std::io::sink())
+            .map_err(|error| failed(sys::words(&error)))?;
+        Ok(())
+    }
+
+    fn note(&mut self, text: String) {
+        if self.notes.len() < NOTES {
+            self.notes.push(text);
+        }
+    }
+
+    /// The names of each entry that stays, in the order of layers and entries.
+    pub(crate) fn names(&self) -> Vec<(Origin, &[u8])> {
+        let mut names: Vec<(Origin, &[u8])> = self
+            .tree
+            .iter()
+            .filter_map(|(name, node)| match node {
+                Node::Other(origin) => Some((*origin, name)),
+                Node::Directory { .. } => None,
+            })
+            .collect();
+        names.sort_unstable();
+        names
+    }
+}
+
+/// A layer by its number: one of the image's, or our own on top.
+pub(crate) fn layer<'a>(
+    layers: &[Layer],
+    number: usize,
+    blobs: &'a dyn Blobs,
+    ours: &'a [u8],
+) -> Result<Box<dyn Read + 'a>, Error> {
+    match layers.get(number) {
+        Some(layer) => layer.open(blobs),
+        None => Ok(Box::new(ours)),
+    }
+}

@@ -1,0 +1,171 @@
+//! Writing the tree as one tar: each entry once, under the names that stay.
+
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use tar::{Builder, EntryType, Header};
+
+use crate::blob::Blobs;
+use crate::merge::layer;
+use crate::tree::Node;
+use crate::{Error, Image, Merged};
+
+/// Extended attributes that go along: a user's own.
+const KEPT: &str = "SCHILY.xattr.user.";
+
+/// How owners and permissions are written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Flat {
+    /// Whether the owner may read, write and enter all.
+    fix_permissions: bool,
+}
+
+impl Flat {
+    fn mode(self, mode: u32, is_directory: bool) -> u32 {
+        let more = match (self.fix_permissions, is_directory) {
+            (false, _) => 0,
+            (true, false) => 0o600,
+            (true, true) => 0o700,
+        };
+        mode & 0o7777 | more
+    }
+}
+
+impl Merged {
+    /// Writes the tree as a tar in which everything belongs to root; `ours` is what it was made with.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a layer cannot be read again, or the output written.
+    pub fn write(
+        &self,
+        image: &Image,
+        blobs: &dyn Blobs,
+        ours: &[u8],
+        fix_permissions: bool,
+        output: impl Write,
+    ) -> Result<(), Error> {
+        let flat = Flat { fix_permissions };
+        let mut output = Builder::new(output);
+        for (name, node) in self.tree.iter() {
+            if let Node::Directory { mode, time } = node {
+                directory(&mut output, name, flat.mode(*mode, true), *time)
+                    .map_err(Error::Write)?;
+            }
+        }
+        let names = self.names();
+        let mut rest = names.as_slice();
+        for number in 0..=image.layers.len() {
+            let of_layer = rest.partition_point(|(origin, _)| origin.layer as usize <= number);
+            let (these, later) = rest.split_at(of_layer);
+            rest = later;
+            if !these.is_empty() {
+                let content = layer(&image.layers, number, blobs, ours)?;
+                write_layer(&mut output, content, these, flat)?;
+            }
+        }
+        output.finish().map_err(Error::Write)
+    }
+}
+
+fn write_layer(
+    output: &mut Builder<impl Write>,
+    content: impl Read,
+    names: &[(crate::tree::Origin, &[u8])],
+    flat: Flat,
+) -> Result<(), Error> {
+    let mut rest = names;
+    let mut archive = tar::Archive::new(content);
+    for (number, entry) in (0..).zip(archive.entries().map_err(Error::Write)?) {
+        let mut entry = entry.map_err(Error::Write)?;
+        let of_entry = rest.partition_point(|(origin, _)| origin.entry <= number);
+        let (these, later) = rest.split_at(of_entry);
+        rest = later;
+        let Some(((_, first), links)) = these.split_first() else {
+            if rest.is_empty() {
+                break;
+            }
+            continue;
+        };
+        write_entry(output, &mut entry, first, flat).map_err(Error::Write)?;
+        for (_, name) in links {
+            let mut header = new_header(EntryType::Link, 0o644, 0);
+            header.set_size(0);
+            output
+                .append_link(&mut header, path(name), path(first))
+                .map_err(Error::Write)?;
+        }
+    }
+    Ok(())
+}
+
+fn write_entry<R: Read>(
+    output: &mut Builder<impl Write>,
+    entry: &mut tar::Entry<'_, R>,
+    name: &[u8],
+    flat: Flat,
+) -> io::Result<()> {
+    let attributes: Vec<(String, Vec<u8>)> = match entry.pax_extensions()? {
+        Some(extensions) => extensions
+            .filter_map(Result::ok)
+            .filter_map(|one| {
+                let key = one.key().ok().filter(|key| key.starts_with(KEPT))?;
+                Some((key.to_owned(), one.value_bytes().to_owned()))
+            })
+            .collect(),
+        None => Vec::new(),
+    };
+    if !attributes.is_empty() {
+        let attributes = attributes
+            .iter()
+            .map(|(key, value)| (key.as_str(), value.as_slice()));
+        output.append_pax_extensions(attributes)?;
+    }
+    let old = entry.header();
+    let (mode, time) = (old.mode().unwrap_or(0o644), old.mtime().unwrap_or(0));
+    match old.entry_type() {
+        EntryType::Symlink => {
+            let target = entry.link_name_bytes().unwrap_or_default().into_owned();
+            let mut header = new_header(EntryType::Symlink, 0o777, time);
+            header.set_size(0);
+            output.append_link(&mut header, path(name), path(&target))
+        }
+        EntryType::Fifo => {
+            let mut header = new_header(EntryType::Fifo, flat.mode(mode, false), time);
+            header.set_size(0);
+            output.append_data(&mut header, path(name), io::empty())
+        }
+        _ => {
+            let mut header = new_header(EntryType::Regular, flat.mode(mode, false), time);
+            header.set_size(entry.size());
+            output.append_data(&mut header, path(name), entry)
+        }
+    }
+}
+
+fn directory(
+    output: &mut Builder<impl Write>,
+    name: &[u8],
+    mode: u32,
+    time: u64,
+) -> io::Result<()> {
+    let mut header = new_header(EntryType::Directory, mode, time);
+    header.set_size(0);
+    let name = if name.is_empty() { b"." } else { name };
+    output.append_data(&mut header, path(name), io::empty())
+}
+
+fn new_header(kind: EntryType, mode: u32, time: u64) -> Header {
+    let mut header = Header::new_gnu();
+    header.set_entry_type(kind);
+    header.set_mode(mode);
+    header.set_mtime(time);
+    header.set_uid(0);
+    header.set_gid(0);
+    header
+}
+
+fn path(name: &[u8]) -> &Path {
+    Path::new(std::ffi::OsStr::from_bytes(name))
+}
