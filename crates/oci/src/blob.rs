@@ -64,7 +64,7 @@ impl fmt::Display for Digest {
 
 /// Somewhere to have blobs from.
 pub trait Blobs {
-    /// Opens a blob. What is read of it need not be what its digest says: see [`Checked`].
+    /// Opens a blob. What is read of it need not be what its digest says.
     ///
     /// # Errors
     ///
