@@ -3,7 +3,9 @@
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tests::{Killed, TESTER, fixture, front, run, run_with_input, succeed, tester, wait_for};
+use tests::{
+    Killed, TESTER, fixture, front, program, run, run_with_input, succeed, tester, wait_for,
+};
 
 /// The same image on every medium.
 fn media() -> Vec<String> {
@@ -360,4 +362,17 @@ fn stopping_and_continuing_reach_the_program() {
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).unwrap();
     drop(child.0.stdin.take());
     assert!(child.0.wait().unwrap().success());
+}
+
+#[test]
+fn root_is_root_inside() {
+    for image in media() {
+        let mut command = Command::new(program("front"));
+        let id = succeed(
+            command
+                .args(["exec", &image, "id", "-u"])
+                .stdin(Stdio::null()),
+        );
+        assert_eq!(id, "0\n", "{image}");
+    }
 }

@@ -159,7 +159,9 @@ pub(crate) fn check(request: &mut Create) -> Result<Prepared, Error> {
 pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container, Error> {
     let mut document = prepared.document.clone();
     let mut courier = None;
-    if request.executor.is_none() {
+    // Who brings an executor may count on the process being its child from the first.
+    let is_ours = request.executor.is_none();
+    if is_ours {
         let (program, sent) = take_program(&request, &mut document)?;
         request.executor = Some(program);
         courier = sent;
@@ -170,7 +172,9 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let directory = shadow(&root, &id);
     // First of all, so that whatever is made later can be found and removed by it.
     make_shadow(&directory, &bundle, &prepared.document)?;
-    let own = own_cgroup(prepared, &root, &id, request.systemd_cgroup);
+    let own = is_ours
+        .then(|| own_cgroup(prepared, &root, &id, request.systemd_cgroup))
+        .flatten();
     let act = || prepare_and_build(request, document, prepared, own.as_ref());
     let made = match &own {
         Some(own) => within(own, act),

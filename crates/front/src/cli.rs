@@ -51,9 +51,51 @@ pub enum Command {
     /// Run an image's runscript; without an image, a small one that is built in
     #[command(override_usage = "front run [FLAGS] [IMAGE [ARGUMENT]...]")]
     Run(Run),
+    /// Make an image of another
+    #[command(override_usage = "front build [FLAGS] IMAGE SOURCE")]
+    Build(Build),
     /// Start a shell in an image
     #[command(override_usage = "front shell [FLAGS] IMAGE")]
     Shell(Shell),
+}
+
+/// `front build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Overwrite the image if it exists
+    #[arg(short = 'F', long)]
+    pub force: bool,
+    /// Let the owner read, write and enter everything in it
+    #[arg(long)]
+    pub fix_perms: bool,
+    /// The architecture, where the source has several
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+    /// How it is packed
+    #[arg(long, value_enum, default_value_t = Compression::Zstd)]
+    pub compression: Compression,
+    /// The SIF to make
+    pub image: PathBuf,
+    /// oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE, each with :NAME if it has several images
+    pub source: String,
+}
+
+/// How a SIF is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compression {
+    /// Small, and fast to read.
+    Zstd,
+    /// For runtimes that know nothing else.
+    Gzip,
+}
+
+impl From<Compression> for image::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Zstd => Self::Zstd,
+            Compression::Gzip => Self::Gzip,
+        }
+    }
 }
 
 /// `front exec`.

@@ -5,13 +5,19 @@
 
 #![forbid(unsafe_code)]
 
+mod build;
 mod directory;
 mod entry;
 mod error;
 mod open;
+mod platform;
 mod rootfs;
+mod source;
 
+pub use build::{Build, BuildError, Compression};
 pub use entry::Entry;
 pub use error::Error;
 pub use open::{Image, Medium};
+pub use platform::host_platform;
 pub use rootfs::{Embedded, Place, RootFs, Squashed};
+pub use source::Source;

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use sif::{FileSystem, Sif};
 
+use crate::platform::host_architecture;
 use crate::rootfs::{RootFs, Squashed};
 use crate::{Error, directory::Directory};
 
@@ -180,25 +181,6 @@ fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
             host,
         }),
         _ => Ok((descriptor.offset, descriptor.size)),
-    }
-}
-
-/// Returns Go's name for the architecture this program was built for.
-fn host_architecture() -> Option<&'static str> {
-    match std::env::consts::ARCH {
-        "x86" => Some("386"),
-        "x86_64" => Some("amd64"),
-        "arm" => Some("arm"),
-        "aarch64" => Some("arm64"),
-        "powerpc64" => Some(if cfg!(target_endian = "little") {
-            "ppc64le"
-        } else {
-            "ppc64"
-        }),
-        "s390x" => Some("s390x"),
-        "riscv64" => Some("riscv64"),
-        "loongarch64" => Some("loong64"),
-        _ => None,
     }
 }
 

@@ -13,31 +13,42 @@ use crate::{Error, Image, Layer};
 #[derive(Debug)]
 pub struct Merged {
     pub(crate) tree: Tree,
-    /// What is left out, for the user to know.
-    pub notes: Vec<String>,
+    /// What was left out.
+    devices: Vec<String>,
 }
 
-/// The most notes that are kept.
-const NOTES: usize = 20;
-
 impl Merged {
-    /// Reads the layers of an image. `ours` comes on top of them: a tar of our own.
+    /// Reads the layers of an image.
     ///
     /// # Errors
     ///
     /// Fails when a layer cannot be read, is another than its digest says, or leads out of the tree.
-    pub fn new(image: &Image, blobs: &dyn Blobs, ours: &[u8]) -> Result<Self, Error> {
+    pub fn new(image: &Image, blobs: &dyn Blobs) -> Result<Self, Error> {
         let mut merged = Self {
             tree: Tree::default(),
-            notes: Vec::new(),
+            devices: Vec::new(),
         };
         for (number, layer) in (0..).zip(&image.layers) {
             let told = layer.digest.to_string();
             merged.take(number, &told, layer.open(blobs)?)?;
         }
-        let last = u32::try_from(image.layers.len()).unwrap_or(u32::MAX);
-        merged.take(last, "our own", ours)?;
         Ok(merged)
+    }
+
+    /// Whether there is something of that name, a path without a slash at its start.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.tree.get(name.as_bytes()).is_some()
+    }
+
+    /// Puts a layer of our own on top, a tar.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is none.
+    pub fn put_on_top(&mut self, image: &Image, ours: &[u8]) -> Result<(), Error> {
+        let last = u32::try_from(image.layers.len()).unwrap_or(u32::MAX);
+        self.take(last, "our own", ours)
     }
 
     fn take(&mut self, layer: u32, told: &str, content: impl Read) -> Result<(), Error> {
@@ -85,7 +96,7 @@ impl Merged {
                     Node::Other(found)
                 }
                 EntryType::Char | EntryType::Block => {
-                    self.note(format!("{shown}: a device, left out"));
+                    self.devices.push(shown);
                     continue;
                 }
                 EntryType::Regular
@@ -107,10 +118,14 @@ impl Merged {
         Ok(())
     }
 
-    fn note(&mut self, text: String) {
-        if self.notes.len() < NOTES {
-            self.notes.push(text);
-        }
+    /// What is left out, for the user to know.
+    #[must_use]
+    pub fn notes(&self) -> Option<String> {
+        let (first, rest) = self.devices.split_first()?;
+        Some(match rest.len() {
+            0 => format!("{first} is a device, and was left out"),
+            more => format!("{first} and {more} more are devices, and were left out"),
+        })
     }
 
     /// The names of each entry that stays, in the order of layers and entries.

@@ -33,7 +33,7 @@ impl Flat {
 }
 
 impl Merged {
-    /// Writes the tree as a tar in which everything belongs to root; `ours` is what it was made with.
+    /// Writes the tree as a tar in which everything belongs to root; `ours` is what was put on top.
     ///
     /// # Errors
     ///
@@ -49,7 +49,10 @@ impl Merged {
         let flat = Flat { fix_permissions };
         let mut output = Builder::new(output);
         for (name, node) in self.tree.iter() {
-            if let Node::Directory { mode, time } = node {
+            // The root is its reader's to make: not every one takes a name for it.
+            if let Node::Directory { mode, time } = node
+                && !name.is_empty()
+            {
                 directory(&mut output, name, flat.mode(*mode, true), *time)
                     .map_err(Error::Write)?;
             }
@@ -152,7 +155,6 @@ fn directory(
 ) -> io::Result<()> {
     let mut header = new_header(EntryType::Directory, mode, time);
     header.set_size(0);
-    let name = if name.is_empty() { b"." } else { name };
     output.append_data(&mut header, path(name), io::empty())
 }
 

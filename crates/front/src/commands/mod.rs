@@ -1,5 +1,6 @@
 //! The commands: each turns what was typed into a request.
 
+mod build;
 mod exec;
 mod run;
 mod shell;
@@ -21,6 +22,7 @@ const USAGE: u8 = 1;
 /// Runs the command.
 pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     match &cli.command {
+        Command::Build(args) => build::run(args, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
         Command::Run(args) => run::run(args, caller, messages),
         Command::Shell(args) => shell::run(args, caller, messages),

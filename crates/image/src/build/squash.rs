@@ -1,0 +1,101 @@
+//! Packing a tar into a squashfs, by `mksquashfs` as it comes.
+
+use std::io::{self, BufWriter, Read, Write};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use super::BuildError;
+
+/// How a squashfs is packed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// zstd: packed as small as gzip in a fraction of its time, and read faster.
+    #[default]
+    Zstd,
+    /// gzip, which every kernel and every runtime reads.
+    Gzip,
+}
+
+impl Compression {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Gzip => "gzip",
+        }
+    }
+}
+
+/// How much memory it may take.
+const MEMORY: &str = "192M";
+/// Bytes that are handed over at once.
+const PIPE: usize = 1 << 20;
+/// The most that is kept of what it says.
+const WORDS: u64 = 4096;
+
+/// Makes a squashfs of a tar that `write` writes while it is packed.
+pub(super) fn squash(
+    output: &Path,
+    compression: Compression,
+    time: i64,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), oci::Error>,
+) -> Result<(), BuildError> {
+    let mut command = Command::new("mksquashfs");
+    command
+        .arg("-")
+        .arg(output)
+        .args([
+            "-tar",
+            "-noappend",
+            "-no-progress",
+            "-quiet",
+            "-root-mode",
+            "755",
+        ])
+        .args(["-comp", compression.name(), "-mem", MEMORY])
+        .args(["-mkfs-time", &time.max(0).to_string()])
+        // It refuses both, the variable and the flag.
+        .env_remove("SOURCE_DATE_EPOCH")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| {
+        BuildError::Squash(if error.kind() == io::ErrorKind::NotFound {
+            "mksquashfs is not installed; it comes with squashfs-tools 4.5 or later".to_owned()
+        } else {
+            format!("mksquashfs: {}", sys::words(&error))
+        })
+    })?;
+    let words = child.stderr.take().map(|stderr| {
+        thread::spawn(move || {
+            let mut words = String::new();
+            let _ = stderr.take(WORDS).read_to_string(&mut words);
+            words
+        })
+    });
+    let written = child.stdin.take().map(|stdin| {
+        let mut stdin = BufWriter::with_capacity(PIPE, stdin);
+        let written = write(&mut stdin);
+        written.and_then(|()| stdin.flush().map_err(oci::Error::Write))
+    });
+    let status = child.wait();
+    let words = words
+        .and_then(|words| words.join().ok())
+        .unwrap_or_default();
+    let ended_well = status.is_ok_and(|status| status.success());
+    match written {
+        // That it went away is no news: why it did is.
+        Some(Err(oci::Error::Write(error)))
+            if error.kind() == io::ErrorKind::BrokenPipe && !ended_well => {}
+        Some(Err(error)) => return Err(error.into()),
+        _ => {}
+    }
+    if ended_well {
+        return Ok(());
+    }
+    let line = words.lines().rfind(|line| !line.trim().is_empty());
+    Err(BuildError::Squash(format!(
+        "mksquashfs failed: {}",
+        line.unwrap_or("it does not say why")
+    )))
+}
