@@ -128,7 +128,12 @@ fn refuse_for_host(document: &Value) -> Result<(), Error> {
 }
 
 /// Makes the directory to hand over.
-pub(crate) fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Result<(), Error> {
+/// The text of the document is returned.
+pub(crate) fn make_shadow(
+    shadow: &Path,
+    bundle: &Path,
+    document: &Value,
+) -> Result<Vec<u8>, Error> {
     // Left by a runtime that was killed; no container has this id, or we would not be here.
     let _ = fs::remove_dir_all(shadow);
     fs::create_dir_all(shadow).map_err(Error::state("create", shadow))?;
@@ -143,16 +148,20 @@ pub(crate) fn make_shadow(shadow: &Path, bundle: &Path, document: &Value) -> Res
     write_config(shadow, document)
 }
 
-/// Writes a container's document.
-pub(crate) fn write_config(shadow: &Path, document: &Value) -> Result<(), Error> {
-    let config = shadow.join("config.json");
-    match serde_json::to_vec(document) {
-        Ok(text) => write_whole(&config, &text),
-        Err(error) => Err(Error::Config {
-            path: config,
-            reason: error.to_string(),
-        }),
-    }
+/// Writes a container's document, and returns its text.
+pub(crate) fn write_config(shadow: &Path, document: &Value) -> Result<Vec<u8>, Error> {
+    let config = config(shadow);
+    let text = serde_json::to_vec(document).map_err(|error| Error::Config {
+        path: config.clone(),
+        reason: error.to_string(),
+    })?;
+    write_whole(&config, &text)?;
+    Ok(text)
+}
+
+/// Where the document is in a shadow.
+pub(crate) fn config(shadow: &Path) -> PathBuf {
+    shadow.join("config.json")
 }
 
 /// Writes a file so that a reader sees the old one or the new, and never half of it.

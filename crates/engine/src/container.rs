@@ -307,7 +307,8 @@ impl Container {
         let touched = cgroup::touched(current, changes);
         cgroup::apply(&config.cgroup_path, self.systemd(), &self.id, &touched)?;
         cgroup::merge(current, &touched);
-        crate::bundle::write_config(&shadow(&self.root, &self.id), &document)
+        crate::bundle::write_config(&shadow(&self.root, &self.id), &document)?;
+        Ok(())
     }
 
     /// Changes the share of the cache or of the memory's bandwidth: a line of resctrl's `schemata`.

@@ -15,7 +15,7 @@ use nix::sys::signal::SigSet;
 use nix::unistd::setgroups;
 use serde_json::{Value, json};
 
-use crate::bundle::{Prepared, make_shadow, prepare, shadow, write_config};
+use crate::bundle::{Prepared, config, make_shadow, prepare, shadow, write_config, write_whole};
 use crate::cgroup::Own;
 use crate::executor::Program;
 use crate::pidfd::{open_process, send_pidfd};
@@ -171,7 +171,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let id = request.id.clone();
     let directory = shadow(&root, &id);
     // First of all, so that whatever is made later can be found and removed by it.
-    make_shadow(&directory, &bundle, &prepared.document)?;
+    let text = make_shadow(&directory, &bundle, &prepared.document)?;
     let own = is_ours
         .then(|| own_cgroup(prepared, &root, &id, request.systemd_cgroup))
         .flatten();
@@ -186,7 +186,8 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let made = made.and_then(|()| {
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
-        write_config(&directory, &prepared.document)?;
+        // In place of what libcontainer was shown.
+        write_whole(&config(&directory), &text)?;
         if own.is_some() {
             container.set_cgroup(prepared)?;
             container.limit(prepared)?;
@@ -254,6 +255,7 @@ fn prepare_ground(document: &mut Value, own: Option<&Own>) -> Result<Option<Owne
     userns::enter_if_ordinary(document)?;
     shed_groups(document);
     if let Some(own) = own {
+        own.bind_mounts(document);
         document["linux"]["cgroupsPath"] = own.decoy().into();
         if let Some(linux) = document["linux"].as_object_mut() {
             linux.remove("resources");

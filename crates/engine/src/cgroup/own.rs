@@ -14,11 +14,16 @@ use nix::sys::stat::Mode;
 use nix::unistd::mkfifo;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
+use serde_json::Value;
 
 use super::cover::is_cgroup2;
 use super::{MOUNTED, remove_tree};
 
 const PROCESSES: &str = "cgroup.procs";
+/// Options that a bind of what has no mounts below it need not have.
+const PROPAGATION: [&str; 6] = [
+    "private", "rprivate", "slave", "rslave", "shared", "rshared",
+];
 /// From where the hierarchies are mounted back to the root.
 const UP: &str = "/../../..";
 
@@ -73,6 +78,34 @@ impl Own {
     /// The path to tell libcontainer, which joins it to where the hierarchies are mounted.
     pub(crate) fn decoy(&self) -> String {
         format!("{UP}{}", self.decoy.display())
+    }
+
+    /// Has the document bind what a new cgroup2 would show: making one waits for the kernel's RCU, too.
+    pub(crate) fn bind_mounts(&self, document: &mut Value) {
+        let namespaces = document.pointer("/linux/namespaces");
+        let namespaces = namespaces.and_then(Value::as_array);
+        let is_hidden =
+            namespaces.is_some_and(|list| list.iter().any(|one| one["type"] == "cgroup"));
+        let source = if is_hidden {
+            &self.directory
+        } else {
+            Path::new(MOUNTED)
+        };
+        for mount in document["mounts"].as_array_mut().into_iter().flatten() {
+            if mount["type"] != "cgroup" && mount["type"] != "cgroup2" {
+                continue;
+            }
+            let options = mount["options"].as_array().into_iter().flatten();
+            // Nothing is ever mounted below it.
+            let mut options: Vec<Value> = options
+                .filter(|option| !PROPAGATION.iter().any(|one| *option == one))
+                .cloned()
+                .collect();
+            options.push("bind".into());
+            mount["type"] = "bind".into();
+            mount["source"] = source.display().to_string().into();
+            mount["options"] = options.into();
+        }
     }
 
     /// Waits until a process has ended. As soon as libcontainer has taken the decoy, it is removed: on

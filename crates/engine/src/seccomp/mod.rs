@@ -12,7 +12,6 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
 
-use libcontainer::oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSeccompFilterFlag};
 use serde_json::Value;
 
 pub(crate) use courier::Courier;
@@ -45,27 +44,26 @@ impl Filter {
         };
         let wrong = |error: String| Error::Refused(format!("linux.seccomp: {error}"));
         let text = profile.to_string();
-        let seccomp: LinuxSeccomp =
-            serde_json::from_str(&text).map_err(|error| wrong(error.to_string()))?;
         let cache = cache::Cache::new(root, &text);
+        // What was compiled once was checked then.
         let program = match cache.read() {
             Some(program) => program,
             None => {
+                let seccomp = serde_json::from_str(&text).map_err(|e| wrong(e.to_string()))?;
                 let program = compile::compile(&seccomp).map_err(wrong)?;
                 cache.write(&program);
                 program
             }
         };
-        let mut flags = flags(&seccomp);
+        let mut flags = flags(profile);
         let mut sent = None;
-        if reports(&seccomp) {
-            let path = seccomp
-                .listener_path()
-                .as_ref()
-                .ok_or_else(|| wrong("SCMP_ACT_NOTIFY needs a listenerPath".to_owned()))?;
+        if reports(profile) {
+            let path = profile["listenerPath"].as_str();
+            let path =
+                path.ok_or_else(|| wrong("SCMP_ACT_NOTIFY needs a listenerPath".to_owned()))?;
             flags |= sys::SECCOMP_NEW_LISTENER;
-            let metadata = seccomp.listener_metadata().as_deref().unwrap_or_default();
-            sent = Some(Courier::send(path, metadata, state())?);
+            let metadata = profile["listenerMetadata"].as_str().unwrap_or_default();
+            sent = Some(Courier::send(Path::new(path), metadata, state())?);
         }
         let (courier, post) = sent.map_or((None, None), |(courier, post)| {
             (Some(courier), Some(Rc::new(post)))
@@ -92,27 +90,21 @@ impl Filter {
     }
 }
 
-/// The flags of seccomp(2).
-fn flags(seccomp: &LinuxSeccomp) -> u32 {
-    let flags = seccomp.flags().iter().flatten();
-    flags.fold(0, |flags, flag| {
-        flags
-            | match flag {
-                // There is one thread.
-                LinuxSeccompFilterFlag::SeccompFilterFlagTsync => 0,
-                LinuxSeccompFilterFlag::SeccompFilterFlagLog => sys::SECCOMP_LOG,
-                LinuxSeccompFilterFlag::SeccompFilterFlagSpecAllow => sys::SECCOMP_SPEC_ALLOW,
-                LinuxSeccompFilterFlag::SeccompFilterFlagWaitKillableRecv => {
-                    sys::SECCOMP_WAIT_KILLABLE
-                }
-            }
-    })
+/// The flags of seccomp(2). There is one thread, so that `TSYNC` says nothing.
+fn flags(profile: &Value) -> u32 {
+    let flags = profile["flags"].as_array().into_iter().flatten();
+    flags
+        .map(|flag| match flag.as_str() {
+            Some("SECCOMP_FILTER_FLAG_LOG") => sys::SECCOMP_LOG,
+            Some("SECCOMP_FILTER_FLAG_SPEC_ALLOW") => sys::SECCOMP_SPEC_ALLOW,
+            Some("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV") => sys::SECCOMP_WAIT_KILLABLE,
+            _ => 0,
+        })
+        .fold(0, |flags, flag| flags | flag)
 }
 
 /// Whether some calls are to be answered by who listens.
-fn reports(seccomp: &LinuxSeccomp) -> bool {
-    let rules = seccomp.syscalls().iter().flatten();
-    rules
-        .into_iter()
-        .any(|rule| rule.action() == LinuxSeccompAction::ScmpActNotify)
+fn reports(profile: &Value) -> bool {
+    let mut rules = profile["syscalls"].as_array().into_iter().flatten();
+    rules.any(|rule| rule["action"] == "SCMP_ACT_NOTIFY")
 }
