@@ -12,6 +12,7 @@ use session::{Ground, Layout, Payload};
 
 use crate::caller::Caller;
 use crate::environment::{self, Ingredients, Set};
+use crate::foreign::obtain;
 use crate::messages::Messages;
 use crate::request::{Action, Request, Source};
 use crate::scripts::{Outcome, Scripts};
@@ -22,6 +23,7 @@ use crate::{embedded, host};
 pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     let image = match &request.source {
         Source::Path(path) => Image::open(path)?,
+        Source::Foreign(source) => Image::open(&obtain(source, caller, messages)?)?,
         Source::Embedded => embedded::image(),
     };
     tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");

@@ -11,6 +11,7 @@ mod cli;
 mod commands;
 mod embedded;
 mod environment;
+mod foreign;
 mod host;
 mod launch;
 mod messages;

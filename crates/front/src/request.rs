@@ -37,6 +37,8 @@ impl Action {
 pub enum Source {
     /// An absolute path.
     Path(PathBuf),
+    /// What a SIF has to be made of first.
+    Foreign(image::Source),
     /// The image that is built in.
     Embedded,
 }
@@ -112,6 +114,9 @@ impl Source {
             bail!(
                 "images from {scheme}:// are not supported yet; give a SIF, a squashfs or a directory"
             );
+        }
+        if let Some(source) = image::Source::parse(&text) {
+            return Ok(Self::Foreign(source));
         }
         absolute(Path::new(image), caller).map(Self::Path)
     }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod build;
+mod cache;
 mod directory;
 mod entry;
 mod error;
@@ -15,6 +16,7 @@ mod rootfs;
 mod source;
 
 pub use build::{Build, BuildError, Compression};
+pub use cache::Cache;
 pub use entry::Entry;
 pub use error::Error;
 pub use open::{Image, Medium};

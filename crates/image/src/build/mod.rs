@@ -45,6 +45,9 @@ pub enum BuildError {
         /// Why.
         source: sif::Error,
     },
+    /// The cache cannot be written.
+    #[error("the cache of images: {}", sys::words(.0))]
+    Cache(io::Error),
     /// A file cannot be made.
     #[error("{}: {}", path.display(), sys::words(source))]
     File {
@@ -58,7 +61,32 @@ pub enum BuildError {
 /// The SIF's one group.
 const GROUP: Option<u32> = Some(1);
 
+impl From<io::Error> for BuildError {
+    fn from(source: io::Error) -> Self {
+        Self::Cache(source)
+    }
+}
+
 impl Build {
+    /// Returns what tells a SIF that is made so of this image from all others.
+    #[must_use]
+    pub fn name(&self, image: &Image) -> String {
+        let layers: Vec<String> = image
+            .layers
+            .iter()
+            .map(|layer| layer.digest.to_string())
+            .collect();
+        let text = format!(
+            "{} {:?} {} {}\n{}",
+            env!("CARGO_PKG_VERSION"),
+            self.compression,
+            self.fix_permissions,
+            oci::Digest::of(&image.config_text),
+            layers.join("\n")
+        );
+        oci::Digest::of(text.as_bytes()).hex().to_owned()
+    }
+
     /// Makes a SIF of an image, whole or not at all. What is left out of it is returned, for the user to
     /// know.
     ///

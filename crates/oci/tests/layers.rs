@@ -1,0 +1,275 @@
+//! Layouts made blob by blob: what their layers become as one tree, and what is refused.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{Read, Write};
+use std::path::Path;
+
+use oci::{Archive, Digest, Image, Layout, Merged, Platform};
+use serde_json::json;
+use tar::{Builder, EntryType, Header};
+
+/// An entry of a layer: its kind, its name, and its content or target.
+type Entry<'a> = (EntryType, &'a [u8], &'a [u8]);
+
+const FILE: EntryType = EntryType::Regular;
+const DIRECTORY: EntryType = EntryType::Directory;
+
+/// A tar with names as they are: a library would not write the bad ones.
+fn layer(entries: &[Entry]) -> Vec<u8> {
+    let mut tar = Builder::new(Vec::new());
+    for (kind, name, content) in entries {
+        let mut header = Header::new_gnu();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name);
+        header.set_entry_type(*kind);
+        header.set_mode(0o644);
+        header.set_uid(1234);
+        let is_link = kind.is_symlink() || kind.is_hard_link();
+        if is_link {
+            header.as_old_mut().linkname[..content.len()].copy_from_slice(content);
+        }
+        let content = if is_link { &[] } else { *content };
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        tar.append(&header, content).unwrap();
+    }
+    tar.into_inner().unwrap()
+}
+
+fn put(directory: &Path, content: &[u8]) -> (Digest, u64) {
+    let digest = Digest::of(content);
+    let blobs = directory.join("blobs/sha256");
+    fs::create_dir_all(&blobs).unwrap();
+    fs::write(blobs.join(digest.hex()), content).unwrap();
+    (digest, content.len() as u64)
+}
+
+/// Writes a layout of one image for amd64 with these layers, as they are stored.
+fn layout(directory: &Path, layers: &[Vec<u8>]) {
+    let layers: Vec<_> = layers
+        .iter()
+        .map(|layer| put(directory, layer))
+        .map(|(digest, size)| {
+            json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest.to_string(), "size": size})
+        })
+        .collect();
+    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
+    let (config, size) = put(directory, config.to_string().as_bytes());
+    let manifest = json!({
+        "schemaVersion": 2,
+        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.to_string(), "size": size},
+        "layers": layers,
+    });
+    let (manifest, size) = put(directory, manifest.to_string().as_bytes());
+    let index = json!({"schemaVersion": 2, "manifests": [
+        {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": manifest.to_string(), "size": size}]});
+    fs::write(directory.join("index.json"), index.to_string()).unwrap();
+}
+
+fn platform() -> Platform {
+    Platform {
+        architecture: "amd64".to_owned(),
+        variants: Vec::new(),
+    }
+}
+
+fn open(directory: &Path) -> (Image, Layout) {
+    let layout = Layout::open(directory).unwrap();
+    (layout.image(None, &platform()).unwrap(), layout)
+}
+
+/// What the layers become: names, and what is there.
+fn merge(layers: &[Vec<u8>]) -> Result<BTreeMap<String, String>, String> {
+    let directory = tempfile::tempdir().unwrap();
+    layout(directory.path(), layers);
+    let (image, blobs) = open(directory.path());
+    let merged = Merged::new(&image, &blobs).map_err(|error| error.to_string())?;
+    let mut tar = Vec::new();
+    merged
+        .write(&image, &blobs, &[], false, &mut tar)
+        .map_err(|error| error.to_string())?;
+    let mut found = BTreeMap::new();
+    for entry in tar::Archive::new(tar.as_slice()).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        assert_eq!(entry.header().uid().unwrap(), 0);
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let link = entry
+            .link_name_bytes()
+            .map(|link| String::from_utf8_lossy(&link).into_owned());
+        let mut content = String::new();
+        entry.read_to_string(&mut content).unwrap();
+        let shown = match entry.header().entry_type() {
+            EntryType::Symlink => format!("-> {}", link.unwrap()),
+            EntryType::Link => format!("= {}", link.unwrap()),
+            EntryType::Directory => "directory".to_owned(),
+            _ => content,
+        };
+        found.insert(name.trim_end_matches('/').to_owned(), shown);
+    }
+    Ok(found)
+}
+
+fn shown(found: &BTreeMap<String, String>) -> Vec<(&str, &str)> {
+    found
+        .iter()
+        .map(|(name, what)| (name.as_str(), what.as_str()))
+        .collect()
+}
+
+#[test]
+fn the_upper_layer_wins() {
+    let lower = layer(&[
+        (DIRECTORY, b"etc/", b""),
+        (FILE, b"./etc/a", b"old"),
+        (FILE, b"etc/b", b"b"),
+    ]);
+    let upper = layer(&[
+        (FILE, b"etc/a", b"new"),
+        (FILE, b"etc/.wh.b", b""),
+        (FILE, b"usr/c", b"c"),
+    ]);
+    let found = merge(&[lower, upper]).unwrap();
+    let expected = [
+        ("etc", "directory"),
+        ("etc/a", "new"),
+        ("usr", "directory"),
+        ("usr/c", "c"),
+    ];
+    assert_eq!(shown(&found), expected);
+}
+
+#[test]
+fn a_hard_link_keeps_its_content_when_its_file_goes() {
+    let lower = layer(&[
+        (FILE, b"a", b"content"),
+        (EntryType::Link, b"b", b"a"),
+        (EntryType::Link, b"c", b"b"),
+    ]);
+    let found = merge(std::slice::from_ref(&lower)).unwrap();
+    assert_eq!(
+        shown(&found),
+        [("a", "content"), ("b", "= a"), ("c", "= a")]
+    );
+    let gone = layer(&[(FILE, b".wh.a", b"")]);
+    let found = merge(&[lower.clone(), gone]).unwrap();
+    assert_eq!(shown(&found), [("b", "content"), ("c", "= b")]);
+    let other = layer(&[(FILE, b"a", b"other")]);
+    let found = merge(&[lower, other]).unwrap();
+    assert_eq!(
+        shown(&found),
+        [("a", "other"), ("b", "content"), ("c", "= b")]
+    );
+}
+
+#[test]
+fn packed_layers_are_unpacked_by_what_they_are() {
+    let plain = layer(&[(FILE, b"a", b"content")]);
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    let gzip = gzip.finish().unwrap();
+    let zstd = zstd::encode_all(plain.as_slice(), 1).unwrap();
+    for packed in [plain, gzip, zstd] {
+        assert_eq!(shown(&merge(&[packed]).unwrap()), [("a", "content")]);
+    }
+}
+
+#[test]
+fn nothing_leads_out() {
+    let rows: [(&str, &[Entry]); 6] = [
+        ("leads out", &[(FILE, b"../a", b"")]),
+        ("leads out", &[(FILE, b"a/../../b", b"")]),
+        ("leads out", &[(EntryType::Link, b"a", b"../../etc/passwd")]),
+        (
+            "link to nothing",
+            &[(EntryType::Link, b"a", b"/etc/passwd")],
+        ),
+        (
+            "link to nothing",
+            &[(DIRECTORY, b"d", b""), (EntryType::Link, b"a", b"d")],
+        ),
+        ("leads out", &[(DIRECTORY, b"..", b"")]),
+    ];
+    for (words, entries) in rows {
+        let error = merge(&[layer(entries)]).unwrap_err();
+        assert!(error.contains(words), "{error}");
+    }
+    // A link to a directory of the host's, and a file in it: the directory is the image's own.
+    let link = layer(&[(EntryType::Symlink, b"a", b"/etc")]);
+    let through = layer(&[(FILE, b"a/passwd", b"mine")]);
+    let found = merge(&[link, through]).unwrap();
+    assert_eq!(shown(&found), [("a", "directory"), ("a/passwd", "mine")]);
+}
+
+#[test]
+fn odd_names_are_names() {
+    let found = merge(&[layer(&[(FILE, b"a\nb", b"1"), (FILE, b"/c\xff", b"2")])]).unwrap();
+    assert_eq!(shown(&found), [("a\nb", "1"), ("c\u{fffd}", "2")]);
+}
+
+#[test]
+fn devices_are_left_out_and_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let devices = [
+        (EntryType::Char, &b"dev/null"[..], &b""[..]),
+        (EntryType::Block, b"dev/sda", b""),
+    ];
+    layout(directory.path(), &[layer(&devices)]);
+    let (image, blobs) = open(directory.path());
+    let merged = Merged::new(&image, &blobs).unwrap();
+    assert_eq!(
+        merged.notes().unwrap(),
+        "dev/null and 1 more are devices, and were left out"
+    );
+    assert!(!merged.has("dev/null"));
+}
+
+#[test]
+fn damage_is_told_by_the_layer() {
+    let directory = tempfile::tempdir().unwrap();
+    let good = layer(&[(FILE, b"a", &[7; 100_000])]);
+    layout(directory.path(), std::slice::from_ref(&good));
+    let blob = directory
+        .path()
+        .join("blobs/sha256")
+        .join(Digest::of(&good).hex());
+    let (image, blobs) = open(directory.path());
+    let error = || Merged::new(&image, &blobs).unwrap_err().to_string();
+    let mut flipped = good.clone();
+    flipped[50_000] ^= 1;
+    fs::write(&blob, flipped).unwrap();
+    assert!(error().contains("the content is another"), "{}", error());
+    fs::write(&blob, &good[..60_000]).unwrap();
+    assert!(error().contains("sha256:"), "{}", error());
+    // More behind the archive's end is another content, too.
+    fs::write(&blob, [good, vec![0; 512]].concat()).unwrap();
+    assert!(error().contains("the content is another"), "{}", error());
+    fs::remove_file(&blob).unwrap();
+    assert!(error().contains("is missing"), "{}", error());
+}
+
+#[test]
+fn an_archive_is_read_where_it_lies() {
+    let directory = tempfile::tempdir().unwrap();
+    layout(directory.path(), &[layer(&[(FILE, b"a", b"content")])]);
+    let path = directory.path().join("archive.tar.gz");
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut tar = Builder::new(&mut gzip);
+    tar.append_dir_all("blobs", directory.path().join("blobs"))
+        .unwrap();
+    tar.append_path_with_name(directory.path().join("index.json"), "./index.json")
+        .unwrap();
+    tar.finish().unwrap();
+    drop(tar);
+    fs::write(&path, gzip.finish().unwrap()).unwrap();
+    let mut archive = Archive::open(&path, directory.path()).unwrap();
+    let image = archive.image(None, &platform()).unwrap();
+    assert!(Merged::new(&image, &archive).unwrap().has("a"));
+    let error = archive.image(Some("nosuch"), &platform()).unwrap_err();
+    assert!(error.to_string().contains("no image nosuch"), "{error}");
+    fs::write(&path, b"no tar at all").unwrap();
+    assert!(
+        Archive::open(&path, directory.path())
+            .and_then(|mut archive| archive.image(None, &platform()))
+            .is_err()
+    );
+}

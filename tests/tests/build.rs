@@ -1,0 +1,200 @@
+//! `front build`: SIFs from what podman saves, run by `front` and by the real Apptainer.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use tests::{archive, fixture, front, run, succeed, tester};
+
+/// A directory with one image in the three forms that podman saves, for everybody to read.
+fn saved() -> tempfile::TempDir {
+    // The peers' root shows the host's /tmp.
+    let home = tempfile::tempdir_in("/tmp").unwrap();
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let podman = |args: &[&str]| {
+        let mut podman = Command::new("podman");
+        podman
+            .args(["--root", &file("storage"), "--runroot", &file("run")])
+            .args(["--storage-driver", "vfs"])
+            .args(args)
+            .stderr(Stdio::null());
+        succeed(&mut podman);
+    };
+    let tar = archive(home.path()).display().to_string();
+    let changes = [
+        "ENTRYPOINT [\"echo\", \"it's\"]",
+        "CMD [\"$HOME\"]",
+        "ENV TOLD=a\\ \\\"b\\\"",
+        "LABEL org.example.of=us",
+    ];
+    let mut import = vec!["import", "-q"];
+    import.extend(changes.iter().flat_map(|change| ["--change", change]));
+    import.extend([&tar, "localhost/bb:1"]);
+    podman(&import);
+    for (format, name) in [
+        ("oci-dir", "layout"),
+        ("oci-archive", "oci.tar"),
+        ("docker-archive", "docker.tar"),
+    ] {
+        podman(&[
+            "save",
+            "-q",
+            "--format",
+            format,
+            "-o",
+            &file(name),
+            "localhost/bb:1",
+        ]);
+    }
+    let chmod =
+        |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    chmod(home.path(), 0o777);
+    succeed(Command::new("chmod").args([
+        "-R",
+        "a+rX",
+        &file("layout"),
+        &file("oci.tar"),
+        &file("docker.tar"),
+    ]));
+    home
+}
+
+#[test]
+fn what_podman_saves_becomes_a_sif() {
+    let home = saved();
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let sif = file("image.sif");
+    for source in [
+        format!("oci:{}", file("layout")),
+        format!("oci:{}:localhost/bb:1", file("layout")),
+        format!("oci-archive:{}", file("oci.tar")),
+        format!("docker-archive:{}", file("docker.tar")),
+        format!("docker-archive:{}:localhost/bb:1", file("docker.tar")),
+    ] {
+        succeed(&mut front(["-q", "build", "-F", &sif, &source]));
+        assert_eq!(
+            succeed(&mut front(["run", &sif])),
+            "it's $HOME\n",
+            "{source}"
+        );
+        assert_eq!(
+            succeed(&mut front(["run", &sif, "a  b", "c"])),
+            "it's a  b c\n"
+        );
+        let told = succeed(&mut front(["exec", &sif, "sh", "-c", "echo \"$TOLD\""]));
+        assert_eq!(told, "a \"b\"\n");
+        assert_eq!(
+            succeed(&mut front(["exec", &sif, "cat", "/etc/os-release"])),
+            "NAME=bb\n"
+        );
+    }
+    let apptainer = |args: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_enter"));
+        command
+            .arg(fixture("peers"))
+            .arg(tester().to_string())
+            .arg("/usr/bin/apptainer")
+            .args(args);
+        succeed(&mut command)
+    };
+    let there = format!(
+        "/tmp/host/{}/image.sif",
+        home.path().file_name().unwrap().display()
+    );
+    assert_eq!(
+        apptainer(&["exec", &there, "cat", "/etc/os-release"]),
+        "NAME=bb\n"
+    );
+    assert_eq!(apptainer(&["run", &there, "x"]), "it's x\n");
+    let labels = apptainer(&["inspect", &there]);
+    for label in [
+        "org.example.of: us",
+        "org.label-schema.build-arch: amd64",
+        "org.label-schema.usage.singularity.deffile.bootstrap: docker-archive",
+    ] {
+        assert!(labels.contains(label), "{labels}");
+    }
+    let objects = apptainer(&["sif", "list", &there]);
+    for object in ["Def.FILE", "JSON.Generic", "FS (Squashfs/*System/amd64)"] {
+        assert!(objects.contains(object), "{objects}");
+    }
+}
+
+#[test]
+fn the_same_source_at_the_same_time_is_the_same_sif() {
+    let home = saved();
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let source = format!("oci:{}", file("layout"));
+    let build = |name: &str, time: &str| {
+        succeed(front(["-q", "build", &file(name), &source]).env("SOURCE_DATE_EPOCH", time));
+        fs::read(file(name)).unwrap()
+    };
+    let first = build("first.sif", "1000000000");
+    assert!(first == build("second.sif", "1000000000"));
+    assert!(first != build("third.sif", "1000000001"));
+    let outcome = run(&mut front(["build", &file("first.sif"), &source]));
+    assert_eq!(outcome.code, 255, "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("exists; give --force"),
+        "{outcome:?}"
+    );
+    let outcome = run(&mut front(["build", &file("new.sif"), "oci:/nosuch"]));
+    assert!(
+        outcome.stderr.contains("/nosuch/index.json: no such file"),
+        "{outcome:?}"
+    );
+    assert!(!Path::new(&file("new.sif")).exists());
+}
+
+#[test]
+fn what_is_run_from_an_archive_is_converted_once() {
+    let home = saved();
+    let file = |name: &str| home.path().join(name).display().to_string();
+    let sources = [
+        format!("oci:{}", file("layout")),
+        format!("oci-archive:{}", file("oci.tar")),
+        format!("docker-archive:{}", file("docker.tar")),
+    ];
+    let exec = |source: &str| {
+        let mut command = front(["exec", source, "cat", "/etc/os-release"]);
+        command.env("FRONT_CACHEDIR", file("cache"));
+        command
+    };
+    for source in &sources {
+        let first = run(&mut exec(source));
+        assert_eq!(
+            (first.stdout.as_str(), first.code),
+            ("NAME=bb\n", 0),
+            "{first:?}"
+        );
+        assert!(first.stderr.contains("Converting"), "{first:?}");
+        let second = run(&mut exec(source));
+        assert_eq!(second.stdout, "NAME=bb\n");
+        assert_eq!(second.stderr, "", "{source}");
+    }
+    fs::remove_dir_all(file("cache")).unwrap();
+    let children: Vec<_> = (0..32)
+        .map(|_| {
+            let mut command = exec(&sources[0]);
+            command
+                .stdout(Stdio::piped())
+                .stderr(Stdio::piped())
+                .spawn()
+                .unwrap()
+        })
+        .collect();
+    let mut conversions = 0;
+    for child in children {
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(
+            String::from_utf8_lossy(&output.stdout),
+            "NAME=bb\n",
+            "{output:?}"
+        );
+        conversions += usize::from(!output.stderr.is_empty());
+    }
+    assert_eq!(conversions, 1);
+    let kept = fs::read_dir(home.path().join("cache/front/images")).unwrap();
+    assert_eq!(kept.count(), 1);
+}
