@@ -83,7 +83,7 @@ fn what_podman_saves_becomes_a_sif() {
             "it's a  b c\n"
         );
         let told = succeed(&mut front(["exec", &sif, "sh", "-c", "echo \"$TOLD\""]));
-        assert_eq!(told, "a \"b\"\n");
+        assert_eq!(told, "a\\ \\\"b\\\"\n", "podman keeps the backslashes");
         assert_eq!(
             succeed(&mut front(["exec", &sif, "cat", "/etc/os-release"])),
             "NAME=bb\n"
