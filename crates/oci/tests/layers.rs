@@ -1,5 +1,7 @@
 //! Layouts made blob by blob: what their layers become as one tree, and what is refused.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
