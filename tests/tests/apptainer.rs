@@ -94,3 +94,37 @@ fn the_same_environment() {
         assert_eq!(parse(&ours), parse(&theirs), "{flags}: {}", theirs.stderr);
     }
 }
+
+#[test]
+fn sif_says_the_same() {
+    let home = "cd /tmp && export TZ=UTC";
+    let rows = [
+        "{} sif header /fixtures/bb.sif",
+        "{} sif list /fixtures/bb.sif",
+        "{} sif info 1 /fixtures/bb.sif",
+        "{} sif info 2 /fixtures/bb.sif",
+        "{} sif info 3 /fixtures/bb.sif",
+        "{} sif dump 2 /fixtures/bb.sif",
+    ];
+    for row in rows {
+        let (theirs, ours) = both(&format!("{home}; {row}"), "");
+        assert_eq!(ours.stdout, theirs.stdout, "{row}");
+        assert_eq!(ours.code, theirs.code, "{row}");
+    }
+    // Each changes a copy of its own, and the real one lists what came of it.
+    let change = "cp /fixtures/bb.sif $S && echo text >object && \
+        {} sif add --datatype 7 $S object && \
+        {} sif add --datatype 5 --groupid 1 --link 1 --signhash 1 \
+            --signentity 433FE984155206BD962725E20E8713472A879943 $S object && \
+        {} sif add --datatype 4 --parttype 4 --partfs 2 --partarch 2 --groupid 1 $S object && \
+        {} sif add --datatype 6 --filename given --groupid 2 $S object && {} sif del 4 $S && \
+        /usr/bin/apptainer sif list $S && for id in 5 6 7; do /usr/bin/apptainer sif info $id $S; done | \
+            grep -v ' At: ' && {} exec $S cat /etc/os-release && {} sif new $S.new && \
+        /usr/bin/apptainer sif list $S.new; rm -f $S $S.new object";
+    let (theirs, ours) = both(&format!("{home}; S=changed-$$.sif; {change}"), "");
+    assert!(
+        ours.stdout.contains("Overlay") && ours.stdout.contains("NAME=bb"),
+        "{ours:#?}"
+    );
+    assert_eq!(ours.stdout, theirs.stdout, "{ours:#?} {theirs:#?}");
+}

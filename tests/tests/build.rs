@@ -156,27 +156,27 @@ fn what_is_run_from_an_archive_is_converted_once() {
         format!("oci-archive:{}", file("oci.tar")),
         format!("docker-archive:{}", file("docker.tar")),
     ];
-    let exec = |source: &str| {
+    let exec = |source: &str, cache: &str| {
         let mut command = front(["exec", source, "cat", "/etc/os-release"]);
-        command.env("FRONT_CACHEDIR", file("cache"));
+        command.env("FRONT_CACHEDIR", file(cache));
         command
     };
-    for source in &sources {
-        let first = run(&mut exec(source));
+    for (number, source) in sources.iter().enumerate() {
+        let cache = format!("cache{number}");
+        let first = run(&mut exec(source, &cache));
         assert_eq!(
             (first.stdout.as_str(), first.code),
             ("NAME=bb\n", 0),
             "{first:?}"
         );
         assert!(first.stderr.contains("Converting"), "{first:?}");
-        let second = run(&mut exec(source));
+        let second = run(&mut exec(source, &cache));
         assert_eq!(second.stdout, "NAME=bb\n");
         assert_eq!(second.stderr, "", "{source}");
     }
-    fs::remove_dir_all(file("cache")).unwrap();
     let children: Vec<_> = (0..32)
         .map(|_| {
-            let mut command = exec(&sources[0]);
+            let mut command = exec(&sources[0], "cache");
             command
                 .stdout(Stdio::piped())
                 .stderr(Stdio::piped())

@@ -82,6 +82,16 @@ impl Architecture {
         TABLE.iter().find(|entry| entry.name == name).copied()
     }
 
+    /// Returns the architecture of a number of the format, from 1.
+    #[must_use]
+    pub fn from_number(number: u32) -> Option<Self> {
+        let code = format!("{number:02}");
+        TABLE
+            .iter()
+            .find(|entry| entry.code == code.as_bytes())
+            .copied()
+    }
+
     /// Returns the three bytes of a header or partition; those of "unknown" for none.
     pub(crate) fn code_of(architecture: Option<Self>) -> [u8; 3] {
         let [tens, ones] = architecture.map_or(*b"00", |architecture| architecture.code);

@@ -90,7 +90,7 @@ proptest::proptest! {
 
 fn written() -> (File, Sif) {
     let file = tempfile::tempfile().unwrap();
-    let mut sif = Sif::create(&file, [7; 16], 1000).unwrap();
+    let mut sif = Sif::create(&file, LAUNCH, [7; 16], 1000).unwrap();
     let object = |data, name: &str| NewObject {
         data,
         group: Some(1),

@@ -10,7 +10,7 @@ use crate::header::Header;
 use crate::{Error, Sif};
 
 /// The line that makes a SIF a program.
-const LAUNCH: &str = "#!/usr/bin/env run-singularity\n";
+pub const LAUNCH: &str = "#!/usr/bin/env run-singularity\n";
 /// Descriptors of a new table, where it lies, and where the objects begin: as Apptainer has them.
 const DESCRIPTORS: u64 = 48;
 const TABLE: u64 = 4096;
@@ -34,15 +34,16 @@ pub struct NewObject {
 }
 
 impl Sif {
-    /// Begins an empty SIF in an empty file. `created` is in seconds since 1970.
+    /// Begins an empty SIF in an empty file. `launch` is the line that makes it a program, at most 31
+    /// bytes and a newline, or nothing; `created` is in seconds since 1970.
     ///
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn create(file: &File, uuid: [u8; 16], created: i64) -> Result<Self, Error> {
+    pub fn create(file: &File, launch: &str, uuid: [u8; 16], created: i64) -> Result<Self, Error> {
         let sif = Self {
             header: Header {
-                launch: LAUNCH.to_owned(),
+                launch: launch.to_owned(),
                 architecture: None,
                 uuid,
                 created,

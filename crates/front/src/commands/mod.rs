@@ -4,6 +4,7 @@ mod build;
 mod exec;
 mod run;
 mod shell;
+mod sif;
 
 use std::process::ExitCode;
 
@@ -25,6 +26,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Build(args) => build::run(args, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
         Command::Run(args) => run::run(args, caller, messages),
+        Command::Sif(command) => sif::run(command),
         Command::Shell(args) => shell::run(args, caller, messages),
     }
 }

@@ -145,7 +145,12 @@ impl Build {
         mut squashfs: File,
         output: &File,
     ) -> Result<(), sif::Error> {
-        let mut sif = Sif::create(output, uuid(&image.config_text, self), self.time)?;
+        let mut sif = Sif::create(
+            output,
+            sif::LAUNCH,
+            uuid(&image.config_text, self),
+            self.time,
+        )?;
         let object = |data, name: &str| NewObject {
             data,
             group: GROUP,

@@ -53,9 +53,8 @@ pub(super) fn squash(
             "755",
         ])
         .args(["-comp", compression.name(), "-mem", MEMORY])
-        .args(["-mkfs-time", &time.max(0).to_string()])
-        // It refuses both, the variable and the flag.
-        .env_remove("SOURCE_DATE_EPOCH")
+        // The time of the whole, and the latest of any file: the root's would be that of the packing.
+        .env("SOURCE_DATE_EPOCH", time.max(0).to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
