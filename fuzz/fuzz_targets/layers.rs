@@ -1,0 +1,40 @@
+//! Any bytes are a layer or an error, and what is read can be written: `cargo fuzz run layers`.
+
+#![no_main]
+
+use std::io::Read;
+
+use libfuzzer_sys::fuzz_target;
+use oci::{Blobs, Digest, Error, Image, Layer, Merged};
+
+struct Two<'a>(Vec<(Digest, &'a [u8])>);
+
+impl Blobs for Two<'_> {
+    fn open(&self, digest: &Digest) -> Result<Box<dyn Read + '_>, Error> {
+        let found = self.0.iter().find(|(of, _)| of == digest);
+        let (_, content) = found.expect("a layer of this image");
+        Ok(Box::new(*content))
+    }
+}
+
+// Half of the bytes are one layer, half another.
+fuzz_target!(|data: &[u8]| {
+    let (lower, upper) = data.split_at(data.len() / 2 / 512 * 512);
+    let blobs = Two([lower, upper].map(|layer| (Digest::of(layer), layer)).to_vec());
+    let layers = blobs.0.iter().map(|(digest, content)| Layer {
+        digest: digest.clone(),
+        size: content.len() as u64,
+    });
+    let image = Image {
+        config: oci_spec::image::ImageConfiguration::default(),
+        config_text: Vec::new(),
+        layers: layers.collect(),
+    };
+    let Ok(merged) = Merged::new(&image, &blobs) else {
+        return;
+    };
+    let mut tar = Vec::new();
+    merged
+        .write(&image, &blobs, &[], true, &mut tar)
+        .expect("what was read once is read again");
+});
