@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::sync::Once;
 
 use tests::{Outcome, fixture, program, run_with_input, tester};
 
@@ -18,10 +19,14 @@ fn there(words: &[&str], input: &str) -> Outcome {
 
 /// Both programs on one command line, `{}` standing for the program in a shell's words.
 fn both(script: &str, input: &str) -> (Outcome, Outcome) {
-    let binary = fixture("peers").join("usr/local/bin/front");
-    // In place of an earlier run's, which may be running.
-    let _ = std::fs::remove_file(&binary);
-    std::fs::copy(program("front"), &binary).unwrap();
+    // Once: tests run beside each other, and what one runs the other must not replace.
+    static COPIED: Once = Once::new();
+    COPIED.call_once(|| {
+        let binary = fixture("peers").join("usr/local/bin/front");
+        // In place of an earlier run's, which may be running.
+        let _ = std::fs::remove_file(&binary);
+        std::fs::copy(program("front"), &binary).unwrap();
+    });
     let of = |name: &str| there(&["/bin/sh", "-c", &script.replace("{}", name)], input);
     (of("/usr/bin/apptainer"), of("/usr/local/bin/front"))
 }
