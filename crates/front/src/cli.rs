@@ -194,7 +194,8 @@ pub struct Exec {
     /// The flags of every command that starts a container.
     #[command(flatten)]
     pub flags: ContainerFlags,
-    /// A SIF, a squashfs or a directory, then the command and its arguments; flags end here
+    /// A SIF, a squashfs, a directory, or oci:, oci-archive: or docker-archive: and where; then the command and
+    /// its arguments; flags end here
     #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_name = "IMAGE COMMAND")]
     pub words: Vec<OsString>,
 }
@@ -205,7 +206,7 @@ pub struct Run {
     /// The flags of every command that starts a container.
     #[command(flatten)]
     pub flags: ContainerFlags,
-    /// A SIF, a squashfs or a directory, then the runscript's arguments; flags end here
+    /// An image, as for exec, then the runscript's arguments; flags end here
     #[arg(trailing_var_arg = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
 }
@@ -219,7 +220,7 @@ pub struct Shell {
     /// The shell to start: a path in the image
     #[arg(short, long, value_name = "PATH")]
     pub shell: Option<PathBuf>,
-    /// A SIF, a squashfs or a directory; flags end here
+    /// An image, as for exec; flags end here
     #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
 }
