@@ -127,8 +127,7 @@ fn refuse_for_host(document: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the directory to hand over.
-/// The text of the document is returned.
+/// Makes the directory to hand over, and returns the document's text.
 pub(crate) fn make_shadow(
     shadow: &Path,
     bundle: &Path,

@@ -4,19 +4,22 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use libcontainer::config::YoukiConfig;
 use libcontainer::container::{Container as Inner, ContainerStatus};
 use nix::errno::Errno;
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::process::{PidfdFlags, pidfd_open};
 use serde_json::Value;
 
-use crate::bundle::{Prepared, scratch, shadow};
-use crate::pidfd::open_process;
+use crate::bundle::{Prepared, config, scratch, shadow};
+use crate::pidfd::{ends_within, open_process};
 use crate::seccomp::{Courier, Filter};
 use crate::{Error, State, Status, cgroup, identifier};
+
+/// How long a container that is deleted may take to end by itself, and how long once it is killed.
+const MOMENT: Duration = Duration::from_millis(100);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A container.
 #[derive(Debug)]
@@ -118,7 +121,7 @@ impl Container {
     ///
     /// Fails when it was removed or damaged.
     pub fn document(&self) -> Result<Value, Error> {
-        let path = shadow(&self.root, &self.id).join("config.json");
+        let path = config(&shadow(&self.root, &self.id));
         let text = fs::read(&path).map_err(Error::state("read", &path))?;
         serde_json::from_slice(&text).map_err(|error| Error::Config {
             path,
@@ -330,12 +333,7 @@ impl Container {
         let Some(pidfd) = self.pid().and_then(|pid| open_process(pid).ok()) else {
             return true;
         };
-        let limit = rustix::event::Timespec {
-            tv_sec: 0,
-            tv_nsec: 100_000_000,
-        };
-        let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-        poll(&mut fds, Some(&limit)).is_ok_and(|count| count > 0)
+        ends_within(&pidfd, MOMENT).unwrap_or(false)
     }
 
     /// Removes what is left of a stopped container; with `force`, ends a running one first.
@@ -398,7 +396,7 @@ impl Container {
 pub fn forget(root: &Path, id: &str) -> Result<(), Error> {
     identifier::check(id)?;
     let directory = shadow(root, id);
-    let text = fs::read(directory.join("config.json")).unwrap_or_default();
+    let text = fs::read(config(&directory)).unwrap_or_default();
     let document: Value = serde_json::from_slice(&text).unwrap_or_default();
     let path = document
         .pointer("/linux/cgroupsPath")
@@ -428,10 +426,7 @@ fn send(pid: Pid, signal: i32) -> Result<(), Errno> {
 
 /// Kills a process and waits until it is gone.
 fn end(pid: Pid) -> Result<(), Error> {
-    let Some(raw) = rustix::process::Pid::from_raw(pid.as_raw()) else {
-        return Ok(());
-    };
-    let Ok(pidfd) = pidfd_open(raw, PidfdFlags::empty()) else {
+    let Ok(pidfd) = open_process(pid) else {
         return Ok(());
     };
     match send(pid, nix::libc::SIGKILL) {
@@ -439,13 +434,8 @@ fn end(pid: Pid) -> Result<(), Error> {
         Err(Errno::ESRCH) => return Ok(()),
         Err(errno) => return Err(Error::system("kill the container's process", errno)),
     }
-    let mut fds = [PollFd::new(&pidfd, PollFlags::IN)];
-    let limit = rustix::event::Timespec {
-        tv_sec: 10,
-        tv_nsec: 0,
-    };
-    match poll(&mut fds, Some(&limit)) {
-        Ok(0) => Err(Error::system(
+    match ends_within(&pidfd, PATIENCE) {
+        Ok(false) => Err(Error::system(
             "kill the container's process",
             io::ErrorKind::TimedOut,
         )),

@@ -22,7 +22,7 @@ use crate::bundle::{available_capabilities, write_whole};
 use crate::pidfd::{open_process, send_pidfd};
 use crate::seccomp::Filter;
 use crate::terminal::{Terminal, receive_master};
-use crate::{Container, Error, Status, cgroup, entry, normalise};
+use crate::{Container, Error, Status, cgroup, entry, normalise, passing};
 
 /// What is started, and how.
 #[derive(Debug)]
@@ -92,7 +92,7 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
         Some(Attendance::begin()?)
     };
     let (console, ours) = match &request.console_socket {
-        Some(path) => (Some(connect(path)?), None),
+        Some(path) => (Some(passing::connect(path)?.into()), None),
         None if terminal => {
             let (theirs, ours) =
                 UnixStream::pair().map_err(|source| Error::system("socketpair", source))?;
@@ -147,12 +147,6 @@ fn check(container: &Container, ignore_paused: bool) -> Result<Pid, Error> {
             .pid()
             .ok_or_else(|| Error::WrongStatus("container not running".into())),
     }
-}
-
-fn connect(path: &std::path::Path) -> Result<OwnedFd, Error> {
-    UnixStream::connect(path)
-        .map(OwnedFd::from)
-        .map_err(Error::state("connect to", path))
 }
 
 /// The namespaces in which a process is and we are not.

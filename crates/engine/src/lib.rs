@@ -19,6 +19,7 @@ mod foreground;
 mod identifier;
 mod limits;
 pub mod normalise;
+mod passing;
 mod pidfd;
 mod rdt;
 mod restrict;

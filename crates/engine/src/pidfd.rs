@@ -1,13 +1,14 @@
 //! Descriptors of processes, which no other process can be mistaken for.
 
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::time::Duration;
 
 use nix::unistd::Pid;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::Error;
+use crate::{Error, passing};
 
 /// Returns a descriptor of a process.
 pub(crate) fn open_process(pid: Pid) -> Result<OwnedFd, Error> {
@@ -18,14 +19,17 @@ pub(crate) fn open_process(pid: Pid) -> Result<OwnedFd, Error> {
 }
 
 /// Sends a descriptor of a process to who listens on a socket.
-pub(crate) fn send_pidfd(path: &std::path::Path, pidfd: &OwnedFd) -> Result<(), Error> {
-    let socket = UnixStream::connect(path).map_err(Error::state("connect to", path))?;
-    let fds = [pidfd.as_fd()];
-    let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    let data = [std::io::IoSlice::new(b"pidfd")];
-    sendmsg(&socket, &data, &mut ancillary, SendFlags::empty())
-        .map(|_| ())
-        .map_err(|errno| Error::system("send the pidfd", errno))
+pub(crate) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> Result<(), Error> {
+    passing::send(passing::connect(path)?, b"pidfd", pidfd.as_fd())
+        .map_err(|source| Error::system("send the pidfd", source))
+}
+
+/// Whether a process ends within a time.
+pub(crate) fn ends_within(pidfd: &OwnedFd, limit: Duration) -> rustix::io::Result<bool> {
+    let limit = Timespec {
+        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: limit.subsec_nanos().into(),
+    };
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    Ok(poll(&mut fds, Some(&limit))? > 0)
 }

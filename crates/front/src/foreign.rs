@@ -1,12 +1,12 @@
 //! Images that have to be made before they can be opened.
 
 use std::path::PathBuf;
-use std::time::{SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use image::{Build, Cache, Source};
 
 use crate::caller::Caller;
+use crate::clock::build_time;
 use crate::messages::Messages;
 
 /// Returns a SIF of what a source has: the one in the cache, or one that is made for it.
@@ -36,7 +36,7 @@ pub fn obtain(source: &Source, caller: &Caller, messages: &Messages) -> Result<P
 pub fn build(source: &Source, caller: &Caller) -> Result<Build> {
     Ok(Build {
         from: source.bootstrap(),
-        time: time(caller)?,
+        time: build_time(caller)?,
         fix_permissions: caller.variables.switch("FIXPERMS")?,
         compression: image::Compression::default(),
         scratch: scratch(caller),
@@ -50,16 +50,4 @@ fn scratch(caller: &Caller) -> PathBuf {
     chosen
         .or_else(|| variables.get("TMPDIR"))
         .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
-}
-
-/// Now, in seconds since 1970, or what is to be taken for it so that builds can be repeated.
-fn time(caller: &Caller) -> Result<i64> {
-    if let Some(text) = caller.variables.get("SOURCE_DATE_EPOCH") {
-        let text = text.to_string_lossy();
-        return text
-            .parse()
-            .with_context(|| format!("SOURCE_DATE_EPOCH={text}: expected seconds since 1970"));
-    }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(i64::try_from(now.as_secs())?)
 }

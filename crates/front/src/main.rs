@@ -8,6 +8,7 @@
 mod account;
 mod caller;
 mod cli;
+mod clock;
 mod commands;
 mod embedded;
 mod environment;

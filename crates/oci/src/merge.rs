@@ -7,7 +7,7 @@ use tar::EntryType;
 
 use crate::blob::Blobs;
 use crate::tree::{Node, Origin, Tree, name};
-use crate::{Error, Image, Layer};
+use crate::{Error, Image};
 
 /// An image's layers as one tree.
 #[derive(Debug)]
@@ -140,18 +140,5 @@ impl Merged {
             .collect();
         names.sort_unstable();
         names
-    }
-}
-
-/// A layer by its number: one of the image's, or our own on top.
-pub(crate) fn layer<'a>(
-    layers: &[Layer],
-    number: usize,
-    blobs: &'a dyn Blobs,
-    ours: &'a [u8],
-) -> Result<Box<dyn Read + 'a>, Error> {
-    match layers.get(number) {
-        Some(layer) => layer.open(blobs),
-        None => Ok(Box::new(ours)),
     }
 }

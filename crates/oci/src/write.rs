@@ -7,9 +7,8 @@ use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
 use crate::blob::Blobs;
-use crate::merge::layer;
 use crate::tree::Node;
-use crate::{Error, Image, Merged};
+use crate::{Error, Image, Layer, Merged};
 
 /// Extended attributes that go along: a user's own.
 const KEPT: &str = "SCHILY.xattr.user.";
@@ -69,6 +68,19 @@ impl Merged {
             }
         }
         output.finish().map_err(Error::Write)
+    }
+}
+
+/// A layer by its number: one of the image's, or our own on top.
+fn layer<'a>(
+    layers: &[Layer],
+    number: usize,
+    blobs: &'a dyn Blobs,
+    ours: &'a [u8],
+) -> Result<Box<dyn Read + 'a>, Error> {
+    match layers.get(number) {
+        Some(layer) => layer.open(blobs),
+        None => Ok(Box::new(ours)),
     }
 }
 

@@ -225,7 +225,7 @@ fn remove_tree(directory: &Path) -> std::io::Result<()> {
     result
 }
 
-/// Whether an error is only that the cgroup is gone.
+/// Tells of a failure after which the rest goes on.
 pub(crate) fn log_failure(result: Result<(), Error>) {
     if let Err(error) = result {
         tracing::warn!("{}", sys::one_line(&error));

@@ -53,7 +53,7 @@ impl Criu {
         Ok(Self { command, verb, log })
     }
 
-    /// Has it come to an end, in this process's stead.
+    /// Runs it to its end.
     pub(super) fn run(mut self) -> Result<(), Error> {
         match self.command.status() {
             Ok(status) if status.success() => Ok(()),

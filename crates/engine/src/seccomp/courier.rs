@@ -5,7 +5,7 @@
 //! does not know its own number outside; and it must not go on before the listener has it. So a process
 //! of ours waits outside, and the kernel tells it who hands in.
 
-use std::io::{IoSlice, IoSliceMut};
+use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -14,13 +14,12 @@ use std::path::Path;
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
-    sockopt,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
+    SocketType, recvmsg, socketpair, sockopt,
 };
 use serde_json::{Value, json};
 
-use crate::Error;
+use crate::{Error, passing};
 
 /// The most that is read of an answer, in bytes.
 const ANSWER: usize = 4096;
@@ -41,7 +40,7 @@ impl Courier {
     pub(super) fn send(path: &Path, metadata: &str, state: Value) -> Result<(Self, Post), Error> {
         let failed = |source: std::io::Error| Error::system("prepare the seccomp listener", source);
         // Before anything is made: who does not listen now hardly will in a moment.
-        let listener = UnixStream::connect(path).map_err(Error::state("connect to", path))?;
+        let listener = passing::connect(path)?;
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -75,7 +74,7 @@ impl Post {
     /// Hands in the descriptor, and waits until it is delivered.
     pub(super) fn hand_in(&self, listener: BorrowedFd<'_>) -> Result<(), String> {
         let failed = |reason: &str| format!("linux.seccomp.listenerPath: {reason}");
-        send_fd(self.0.as_fd(), b"seccomp", listener)
+        passing::send(self.0.as_fd(), b"seccomp", listener)
             .map_err(|error| failed(&sys::words(&error)))?;
         let mut answer = [0; ANSWER];
         let (length, _) = rustix::net::recv(&self.0, &mut answer, RecvFlags::empty())
@@ -132,23 +131,9 @@ fn deliver(
         "metadata": metadata,
         "state": state,
     });
-    send_fd(
+    passing::send(
         listener.as_fd(),
         text.to_string().as_bytes(),
         handed.listener.as_fd(),
     )
-}
-
-fn send_fd(socket: BorrowedFd<'_>, text: &[u8], fd: BorrowedFd<'_>) -> std::io::Result<()> {
-    let fds = [fd];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(
-        socket,
-        &[IoSlice::new(text)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )?;
-    Ok(())
 }

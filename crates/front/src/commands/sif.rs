@@ -5,7 +5,6 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::ExitCode;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;
@@ -15,6 +14,7 @@ use sif::{
 };
 
 use crate::cli::{SifAdd, SifCommand};
+use crate::clock::now;
 
 pub fn run(command: &SifCommand) -> Result<ExitCode> {
     match command {
@@ -52,12 +52,6 @@ fn find(sif: &Sif, id: u32) -> Result<&Descriptor> {
 
 fn print(text: &str) -> Result<()> {
     io::stdout().write_all(text.as_bytes()).context("print")
-}
-
-/// Seconds since 1970.
-fn now() -> Result<i64> {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH)?;
-    Ok(i64::try_from(now.as_secs())?)
 }
 
 fn new(path: &Path) -> Result<()> {
