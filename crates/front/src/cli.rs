@@ -54,6 +54,9 @@ pub enum Command {
     /// Make an image of another
     #[command(override_usage = "front build [FLAGS] IMAGE SOURCE")]
     Build(Build),
+    /// Fetch an image into a SIF
+    #[command(override_usage = "front pull [FLAGS] [FILE] SOURCE")]
+    Pull(Pull),
     /// Look into SIFs, and change them
     #[command(subcommand)]
     Sif(SifCommand),
@@ -71,16 +74,51 @@ pub struct Build {
     /// Let the owner read, write and enter everything in it
     #[arg(long)]
     pub fix_perms: bool,
-    /// The architecture, where the source has several
-    #[arg(long, value_name = "NAME")]
-    pub arch: Option<String>,
+    /// Make a directory instead of a SIF
+    #[arg(short, long)]
+    pub sandbox: bool,
     /// How it is packed
     #[arg(long, value_enum, default_value_t = Compression::Zstd)]
     pub compression: Compression,
-    /// The SIF to make
+    /// How the source is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// The SIF or directory to make
     pub image: PathBuf,
-    /// oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE, each with :NAME if it has several images
-    pub source: String,
+    /// What to make it of: an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
+    /// an address, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE, the last three with :NAME if they
+    /// have several images
+    pub source: OsString,
+}
+
+/// `front pull`.
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// Overwrite the file if it exists
+    #[arg(short = 'F', long)]
+    pub force: bool,
+    /// The directory to put the file in
+    #[arg(long, alias = "path", value_name = "DIRECTORY")]
+    pub dir: Option<PathBuf>,
+    /// The file's name
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub name: Option<PathBuf>,
+    /// Make a directory instead of a SIF
+    #[arg(short, long)]
+    pub sandbox: bool,
+    /// Nothing is left behind in any case
+    #[arg(long, hide = true)]
+    pub no_cleanup: bool,
+    /// Pull what is not signed, as is done in any case
+    #[arg(short = 'U', long, hide = true)]
+    pub allow_unsigned: bool,
+    /// How the source is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// [FILE] SOURCE: docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME, oci:DIRECTORY,
+    /// oci-archive:FILE or docker-archive:FILE
+    #[arg(required = true, num_args = 1..=2, value_name = "SOURCE")]
+    pub words: Vec<OsString>,
 }
 
 /// `front sif`.
@@ -194,8 +232,8 @@ pub struct Exec {
     /// The flags of every command that starts a container.
     #[command(flatten)]
     pub flags: ContainerFlags,
-    /// A SIF, a squashfs, a directory, or oci:, oci-archive: or docker-archive: and where; then the command and
-    /// its arguments; flags end here
+    /// A SIF, a squashfs, a directory, docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME,
+    /// oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; then the command and its arguments; flags end here
     #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_name = "IMAGE COMMAND")]
     pub words: Vec<OsString>,
 }
@@ -246,6 +284,42 @@ pub struct ContainerFlags {
     /// Print the OCI config.json instead of running it
     #[arg(long)]
     pub dry_run: bool,
+    /// How images that are no files are reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+}
+
+/// How registries, libraries and daemons are reached.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Images that are no files")]
+pub struct NetworkFlags {
+    /// Take a registry without TLS, or with a certificate that nobody vouches for
+    #[arg(long, alias = "nohttps")]
+    pub no_https: bool,
+    /// Ask for a user and a password for the registry
+    #[arg(long)]
+    pub docker_login: bool,
+    /// The file of credentials
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// The docker daemon: unix://SOCKET
+    #[arg(long, value_name = "ADDRESS")]
+    pub docker_host: Option<String>,
+    /// The library that library:// means
+    #[arg(long, value_name = "ADDRESS")]
+    pub library: Option<String>,
+    /// Keep nothing of what is fetched
+    #[arg(long)]
+    pub disable_cache: bool,
+    /// The architecture, where the image has several: amd64, arm64, ...
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+    /// The variant of the architecture: v2, v3, ...
+    #[arg(long, value_name = "NAME")]
+    pub arch_variant: Option<String>,
+    /// The same as one word: linux/ARCHITECTURE[/VARIANT]
+    #[arg(long, value_name = "PLATFORM", conflicts_with = "arch")]
+    pub platform: Option<String>,
 }
 
 #[cfg(test)]

@@ -254,6 +254,7 @@ mod tests {
             clean_environment: clean,
             cwd: None,
             nv: false,
+            network: None,
             dry_run: false,
         }
     }

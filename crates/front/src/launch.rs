@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use bundle::{Account, Bundle, HostFacts, Paths, Process};
 use image::{Entry, Image, Medium, RootFs};
 use inject::Edits;
@@ -12,7 +12,7 @@ use session::{Ground, Layout, Payload};
 
 use crate::caller::Caller;
 use crate::environment::{self, Ingredients, Set};
-use crate::foreign::obtain;
+use crate::fetch::obtain;
 use crate::messages::Messages;
 use crate::request::{Action, Request, Source};
 use crate::scripts::{Outcome, Scripts};
@@ -21,10 +21,13 @@ use crate::{embedded, host};
 /// Carries out a request. Returns only when nothing was started, or with a code of the image's
 /// own; otherwise this process has become the payload.
 pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
-    let image = match &request.source {
-        Source::Path(path) => Image::open(path)?,
-        Source::Foreign(source) => Image::open(&obtain(source, caller, messages)?)?,
-        Source::Embedded => embedded::image(),
+    let image = match (&request.source, &request.network) {
+        (Source::Foreign(source), Some(network)) => {
+            Image::open(&obtain(source, network, caller, messages)?)?
+        }
+        (Source::Foreign(source), None) => bail!("{source}: there is no way to it"),
+        (Source::Path(path), _) => Image::open(path)?,
+        (Source::Embedded, _) => embedded::image(),
     };
     tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
     let account = caller.account();

@@ -12,12 +12,15 @@ mod clock;
 mod commands;
 mod embedded;
 mod environment;
-mod foreign;
+mod fetch;
 mod host;
 mod launch;
 mod messages;
+mod progress;
+mod prompt;
 mod request;
 mod scripts;
+mod site;
 mod variables;
 
 use std::process::ExitCode;

@@ -54,6 +54,11 @@ impl Messages {
         self.level == Level::Debug
     }
 
+    /// Whether more than warnings is said.
+    pub fn is_informing(&self) -> bool {
+        self.level >= Level::Info
+    }
+
     /// Says something that is as it should be.
     pub fn info(&self, text: impl Display) {
         self.say(Level::Info, "INFO:", "34", &text);

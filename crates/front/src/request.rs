@@ -9,6 +9,7 @@ use bundle::{Bind, parse_binds};
 
 use crate::caller::Caller;
 use crate::cli::ContainerFlags;
+use crate::fetch::Network;
 
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct Request {
     pub cwd: Option<PathBuf>,
     /// Whether NVIDIA's driver is lent.
     pub nv: bool,
+    /// How an image that is no file is reached.
+    pub network: Option<Network>,
     /// Whether `config.json` is printed instead.
     pub dry_run: bool,
 }
@@ -88,6 +91,10 @@ impl Request {
                 cwd.display()
             );
         }
+        let network = match source {
+            Source::Foreign(_) => Some(Network::new(&flags.network, caller)?),
+            _ => None,
+        };
         Ok(Self {
             source,
             action,
@@ -96,6 +103,7 @@ impl Request {
             clean_environment: flags.cleanenv || variables.switch("CLEANENV")?,
             cwd,
             nv: flags.nv || variables.switch("NV")?,
+            network,
             dry_run: flags.dry_run,
         })
     }
@@ -106,16 +114,10 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Fails for kinds of image that are not supported yet, and when the path is relative to a
-    /// directory that is gone.
+    /// Fails on a word that looks like a source and is none, and when the path is relative to a directory
+    /// that is gone.
     pub fn parse(image: &OsStr, caller: &Caller) -> Result<Self> {
-        let text = image.to_string_lossy();
-        if let Some((scheme, _)) = text.split_once("://") {
-            bail!(
-                "images from {scheme}:// are not supported yet; give a SIF, a squashfs or a directory"
-            );
-        }
-        if let Some(source) = image::Source::parse(&text) {
+        if let Some(source) = image::Source::parse(&image.to_string_lossy())? {
             return Ok(Self::Foreign(source));
         }
         absolute(Path::new(image), caller).map(Self::Path)
@@ -280,8 +282,8 @@ mod tests {
 
     #[test]
     fn a_uri_is_refused_by_name() {
-        let error = Source::parse(OsStr::new("docker://alpine"), &caller(&[])).unwrap_err();
-        assert!(error.to_string().contains("docker://"));
+        let error = Source::parse(OsStr::new("ftp://alpine"), &caller(&[])).unwrap_err();
+        assert!(error.to_string().contains("ftp://"));
         assert_eq!(
             Source::parse(OsStr::new("./a//b.sif"), &caller(&[])).unwrap(),
             Source::Path("/a/b.sif".into())

@@ -122,6 +122,11 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Err
     Ok((medium, RootFs::Squashfs(Box::new(root))))
 }
 
+/// Whether a file that begins so is of a format that can be opened.
+pub(crate) fn is_known(start: &[u8]) -> bool {
+    sif::is_sif(start) || squashfs_offset(start).is_some()
+}
+
 fn read_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = start.get_mut(filled..).filter(|rest| !rest.is_empty()) {

@@ -74,6 +74,21 @@ impl Squashed {
         })
     }
 
+    /// Unpacks it below an empty directory; `path` is what the image is called in errors.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the image is damaged, or a file cannot be made.
+    pub fn unpack(&self, path: &Path, into: &Path) -> Result<(), crate::BuildError> {
+        match squashfs::extract(&self.filesystem, into) {
+            Ok(_) => Ok(()),
+            Err(source) => Err(crate::BuildError::Unpack {
+                path: path.to_owned(),
+                source,
+            }),
+        }
+    }
+
     fn entry(&self, path: &Path) -> Result<Option<Entry>, squashfs::Error> {
         Ok(self.filesystem.resolve(path)?.map(|inode| kind(&inode)))
     }

@@ -1,10 +1,10 @@
 //! Where an image may come from, as a user writes it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use oci::{Archive, Blobs, Image, Layout, Platform};
+use registry::Reference;
 
-/// What a user's word for an image leads to.
+/// What a user's word for an image leads to, if it is no path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// `oci:DIRECTORY[:NAME]`, an OCI layout.
@@ -13,62 +13,157 @@ pub enum Source {
     OciArchive(PathBuf, Option<String>),
     /// `docker-archive:FILE[:NAME]`, what `docker save` writes.
     DockerArchive(PathBuf, Option<String>),
+    /// `docker-daemon:NAME`, an image that the docker daemon of this machine has.
+    DockerDaemon(String),
+    /// `docker://NAME`, an image in a registry.
+    Docker(Reference),
+    /// `oras://NAME`, a SIF in a registry.
+    Oras(Reference),
+    /// `library://NAME`, a SIF in a library.
+    Library(String),
+    /// `http://…` and `https://…`, a SIF behind an address.
+    Net(String),
 }
 
-/// An image and where its blobs are.
-pub type Opened = (Image, Box<dyn Blobs>);
+/// Why a word is no source.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SourceError {
+    /// What follows `docker://` is no name.
+    #[error(transparent)]
+    Reference(#[from] registry::Error),
+    /// There is such a kind, and nothing that has it.
+    #[error("{word}: {reason}")]
+    Kind {
+        /// The word.
+        word: String,
+        /// Why not.
+        reason: &'static str,
+    },
+}
 
 impl Source {
-    /// Reads a word; `None` for one that is a path, or of another kind.
-    #[must_use]
-    pub fn parse(word: &str) -> Option<Self> {
-        let (kind, rest) = word.split_once(':')?;
+    /// Reads a word; `None` for one that is a path.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a word that looks like a source and is none.
+    pub fn parse(word: &str) -> Result<Option<Self>, SourceError> {
+        if let Some((scheme, rest)) = word.split_once("://") {
+            return match Self::of_scheme(scheme, rest, word)? {
+                Some(source) => Ok(Some(source)),
+                None => Err(SourceError::Kind {
+                    word: word.to_owned(),
+                    reason: "no such kind of image; there are docker://, oras://, library://, http:// and https://",
+                }),
+            };
+        }
+        let Some((kind, rest)) = word.split_once(':') else {
+            return Ok(None);
+        };
         let (path, name) = match rest.split_once(':') {
             Some((path, name)) if !name.is_empty() => (path, Some(name.to_owned())),
             Some((path, _)) => (path, None),
             None => (rest, None),
         };
         let path = PathBuf::from(path);
-        match kind {
+        Ok(match kind {
             "oci" => Some(Self::Layout(path, name)),
             "oci-archive" => Some(Self::OciArchive(path, name)),
             "docker-archive" => Some(Self::DockerArchive(path, name)),
+            "docker-daemon" => Some(Self::DockerDaemon(rest.to_owned())),
             _ => None,
-        }
+        })
+    }
+
+    fn of_scheme(scheme: &str, rest: &str, word: &str) -> Result<Option<Self>, SourceError> {
+        let refused = |reason| {
+            Err(SourceError::Kind {
+                word: word.to_owned(),
+                reason,
+            })
+        };
+        Ok(Some(match scheme {
+            "docker" => Self::Docker(registry::reference(rest)?),
+            "oras" => Self::Oras(registry::reference(rest)?),
+            "library" => Self::Library(rest.to_owned()),
+            "http" | "https" => Self::Net(word.to_owned()),
+            "docker-daemon" => Self::DockerDaemon(rest.to_owned()),
+            "oci" | "oci-archive" | "docker-archive" => {
+                return Self::parse(&format!("{scheme}:{rest}"));
+            }
+            "shub" => return refused("Singularity Hub was closed in 2021"),
+            "instance" => return refused("instances are not supported yet"),
+            _ => return Ok(None),
+        }))
     }
 
     /// Returns what a definition file would call it: its kind, and the rest.
     #[must_use]
     pub fn bootstrap(&self) -> (String, String) {
-        let (kind, path, name) = match self {
-            Self::Layout(path, name) => ("oci", path, name),
-            Self::OciArchive(path, name) => ("oci-archive", path, name),
-            Self::DockerArchive(path, name) => ("docker-archive", path, name),
+        let file = |kind: &str, path: &PathBuf, name: &Option<String>| {
+            let name = name.as_ref().map(|name| format!(":{name}"));
+            let rest = format!("{}{}", path.display(), name.unwrap_or_default());
+            (kind.to_owned(), rest)
         };
-        let name = name
-            .as_ref()
-            .map(|name| format!(":{name}"))
-            .unwrap_or_default();
-        (kind.to_owned(), format!("{}{name}", path.display()))
+        match self {
+            Self::Layout(path, name) => file("oci", path, name),
+            Self::OciArchive(path, name) => file("oci-archive", path, name),
+            Self::DockerArchive(path, name) => file("docker-archive", path, name),
+            Self::DockerDaemon(name) => ("docker-daemon".to_owned(), name.clone()),
+            Self::Docker(reference) => ("docker".to_owned(), reference.whole()),
+            Self::Oras(reference) => ("oras".to_owned(), reference.whole()),
+            Self::Library(name) => ("library".to_owned(), name.clone()),
+            Self::Net(address) => ("net".to_owned(), address.clone()),
+        }
     }
 
-    /// Opens it. `scratch` is a directory with room for an archive that is packed as a whole.
-    ///
-    /// # Errors
-    ///
-    /// Fails when it is not there, is none, or has no image of that name or for this platform.
-    pub fn open(&self, platform: &Platform, scratch: &Path) -> Result<Opened, oci::Error> {
+    /// Returns the name that a file made of it has: the image's, and its tag.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        let last = |text: &str| {
+            let text = text.trim_end_matches('/');
+            let text = text.split(['?', '#']).next().unwrap_or_default();
+            text.rsplit('/').next().unwrap_or_default().to_owned()
+        };
+        let with_tag = |name: &str, tag: Option<&str>| match tag {
+            Some(tag) => format!("{}_{tag}.sif", last(name)),
+            None => format!("{}.sif", last(name)),
+        };
+        let of_file = |path: &PathBuf| {
+            let stem = path.file_stem().unwrap_or(path.as_os_str());
+            format!("{}.sif", stem.to_string_lossy())
+        };
         match self {
-            Self::Layout(path, name) => {
-                let layout = Layout::open(path)?;
-                let image = layout.image(name.as_deref(), platform)?;
-                Ok((image, Box::new(layout)))
+            Self::Layout(path, _) | Self::OciArchive(path, _) | Self::DockerArchive(path, _) => {
+                of_file(path)
             }
-            Self::OciArchive(path, name) | Self::DockerArchive(path, name) => {
-                let mut archive = Archive::open(path, scratch)?;
-                let image = archive.image(name.as_deref(), platform)?;
-                Ok((image, Box::new(archive)))
+            Self::Docker(reference) | Self::Oras(reference) => {
+                let tag = reference.tag().or_else(|| {
+                    let digest = reference.digest()?.strip_prefix("sha256:")?;
+                    digest.get(..12)
+                });
+                with_tag(reference.repository(), tag)
             }
+            Self::DockerDaemon(name) | Self::Library(name) => match last(name).split_once(':') {
+                Some((name, tag)) => with_tag(name, Some(tag)),
+                None => with_tag(name, Some("latest")),
+            },
+            Self::Net(address) => match last(address) {
+                name if name.is_empty() => "image.sif".to_owned(),
+                name => name,
+            },
+        }
+    }
+}
+
+impl std::fmt::Display for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (kind, rest) = self.bootstrap();
+        match self {
+            Self::Docker(_) | Self::Oras(_) | Self::Library(_) => write!(f, "{kind}://{rest}"),
+            Self::Net(_) => write!(f, "{rest}"),
+            _ => write!(f, "{kind}:{rest}"),
         }
     }
 }
@@ -79,7 +174,7 @@ mod tests {
 
     #[test]
     fn words_are_told_from_paths() {
-        let parse = |word| Source::parse(word);
+        let parse = |word| Source::parse(word).unwrap();
         assert_eq!(parse("oci:/a/b"), Some(Source::Layout("/a/b".into(), None)));
         assert_eq!(
             parse("docker-archive:a.tar:img:1.0"),
@@ -88,7 +183,38 @@ mod tests {
                 Some("img:1.0".to_owned())
             ))
         );
+        assert_eq!(
+            parse("docker-daemon:img:1.0"),
+            Some(Source::DockerDaemon("img:1.0".to_owned()))
+        );
         assert_eq!(parse("image.sif"), None);
         assert_eq!(parse("./oci:x"), None);
+        let whole = parse("docker://localhost:5000/a:1").unwrap().to_string();
+        assert_eq!(whole, "docker://localhost:5000/a:1");
+    }
+
+    #[test]
+    fn what_is_no_source_is_refused_by_name() {
+        for word in ["docker://", "docker://A", "shub://x", "ftp://x/y.sif"] {
+            let error = Source::parse(word).unwrap_err().to_string();
+            assert!(!error.is_empty() && !error.contains('\n'), "{error}");
+        }
+    }
+
+    #[test]
+    fn files_are_named_by_image_and_tag() {
+        let name = |word: &str| Source::parse(word).unwrap().unwrap().file_name();
+        assert_eq!(name("docker://alpine"), "alpine_latest.sif");
+        assert_eq!(name("docker://nvcr.io/a/b:1.2"), "b_1.2.sif");
+        let digest = "0123456789abcdef".repeat(4);
+        assert_eq!(
+            name(&format!("docker://a@sha256:{digest}")),
+            "a_0123456789ab.sif"
+        );
+        assert_eq!(name("oras://localhost:5000/x/y:z"), "y_z.sif");
+        assert_eq!(name("library://a/b/c:d"), "c_d.sif");
+        assert_eq!(name("https://host/p/img.sif?x=1"), "img.sif");
+        assert_eq!(name("https://host/"), "host");
+        assert_eq!(name("oci-archive:/a/b.tar"), "b.sif");
     }
 }

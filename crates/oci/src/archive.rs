@@ -51,9 +51,17 @@ impl Archive {
     ///
     /// Fails when the file cannot be read, or is no tar.
     pub fn open(path: &Path, scratch: &Path) -> Result<Self, Error> {
-        let failed = Error::open(path);
-        let file = File::open(path).and_then(|file| plain(file, scratch));
-        let mut file = file.map_err(failed)?;
+        let file = File::open(path).map_err(Error::open(path))?;
+        Self::of_file(path, file, scratch)
+    }
+
+    /// Reads one from an open file; `path` is what it is called in errors.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Archive::open`].
+    pub fn of_file(path: &Path, file: File, scratch: &Path) -> Result<Self, Error> {
+        let mut file = plain(file, scratch).map_err(Error::open(path))?;
         let members = members(&mut file).map_err(|error| Error::Document {
             what: path.display().to_string(),
             reason: sys::words(&error),
@@ -185,6 +193,7 @@ impl Read for Slice<'_> {
 
 /// A packed file is unpacked to one that has no name, since its members are read out of order.
 fn plain(mut file: File, scratch: &Path) -> io::Result<File> {
+    file.rewind()?;
     let mut first = start(&mut file)?;
     if !matches!(
         first.as_slice(),

@@ -6,7 +6,7 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::Error;
+use crate::{Error, Layer};
 
 /// The SHA-256 of a content, `sha256:` and 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -25,6 +25,17 @@ impl Digest {
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self::from_hash(Sha256::new_with_prefix(content))
+    }
+
+    /// Checks that this is the digest of a content.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not.
+    pub fn check(&self, content: &[u8]) -> Result<(), Error> {
+        let mut hasher = Hasher::default();
+        hasher.update(content);
+        hasher.check(self)
     }
 
     fn from_hash(hash: Sha256) -> Self {
@@ -62,6 +73,39 @@ impl fmt::Display for Digest {
     }
 }
 
+/// The digest of a content that comes piece by piece.
+#[derive(Debug, Clone, Default)]
+pub struct Hasher(Sha256);
+
+impl Hasher {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// Returns the digest of all that was taken.
+    #[must_use]
+    pub fn digest(self) -> Digest {
+        Digest::from_hash(self.0)
+    }
+
+    /// Checks that the content is what a digest says.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is another.
+    pub fn check(self, expected: &Digest) -> Result<(), Error> {
+        let found = self.digest();
+        if found == *expected {
+            return Ok(());
+        }
+        Err(Error::Digest {
+            expected: expected.to_string(),
+            found: found.to_string(),
+        })
+    }
+}
+
 /// Somewhere to have blobs from.
 pub trait Blobs {
     /// Opens a blob. What is read of it need not be what its digest says.
@@ -70,15 +114,34 @@ pub trait Blobs {
     ///
     /// Fails when it is not there.
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + '_>, Error>;
+
+    /// Opens a manifest, which a registry keeps beside its blobs.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Blobs::open`].
+    fn manifest(&self, digest: &Digest) -> Result<Box<dyn Read + '_>, Error> {
+        self.open(digest)
+    }
+
+    /// Has layers at hand, all at once, before they are opened one by one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one cannot be had.
+    fn prepare(&self, layers: &[Layer]) -> Result<(), Error> {
+        let _ = layers;
+        Ok(())
+    }
 }
 
 /// The most bytes of a document.
 const LONGEST: u64 = 16 << 20;
 
 /// Reads a document whole, and checks it.
-pub(crate) fn document(blobs: &dyn Blobs, digest: &Digest) -> Result<Vec<u8>, Error> {
+pub(crate) fn document(blob: Box<dyn Read + '_>, digest: &Digest) -> Result<Vec<u8>, Error> {
     let mut content = Vec::new();
-    let mut blob = Checked::new(blobs.open(digest)?, digest.clone()).take(LONGEST);
+    let mut blob = Checked::new(blob, digest.clone()).take(LONGEST);
     blob.read_to_end(&mut content)
         .map_err(|error| Error::Document {
             what: digest.to_string(),
@@ -90,7 +153,7 @@ pub(crate) fn document(blobs: &dyn Blobs, digest: &Digest) -> Result<Vec<u8>, Er
 /// A reader that ends in an error unless all that was read is what the digest says.
 pub(crate) struct Checked<R> {
     inner: R,
-    hash: Option<Sha256>,
+    hash: Option<Hasher>,
     expected: Digest,
 }
 
@@ -98,7 +161,7 @@ impl<R: Read> Checked<R> {
     pub(crate) fn new(inner: R, expected: Digest) -> Self {
         Self {
             inner,
-            hash: Some(Sha256::new()),
+            hash: Some(Hasher::default()),
             expected,
         }
     }
@@ -113,15 +176,12 @@ impl<R: Read> Read for Checked<R> {
             }
             return Ok(count);
         }
-        match self.hash.take().map(Digest::from_hash) {
-            Some(found) if found != self.expected => Err(io::Error::new(
-                io::ErrorKind::InvalidData,
-                Error::Digest {
-                    expected: self.expected.to_string(),
-                    found: found.to_string(),
-                },
-            )),
-            _ => Ok(0),
+        match self.hash.take() {
+            Some(hash) => hash
+                .check(&self.expected)
+                .map(|()| 0)
+                .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error)),
+            None => Ok(0),
         }
     }
 }

@@ -56,6 +56,9 @@ pub enum Error {
         /// What is wrong with it.
         reason: String,
     },
+    /// A blob cannot be had from where it is.
+    #[error("{0}")]
+    Fetch(Box<dyn std::error::Error + Send + Sync>),
     /// The tree cannot be written.
     #[error("write the image's files: {}", sys::words(.0))]
     Write(io::Error),

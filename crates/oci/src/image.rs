@@ -102,9 +102,18 @@ impl Image {
         platform: &Platform,
     ) -> Result<Self, Error> {
         let digest: Digest = descriptor.digest().to_string().parse()?;
-        let text = document(blobs, &digest)?;
-        if is_index(&text) {
-            let index: ImageIndex = parse("the index of platforms", &text)?;
+        let text = document(blobs.manifest(&digest)?, &digest)?;
+        Self::read(blobs, &text, platform)
+    }
+
+    /// Reads an image by its manifest, or by an index that has one for a platform.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it makes no sense, or has nothing for the platform.
+    pub fn read(blobs: &dyn Blobs, text: &[u8], platform: &Platform) -> Result<Self, Error> {
+        if is_index(text) {
+            let index: ImageIndex = parse("the index of platforms", text)?;
             let one = Self::choose(index.manifests().iter(), platform).ok_or_else(|| {
                 let offered: Vec<String> = index.manifests().iter().filter_map(offer).collect();
                 Error::NoPlatform {
@@ -113,10 +122,10 @@ impl Image {
                 }
             })?;
             let digest: Digest = one.digest().to_string().parse()?;
-            let text = document(blobs, &digest)?;
+            let text = document(blobs.manifest(&digest)?, &digest)?;
             return Self::from_manifest(blobs, &text);
         }
-        Self::from_manifest(blobs, &text)
+        Self::from_manifest(blobs, text)
     }
 
     /// The best of several for a platform.
@@ -143,14 +152,9 @@ impl Image {
     pub(crate) fn from_manifest(blobs: &dyn Blobs, manifest: &[u8]) -> Result<Self, Error> {
         let manifest: ImageManifest = parse("the manifest", manifest)?;
         let config: Digest = manifest.config().digest().to_string().parse()?;
-        let layers = manifest.layers().iter().map(|layer| {
-            Ok(Layer {
-                digest: layer.digest().to_string().parse()?,
-                size: layer.size(),
-            })
-        });
+        let layers = manifest.layers().iter().map(Layer::described);
         let layers = layers.collect::<Result<_, Error>>()?;
-        Self::new(document(blobs, &config)?, layers)
+        Self::new(document(blobs.open(&config)?, &config)?, layers)
     }
 
     /// Puts an image together from its configuration and layers.
@@ -161,6 +165,21 @@ impl Image {
             layers,
         })
     }
+}
+
+/// Returns what a manifest names as its layers, and what each is said to be: an artifact that is no image
+/// has them too.
+///
+/// # Errors
+///
+/// Fails when it is no manifest.
+pub fn artifact(manifest: &[u8]) -> Result<Vec<(String, Layer)>, Error> {
+    let manifest: ImageManifest = parse("the manifest", manifest)?;
+    let layers = manifest.layers().iter().map(|layer| {
+        let kind = layer.media_type().to_string();
+        Ok((kind, Layer::described(layer)?))
+    });
+    layers.collect()
 }
 
 fn offer(one: &Descriptor) -> Option<String> {
@@ -179,6 +198,13 @@ fn is_index(text: &[u8]) -> bool {
 }
 
 impl Layer {
+    fn described(descriptor: &Descriptor) -> Result<Self, Error> {
+        Ok(Self {
+            digest: descriptor.digest().to_string().parse()?,
+            size: descriptor.size(),
+        })
+    }
+
     /// Opens the layer's archive, unpacked and checked while it is read.
     ///
     /// # Errors

@@ -15,8 +15,8 @@ mod tree;
 mod write;
 
 pub use archive::Archive;
-pub use blob::{Blobs, Digest};
+pub use blob::{Blobs, Digest, Hasher};
 pub use error::Error;
-pub use image::{Image, Layer, Platform};
+pub use image::{Image, Layer, Platform, artifact};
 pub use layout::Layout;
 pub use merge::Merged;

@@ -72,6 +72,7 @@ impl Merged {
             let origin = Origin {
                 layer,
                 entry: number,
+                size: entry.size(),
             };
             let header = entry.header();
             let node = match header.entry_type() {
@@ -116,6 +117,16 @@ impl Merged {
         std::io::copy(&mut archive.into_inner(), &mut std::io::sink())
             .map_err(|error| failed(sys::words(&error)))?;
         Ok(())
+    }
+
+    /// Returns how many bytes the files have together.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let nodes = self.tree.iter().map(|(_, node)| match node {
+            Node::Other(origin) => origin.size,
+            Node::Directory { .. } => 0,
+        });
+        nodes.sum()
     }
 
     /// What is left out, for the user to know.

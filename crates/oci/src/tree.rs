@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// An entry of a layer: the layer's number, and its place in it.
+/// An entry of a layer: the layer's number, its place in it, and how many bytes it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     pub(crate) layer: u32,
     pub(crate) entry: u32,
+    pub(crate) size: u64,
 }
 
 /// What a name leads to.
@@ -149,7 +150,11 @@ mod tests {
     };
 
     fn file(layer: u32, entry: u32) -> Node {
-        Node::Other(Origin { layer, entry })
+        Node::Other(Origin {
+            layer,
+            entry,
+            size: 0,
+        })
     }
 
     fn names(tree: &Tree) -> Vec<String> {

@@ -19,7 +19,7 @@ use std::os::unix::fs::FileExt;
 pub use architecture::Architecture;
 pub use descriptor::{DataType, Descriptor, FileSystem, Link, Partition, PartitionKind, Signature};
 pub use header::Header;
-pub use write::{LAUNCH, NewObject};
+pub use write::{LAUNCH, NewObject, partition_offset};
 
 /// The bytes at offset 32 of every SIF.
 const MAGIC: &[u8; 10] = b"SIF_MAGIC\0";

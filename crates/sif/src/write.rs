@@ -20,6 +20,13 @@ const PAGE: u64 = 4096;
 /// Bytes read at a time.
 const CHUNK: usize = 1 << 20;
 
+/// Returns where a partition begins that follows objects of these sizes in a new SIF.
+#[must_use]
+pub fn partition_offset(sizes: &[u64]) -> u64 {
+    let end = DATA.saturating_add(sizes.iter().sum());
+    end.next_multiple_of(PAGE)
+}
+
 /// An object to add.
 #[derive(Debug, Clone)]
 pub struct NewObject {
@@ -34,7 +41,7 @@ pub struct NewObject {
 }
 
 impl Sif {
-    /// Begins an empty SIF in an empty file. `launch` is the line that makes it a program, at most 31
+    /// Begins an empty SIF. What the file has behind its table stays, to be added in place. `launch` is the line that makes it a program, at most 31
     /// bytes and a newline, or nothing; `created` is in seconds since 1970.
     ///
     /// # Errors
@@ -56,7 +63,8 @@ impl Sif {
             },
             descriptors: Vec::new(),
         };
-        file.set_len(DATA).map_err(Error::Write)?;
+        let length = file.metadata().map_err(Error::Write)?.len();
+        file.set_len(length.max(DATA)).map_err(Error::Write)?;
         sif.write_table(file)?;
         Ok(sif)
     }
@@ -74,24 +82,53 @@ impl Sif {
         content: &mut impl Read,
         now: i64,
     ) -> Result<u32, Error> {
-        let used = self.descriptors.len() as u64;
-        if used >= self.header.descriptor_count {
+        let offset = self.next_offset(&object.data)?;
+        let size = copy_to(content, file, offset)?;
+        self.record(file, object, offset, size, now)
+    }
+
+    /// Adds an object that is in the file already: it begins where [`Sif::add`] would put it, and is all
+    /// the rest of the file.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Sif::add`].
+    pub fn add_in_place(&mut self, file: &File, object: NewObject, now: i64) -> Result<u32, Error> {
+        let offset = self.next_offset(&object.data)?;
+        let length = file.metadata().map_err(Error::Write)?.len();
+        self.record(file, object, offset, length.saturating_sub(offset), now)
+    }
+
+    fn end(&self) -> u64 {
+        let Header {
+            data_offset,
+            data_size,
+            ..
+        } = self.header;
+        data_offset.saturating_add(data_size)
+    }
+
+    fn next_offset(&self, data: &DataType) -> Result<u64, Error> {
+        if self.descriptors.len() as u64 >= self.header.descriptor_count {
             return Err(Error::Full(self.header.descriptor_count));
         }
-        let is_partition = matches!(object.data, DataType::Partition(_));
-        if is_primary(&object.data) && self.primary().is_some() {
+        if is_primary(data) && self.primary().is_some() {
             return Err(Error::SecondPrimary);
         }
-        let end = self
-            .header
-            .data_offset
-            .saturating_add(self.header.data_size);
-        let offset = if is_partition {
-            end.next_multiple_of(PAGE)
-        } else {
-            end
-        };
-        let size = copy_to(content, file, offset)?;
+        Ok(match data {
+            DataType::Partition(_) => self.end().next_multiple_of(PAGE),
+            _ => self.end(),
+        })
+    }
+
+    fn record(
+        &mut self,
+        file: &File,
+        object: NewObject,
+        offset: u64,
+        size: u64,
+        now: i64,
+    ) -> Result<u32, Error> {
         let ids = self.descriptors.iter().map(|one| one.id);
         let id = ids.max().unwrap_or(0).saturating_add(1);
         let descriptor = Descriptor {
@@ -101,7 +138,7 @@ impl Sif {
             data: object.data,
             offset,
             size,
-            padded_size: offset - end + size,
+            padded_size: offset - self.end() + size,
             created: now,
             modified: now,
             uid: 0,

@@ -2,6 +2,7 @@
 
 mod build;
 mod exec;
+mod pull;
 mod run;
 mod shell;
 mod sif;
@@ -25,6 +26,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
     match &cli.command {
         Command::Build(args) => build::run(args, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
+        Command::Pull(args) => pull::run(args, caller, messages),
         Command::Run(args) => run::run(args, caller, messages),
         Command::Sif(command) => sif::run(command),
         Command::Shell(args) => shell::run(args, caller, messages),

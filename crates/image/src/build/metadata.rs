@@ -1,25 +1,23 @@
 //! What Singularity puts into an image beside its files: `.singularity.d`, and the record in the SIF.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::io;
+use std::path::Path;
 
 use chrono::DateTime;
 use oci_spec::image::ImageConfiguration;
-use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
-use super::Build;
+use super::{Build, BuildError};
+use crate::inspect::Attributes;
 
 /// What is known of an image that is built.
 #[derive(Debug)]
 pub(super) struct Record {
-    labels: BTreeMap<String, String>,
-    environment: String,
-    runscript: String,
-    bootstrap: String,
-    from: String,
+    attributes: Attributes,
     time: u64,
+    /// Whether what the image has of its own gives way.
+    replaces: bool,
 }
 
 /// The environment script that an OCI image's variables become.
@@ -43,59 +41,51 @@ const PATHS: [&str; 6] = [
 ];
 
 impl Record {
-    pub(super) fn new(config: &ImageConfiguration, build: &Build) -> Self {
+    /// Of an image with layers: its variables become a script, its command a runscript.
+    pub(super) fn of_image(config: &ImageConfiguration, build: &Build) -> Self {
         let inner = config.config().clone().unwrap_or_default();
-        let mut labels: BTreeMap<String, String> = inner
-            .labels()
-            .clone()
-            .unwrap_or_default()
-            .into_iter()
-            .collect();
-        let (bootstrap, from) = build.from.clone();
-        let ours = [
-            ("org.label-schema.schema-version", "1.0".to_owned()),
-            (
-                "org.label-schema.build-arch",
-                config.architecture().to_string(),
-            ),
-            ("org.label-schema.build-date", date(build.time)),
-            (
-                "org.label-schema.usage.singularity.deffile.bootstrap",
-                bootstrap.clone(),
-            ),
-            (
-                "org.label-schema.usage.singularity.deffile.from",
-                from.clone(),
-            ),
-        ];
-        labels.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+        let labels = inner.labels().clone().unwrap_or_default();
         let words = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
+        let environment = environment(&words(inner.env()));
+        let mut attributes = Attributes {
+            labels: labels.into_iter().collect(),
+            environment: [(format!("/{VARIABLES}"), environment)].into(),
+            runscript: Some(runscript(&words(inner.entrypoint()), &words(inner.cmd()))),
+            deffile: Some(definition(build)),
+            ..Attributes::default()
+        };
+        let architecture = config.architecture().to_string();
+        attributes.labels.extend(labels_of(build, &architecture));
         Self {
-            labels,
-            environment: environment(&words(inner.env())),
-            runscript: runscript(&words(inner.entrypoint()), &words(inner.cmd())),
-            bootstrap,
-            from,
+            attributes,
             time: u64::try_from(build.time).unwrap_or(0),
+            replaces: true,
         }
     }
 
+    /// Of files: what they say of themselves stays.
+    pub(super) fn of_directory(directory: &Path, build: &Build) -> Result<Self, BuildError> {
+        let image = crate::Image::open(directory)?;
+        let mut attributes = Attributes::read(&image.root).map_err(BuildError::file(directory))?;
+        if attributes.labels.is_empty() {
+            let architecture = crate::platform::host_architecture().unwrap_or_default();
+            attributes.labels.extend(labels_of(build, architecture));
+        }
+        attributes.deffile.get_or_insert_with(|| definition(build));
+        Ok(Self {
+            attributes,
+            time: u64::try_from(build.time).unwrap_or(0),
+            replaces: false,
+        })
+    }
+
     pub(super) fn definition(&self) -> String {
-        format!("bootstrap: {}\nfrom: {}\n\n", self.bootstrap, self.from)
+        self.attributes.deffile.clone().unwrap_or_default()
     }
 
     /// What `inspect --all` says, compact.
     pub(super) fn inspected(&self) -> String {
-        json!({
-            "data": {"attributes": {
-                "deffile": self.definition(),
-                "environment": {format!("/{VARIABLES}"): self.environment},
-                "labels": self.labels,
-                "runscript": self.runscript,
-            }},
-            "type": "container",
-        })
-        .to_string()
+        self.attributes.to_json().to_string()
     }
 
     /// The files, as a layer to put on top of those of the image; `has` says what it has.
@@ -111,23 +101,61 @@ impl Record {
         for name in FILES.into_iter().filter(|name| !has(name)) {
             layer.file(name, 0o644, "")?;
         }
+        let wanted = |name: &str| self.replaces || !has(name);
         for name in ["", "/env", "/libs"] {
-            layer.directory(&format!(".singularity.d{name}"), 0o755)?;
+            let name = format!(".singularity.d{name}");
+            if wanted(&name) {
+                layer.directory(&name, 0o755)?;
+            }
         }
-        let labels = serde_json::to_string(&self.labels).unwrap_or_default();
-        layer.file(".singularity.d/labels.json", 0o644, &labels)?;
-        layer.file(".singularity.d/Singularity", 0o644, &self.definition())?;
-        layer.file(VARIABLES, 0o755, &self.environment)?;
-        layer.file(CUSTOM, 0o755, "#!/bin/sh\n")?;
-        layer.file(".singularity.d/runscript", 0o755, &self.runscript)?;
+        let labels = serde_json::to_string(&self.attributes.labels).unwrap_or_default();
+        let variables = self.attributes.environment.get(&format!("/{VARIABLES}"));
+        let files = [
+            (".singularity.d/labels.json", 0o644, Some(labels.as_str())),
+            (
+                ".singularity.d/Singularity",
+                0o644,
+                self.attributes.deffile.as_deref(),
+            ),
+            (VARIABLES, 0o755, variables.map(String::as_str)),
+            (CUSTOM, 0o755, Some("#!/bin/sh\n")),
+            (
+                ".singularity.d/runscript",
+                0o755,
+                self.attributes.runscript.as_deref(),
+            ),
+        ];
+        for (name, mode, content) in files {
+            if let Some(content) = content.filter(|_| wanted(name)) {
+                layer.file(name, mode, content)?;
+            }
+        }
         if !has("environment") {
             layer.link("environment", CUSTOM)?;
         }
-        if !has("singularity") {
+        if !has("singularity") && self.attributes.runscript.is_some() {
             layer.link("singularity", ".singularity.d/runscript")?;
         }
         layer.tar.into_inner()
     }
+}
+
+fn definition(build: &Build) -> String {
+    let (bootstrap, from) = &build.from;
+    format!("bootstrap: {bootstrap}\nfrom: {from}\n\n")
+}
+
+/// The labels that a build adds.
+fn labels_of(build: &Build, architecture: &str) -> [(String, String); 5] {
+    let (bootstrap, from) = build.from.clone();
+    [
+        ("schema-version", "1.0".to_owned()),
+        ("build-arch", architecture.to_owned()),
+        ("build-date", date(build.time)),
+        ("usage.singularity.deffile.bootstrap", bootstrap),
+        ("usage.singularity.deffile.from", from),
+    ]
+    .map(|(name, value)| (format!("org.label-schema.{name}"), value))
 }
 
 struct Layer {

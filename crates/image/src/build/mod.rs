@@ -1,15 +1,21 @@
-//! Making a SIF of an OCI image.
+//! Making images: a SIF or a directory, of an OCI image or of another image's files.
 
 mod metadata;
+mod output;
+mod sandbox;
 mod squash;
+mod tree;
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use oci::{Blobs, Image, Merged};
+use registry::Progress;
 use sif::{Architecture, DataType, FileSystem, NewObject, Partition, PartitionKind, Sif};
 
+use metadata::Record;
+pub use output::{whole_directory, whole_file};
 pub use squash::Compression;
 
 /// What is made, and how.
@@ -23,20 +29,45 @@ pub struct Build {
     pub fix_permissions: bool,
     /// How the squashfs is packed.
     pub compression: Compression,
-    /// A directory with room for the squashfs while it is made.
+    /// A directory with room for what is needed only for a while.
     pub scratch: PathBuf,
 }
 
-/// Why an image could not be built.
+/// Why an image could not be had or built.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BuildError {
     /// The image cannot be read.
     #[error(transparent)]
     Image(#[from] oci::Error),
+    /// The image that is to be built of cannot be opened.
+    #[error(transparent)]
+    Open(#[from] crate::Error),
+    /// It cannot be had from the network.
+    #[error(transparent)]
+    Network(#[from] registry::Error),
+    /// The source is no SIF.
+    #[error("{0}: there is no SIF; an image that was pushed with docker or podman is docker://")]
+    NoSif(String),
+    /// The source has no layers.
+    #[error("{0}: a SIF, which has no layers")]
+    NoLayers(String),
+    /// There is no library.
+    #[error(
+        "library://{0}: no library is configured; --library ADDRESS or FRONT_LIBRARY names one"
+    )]
+    NoLibrary(String),
     /// The squashfs cannot be made.
     #[error("make the squashfs: {0}")]
     Squash(String),
+    /// The squashfs that is to be built of cannot be unpacked.
+    #[error("unpack {}: {source}", path.display())]
+    Unpack {
+        /// The image.
+        path: PathBuf,
+        /// Why.
+        source: squashfs::Error,
+    },
     /// The SIF cannot be written.
     #[error("{}: {source}", path.display())]
     Sif {
@@ -47,7 +78,7 @@ pub enum BuildError {
     },
     /// The cache cannot be written.
     #[error("the cache of images: {}", sys::words(.0))]
-    Cache(io::Error),
+    Cache(#[from] io::Error),
     /// A file cannot be made.
     #[error("{}: {}", path.display(), sys::words(source))]
     File {
@@ -58,16 +89,36 @@ pub enum BuildError {
     },
 }
 
-/// The SIF's one group.
-const GROUP: Option<u32> = Some(1);
+impl BuildError {
+    /// Whether it is the network that fails, and not what is behind it.
+    #[must_use]
+    pub fn is_unreachable(&self) -> bool {
+        match self {
+            Self::Network(error) => error.is_unreachable(),
+            Self::Image(oci::Error::Fetch(error)) => error
+                .downcast_ref::<registry::Error>()
+                .is_some_and(registry::Error::is_unreachable),
+            _ => false,
+        }
+    }
 
-impl From<io::Error> for BuildError {
-    fn from(source: io::Error) -> Self {
-        Self::Cache(source)
+    pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        |source| Self::File { path, source }
     }
 }
 
+/// The SIF's one group.
+const GROUP: Option<u32> = Some(1);
+
 impl Build {
+    /// Returns what of the making is seen in what is made, and not in the image.
+    #[must_use]
+    pub fn manner(&self) -> String {
+        let version = env!("CARGO_PKG_VERSION");
+        format!("{version} {:?} {}", self.compression, self.fix_permissions)
+    }
+
     /// Returns what tells a SIF that is made so of this image from all others.
     #[must_use]
     pub fn name(&self, image: &Image) -> String {
@@ -77,125 +128,199 @@ impl Build {
             .map(|layer| layer.digest.to_string())
             .collect();
         let text = format!(
-            "{} {:?} {} {}\n{}",
-            env!("CARGO_PKG_VERSION"),
-            self.compression,
-            self.fix_permissions,
+            "{}\n{}\n{}",
+            self.manner(),
             oci::Digest::of(&image.config_text),
             layers.join("\n")
         );
         oci::Digest::of(text.as_bytes()).hex().to_owned()
     }
 
-    /// Makes a SIF of an image, whole or not at all. What is left out of it is returned, for the user to
-    /// know.
+    /// Makes a SIF of an image at a path. What is left out of it is returned, for the user to know.
     ///
     /// # Errors
     ///
-    /// Fails when the image is damaged, or something cannot be written.
+    /// Fails when the image is damaged, or something cannot be written; what is at the path then is worth
+    /// nothing.
     pub fn sif(
         &self,
         image: &Image,
         blobs: &dyn Blobs,
         output: &Path,
+        progress: &dyn Progress,
     ) -> Result<Option<String>, BuildError> {
-        let file = |path: &Path| {
-            let path = path.to_owned();
-            move |source| BuildError::File { path, source }
-        };
+        blobs.prepare(&image.layers)?;
         let mut merged = Merged::new(image, blobs)?;
-        let record = metadata::Record::new(&image.config, self);
+        let record = Record::of_image(&image.config, self);
         let ours = record
             .layer(|name| merged.has(name))
-            .map_err(file(output))?;
+            .map_err(BuildError::file(output))?;
         merged.put_on_top(image, &ours)?;
-        let squashfs = tempfile::Builder::new()
-            .prefix(".front-")
-            .suffix(".squashfs")
-            .tempfile_in(&self.scratch)
-            .map_err(file(&self.scratch))?;
-        squash::squash(squashfs.path(), self.compression, self.time, |tar| {
-            merged.write(image, blobs, &ours, self.fix_permissions, tar)
+        let architecture = Architecture::from_name(&image.config.architecture().to_string());
+        let told = Told::new(progress, Some(merged.size()));
+        self.assemble(&record, architecture, output, |tar| {
+            merged.write(image, blobs, &ours, self.fix_permissions, told.writer(tar))?;
+            Ok(())
         })?;
-        let directory = match output.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let part = tempfile::Builder::new()
-            .prefix(".front-")
-            .suffix(".sif")
-            .tempfile_in(directory)
-            .map_err(file(directory))?;
-        let content = File::open(squashfs.path()).map_err(file(squashfs.path()))?;
-        self.write_sif(image, &record, content, part.as_file())
+        Ok(merged.notes())
+    }
+
+    /// Makes a SIF of the files below a directory at a path. What is left out of it is returned.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file cannot be read, or something cannot be written; what is at the path then is worth
+    /// nothing.
+    pub fn sif_of_directory(
+        &self,
+        directory: &Path,
+        output: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>, BuildError> {
+        let record = Record::of_directory(directory, self)?;
+        let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
+        let told = Told::new(progress, None);
+        let mut notes = None;
+        self.assemble(&record, architecture, output, |tar| {
+            notes = tree::write(directory, &record, self.fix_permissions, told.writer(tar))?;
+            Ok(())
+        })?;
+        Ok(notes)
+    }
+
+    /// The squashfs first, where it will lie; the rest of the SIF around it.
+    fn assemble(
+        &self,
+        record: &Record,
+        architecture: Option<Architecture>,
+        output: &Path,
+        write: impl FnOnce(&mut dyn Write) -> Result<(), BuildError>,
+    ) -> Result<(), BuildError> {
+        let definition = record.definition().into_bytes();
+        let inspected = record.inspected().into_bytes();
+        let offset = sif::partition_offset(&[definition.len() as u64, inspected.len() as u64]);
+        squash::squash(output, offset, self.compression, self.time, write)?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .open(output)
+            .map_err(BuildError::file(output))?;
+        let objects = [
+            (DataType::Definition, "", definition),
+            (DataType::GenericJson, "inspect-metadata.json", inspected),
+        ];
+        self.write_sif(objects, architecture, &file)
             .map_err(|source| BuildError::Sif {
                 path: output.to_owned(),
                 source,
             })?;
-        make_program(part.path()).map_err(file(output))?;
-        part.persist(output)
-            .map_err(|error| file(output)(error.error))?;
-        Ok(merged.notes())
+        make_program(output)
     }
 
     fn write_sif(
         &self,
-        image: &Image,
-        record: &metadata::Record,
-        mut squashfs: File,
+        objects: [(DataType, &str, Vec<u8>); 2],
+        architecture: Option<Architecture>,
         output: &File,
     ) -> Result<(), sif::Error> {
-        let mut sif = Sif::create(
-            output,
-            sif::LAUNCH,
-            uuid(&image.config_text, self),
-            self.time,
-        )?;
         let object = |data, name: &str| NewObject {
             data,
             group: GROUP,
             link: None,
             name: name.to_owned(),
         };
-        let mut add = |data, name: &str, content: &mut dyn io::Read| {
-            let mut content = content;
-            sif.add(output, object(data, name), &mut content, self.time)
-        };
-        add(
-            DataType::Definition,
-            "",
-            &mut record.definition().as_bytes(),
-        )?;
-        let inspected = record.inspected();
-        add(
-            DataType::GenericJson,
-            "inspect-metadata.json",
-            &mut inspected.as_bytes(),
-        )?;
+        let contents: Vec<&[u8]> = objects.iter().map(|one| one.2.as_slice()).collect();
+        let identity = uuid(&contents, self.time);
+        let mut sif = Sif::create(output, sif::LAUNCH, identity, self.time)?;
+        for (data, name, content) in objects {
+            sif.add(
+                output,
+                object(data, name),
+                &mut content.as_slice(),
+                self.time,
+            )?;
+        }
         let partition = Partition {
             file_system: FileSystem::Squashfs,
             kind: PartitionKind::PrimarySystem,
-            architecture: Architecture::from_name(&image.config.architecture().to_string()),
+            architecture,
         };
-        add(DataType::Partition(partition), "", &mut squashfs)?;
+        let partition = object(DataType::Partition(partition), "");
+        sif.add_in_place(output, partition, self.time)?;
         Ok(())
+    }
+
+    /// Makes a directory of an image's files, in a directory that is empty. What is left out of it is
+    /// returned.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the image is damaged, or something cannot be written.
+    pub fn sandbox(
+        &self,
+        image: &Image,
+        blobs: &dyn Blobs,
+        output: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>, BuildError> {
+        blobs.prepare(&image.layers)?;
+        let mut merged = Merged::new(image, blobs)?;
+        let record = Record::of_image(&image.config, self);
+        let ours = record
+            .layer(|name| merged.has(name))
+            .map_err(BuildError::file(output))?;
+        merged.put_on_top(image, &ours)?;
+        let told = Told::new(progress, Some(merged.size()));
+        sandbox::unpack(output, |tar| {
+            merged.write(image, blobs, &ours, self.fix_permissions, told.writer(tar))?;
+            Ok(())
+        })?;
+        Ok(merged.notes())
+    }
+}
+
+/// Tells how much of a tar was packed.
+struct Told(Box<dyn registry::Task>);
+
+impl Told {
+    fn new(progress: &dyn Progress, total: Option<u64>) -> Self {
+        Self(progress.begin("squashfs", total))
+    }
+
+    fn writer<'a>(&'a self, inner: &'a mut dyn Write) -> impl Write + 'a {
+        struct Teller<'a>(&'a mut dyn Write, &'a dyn registry::Task);
+        impl Write for Teller<'_> {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let count = self.0.write(bytes)?;
+                self.1.advance(count as u64);
+                Ok(count)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                self.0.flush()
+            }
+        }
+        Teller(inner, self.0.as_ref())
     }
 }
 
 /// A SIF is a program: its first line names the one that runs it.
-fn make_program(path: &Path) -> io::Result<()> {
+pub(crate) fn make_program(path: &Path) -> Result<(), BuildError> {
     use std::os::unix::fs::PermissionsExt;
     let mask = rustix::process::umask(rustix::fs::Mode::empty());
     rustix::process::umask(mask);
-    fs::set_permissions(path, fs::Permissions::from_mode(0o777 & !mask.bits()))
+    let mode = fs::Permissions::from_mode(0o777 & !mask.bits());
+    fs::set_permissions(path, mode).map_err(BuildError::file(path))
 }
 
 /// The image's identity: the same for the same content and time, in the form of a random one (RFC 9562,
 /// version 8).
-fn uuid(config: &[u8], build: &Build) -> [u8; 16] {
-    let text = [config, &build.time.to_le_bytes(), build.from.1.as_bytes()].concat();
-    let digest = oci::Digest::of(&text);
+fn uuid(contents: &[&[u8]], time: i64) -> [u8; 16] {
+    let mut text = time.to_le_bytes().to_vec();
+    for content in contents {
+        text.extend(*content);
+    }
     let mut uuid = [0; 16];
+    let digest = oci::Digest::of(&text);
     for (byte, digits) in uuid.iter_mut().zip(digest.hex().as_bytes().chunks(2)) {
         let digits = std::str::from_utf8(digits).unwrap_or_default();
         *byte = u8::from_str_radix(digits, 16).unwrap_or_default();

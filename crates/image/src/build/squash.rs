@@ -33,12 +33,13 @@ const PIPE: usize = 1 << 20;
 /// The most that is kept of what it says.
 const WORDS: u64 = 4096;
 
-/// Makes a squashfs of a tar that `write` writes while it is packed.
+/// Makes a squashfs of a tar that `write` writes while it is packed, `offset` bytes into a file.
 pub(super) fn squash(
     output: &Path,
+    offset: u64,
     compression: Compression,
     time: i64,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), oci::Error>,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
     let mut command = Command::new("mksquashfs");
     command
@@ -53,6 +54,7 @@ pub(super) fn squash(
             "755",
         ])
         .args(["-comp", compression.name(), "-mem", MEMORY])
+        .args(["-offset", &offset.to_string()])
         // The time of the whole, and the latest of any file: the root's would be that of the packing.
         .env("SOURCE_DATE_EPOCH", time.max(0).to_string())
         .stdin(Stdio::piped())
@@ -75,7 +77,8 @@ pub(super) fn squash(
     let written = child.stdin.take().map(|stdin| {
         let mut stdin = BufWriter::with_capacity(PIPE, stdin);
         let written = write(&mut stdin);
-        written.and_then(|()| stdin.flush().map_err(oci::Error::Write))
+        let flush = |error| BuildError::Image(oci::Error::Write(error));
+        written.and_then(|()| stdin.flush().map_err(flush))
     });
     let status = child.wait();
     let words = words
@@ -84,9 +87,9 @@ pub(super) fn squash(
     let ended_well = status.is_ok_and(|status| status.success());
     match written {
         // That it went away is no news: why it did is.
-        Some(Err(oci::Error::Write(error)))
+        Some(Err(BuildError::Image(oci::Error::Write(error))))
             if error.kind() == io::ErrorKind::BrokenPipe && !ended_well => {}
-        Some(Err(error)) => return Err(error.into()),
+        Some(Err(error)) => return Err(error),
         _ => {}
     }
     if ended_well {

@@ -1,0 +1,302 @@
+//! Images that have to be fetched or made before they can be opened.
+
+use std::io::{Read, Write};
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use image::{Access, Build, Cache, Source};
+use registry::{Credentials, Login};
+
+use crate::caller::Caller;
+use crate::cli::NetworkFlags;
+use crate::clock::build_time;
+use crate::messages::Messages;
+use crate::progress::Bars;
+use crate::site::Site;
+
+/// How sources are reached: flags, variables and the site's configuration, put together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// Whether a registry may be without TLS.
+    pub insecure: bool,
+    /// Who the user is to all registries, if they say.
+    pub login: Option<(String, String)>,
+    /// Files of credentials.
+    pub credentials: Vec<PathBuf>,
+    /// The library's address.
+    pub library: Option<String>,
+    /// The docker daemon's socket.
+    pub daemon: PathBuf,
+    /// Whether nothing is kept.
+    pub without_cache: bool,
+    /// The architecture, if not this machine's, and its variant.
+    pub platform: Option<(String, Option<String>)>,
+    /// The site's configuration.
+    pub site: Site,
+}
+
+/// Where registries' own certificates are, as for podman and docker.
+const CERTIFICATES: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
+/// The docker daemon's usual socket.
+const DAEMON: &str = "/var/run/docker.sock";
+
+impl Network {
+    /// Puts flags and variables together.
+    ///
+    /// # Errors
+    ///
+    /// Fails on values that have no meaning, and on a site configuration that cannot be read.
+    pub fn new(flags: &NetworkFlags, caller: &Caller) -> Result<Self> {
+        let variables = &caller.variables;
+        let text = |name: &str| {
+            let found = variables.flag(name);
+            found.map(|(_, value)| value.to_string_lossy().into_owned())
+        };
+        let site = Site::read(variables)?;
+        let mut login = text("DOCKER_USERNAME").zip(text("DOCKER_PASSWORD"));
+        if flags.docker_login || variables.switch("DOCKER_LOGIN")? {
+            login = Some(crate::prompt::login(None)?);
+        }
+        let daemon = flags.docker_host.clone().or_else(|| text("DOCKER_HOST"));
+        let daemon = daemon.or_else(|| {
+            let plain = variables.get("DOCKER_HOST")?;
+            Some(plain.to_string_lossy().into_owned())
+        });
+        Ok(Self {
+            insecure: flags.no_https
+                || variables.switch("NOHTTPS")?
+                || variables.switch("NO_HTTPS")?,
+            login,
+            credentials: credentials(flags.authfile.clone(), caller),
+            library: flags
+                .library
+                .clone()
+                .or_else(|| text("LIBRARY"))
+                .or_else(|| site.library.clone()),
+            daemon: daemon.map_or(Ok(PathBuf::from(DAEMON)), |host| socket(&host))?,
+            without_cache: flags.disable_cache || variables.switch("DISABLE_CACHE")?,
+            platform: platform(flags)?,
+            site,
+        })
+    }
+
+    /// Reaches sources: `act` does what is to be done with them. What is fetched is kept in the cache,
+    /// unless the user wants nothing kept.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `act` does, and when a directory for it cannot be made.
+    pub fn with_access<T>(
+        &self,
+        caller: &Caller,
+        messages: &Messages,
+        act: impl FnOnce(&Access) -> Result<T>,
+    ) -> Result<T> {
+        let scratch = scratch(caller);
+        let bars = Bars::new(messages);
+        let short = match self.without_cache {
+            true => Some(
+                tempfile::Builder::new()
+                    .prefix("front-")
+                    .tempdir_in(&scratch)
+                    .with_context(|| scratch.display().to_string())?,
+            ),
+            false => None,
+        };
+        let cache = Cache::new(match &short {
+            Some(directory) => directory.path().to_owned(),
+            None => caller.cache(&caller.account()),
+        });
+        let mut chosen = image::host_platform();
+        if let Some((architecture, variant)) = &self.platform {
+            if *architecture != chosen.architecture {
+                chosen.variants.clear();
+            }
+            chosen.architecture.clone_from(architecture);
+            if let Some(variant) = variant {
+                chosen.variants = vec![variant.clone()];
+            }
+        }
+        act(&Access {
+            platform: chosen,
+            scratch,
+            cache: &cache,
+            network: registry::Options {
+                insecure: self.insecure,
+                credentials: Credentials {
+                    given: self
+                        .login
+                        .clone()
+                        .map(|(user, password)| Login { user, password }),
+                    files: self.credentials.clone(),
+                },
+                mirrors: self.site.mirrors(),
+                insecure_hosts: self.site.insecure_hosts(),
+                certificates: CERTIFICATES.map(PathBuf::from).to_vec(),
+            },
+            library: self.library.clone(),
+            daemon: self.daemon.clone(),
+            progress: &bars,
+        })
+    }
+}
+
+/// Returns a SIF of what a source has, in the cache.
+///
+/// What is done for it takes threads and memory, and this process shall become the payload: another one
+/// does it.
+///
+/// # Errors
+///
+/// Fails when the source cannot be reached or read, or the SIF not be made.
+pub fn obtain(
+    source: &Source,
+    network: &Network,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<PathBuf> {
+    if network.without_cache {
+        bail!("an image that is run must be kept while it runs: pull it, and run the file");
+    }
+    let (mut reader, mut writer) = std::io::pipe().context("make a pipe")?;
+    match sys::fork().context("start a process that fetches the image")? {
+        sys::Fork::Child => {
+            drop(reader);
+            let signal = Some(rustix::process::Signal::TERM);
+            let _ = rustix::process::set_parent_process_death_signal(signal);
+            let result = make(source, network, caller, messages);
+            let (first, rest) = match result {
+                Ok(path) => (b'+', path.into_os_string().into_vec()),
+                Err(error) => (b'-', sys::one_line(error.as_ref()).into_bytes()),
+            };
+            let told = [&[first], rest.as_slice()].concat();
+            let code = writer.write_all(&told).is_err();
+            sys::exit_at_once(i32::from(code))
+        }
+        sys::Fork::Parent(child) => {
+            drop(writer);
+            let mut told = Vec::new();
+            reader.read_to_end(&mut told).context("read the pipe")?;
+            let ended = nix::sys::wait::waitpid(child, None);
+            match told.split_first() {
+                Some((b'+', path)) => {
+                    Ok(PathBuf::from(std::ffi::OsString::from_vec(path.to_vec())))
+                }
+                Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
+                None => bail!("fetching {source} ended too early: {ended:?}"),
+            }
+        }
+    }
+}
+
+fn make(
+    source: &Source,
+    network: &Network,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<PathBuf> {
+    let build = build(source.bootstrap(), caller)?;
+    network.with_access(caller, messages, |access| {
+        let path = access.sif(source, &build)?;
+        keep_small(network, access.cache, &path, messages);
+        Ok(path)
+    })
+}
+
+/// Keeps the cache as small as the site or the user wants it.
+pub fn keep_small(network: &Network, cache: &Cache, keep: &Path, messages: &Messages) {
+    if let Some(limit) = network.site.cache_limit
+        && let Err(error) = cache.shrink(limit, keep)
+    {
+        messages.warning(format_args!(
+            "make room in the cache: {}",
+            sys::words(&error)
+        ));
+    }
+}
+
+/// How an image is made of a source, as long as no flag says more.
+///
+/// # Errors
+///
+/// Fails when a variable has no meaning.
+pub fn build(from: (String, String), caller: &Caller) -> Result<Build> {
+    Ok(Build {
+        from,
+        time: build_time(caller)?,
+        fix_permissions: caller.variables.switch("FIXPERMS")?,
+        compression: image::Compression::default(),
+        scratch: scratch(caller),
+    })
+}
+
+/// Where there is room for what is needed only for a while.
+fn scratch(caller: &Caller) -> PathBuf {
+    let variables = &caller.variables;
+    let chosen = variables.flag("TMPDIR").map(|(_, directory)| directory);
+    chosen
+        .or_else(|| variables.get("TMPDIR"))
+        .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
+}
+
+/// The files that may know who the user is to a registry, the strongest first.
+fn credentials(chosen: Option<PathBuf>, caller: &Caller) -> Vec<PathBuf> {
+    let variables = &caller.variables;
+    let flag = |name: &str| variables.flag(name).map(|(_, value)| PathBuf::from(value));
+    let plain = |name: &str| variables.get(name).map(PathBuf::from);
+    let home = caller.account().home;
+    let chosen = chosen
+        .or_else(|| flag("AUTH_FILE"))
+        .or_else(|| plain("REGISTRY_AUTH_FILE"));
+    if let Some(chosen) = chosen {
+        return vec![chosen];
+    }
+    let docker = plain("DOCKER_CONFIG").unwrap_or_else(|| home.join(".docker"));
+    let mut files = vec![
+        login_file(caller),
+        home.join(".singularity/docker-config.json"),
+    ];
+    files.extend(plain("XDG_RUNTIME_DIR").map(|run| run.join("containers/auth.json")));
+    files.push(home.join(".config/containers/auth.json"));
+    files.push(docker.join("config.json"));
+    files
+}
+
+/// Where `front registry login` writes: Apptainer's own file, so that both know it.
+pub fn login_file(caller: &Caller) -> PathBuf {
+    let chosen = caller.variables.flag("CONFIGDIR");
+    let directory = chosen.map(|(_, directory)| PathBuf::from(directory));
+    directory
+        .unwrap_or_else(|| caller.account().home.join(".apptainer"))
+        .join("docker-config.json")
+}
+
+fn socket(host: &str) -> Result<PathBuf> {
+    match host.strip_prefix("unix://") {
+        Some(path) => Ok(PathBuf::from(path)),
+        None if host.starts_with('/') => Ok(PathBuf::from(host)),
+        None => bail!(
+            "docker daemon {host}: only unix://SOCKET is supported; use docker:// and a registry"
+        ),
+    }
+}
+
+fn platform(flags: &NetworkFlags) -> Result<Option<(String, Option<String>)>> {
+    let variant = flags.arch_variant.clone();
+    let Some(platform) = &flags.platform else {
+        let here = || image::host_platform().architecture;
+        return Ok(match &flags.arch {
+            Some(arch) => Some((arch.clone(), variant)),
+            None => variant.map(|variant| (here(), Some(variant))),
+        });
+    };
+    let mut parts = platform.split('/');
+    match (parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("linux"), Some(arch), own, None) => {
+            Ok(Some((arch.to_owned(), own.map(str::to_owned).or(variant))))
+        }
+        (Some(arch), None, None, None) if arch != "linux" => Ok(Some((arch.to_owned(), variant))),
+        _ => bail!("--platform {platform}: expected linux/ARCHITECTURE[/VARIANT]"),
+    }
+}

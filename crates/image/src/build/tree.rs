@@ -1,0 +1,150 @@
+//! A directory's files as a tar, for a SIF of them: everything belongs to root.
+
+use std::collections::HashMap;
+use std::fs::{File, FileType, Metadata};
+use std::io::{self, Write};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use tar::{Builder, EntryType, Header};
+
+use super::BuildError;
+use super::metadata::Record;
+
+/// Writes the files below a directory, and what our record adds to them. What is left out is returned.
+pub(super) fn write(
+    directory: &Path,
+    record: &Record,
+    fix_permissions: bool,
+    output: impl Write,
+) -> Result<Option<String>, BuildError> {
+    let mut walk = Walk {
+        root: directory,
+        output: Builder::new(output),
+        links: HashMap::new(),
+        skipped: Vec::new(),
+        fix_permissions,
+    };
+    walk.directory(Path::new(""))?;
+    let ours = record.layer(|name| directory.join(name).symlink_metadata().is_ok());
+    let ours = ours.map_err(BuildError::file(directory))?;
+    let mut output = walk.output;
+    // The tar of ours follows: its end is the end of both.
+    output
+        .get_mut()
+        .write_all(&ours)
+        .map_err(|error| BuildError::Image(oci::Error::Write(error)))?;
+    Ok(match walk.skipped.as_slice() {
+        [] => None,
+        [one] => Some(format!("{one} is a device or a socket, and was left out")),
+        [one, more @ ..] => Some(format!(
+            "{one} and {} more are devices or sockets, and were left out",
+            more.len()
+        )),
+    })
+}
+
+struct Walk<'a, W: Write> {
+    root: &'a Path,
+    output: Builder<W>,
+    /// The first name of each file that has several.
+    links: HashMap<(u64, u64), PathBuf>,
+    skipped: Vec<String>,
+    fix_permissions: bool,
+}
+
+impl<W: Write> Walk<'_, W> {
+    fn directory(&mut self, name: &Path) -> Result<(), BuildError> {
+        let path = self.root.join(name);
+        let failed = BuildError::file(&path);
+        let entries = std::fs::read_dir(&path).and_then(Iterator::collect);
+        let mut entries: Vec<std::fs::DirEntry> = entries.map_err(failed)?;
+        // The same input gives the same bytes.
+        entries.sort_by_key(std::fs::DirEntry::file_name);
+        for entry in entries {
+            let name = name.join(entry.file_name());
+            let path = entry.path();
+            let metadata = entry.metadata().map_err(BuildError::file(&path))?;
+            self.entry(&name, &path, &metadata)?;
+            if metadata.is_dir() {
+                self.directory(&name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(&mut self, name: &Path, path: &Path, metadata: &Metadata) -> Result<(), BuildError> {
+        let kind = metadata.file_type();
+        let Some(of_tar) = in_tar(kind) else {
+            self.skipped.push(name.display().to_string());
+            return Ok(());
+        };
+        let mut header = self.header(of_tar, metadata);
+        let inode = (metadata.dev(), metadata.ino());
+        if !metadata.is_dir() && metadata.nlink() > 1 {
+            if let Some(first) = self.links.get(&inode) {
+                header.set_entry_type(EntryType::Link);
+                header.set_size(0);
+                let linked = self.output.append_link(&mut header, name, first);
+                return linked.map_err(written);
+            }
+            self.links.insert(inode, name.to_owned());
+        }
+        if kind.is_symlink() {
+            let target = std::fs::read_link(path).map_err(BuildError::file(path))?;
+            let linked = self.output.append_link(&mut header, name, target);
+            return linked.map_err(written);
+        }
+        if !kind.is_file() {
+            let appended = self.output.append_data(&mut header, name, io::empty());
+            return appended.map_err(written);
+        }
+        // Whatever it has become meanwhile, no link is followed.
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
+        let file = rustix::fs::openat(CWD, path, flags, Mode::empty())
+            .map_err(|errno| BuildError::file(path)(errno.into()))?;
+        let file = File::from(file);
+        let size = file.metadata().map_err(BuildError::file(path))?.len();
+        header.set_size(size);
+        // A file that shrinks is filled up, one that grows is cut: the tar stays whole.
+        let content = io::Read::take(io::Read::chain(file, io::repeat(0)), size);
+        self.output
+            .append_data(&mut header, name, content)
+            .map_err(written)
+    }
+
+    fn header(&self, kind: EntryType, metadata: &Metadata) -> Header {
+        let more = match (self.fix_permissions, metadata.is_dir()) {
+            (false, _) => 0,
+            (true, false) => 0o600,
+            (true, true) => 0o700,
+        };
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(metadata.mode() & 0o7777 | more);
+        header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        header
+    }
+}
+
+fn written(error: io::Error) -> BuildError {
+    BuildError::Image(oci::Error::Write(error))
+}
+
+fn in_tar(kind: FileType) -> Option<EntryType> {
+    Some(if kind.is_dir() {
+        EntryType::Directory
+    } else if kind.is_file() {
+        EntryType::Regular
+    } else if kind.is_symlink() {
+        EntryType::Symlink
+    } else if kind.is_fifo() {
+        EntryType::Fifo
+    } else {
+        return None;
+    })
+}

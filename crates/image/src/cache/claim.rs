@@ -1,0 +1,196 @@
+//! Who makes an entry, among processes and machines that share a directory.
+//!
+//! Nothing relies on locks of files, which network file systems may not have: who creates the sign
+//! first makes the entry, and touches the sign while at it. One whose maker has ended is taken over:
+//! at once on the same machine, after a time of silence elsewhere.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant, SystemTime};
+
+use rustix::process::Pid;
+
+/// How often a maker says that it is at work.
+const BEAT: Duration = Duration::from_secs(2);
+/// How long a maker may be silent before it counts as dead. Clocks of machines differ, so the age of
+/// the last sign is not looked at, but whether it changes.
+const SILENCE: Duration = Duration::from_secs(20);
+/// How often who waits looks.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// The end of a sign's name, and of what is being made.
+pub(super) const SIGN: &str = ".making";
+pub(super) const PART: &str = ".part";
+
+/// The right to make an entry. Its sign is kept fresh until this is dropped, and then removed.
+pub(super) struct Claim {
+    directory: PathBuf,
+    name: String,
+    end: Option<mpsc::Sender<()>>,
+    beating: Option<(Pid, thread::JoinHandle<()>)>,
+}
+
+impl Claim {
+    /// Waits until it may be made here, or `is_there`: then there is nothing to make.
+    pub(super) fn make(
+        directory: &Path,
+        name: &str,
+        is_there: impl Fn() -> bool,
+    ) -> io::Result<Option<Self>> {
+        let sign = directory.join(format!(".{name}{SIGN}"));
+        let mut seen: Option<(SystemTime, Instant)> = None;
+        loop {
+            match File::options().write(true).create_new(true).open(&sign) {
+                Ok(mut file) => {
+                    let _ = file.write_all(mark(std::process::id()).as_bytes());
+                    return Ok(Some(Self::begin(directory, name, file, sign)));
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+            if !has_ended(&sign) {
+                thread::sleep(LOOK);
+            }
+            if is_there() {
+                return Ok(None);
+            }
+            let beat = fs::metadata(&sign).and_then(|metadata| metadata.modified());
+            match (beat, seen) {
+                (Ok(beat), Some((last, since))) if beat == last => {
+                    if since.elapsed() > SILENCE || has_ended(&sign) {
+                        // Two that take it over at once both make the entry, and both make it whole.
+                        let _ = fs::remove_file(&sign);
+                        seen = None;
+                    }
+                }
+                (Ok(beat), _) => seen = Some((beat, Instant::now())),
+                (Err(_), _) => seen = None,
+            }
+        }
+    }
+
+    fn begin(directory: &Path, name: &str, file: File, sign: PathBuf) -> Self {
+        let (end, ended) = mpsc::channel();
+        let (tell, told) = mpsc::channel();
+        let beating = thread::spawn(move || {
+            let _ = tell.send(rustix::thread::gettid());
+            while ended.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
+                let _ = file.set_modified(SystemTime::now());
+            }
+            drop(file);
+            let _ = fs::remove_file(&sign);
+        });
+        Self {
+            directory: directory.to_owned(),
+            name: name.to_owned(),
+            end: Some(end),
+            beating: told.recv().ok().map(|thread| (thread, beating)),
+        }
+    }
+
+    /// The file to make it in.
+    pub(super) fn part(&self) -> PathBuf {
+        let part = format!(".{}.{}{PART}", self.name, std::process::id());
+        self.directory.join(part)
+    }
+
+    /// What makers that ended left: the first becomes `part` if it is worth something.
+    pub(super) fn take_over_parts(&self, of_worth: bool, part: &Path) -> io::Result<()> {
+        let prefix = format!(".{}.", self.name);
+        for entry in fs::read_dir(&self.directory)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if !name.starts_with(&prefix) || !name.ends_with(PART) {
+                continue;
+            }
+            if of_worth && !part.exists() {
+                let _ = fs::rename(entry.path(), part);
+            } else if entry.path() != part {
+                let _ = super::tidy::remove(&entry.path());
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        let Some((id, beating)) = self.beating.take() else {
+            return;
+        };
+        let _ = beating.join();
+        // The kernel forgets a thread a moment later, and a process that still has two may not fork.
+        let listed = PathBuf::from(format!("/proc/self/task/{}", id.as_raw_pid()));
+        while listed.exists() {
+            thread::yield_now();
+        }
+    }
+}
+
+/// What tells a process from all others: the machine's start, the space of its number, the number, and
+/// when it started ([proc(5)], `stat`).
+///
+/// [proc(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+fn mark(process: u32) -> String {
+    let here = here();
+    format!("{here} {process} {}", started(process).unwrap_or_default())
+}
+
+fn here() -> String {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    let space = fs::read_link("/proc/self/ns/pid").unwrap_or_default();
+    format!("{} {}", boot.trim(), space.display())
+}
+
+fn started(process: u32) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
+    // The name, in parentheses, may hold anything.
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_whitespace().nth(19).map(str::to_owned)
+}
+
+/// Whether a sign is of a process of this machine that is no more.
+pub(super) fn has_ended(sign: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(sign) else {
+        return false;
+    };
+    let Some(rest) = text.strip_prefix(&here()) else {
+        return false;
+    };
+    let mut words = rest.split_whitespace();
+    let (process, start) = (words.next(), words.next());
+    match (process.and_then(|number| number.parse().ok()), start) {
+        (Some(process), Some(start)) => started(process).as_deref() != Some(start),
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_claim_of_one_that_ended_is_taken_over_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let sign = directory.path().join(".a.making");
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let of_child = mark(child.id());
+        child.wait().unwrap();
+        fs::write(&sign, of_child).unwrap();
+        let start = Instant::now();
+        let claim = Claim::make(directory.path(), "a", || false).unwrap();
+        assert!(claim.is_some());
+        assert!(start.elapsed() < SILENCE / 2);
+        drop(claim);
+        assert!(!sign.exists());
+        fs::write(&sign, mark(std::process::id())).unwrap();
+        assert!(!has_ended(&sign), "this process is alive");
+        fs::write(&sign, "another machine 1 1").unwrap();
+        assert!(!has_ended(&sign), "nothing is known of it");
+    }
+}

@@ -1,0 +1,291 @@
+//! What was fetched or made once, kept by what it is.
+//!
+//! Hundreds of processes on many machines may want the same at once, on a file system that they
+//! share: one makes it, the others wait ([`claim`]). An entry appears by a rename, whole. What is no
+//! longer needed goes by age ([`tidy`]); an entry's time is that of its last use.
+
+mod claim;
+mod tidy;
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use claim::Claim;
+
+pub(crate) use tidy::remove;
+pub use tidy::{Kept, Selection};
+
+/// A directory of what is kept.
+#[derive(Debug, Clone)]
+pub struct Cache {
+    directory: PathBuf,
+}
+
+/// What is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Layers and documents of images, as a registry has them.
+    Blob,
+    /// SIFs made of such images.
+    Image,
+    /// SIFs from registries.
+    Oras,
+    /// SIFs from a library.
+    Library,
+    /// SIFs from elsewhere on the network.
+    Net,
+    /// Images that were unpacked, where nothing can mount them.
+    Extracted,
+    /// Which entry a name led to when it was last looked up.
+    Reference,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 7] = [
+        Self::Blob,
+        Self::Image,
+        Self::Oras,
+        Self::Library,
+        Self::Net,
+        Self::Extracted,
+        Self::Reference,
+    ];
+
+    /// Returns its name, as `front cache` says it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Blob => "blob",
+            Self::Image => "oci",
+            Self::Oras => "oras",
+            Self::Library => "library",
+            Self::Net => "net",
+            Self::Extracted => "extracted",
+            Self::Reference => "reference",
+        }
+    }
+
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Blob => "blobs/sha256",
+            Self::Image => "images",
+            Self::Oras => "oras",
+            Self::Library => "library",
+            Self::Net => "net",
+            Self::Extracted => "extracted",
+            Self::Reference => "references",
+        }
+    }
+
+    fn suffix(self) -> &'static str {
+        match self {
+            Self::Image | Self::Oras | Self::Library | Self::Net => ".sif",
+            Self::Blob | Self::Extracted | Self::Reference => "",
+        }
+    }
+}
+
+/// How old a time of use may be before it is renewed.
+const STALE: Duration = Duration::from_secs(600);
+
+impl Cache {
+    /// Keeps things in a directory, which is made when it is needed.
+    #[must_use]
+    pub fn new(directory: PathBuf) -> Self {
+        Self { directory }
+    }
+
+    /// Returns where an entry is or would be.
+    #[must_use]
+    pub fn path(&self, kind: Kind, name: &str) -> PathBuf {
+        self.directory
+            .join(kind.directory())
+            .join(format!("{name}{}", kind.suffix()))
+    }
+
+    /// Returns an entry. If there is none, `make` makes it at a path that it is given; if another process
+    /// is at that already, its work is waited for. There is nothing at that path, except for a blob: what
+    /// one that was interrupted left.
+    ///
+    /// # Errors
+    ///
+    /// Fails as `make` does, and when the directory cannot be written.
+    pub fn get<E: From<io::Error>>(
+        &self,
+        kind: Kind,
+        name: &str,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        let path = self.path(kind, name);
+        if is_there(&path) {
+            return Ok(path);
+        }
+        let directory = self.directory.join(kind.directory());
+        fs::create_dir_all(&directory)?;
+        let Some(claim) = Claim::make(&directory, name, || is_there(&path))? else {
+            return Ok(path);
+        };
+        // It may have appeared between the look and the claim.
+        if is_there(&path) {
+            return Ok(path);
+        }
+        let part = claim.part();
+        claim.take_over_parts(kind == Kind::Blob, &part)?;
+        let made = make(&part).and_then(|()| Ok(fs::rename(&part, &path)?));
+        // What a connection brought is kept for the next attempt; anything else is begun anew.
+        if made.is_err() && kind != Kind::Blob {
+            let _ = tidy::remove(&part);
+        }
+        made.map(|()| path)
+    }
+
+    /// Removes an entry, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be removed.
+    pub fn remove(&self, kind: Kind, name: &str) -> io::Result<()> {
+        match fs::remove_file(self.path(kind, name)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Remembers which entry a name leads to.
+    pub fn remember(&self, name: &str, entry: &Path) {
+        let Ok(entry) = entry.strip_prefix(&self.directory) else {
+            return;
+        };
+        let path = self.path(Kind::Reference, &key(name));
+        let written = path
+            .parent()
+            .map_or(Ok(()), fs::create_dir_all)
+            .and_then(|()| {
+                let directory = path.parent().unwrap_or(Path::new("."));
+                let file = tempfile::Builder::new()
+                    .prefix(".")
+                    .tempfile_in(directory)?;
+                fs::write(file.path(), entry.as_os_str().as_encoded_bytes())?;
+                file.persist(&path).map_err(|error| error.error)
+            });
+        // It is only needed where the network fails.
+        if let Err(error) = written {
+            tracing::debug!(%error, name, "not remembered");
+        }
+    }
+
+    /// Returns the entry that a name led to when it was last looked up, if it is still there.
+    #[must_use]
+    pub fn recall(&self, name: &str) -> Option<PathBuf> {
+        use std::os::unix::ffi::OsStringExt;
+        let entry = fs::read(self.path(Kind::Reference, &key(name))).ok()?;
+        let entry = PathBuf::from(std::ffi::OsString::from_vec(entry));
+        let is_below = entry
+            .components()
+            .all(|part| matches!(part, std::path::Component::Normal(_)));
+        let path = self.directory.join(entry);
+        (is_below && is_there(&path)).then_some(path)
+    }
+}
+
+fn key(name: &str) -> String {
+    oci::Digest::of(name.as_bytes()).hex().to_owned()
+}
+
+/// Whether an entry is there; if so, it is used now.
+fn is_there(path: &Path) -> bool {
+    let Ok(metadata) = fs::metadata(path) else {
+        return false;
+    };
+    let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
+    if SystemTime::now().duration_since(used).unwrap_or_default() > STALE {
+        // Of another user's cache it cannot be said.
+        let now = rustix::fs::Timestamps {
+            last_access: now(),
+            last_modification: now(),
+        };
+        let flags = rustix::fs::AtFlags::empty();
+        let _ = rustix::fs::utimensat(rustix::fs::CWD, path, &now, flags);
+    }
+    true
+}
+
+fn now() -> rustix::fs::Timespec {
+    rustix::fs::Timespec {
+        tv_sec: 0,
+        tv_nsec: rustix::fs::UTIME_NOW,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn many_want_it_and_one_makes_it() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().join("cache"));
+        let made = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| {
+                    let path = cache.get(Kind::Image, "a", |path| {
+                        made.fetch_add(1, Ordering::Relaxed);
+                        thread::sleep(Duration::from_millis(200));
+                        fs::write(path, "image")
+                    });
+                    assert_eq!(fs::read_to_string(path.unwrap()).unwrap(), "image");
+                });
+            }
+        });
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+        let left = fs::read_dir(directory.path().join("cache/images")).unwrap();
+        assert_eq!(left.count(), 1, "nothing but the image");
+    }
+
+    #[test]
+    fn a_failure_leaves_nothing_but_the_beginning_of_a_blob() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().to_owned());
+        let fail = |path: &Path| {
+            fs::write(path, "half")?;
+            Err(io::Error::other("no more"))
+        };
+        assert!(cache.get(Kind::Image, "a", fail).is_err());
+        let images = directory.path().join("images");
+        assert_eq!(fs::read_dir(images).unwrap().count(), 0);
+        assert!(cache.get(Kind::Blob, "a", fail).is_err());
+        let whole = cache.get(Kind::Blob, "a", |path| {
+            assert_eq!(fs::read_to_string(path)?, "half");
+            fs::write(path, "whole")
+        });
+        assert_eq!(fs::read_to_string(whole.unwrap()).unwrap(), "whole");
+        let blobs = directory.path().join("blobs/sha256");
+        assert_eq!(fs::read_dir(blobs).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_name_leads_to_what_it_led_to_and_nowhere_else() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().to_owned());
+        assert_eq!(cache.recall("docker://a"), None);
+        let path = cache
+            .get(Kind::Image, "a", |path| fs::write(path, "x"))
+            .unwrap();
+        cache.remember("docker://a", &path);
+        assert_eq!(cache.recall("docker://a"), Some(path.clone()));
+        fs::remove_file(path).unwrap();
+        assert_eq!(cache.recall("docker://a"), None);
+        let record = cache.path(Kind::Reference, &key("docker://a"));
+        for elsewhere in ["/etc/passwd", "../x"] {
+            fs::write(&record, elsewhere).unwrap();
+            assert_eq!(cache.recall("docker://a"), None);
+        }
+    }
+}

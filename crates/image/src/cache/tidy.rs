@@ -1,0 +1,279 @@
+//! What is in the cache, and what goes.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+use super::claim::{PART, SIGN, has_ended};
+use super::{Cache, Kind};
+
+/// An entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Kept {
+    /// What it is.
+    pub kind: Kind,
+    /// Its name.
+    pub name: String,
+    /// Where it is.
+    pub path: PathBuf,
+    /// How many bytes it takes.
+    pub size: u64,
+    /// When it was last used.
+    pub used: SystemTime,
+    /// Whether it was never finished: what an interrupted process left.
+    pub is_leftover: bool,
+}
+
+/// Which entries are meant.
+#[derive(Debug, Clone, Default)]
+pub struct Selection {
+    /// The kinds; none means all.
+    pub kinds: Vec<Kind>,
+    /// Only those that were not used for so long.
+    pub unused_for: Duration,
+}
+
+/// How long something unfinished of another machine must be silent to count as left behind.
+const ABANDONED: Duration = Duration::from_secs(60);
+
+impl Cache {
+    /// Returns what is there, leftovers included; what is being made just now is not.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the directory cannot be read.
+    pub fn list(&self) -> io::Result<Vec<Kept>> {
+        let mut all = Vec::new();
+        for kind in Kind::ALL {
+            let directory = self.directory.join(kind.directory());
+            let entries = match fs::read_dir(&directory) {
+                Ok(entries) => entries,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(error),
+            };
+            for entry in entries {
+                // Another process may clean as well.
+                if let Some(kept) = entry.ok().and_then(|entry| look(kind, &entry)) {
+                    all.push(kept);
+                }
+            }
+        }
+        all.sort_by(|a, b| (a.kind, &a.name).cmp(&(b.kind, &b.name)));
+        Ok(all)
+    }
+
+    /// Returns the entries of a selection, and all leftovers.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the directory cannot be read.
+    pub fn select(&self, selection: &Selection) -> io::Result<Vec<Kept>> {
+        let now = SystemTime::now();
+        let mut all = self.list()?;
+        all.retain(|kept| {
+            let unused = now.duration_since(kept.used).unwrap_or_default();
+            kept.is_leftover
+                || unused >= selection.unused_for
+                    && (selection.kinds.is_empty() || selection.kinds.contains(&kept.kind))
+        });
+        Ok(all)
+    }
+
+    /// Removes entries until the cache takes no more than `limit` bytes, those first that were not used for
+    /// the longest time; `keep` stays.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the directory cannot be read, or an entry not be removed.
+    pub fn shrink(&self, limit: u64, keep: &Path) -> io::Result<()> {
+        let mut all = self.list()?;
+        let mut total: u64 = all.iter().map(|kept| kept.size).sum();
+        // What was never finished is of the least use.
+        all.sort_by_key(|kept| (!kept.is_leftover, kept.used));
+        for kept in all.iter().filter(|kept| kept.path != keep) {
+            if total <= limit {
+                break;
+            }
+            kept.remove()?;
+            total = total.saturating_sub(kept.size);
+        }
+        Ok(())
+    }
+}
+
+impl Kept {
+    /// Removes it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be removed.
+    pub fn remove(&self) -> io::Result<()> {
+        match remove(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            removed => removed,
+        }
+    }
+}
+
+/// Removes a file, or a directory with all that is in it.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    match path.symlink_metadata()?.is_dir() {
+        true => remove_tree(path),
+        false => fs::remove_file(path),
+    }
+}
+
+/// Directories of an image may be closed to their owner.
+fn remove_tree(path: &Path) -> io::Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let mut open = vec![path.to_owned()];
+    while let Some(directory) = open.pop() {
+        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
+        for entry in fs::read_dir(&directory)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                open.push(entry.path());
+            }
+        }
+    }
+    fs::remove_dir_all(path)
+}
+
+fn look(kind: Kind, entry: &fs::DirEntry) -> Option<Kept> {
+    let path = entry.path();
+    let metadata = entry.metadata().ok()?;
+    let name = entry.file_name().to_string_lossy().into_owned();
+    let used = metadata.modified().ok()?;
+    let is_hidden = name.starts_with('.');
+    if is_hidden && !is_abandoned(&path, &name, used) {
+        return None;
+    }
+    let size = match metadata.is_dir() {
+        true => tree_size(&path),
+        false => metadata.len(),
+    };
+    Some(Kept {
+        kind,
+        name: match name.strip_suffix(kind.suffix()) {
+            Some(name) if !is_hidden => name.to_owned(),
+            _ => name,
+        },
+        path,
+        size,
+        used,
+        is_leftover: is_hidden,
+    })
+}
+
+/// Whether nobody is at work on what is not finished.
+fn is_abandoned(path: &Path, name: &str, used: SystemTime) -> bool {
+    let sign = match name.strip_suffix(PART) {
+        Some(of) => {
+            let of = of.rsplit_once('.').map_or(of, |(of, _)| of);
+            path.with_file_name(format!("{of}{SIGN}"))
+        }
+        None => path.to_owned(),
+    };
+    let silence = |time| {
+        let now = SystemTime::now();
+        now.duration_since(time).unwrap_or_default()
+    };
+    match fs::metadata(&sign).and_then(|metadata| metadata.modified()) {
+        Ok(beat) => has_ended(&sign) || silence(beat) > ABANDONED,
+        Err(_) if name.ends_with(PART) => true,
+        Err(_) => silence(used) > ABANDONED,
+    }
+}
+
+fn tree_size(path: &Path) -> u64 {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.metadata() {
+            Ok(metadata) if metadata.is_dir() => tree_size(&entry.path()),
+            Ok(metadata) => metadata.len(),
+            Err(_) => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cache() -> (tempfile::TempDir, Cache) {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().to_owned());
+        (directory, cache)
+    }
+
+    fn put(cache: &Cache, kind: Kind, name: &str, age: u64) -> PathBuf {
+        let path = cache
+            .get(kind, name, |path| fs::write(path, "1234567890"))
+            .unwrap();
+        let used = SystemTime::now() - Duration::from_secs(age);
+        fs::File::open(&path).unwrap().set_modified(used).unwrap();
+        path
+    }
+
+    #[test]
+    fn what_was_not_used_for_long_goes_first() {
+        let (_directory, cache) = cache();
+        let old = put(&cache, Kind::Image, "old", 3000);
+        let older = put(&cache, Kind::Blob, "older", 5000);
+        let new = put(&cache, Kind::Image, "new", 10);
+        cache.shrink(25, &new).unwrap();
+        assert!(!older.exists() && old.exists() && new.exists());
+        // Use renews it.
+        put(&cache, Kind::Blob, "middle", 2000);
+        cache
+            .get(Kind::Image, "old", |_| Err(io::Error::other("made again")))
+            .unwrap();
+        cache.shrink(20, &new).unwrap();
+        assert!(old.exists() && new.exists());
+        cache.shrink(0, &new).unwrap();
+        assert!(!old.exists() && new.exists(), "what is kept stays");
+    }
+
+    #[test]
+    fn leftovers_are_seen_and_work_at_hand_is_not() {
+        let (directory, cache) = cache();
+        put(&cache, Kind::Image, "a", 0);
+        let images = directory.path().join("images");
+        fs::write(images.join(".b.1.part"), "half").unwrap();
+        let names = |cache: &Cache| -> Vec<String> {
+            let all = cache.list().unwrap().into_iter();
+            all.map(|kept| kept.name).collect()
+        };
+        assert_eq!(names(&cache), [".b.1.part", "a"]);
+        cache
+            .get(Kind::Image, "c", |path| {
+                assert_eq!(names(&cache), [".b.1.part", "a"]);
+                fs::write(path, "c")
+            })
+            .unwrap();
+        let selection = Selection {
+            unused_for: Duration::from_secs(100),
+            ..Selection::default()
+        };
+        let selected = cache.select(&selection).unwrap();
+        assert_eq!(selected.len(), 1);
+        assert!(selected[0].is_leftover);
+        selected[0].remove().unwrap();
+        assert_eq!(names(&cache), ["a", "c"]);
+    }
+
+    #[test]
+    fn a_tree_that_is_closed_is_removed() {
+        use std::os::unix::fs::PermissionsExt;
+        let (directory, cache) = cache();
+        let tree = directory.path().join("extracted/x");
+        fs::create_dir_all(tree.join("a/b")).unwrap();
+        fs::write(tree.join("a/b/c"), "123").unwrap();
+        fs::set_permissions(tree.join("a"), fs::Permissions::from_mode(0o500)).unwrap();
+        let all = cache.list().unwrap();
+        assert_eq!((all.len(), all[0].size), (1, 3));
+        all[0].remove().unwrap();
+        assert!(!tree.exists());
+    }
+}

@@ -1,0 +1,296 @@
+//! From a source to a file: what is fetched or made once is there for all later.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use oci::{Archive, Blobs, Digest, Image, Layout, Platform};
+use registry::{Daemon, Progress, Reference, Registry, Web};
+
+use crate::build::{Build, BuildError};
+use crate::cache::{Cache, Kind};
+use crate::remote::{Remote, open_part};
+use crate::source::Source;
+
+/// What is needed to reach sources.
+pub struct Access<'a> {
+    /// What images are chosen by.
+    pub platform: Platform,
+    /// A directory with room for what is needed only for a while.
+    pub scratch: PathBuf,
+    /// What is there already.
+    pub cache: &'a Cache,
+    /// How registries are reached.
+    pub network: registry::Options,
+    /// The address of the library that `library://` means, if there is one.
+    pub library: Option<String>,
+    /// The socket of the docker daemon.
+    pub daemon: PathBuf,
+    /// Who is told.
+    pub progress: &'a dyn Progress,
+}
+
+impl std::fmt::Debug for Access<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Access")
+            .field("platform", &self.platform)
+            .field("cache", &self.cache)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An image and where its blobs are.
+pub struct Opened<'a> {
+    image: Image,
+    blobs: Place<'a>,
+}
+
+enum Place<'a> {
+    Here(Box<dyn Blobs>),
+    There(Box<Remote<'a>>),
+}
+
+impl std::fmt::Debug for Opened<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Opened").field(self.image()).finish()
+    }
+}
+
+impl Opened<'_> {
+    /// The image.
+    #[must_use]
+    pub fn image(&self) -> &Image {
+        &self.image
+    }
+
+    /// Its blobs.
+    #[must_use]
+    pub fn blobs(&self) -> &dyn Blobs {
+        match &self.blobs {
+            Place::Here(blobs) => blobs.as_ref(),
+            Place::There(blobs) => blobs.as_ref(),
+        }
+    }
+
+    /// Does something with it. Where a blob in the cache turns out to be damaged, as after a machine's
+    /// sudden end, it is fetched again.
+    ///
+    /// # Errors
+    ///
+    /// Fails as what is done.
+    pub fn with<T>(
+        &self,
+        act: impl Fn(&Image, &dyn Blobs) -> Result<T, BuildError>,
+    ) -> Result<T, BuildError> {
+        let result = act(&self.image, self.blobs());
+        match (&result, &self.blobs) {
+            (Err(BuildError::Image(oci::Error::Layer { .. })), Place::There(remote))
+                if remote.forget_damaged(&self.image.layers) =>
+            {
+                act(&self.image, remote.as_ref())
+            }
+            _ => result,
+        }
+    }
+}
+
+/// What a SIF in a registry is said to be.
+const SIF: &str = "application/vnd.sylabs.sif.layer.v1.sif";
+
+impl<'a> Access<'a> {
+    /// Returns a SIF of what a source has: from the cache, fetched, or made as `build` says.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the source cannot be reached or read, or the SIF not be made.
+    pub fn sif(&self, source: &Source, build: &Build) -> Result<PathBuf, BuildError> {
+        let platform = &self.platform;
+        let known_as = format!(
+            "{source} {} {:?} {}",
+            platform.architecture,
+            platform.variants,
+            build.manner()
+        );
+        // What is named by its digest stays what it is.
+        if let Source::Docker(reference) | Source::Oras(reference) = source
+            && reference.digest().is_some()
+            && let Some(path) = self.cache.recall(&known_as)
+        {
+            return Ok(path);
+        }
+        match self.sif_by_asking(source, build) {
+            Ok(path) => {
+                self.cache.remember(&known_as, &path);
+                Ok(path)
+            }
+            Err(error) if error.is_unreachable() => match self.cache.recall(&known_as) {
+                Some(path) => {
+                    self.progress
+                        .note(&format!("{error}; using what it was when last seen"));
+                    Ok(path)
+                }
+                None => Err(error),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    fn sif_by_asking(&self, source: &Source, build: &Build) -> Result<PathBuf, BuildError> {
+        match source {
+            Source::Oras(reference) => self.oras(reference),
+            Source::Library(name) => {
+                let address = self.library_address(name)?;
+                self.download(Kind::Library, &address)
+            }
+            Source::Net(address) => self.download(Kind::Net, address),
+            Source::DockerDaemon(name) => {
+                // Saving takes long, asking does not.
+                let id = Daemon::new(self.daemon.clone())?.identify(name)?;
+                let known_as = format!("docker-daemon {id} {}", build.manner());
+                if let Some(path) = self.cache.recall(&known_as) {
+                    return Ok(path);
+                }
+                let path = self.convert(source, build)?;
+                self.cache.remember(&known_as, &path);
+                Ok(path)
+            }
+            _ => self.convert(source, build),
+        }
+    }
+
+    fn convert(&self, source: &Source, build: &Build) -> Result<PathBuf, BuildError> {
+        let opened = self.open(source)?;
+        self.cache
+            .get(Kind::Image, &build.name(opened.image()), |path| {
+                self.progress.note("Converting OCI blobs to SIF format");
+                if let Some(note) =
+                    opened.with(|image, blobs| build.sif(image, blobs, path, self.progress))?
+                {
+                    self.progress.note(&note);
+                }
+                Ok(())
+            })
+    }
+
+    /// Opens a source whose image has layers.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not there, is none, or has no image of that name or for the platform.
+    pub fn open(&self, source: &Source) -> Result<Opened<'a>, BuildError> {
+        let platform = &self.platform;
+        match source {
+            Source::Layout(path, name) => {
+                let layout = Layout::open(path)?;
+                let image = layout.image(name.as_deref(), platform)?;
+                Ok(here(image, layout))
+            }
+            Source::OciArchive(path, name) | Source::DockerArchive(path, name) => {
+                let mut archive = Archive::open(path, &self.scratch)?;
+                let image = archive.image(name.as_deref(), platform)?;
+                Ok(here(image, archive))
+            }
+            Source::DockerDaemon(name) => {
+                let mut file = tempfile::tempfile_in(&self.scratch)?;
+                let task = self.progress.begin(name, None);
+                Daemon::new(self.daemon.clone())?.save(name, &mut file, task.as_ref())?;
+                drop(task);
+                let mut archive = Archive::of_file(Path::new(name), file, &self.scratch)?;
+                let image = archive.image(None, platform)?;
+                Ok(here(image, archive))
+            }
+            Source::Docker(reference) => {
+                let registry = Registry::new(reference, &self.network)?;
+                let text = registry.manifest()?;
+                let remote = Remote::new(registry, self.cache, self.progress);
+                let image = Image::read(&remote, &text, platform)?;
+                Ok(Opened {
+                    image,
+                    blobs: Place::There(Box::new(remote)),
+                })
+            }
+            Source::Oras(_) | Source::Library(_) | Source::Net(_) => {
+                Err(BuildError::NoLayers(source.to_string()))
+            }
+        }
+    }
+
+    /// A SIF that a registry keeps as the one layer of an artifact.
+    fn oras(&self, reference: &Reference) -> Result<PathBuf, BuildError> {
+        let registry = Registry::new(reference, &self.network)?;
+        let text = registry.manifest()?;
+        let layers = oci::artifact(&text)?;
+        let is_sif = |(kind, _): &&(String, oci::Layer)| kind == SIF;
+        let (_, layer) = match layers.iter().find(is_sif) {
+            Some(found) => found,
+            None => return Err(BuildError::NoSif(reference.whole())),
+        };
+        self.cache.get(Kind::Oras, layer.digest.hex(), |part| {
+            let task = self.progress.begin(&reference.whole(), Some(layer.size));
+            let mut file = open_part(part)?;
+            registry.blob(&layer.digest, Some(layer.size), &mut file, task.as_ref())?;
+            crate::build::make_program(part)?;
+            Ok(())
+        })
+    }
+
+    /// What an address has, fetched again when it has changed.
+    fn download(&self, kind: Kind, address: &str) -> Result<PathBuf, BuildError> {
+        let web = Web::new(self.network.insecure)?;
+        let page = web.look(address)?;
+        let mark = match &page.mark {
+            Some(mark) => mark.clone(),
+            // Nothing tells whether it has changed.
+            None => format!("{:?}", std::time::SystemTime::now()),
+        };
+        let name = Digest::of(format!("{address} {mark} {:?}", page.size).as_bytes());
+        self.cache.get(kind, name.hex(), |part| {
+            let task = self.progress.begin(address, page.size);
+            let mut file = open_part(part)?;
+            web.fetch(address, &page, &mut file, task.as_ref())?;
+            is_image(&mut file, address)?;
+            crate::build::make_program(part)?;
+            Ok(())
+        })
+    }
+
+    /// Where a library has an image (Sylabs' library API, version 1).
+    fn library_address(&self, name: &str) -> Result<String, BuildError> {
+        let Some(base) = &self.library else {
+            return Err(BuildError::NoLibrary(name.to_owned()));
+        };
+        let (path, tag) = match name.rsplit_once(':') {
+            Some((path, tag)) if !tag.contains('/') => (path, tag),
+            _ => (name, "latest"),
+        };
+        let path = path.trim_matches('/');
+        let path = match path.matches('/').count() {
+            0 => format!("library/default/{path}"),
+            1 => format!("library/{path}"),
+            _ => path.to_owned(),
+        };
+        let base = base.trim_end_matches('/');
+        let architecture = &self.platform.architecture;
+        Ok(format!(
+            "{base}/v1/imagefile/{path}:{tag}?arch={architecture}"
+        ))
+    }
+}
+
+fn here<'a>(image: Image, blobs: impl Blobs + 'static) -> Opened<'a> {
+    Opened {
+        image,
+        blobs: Place::Here(Box::new(blobs)),
+    }
+}
+
+/// A page for people is no image.
+fn is_image(file: &mut File, address: &str) -> Result<(), BuildError> {
+    use std::os::unix::fs::FileExt;
+    let mut start = [0; 512];
+    let count = file.read_at(&mut start, 0)?;
+    let start = start.get(..count).unwrap_or_default();
+    match crate::open::is_known(start) {
+        true => Ok(()),
+        false => Err(BuildError::NoSif(address.to_owned())),
+    }
+}

@@ -1,0 +1,115 @@
+//! A docker daemon: images that it has, through its socket (Docker Engine API).
+
+use std::fs::File;
+use std::path::PathBuf;
+
+use oci::Digest;
+use reqwest::Client;
+
+use crate::receive::Receiver;
+use crate::{Error, Task};
+
+/// A daemon that listens on a socket of this machine.
+pub struct Daemon {
+    runtime: tokio::runtime::Runtime,
+    client: Client,
+    socket: PathBuf,
+}
+
+impl std::fmt::Debug for Daemon {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Daemon")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The oldest version of the interface that has what we ask, and every daemon since 2016.
+const API: &str = "http://docker/v1.24";
+
+impl Daemon {
+    /// Gets ready to speak to the daemon behind a socket.
+    ///
+    /// # Errors
+    ///
+    /// Fails when threads cannot be started.
+    pub fn new(socket: PathBuf) -> Result<Self, Error> {
+        crate::prepare_tls();
+        let client = Client::builder()
+            .unix_socket(socket.clone())
+            .no_proxy()
+            .build()
+            .map_err(|error| Error::of_request(&error, "docker", "this machine"))?;
+        Ok(Self {
+            runtime: crate::runtime()?,
+            client,
+            socket,
+        })
+    }
+
+    /// Returns the digest by which the daemon knows an image.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the daemon does not answer, or has no such image.
+    pub fn identify(&self, name: &str) -> Result<Digest, Error> {
+        let text = self.runtime.block_on(async {
+            let answer = self.ask(name, "json").await?;
+            answer
+                .bytes()
+                .await
+                .map_err(|error| self.failed(&error, name))
+        })?;
+        let document: serde_json::Value =
+            serde_json::from_slice(&text).map_err(|error| Error::Refused {
+                what: name.to_owned(),
+                reason: format!("the docker daemon's answer is no JSON: {error}"),
+            })?;
+        let id = document["Id"].as_str().unwrap_or_default();
+        id.parse().map_err(|source| Error::Content {
+            what: name.to_owned(),
+            source,
+        })
+    }
+
+    /// Receives an image as an archive, as `docker save` writes it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the daemon does not answer, has no such image, or the file cannot be written.
+    pub fn save(&self, name: &str, file: &mut File, task: &dyn Task) -> Result<(), Error> {
+        let mut receiver = Receiver::new(file, None, name, task)?;
+        self.runtime.block_on(async {
+            let answer = self.ask(name, "get").await?;
+            receiver.take(answer.bytes_stream()).await
+        })
+    }
+
+    async fn ask(&self, name: &str, what: &str) -> Result<reqwest::Response, Error> {
+        let mut url = reqwest::Url::parse(API).map_err(|error| Error::Refused {
+            what: name.to_owned(),
+            reason: error.to_string(),
+        })?;
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.push("images").extend(name.split('/')).push(what);
+        }
+        let answer = self.client.get(url).send().await;
+        let answer = answer.map_err(|error| self.failed(&error, name))?;
+        match answer.status().as_u16() {
+            200 => Ok(answer),
+            404 => Err(Error::NotFound {
+                what: name.to_owned(),
+                host: "the docker daemon".to_owned(),
+            }),
+            code => Err(Error::Refused {
+                what: name.to_owned(),
+                reason: format!("the docker daemon answers with status {code}"),
+            }),
+        }
+    }
+
+    fn failed(&self, error: &reqwest::Error, name: &str) -> Error {
+        let daemon = format!("the docker daemon behind {}", self.socket.display());
+        Error::of_request(error, name, &daemon)
+    }
+}

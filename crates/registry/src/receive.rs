@@ -1,0 +1,155 @@
+//! Receiving what is large, over connections that break.
+
+use std::fs::File;
+use std::io::{self, Read, Seek, Write};
+use std::time::Duration;
+
+use futures_util::{Stream, StreamExt};
+use oci::{Digest, Hasher};
+
+use crate::{Error, Task};
+
+/// How often in a row a connection may break before anything came.
+const PATIENCE: u32 = 8;
+/// How long is waited before the first attempt after a break; each further one waits twice as long.
+const PAUSE: Duration = Duration::from_millis(250);
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
+
+/// A file that is being received, and the digest of what there is of it.
+pub(crate) struct Receiver<'a> {
+    file: &'a mut File,
+    hash: Hasher,
+    at: u64,
+    size: Option<u64>,
+    what: &'a str,
+    task: &'a dyn Task,
+    failures: u32,
+}
+
+impl<'a> Receiver<'a> {
+    /// Goes on with what a file already has. `size` is how much there should be, if that is known.
+    pub(crate) fn new(
+        file: &'a mut File,
+        size: Option<u64>,
+        what: &'a str,
+        task: &'a dyn Task,
+    ) -> Result<Self, Error> {
+        let mut receiver = Self {
+            file,
+            hash: Hasher::default(),
+            at: 0,
+            size,
+            what,
+            task,
+            failures: 0,
+        };
+        receiver.reread().map_err(|error| receiver.write(error))?;
+        Ok(receiver)
+    }
+
+    fn reread(&mut self) -> io::Result<()> {
+        self.file.rewind()?;
+        let mut chunk = vec![0; 1 << 16];
+        loop {
+            let count = self.file.read(&mut chunk)?;
+            if count == 0 {
+                break;
+            }
+            self.hash.update(chunk.get(..count).unwrap_or_default());
+            self.at += count as u64;
+        }
+        if self.size.is_some_and(|size| self.at > size) {
+            return self.restart();
+        }
+        self.task.advance(self.at);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.file.set_len(0)?;
+        self.file.rewind()?;
+        self.hash = Hasher::default();
+        self.at = 0;
+        Ok(())
+    }
+
+    fn write(&self, source: io::Error) -> Error {
+        Error::Write {
+            what: self.what.to_owned(),
+            source,
+        }
+    }
+
+    /// Where the next byte belongs.
+    pub(crate) fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// Whether all is there.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.size == Some(self.at)
+    }
+
+    /// Begins anew: the server sends the whole.
+    pub(crate) fn begin_anew(&mut self) -> Result<(), Error> {
+        self.restart().map_err(|error| self.write(error))
+    }
+
+    /// Takes in what comes. An error of the stream is a break, and [`Receiver::broke`] is to be asked.
+    pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
+        &mut self,
+        stream: impl Stream<Item = Result<B, E>>,
+    ) -> Result<(), Error> {
+        let mut stream = std::pin::pin!(stream);
+        while let Some(bytes) = stream.next().await {
+            let bytes = bytes.map_err(|error| Error::Interrupted {
+                what: self.what.to_owned(),
+                reason: format!("the connection broke: {error}"),
+            })?;
+            let bytes = bytes.as_ref();
+            self.at += bytes.len() as u64;
+            if let Some(size) = self.size.filter(|size| self.at > *size) {
+                return Err(Error::Refused {
+                    what: self.what.to_owned(),
+                    reason: format!("more than its {size} bytes come"),
+                });
+            }
+            self.file
+                .write_all(bytes)
+                .map_err(|error| self.write(error))?;
+            self.hash.update(bytes);
+            self.task.advance(bytes.len() as u64);
+            self.failures = 0;
+        }
+        match self.size {
+            Some(size) if self.at < size => Err(Error::Interrupted {
+                what: self.what.to_owned(),
+                reason: format!("only {} of its {size} bytes came", self.at),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits after a break, as long as there is hope.
+    pub(crate) async fn broke(&mut self, error: Error) -> Result<(), Error> {
+        if !error.is_unreachable() || self.failures >= PATIENCE {
+            return Err(error);
+        }
+        tracing::debug!(%error, failures = self.failures, at = self.at, "again");
+        let pause = PAUSE.saturating_mul(1 << self.failures.min(16));
+        tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
+        self.failures += 1;
+        Ok(())
+    }
+
+    /// Checks what came.
+    pub(crate) fn check(&self, expected: &Digest) -> Result<(), Error> {
+        self.hash
+            .clone()
+            .check(expected)
+            .map_err(|source| Error::Content {
+                what: self.what.to_owned(),
+                source,
+            })
+    }
+}

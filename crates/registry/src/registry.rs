@@ -1,0 +1,194 @@
+//! A registry: manifests and blobs of one repository (distribution-spec 1.1).
+
+use std::fs::File;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use oci::Digest;
+use oci_client::Reference;
+use oci_client::client::BlobResponse;
+use oci_client::manifest::OciDescriptor;
+
+use crate::endpoint::Endpoint;
+use crate::receive::Receiver;
+use crate::{Error, Options, Task};
+
+/// The kinds of manifest that images have.
+const MANIFESTS: [&str; 4] = [
+    "application/vnd.oci.image.index.v1+json",
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.docker.distribution.manifest.list.v2+json",
+    "application/vnd.docker.distribution.manifest.v2+json",
+];
+
+/// The servers that may have one repository.
+pub struct Registry {
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) endpoints: Vec<Endpoint>,
+    /// The one that answered.
+    pub(crate) chosen: AtomicUsize,
+    name: String,
+}
+
+impl std::fmt::Debug for Registry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Registry")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Registry {
+    /// Gets ready to speak to those that may have what a reference names; nothing is sent yet.
+    ///
+    /// # Errors
+    ///
+    /// Fails when credentials or certificates cannot be read.
+    pub fn new(reference: &Reference, options: &Options) -> Result<Self, Error> {
+        crate::prepare_tls();
+        Ok(Self {
+            endpoints: Endpoint::all(reference, options)?,
+            runtime: crate::runtime()?,
+            chosen: AtomicUsize::new(0),
+            name: reference.whole(),
+        })
+    }
+
+    /// Returns what the reference names: a manifest, or an index of several.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nobody can be reached, there is no such image, the user may not have it, or what comes
+    /// is another content than a digest says.
+    pub fn manifest(&self) -> Result<Vec<u8>, Error> {
+        let mut last = None;
+        for (number, endpoint) in self.endpoints.iter().enumerate() {
+            match self.manifest_from(endpoint, &endpoint.reference, &self.name) {
+                Ok(text) => {
+                    self.chosen.store(number, Ordering::Relaxed);
+                    return Ok(text);
+                }
+                // What a later one says counts, unless it does not even answer.
+                Err(error) if last.is_some() && error.is_unreachable() => {
+                    tracing::debug!(%error, host = endpoint.host(), "no answer");
+                }
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| Error::Refused {
+            what: self.name.clone(),
+            reason: "there is no server to ask".to_owned(),
+        }))
+    }
+
+    /// Returns a manifest by its digest.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Registry::manifest`].
+    pub fn manifest_of(&self, digest: &Digest) -> Result<Vec<u8>, Error> {
+        let endpoint = self.endpoint()?;
+        let reference = endpoint.reference.clone_with_digest(digest.to_string());
+        self.manifest_from(endpoint, &reference, &format!("manifest {digest}"))
+    }
+
+    fn manifest_from(
+        &self,
+        endpoint: &Endpoint,
+        reference: &Reference,
+        what: &str,
+    ) -> Result<Vec<u8>, Error> {
+        let request = endpoint
+            .client
+            .pull_manifest_raw(reference, &endpoint.auth, &MANIFESTS);
+        let (text, _) = self.runtime.block_on(request).map_err(|error| {
+            Error::of_client(error, what, endpoint.host(), endpoint.user.as_deref())
+        })?;
+        if let Some(digest) = reference.digest() {
+            let digest: Digest = digest.parse().map_err(|source| Error::Content {
+                what: what.to_owned(),
+                source,
+            })?;
+            digest.check(&text).map_err(|source| Error::Content {
+                what: what.to_owned(),
+                source,
+            })?;
+        }
+        Ok(text.to_vec())
+    }
+
+    /// Receives a blob into a file, which may already have its beginning. Connections that break are
+    /// taken up where they broke; what came is checked.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be had, is another than its digest says, or the file cannot be written.
+    pub fn blob(
+        &self,
+        digest: &Digest,
+        size: Option<u64>,
+        file: &mut File,
+        task: &dyn Task,
+    ) -> Result<(), Error> {
+        let what = format!("layer {digest}");
+        let mut receiver = Receiver::new(file, size, &what, task)?;
+        let resumed = receiver.at() > 0;
+        self.runtime.block_on(async {
+            self.receive(digest, &mut receiver, &what).await?;
+            match receiver.check(digest) {
+                // What was there before may be to blame.
+                Err(_) if resumed => {
+                    receiver.begin_anew()?;
+                    self.receive(digest, &mut receiver, &what).await?;
+                    receiver.check(digest)
+                }
+                checked => checked,
+            }
+        })
+    }
+
+    async fn receive(
+        &self,
+        digest: &Digest,
+        receiver: &mut Receiver<'_>,
+        what: &str,
+    ) -> Result<(), Error> {
+        let endpoint = self.endpoint()?;
+        endpoint.introduce().await;
+        let descriptor = OciDescriptor {
+            digest: digest.to_string(),
+            ..OciDescriptor::default()
+        };
+        while !receiver.is_whole() {
+            let answer = endpoint
+                .client
+                .pull_blob_stream_partial(&endpoint.reference, &descriptor, receiver.at(), None)
+                .await;
+            let received = match answer {
+                Ok(BlobResponse::Partial(stream)) => receiver.take(stream).await,
+                Ok(BlobResponse::Full(stream)) => {
+                    receiver.begin_anew()?;
+                    receiver.take(stream).await
+                }
+                Err(error) => Err(Error::of_client(
+                    error,
+                    what,
+                    endpoint.host(),
+                    endpoint.user.as_deref(),
+                )),
+            };
+            match received {
+                Ok(()) => return Ok(()),
+                Err(error) => receiver.broke(error).await?,
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn endpoint(&self) -> Result<&Endpoint, Error> {
+        let chosen = self.chosen.load(Ordering::Relaxed);
+        self.endpoints.get(chosen).ok_or_else(|| Error::Refused {
+            what: self.name.clone(),
+            reason: "there is no server to ask".to_owned(),
+        })
+    }
+}
