@@ -54,9 +54,21 @@ pub enum Command {
     /// Make an image of another
     #[command(override_usage = "front build [FLAGS] IMAGE SOURCE")]
     Build(Build),
+    /// List and remove what is kept of images
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// Show what an image says of itself
+    #[command(override_usage = "front inspect [FLAGS] IMAGE")]
+    Inspect(Inspect),
     /// Fetch an image into a SIF
     #[command(override_usage = "front pull [FLAGS] [FILE] SOURCE")]
     Pull(Pull),
+    /// Send an image to a registry
+    #[command(override_usage = "front push [FLAGS] IMAGE URI")]
+    Push(Push),
+    /// Say who you are to registries
+    #[command(subcommand)]
+    Registry(RegistryCommand),
     /// Look into SIFs, and change them
     #[command(subcommand)]
     Sif(SifCommand),
@@ -119,6 +131,154 @@ pub struct Pull {
     /// oci-archive:FILE or docker-archive:FILE
     #[arg(required = true, num_args = 1..=2, value_name = "SOURCE")]
     pub words: Vec<OsString>,
+}
+
+/// `front push`.
+#[derive(Debug, Args)]
+pub struct Push {
+    /// Push what is not signed, as is done in any case
+    #[arg(short = 'U', long, hide = true)]
+    pub allow_unsigned: bool,
+    /// How the registry is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// A SIF; or oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE
+    pub image: OsString,
+    /// oras://NAME for a SIF, docker://NAME for the others
+    pub target: String,
+}
+
+/// `front inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// All there is, as JSON
+    #[arg(long)]
+    pub all: bool,
+    /// What an application says of itself
+    #[arg(long, value_name = "NAME")]
+    pub app: Option<String>,
+    /// The definition that it was built of
+    #[arg(short, long)]
+    pub deffile: bool,
+    /// The environment scripts
+    #[arg(short, long)]
+    pub environment: bool,
+    /// The help
+    #[arg(short = 'H', long)]
+    pub helpfile: bool,
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
+    /// The labels, as without flags
+    #[arg(short, long)]
+    pub labels: bool,
+    /// The applications' names
+    #[arg(long)]
+    pub list_apps: bool,
+    /// The runscript
+    #[arg(short, long)]
+    pub runscript: bool,
+    /// The startscript
+    #[arg(short, long)]
+    pub startscript: bool,
+    /// The test
+    #[arg(short, long)]
+    pub test: bool,
+    /// How an image that is no file is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// An image, as for exec
+    pub image: OsString,
+}
+
+/// `front cache`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Show what is kept
+    List(CacheList),
+    /// Remove what is kept
+    Clean(CacheClean),
+}
+
+/// `front cache list`.
+#[derive(Debug, Args)]
+pub struct CacheList {
+    /// Show each entry
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// The types: blob, oci, oras, library, net, extracted, all
+    #[arg(
+        short = 'T',
+        long = "type",
+        value_name = "TYPES",
+        value_delimiter = ','
+    )]
+    pub types: Vec<String>,
+}
+
+/// `front cache clean`.
+#[derive(Debug, Args)]
+pub struct CacheClean {
+    /// Only what was not used for so many days
+    #[arg(short = 'D', long, value_name = "N")]
+    pub days: Option<u64>,
+    /// Say what would be removed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short = 'f', long)]
+    pub force: bool,
+    /// The types: blob, oci, oras, library, net, extracted, all
+    #[arg(
+        short = 'T',
+        long = "type",
+        value_name = "TYPES",
+        value_delimiter = ','
+    )]
+    pub types: Vec<String>,
+}
+
+/// `front registry`.
+#[derive(Debug, Subcommand)]
+pub enum RegistryCommand {
+    /// Keep a user and a password for a registry, if the registry takes them
+    Login(RegistryLogin),
+    /// Forget them
+    Logout {
+        /// The file of credentials
+        #[arg(long, value_name = "FILE")]
+        authfile: Option<PathBuf>,
+        /// docker://HOST or oras://HOST
+        registry: String,
+    },
+    /// List the registries that are known
+    List {
+        /// The file of credentials
+        #[arg(long, value_name = "FILE")]
+        authfile: Option<PathBuf>,
+    },
+}
+
+/// `front registry login`.
+#[derive(Debug, Args)]
+pub struct RegistryLogin {
+    /// The user (default: asked for)
+    #[arg(short, long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// The password, for all who can list processes to see (default: asked for)
+    #[arg(short, long, value_name = "PASSWORD")]
+    pub password: Option<String>,
+    /// Read the password from standard input
+    #[arg(long)]
+    pub password_stdin: bool,
+    /// Take a registry without TLS, or with a certificate that nobody vouches for
+    #[arg(long)]
+    pub no_https: bool,
+    /// The file of credentials
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// docker://HOST or oras://HOST
+    pub registry: String,
 }
 
 /// `front sif`.

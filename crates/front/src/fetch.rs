@@ -133,6 +133,7 @@ impl Network {
                 },
                 mirrors: self.site.mirrors(),
                 insecure_hosts: self.site.insecure_hosts(),
+                authorities: caller.variables.get("SSL_CERT_FILE").map(PathBuf::from),
                 certificates: CERTIFICATES.map(PathBuf::from).to_vec(),
             },
             library: self.library.clone(),

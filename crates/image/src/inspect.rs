@@ -4,43 +4,57 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Map, Value};
 
 use crate::{Entry, RootFs};
 
-/// What an image says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+/// What an image says of itself, in the order in which Apptainer prints it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Attributes {
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
+    /// Its applications (SCIF), by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub apps: BTreeMap<String, App>,
     /// Its environment scripts, by their paths in it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// What `run` runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub runscript: Option<String>,
-    /// What an instance runs.
-    pub startscript: Option<String>,
     /// What `test` runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
     /// What `run-help` prints.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub helpfile: Option<String>,
     /// What it was built of.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub deffile: Option<String>,
-    /// Its applications (SCIF), by name.
-    pub apps: BTreeMap<String, App>,
+    /// What an instance runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub startscript: Option<String>,
 }
 
 /// What an application says of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct App {
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
     /// Its environment script, by its path in the image.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
+    /// Its labels.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
     /// What `run --app` runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub runscript: Option<String>,
     /// What `test --app` runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
     /// Its help.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub helpfile: Option<String>,
 }
 
@@ -82,57 +96,24 @@ impl Attributes {
 
     /// Returns them as `inspect --json` prints them.
     #[must_use]
-    pub fn to_json(&self) -> Value {
-        let mut attributes = Map::new();
-        let mut put = |name: &str, value: Option<Value>| {
-            if let Some(value) = value {
-                attributes.insert(name.to_owned(), value);
-            }
-        };
-        let apps: Map<String, Value> = self
-            .apps
-            .iter()
-            .map(|(name, app)| (name.clone(), app.to_json()))
-            .collect();
-        put("apps", (!apps.is_empty()).then(|| Value::Object(apps)));
-        put("environment", some(&self.environment));
-        put("labels", some(&self.labels));
-        put("runscript", self.runscript.as_ref().map(|text| json!(text)));
-        put(
-            "startscript",
-            self.startscript.as_ref().map(|text| json!(text)),
-        );
-        put("test", self.test.as_ref().map(|text| json!(text)));
-        put("helpfile", self.helpfile.as_ref().map(|text| json!(text)));
-        put("deffile", self.deffile.as_ref().map(|text| json!(text)));
-        json!({"data": {"attributes": attributes}, "type": "container"})
+    pub fn document(&self) -> impl Serialize + '_ {
+        Document {
+            data: Data { attributes: self },
+            kind: "container",
+        }
     }
 }
 
-impl App {
-    fn to_json(&self) -> Value {
-        let mut app = Map::new();
-        let texts = [
-            ("runscript", &self.runscript),
-            ("test", &self.test),
-            ("helpfile", &self.helpfile),
-        ];
-        for (name, text) in texts {
-            if let Some(text) = text {
-                app.insert(name.to_owned(), json!(text));
-            }
-        }
-        for (name, map) in [("environment", &self.environment), ("labels", &self.labels)] {
-            if let Some(map) = some(map) {
-                app.insert(name.to_owned(), map);
-            }
-        }
-        Value::Object(app)
-    }
+#[derive(Serialize)]
+struct Document<'a> {
+    data: Data<'a>,
+    #[serde(rename = "type")]
+    kind: &'static str,
 }
 
-fn some(map: &BTreeMap<String, String>) -> Option<Value> {
-    (!map.is_empty()).then(|| json!(map))
+#[derive(Serialize)]
+struct Data<'a> {
+    attributes: &'a Attributes,
 }
 
 /// What is no flat map of strings has no labels in it that could be shown.
@@ -150,7 +131,11 @@ struct Files<'a>(&'a RootFs);
 impl Files<'_> {
     fn text(&self, path: &str) -> io::Result<Option<String>> {
         let bytes = self.0.read(Path::new(path), LONGEST)?;
-        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
+        Ok(bytes.map(|bytes| {
+            String::from_utf8_lossy(&bytes)
+                .trim_end_matches('\n')
+                .to_owned()
+        }))
     }
 
     fn list(&self, path: &str) -> io::Result<Vec<String>> {

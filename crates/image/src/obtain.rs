@@ -235,7 +235,7 @@ impl<'a> Access<'a> {
 
     /// What an address has, fetched again when it has changed.
     fn download(&self, kind: Kind, address: &str) -> Result<PathBuf, BuildError> {
-        let web = Web::new(self.network.insecure)?;
+        let web = Web::new(&self.network)?;
         let page = web.look(address)?;
         let mark = match &page.mark {
             Some(mark) => mark.clone(),

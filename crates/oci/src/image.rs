@@ -25,6 +25,8 @@ pub struct Image {
     pub config_text: Vec<u8>,
     /// The layers, the lowest first.
     pub layers: Vec<Layer>,
+    /// The manifest as it is in the image; an archive of docker's has none.
+    pub manifest: Option<Vec<u8>>,
 }
 
 /// One layer.
@@ -149,12 +151,16 @@ impl Image {
     }
 
     /// Reads an image's manifest, of OCI's or of Docker's kind.
-    pub(crate) fn from_manifest(blobs: &dyn Blobs, manifest: &[u8]) -> Result<Self, Error> {
-        let manifest: ImageManifest = parse("the manifest", manifest)?;
+    pub(crate) fn from_manifest(blobs: &dyn Blobs, text: &[u8]) -> Result<Self, Error> {
+        let manifest: ImageManifest = parse("the manifest", text)?;
         let config: Digest = manifest.config().digest().to_string().parse()?;
         let layers = manifest.layers().iter().map(Layer::described);
         let layers = layers.collect::<Result<_, Error>>()?;
-        Self::new(document(blobs.open(&config)?, &config)?, layers)
+        let image = Self::new(document(blobs.open(&config)?, &config)?, layers)?;
+        Ok(Self {
+            manifest: Some(text.to_vec()),
+            ..image
+        })
     }
 
     /// Puts an image together from its configuration and layers.
@@ -163,8 +169,43 @@ impl Image {
             config: parse("the image's configuration", &config_text)?,
             config_text,
             layers,
+            manifest: None,
         })
     }
+
+    /// Returns the manifest, and what it is said to be; one is made where there is none.
+    #[must_use]
+    pub fn to_manifest(&self) -> (Vec<u8>, String) {
+        const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
+        if let Some(text) = &self.manifest {
+            let document: Option<serde_json::Value> = serde_json::from_slice(text).ok();
+            let kind = document.and_then(|one| one["mediaType"].as_str().map(str::to_owned));
+            return (text.clone(), kind.unwrap_or_else(|| MANIFEST.to_owned()));
+        }
+        let layers: Vec<serde_json::Value> = self
+            .layers
+            .iter()
+            .map(|layer| {
+                let kind = "application/vnd.oci.image.layer.v1.tar";
+                descriptor(kind, &layer.digest, layer.size)
+            })
+            .collect();
+        let config = descriptor(
+            "application/vnd.oci.image.config.v1+json",
+            &Digest::of(&self.config_text),
+            self.config_text.len() as u64,
+        );
+        let document = serde_json::json!({
+            "schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers,
+        });
+        (document.to_string().into_bytes(), MANIFEST.to_owned())
+    }
+}
+
+/// What a manifest says of a blob.
+#[must_use]
+pub fn descriptor(kind: &str, digest: &Digest, size: u64) -> serde_json::Value {
+    serde_json::json!({"mediaType": kind, "digest": digest.to_string(), "size": size})
 }
 
 /// Returns what a manifest names as its layers, and what each is said to be: an artifact that is no image

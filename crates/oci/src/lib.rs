@@ -17,6 +17,6 @@ mod write;
 pub use archive::Archive;
 pub use blob::{Blobs, Digest, Hasher};
 pub use error::Error;
-pub use image::{Image, Layer, Platform, artifact};
+pub use image::{Image, Layer, Platform, artifact, descriptor};
 pub use layout::Layout;
 pub use merge::Merged;

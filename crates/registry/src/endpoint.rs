@@ -1,13 +1,14 @@
 //! The servers that may have a repository, and how each is spoken to.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
-use crate::{Credentials, Error, Login};
+use crate::{Credentials, Error, Login, trust};
 
 /// How registries are reached.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +21,8 @@ pub struct Options {
     pub mirrors: Vec<Mirror>,
     /// Registries, `HOST[:PORT]`, that may be without TLS.
     pub insecure_hosts: Vec<String>,
+    /// The file of the authorities to trust, if not the machine's own.
+    pub authorities: Option<PathBuf>,
     /// Directories with one for each registry, `HOST[:PORT]`, whose `*.crt` are certificates to trust.
     pub certificates: Vec<PathBuf>,
 }
@@ -37,7 +40,12 @@ pub struct Mirror {
 
 /// A server, and what is asked of it.
 pub(crate) struct Endpoint {
-    pub(crate) client: Client,
+    client: OnceLock<Client>,
+    protocol: ClientProtocol,
+    insecure: bool,
+    /// Certificates to trust, and whether no others.
+    trusted: Vec<Certificate>,
+    only: bool,
     pub(crate) reference: Reference,
     pub(crate) auth: RegistryAuth,
     pub(crate) user: Option<String>,
@@ -73,44 +81,63 @@ impl Endpoint {
             Some(_) => host,
             None => reference.registry(),
         })?;
-        let protocols = if insecure || is_here(host) {
-            vec![ClientProtocol::Https, ClientProtocol::Http]
-        } else {
-            vec![ClientProtocol::Https]
+        let protocols = match (insecure, is_here(host)) {
+            (true, _) => vec![ClientProtocol::Https, ClientProtocol::Http],
+            (false, true) => vec![ClientProtocol::Http, ClientProtocol::Https],
+            (false, false) => vec![ClientProtocol::Https],
         };
-        let certificates = certificates(&options.certificates, host)?;
-        let mut endpoints = Vec::new();
-        for protocol in protocols {
-            let config = ClientConfig {
-                protocol,
-                accept_invalid_certificates: insecure,
-                extra_root_certificates: certificates.clone(),
-                use_monolithic_push: true,
-                read_timeout: Some(SILENCE),
-                connect_timeout: Some(CONNECT),
-                user_agent: AGENT,
-                ..ClientConfig::default()
-            };
-            endpoints.push(Self {
-                client: Client::try_from(config)
-                    .map_err(|error| Error::of_client(error, &reference.whole(), host, None))?,
-                reference: reference.clone(),
-                auth: Login::auth(login.as_ref()),
-                user: login.as_ref().map(|login| login.user.clone()),
-            });
+        let authorities = trust::authorities(options.authorities.as_deref());
+        let only = authorities.is_some();
+        let own = trust::of_host(&options.certificates, host)?;
+        let trusted: Vec<Certificate> = authorities
+            .into_iter()
+            .chain(own)
+            .map(|data| Certificate {
+                encoding: CertificateEncoding::Pem,
+                data,
+            })
+            .collect();
+        let of_protocol = |protocol| Self {
+            client: OnceLock::new(),
+            protocol,
+            insecure,
+            trusted: trusted.clone(),
+            only,
+            reference: reference.clone(),
+            auth: Login::auth(login.as_ref()),
+            user: login.as_ref().map(|login| login.user.clone()),
+        };
+        Ok(protocols.into_iter().map(of_protocol).collect())
+    }
+
+    /// Returns what speaks to it; made when it is first needed, since that takes time.
+    pub(crate) fn client(&self) -> Result<&Client, Error> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
         }
-        Ok(endpoints)
+        let trusted = self.trusted.clone();
+        let (only, more) = match self.only {
+            true => (trusted, Vec::new()),
+            false => (Vec::new(), trusted),
+        };
+        let config = ClientConfig {
+            protocol: self.protocol.clone(),
+            accept_invalid_certificates: self.insecure,
+            tls_certs_only: only,
+            extra_root_certificates: more,
+            use_monolithic_push: true,
+            read_timeout: Some(SILENCE),
+            connect_timeout: Some(CONNECT),
+            user_agent: AGENT,
+            ..ClientConfig::default()
+        };
+        let client = Client::try_from(config)
+            .map_err(|error| Error::of_client(error, &self.reference.whole(), self.host(), None))?;
+        Ok(self.client.get_or_init(|| client))
     }
 
     pub(crate) fn host(&self) -> &str {
         self.reference.resolve_registry()
-    }
-
-    /// Has the client know who the user is.
-    pub(crate) async fn introduce(&self) {
-        self.client
-            .store_auth_if_needed(self.host(), &self.auth)
-            .await;
     }
 }
 
@@ -124,33 +151,6 @@ fn is_here(host: &str) -> bool {
         || name
             .parse::<std::net::IpAddr>()
             .is_ok_and(|address| address.is_loopback())
-}
-
-fn certificates(directories: &[PathBuf], host: &str) -> Result<Vec<Certificate>, Error> {
-    let mut found = Vec::new();
-    for directory in directories {
-        let Ok(entries) = std::fs::read_dir(directory.join(host)) else {
-            continue;
-        };
-        let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
-        for path in paths.filter(|path| path.extension().is_some_and(|end| end == "crt")) {
-            found.push(Certificate {
-                encoding: CertificateEncoding::Pem,
-                data: certificate(&path)?,
-            });
-        }
-    }
-    Ok(found)
-}
-
-fn certificate(path: &Path) -> Result<Vec<u8>, Error> {
-    let failed = |reason: String| Error::Certificate {
-        path: path.display().to_string(),
-        reason,
-    };
-    let text = std::fs::read(path).map_err(|error| failed(sys::words(&error)))?;
-    reqwest::Certificate::from_pem(&text).map_err(|_| failed("it is none".to_owned()))?;
-    Ok(text)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod progress;
 mod push;
 mod receive;
 mod registry;
+mod trust;
 mod web;
 
 pub use credentials::{Credentials, Login};

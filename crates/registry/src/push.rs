@@ -31,13 +31,13 @@ impl Registry {
         self.with_endpoint(|endpoint| {
             let failed =
                 |error| Error::of_client(error, &what, endpoint.host(), endpoint.user.as_deref());
-            let file = open().map_err(|source| Error::Write {
+            let content = open().map_err(|source| Error::Write {
                 what: what.clone(),
                 source,
             })?;
             self.runtime.block_on(async {
                 endpoint
-                    .client
+                    .client()?
                     .auth(
                         &endpoint.reference,
                         &endpoint.auth,
@@ -46,14 +46,14 @@ impl Registry {
                     .await
                     .map_err(failed)?;
                 let reference = &endpoint.reference;
-                let client = &endpoint.client;
+                let client = endpoint.client()?;
                 let text = digest.to_string();
                 if client.blob_exists(reference, &text).await.map_err(failed)? {
                     return Ok(());
                 }
-                let content = chunks(file, std::sync::Arc::clone(&task));
+                let sent = chunks(content, std::sync::Arc::clone(&task));
                 client
-                    .push_blob_stream(reference, content, &text, Some(size))
+                    .push_blob_stream(reference, sent, &text, Some(size))
                     .await
                     .map_err(failed)?;
                 Ok(())
@@ -66,17 +66,47 @@ impl Registry {
     /// # Errors
     ///
     /// As for [`Registry::send_blob`].
-    pub fn send_manifest(&self, text: &[u8], media_type: &'static str) -> Result<(), Error> {
+    pub fn send_manifest(&self, text: &[u8], media_type: &str) -> Result<(), Error> {
         self.with_endpoint(|endpoint| {
             let reference = &endpoint.reference;
-            let kind = reqwest::header::HeaderValue::from_static(media_type);
+            let kind =
+                reqwest::header::HeaderValue::from_str(media_type).map_err(|_| Error::Refused {
+                    what: reference.whole(),
+                    reason: format!("its manifest is said to be {media_type:?}"),
+                })?;
             let sent = endpoint
-                .client
+                .client()?
                 .push_manifest_raw(reference, text.to_vec(), kind);
             self.runtime.block_on(sent).map(drop).map_err(|error| {
                 let what = reference.whole();
                 Error::of_client(error, &what, endpoint.host(), endpoint.user.as_deref())
             })
+        })
+    }
+
+    /// Asks whether the registry takes the user's credentials.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it does not, or cannot be reached.
+    pub fn check_login(&self) -> Result<(), Error> {
+        self.with_endpoint(|endpoint| {
+            let host = endpoint.host();
+            let operation = oci_client::RegistryOperation::Pull;
+            let asked = endpoint
+                .client()?
+                .auth(&endpoint.reference, &endpoint.auth, operation);
+            let token = self.runtime.block_on(asked).map_err(|error| {
+                Error::of_client(error, "login", host, endpoint.user.as_deref())
+            })?;
+            if token.is_some() {
+                return Ok(());
+            }
+            // Without tokens, only a request tells; what it asks for need not be there.
+            match self.manifest_from(endpoint, &endpoint.reference, "login") {
+                Err(Error::NotFound { .. } | Error::Refused { .. }) | Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            }
         })
     }
 
@@ -106,20 +136,20 @@ impl Registry {
 }
 
 fn chunks(
-    file: File,
+    content: File,
     task: std::sync::Arc<dyn Task>,
 ) -> impl futures_util::Stream<Item = Result<bytes::Bytes, oci_client::errors::OciDistributionError>>
 + Send {
-    stream::unfold((file, task), |(mut file, task)| async move {
+    stream::unfold((content, task), |(mut content, task)| async move {
         let mut chunk = vec![0; CHUNK];
-        match file.read(&mut chunk) {
+        match content.read(&mut chunk) {
             Ok(0) => None,
             Ok(count) => {
                 chunk.truncate(count);
                 task.advance(count as u64);
-                Some((Ok(bytes::Bytes::from(chunk)), (file, task)))
+                Some((Ok(bytes::Bytes::from(chunk)), (content, task)))
             }
-            Err(error) => Some((Err(error.into()), (file, task))),
+            Err(error) => Some((Err(error.into()), (content, task))),
         }
     })
 }

@@ -91,14 +91,14 @@ impl Registry {
         self.manifest_from(endpoint, &reference, &format!("manifest {digest}"))
     }
 
-    fn manifest_from(
+    pub(crate) fn manifest_from(
         &self,
         endpoint: &Endpoint,
         reference: &Reference,
         what: &str,
     ) -> Result<Vec<u8>, Error> {
         let request = endpoint
-            .client
+            .client()?
             .pull_manifest_raw(reference, &endpoint.auth, &MANIFESTS);
         let (text, _) = self.runtime.block_on(request).map_err(|error| {
             Error::of_client(error, what, endpoint.host(), endpoint.user.as_deref())
@@ -153,14 +153,16 @@ impl Registry {
         what: &str,
     ) -> Result<(), Error> {
         let endpoint = self.endpoint()?;
-        endpoint.introduce().await;
+        let client = endpoint.client()?;
+        client
+            .store_auth_if_needed(endpoint.host(), &endpoint.auth)
+            .await;
         let descriptor = OciDescriptor {
             digest: digest.to_string(),
             ..OciDescriptor::default()
         };
         while !receiver.is_whole() {
-            let answer = endpoint
-                .client
+            let answer = client
                 .pull_blob_stream_partial(&endpoint.reference, &descriptor, receiver.at(), None)
                 .await;
             let received = match answer {

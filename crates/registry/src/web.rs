@@ -8,7 +8,7 @@ use reqwest::{Client, Response, StatusCode};
 
 use crate::endpoint::{AGENT, CONNECT, SILENCE};
 use crate::receive::Receiver;
-use crate::{Error, Task};
+use crate::{Error, Options, Task, trust};
 
 /// Fetches files.
 pub struct Web {
@@ -35,20 +35,27 @@ pub struct Page {
 const REDIRECTS: usize = 10;
 
 impl Web {
-    /// Gets ready. `insecure`: a certificate that nobody vouches for is taken.
+    /// Gets ready.
     ///
     /// # Errors
     ///
     /// Fails when threads cannot be started.
-    pub fn new(insecure: bool) -> Result<Self, Error> {
+    pub fn new(options: &Options) -> Result<Self, Error> {
         crate::prepare_tls();
-        let client = Client::builder()
+        let mut client = Client::builder();
+        let authorities = trust::authorities(options.authorities.as_deref());
+        if let Some(all) =
+            authorities.and_then(|text| reqwest::Certificate::from_pem_bundle(&text).ok())
+        {
+            client = client.tls_certs_only(all);
+        }
+        let client = client
             .user_agent(AGENT)
             .connect_timeout(CONNECT)
             .read_timeout(SILENCE)
             .pool_idle_timeout(Duration::from_secs(1))
             .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
-            .danger_accept_invalid_certs(insecure)
+            .danger_accept_invalid_certs(options.insecure)
             .build()
             .map_err(|error| Error::of_request(&error, "HTTP", "this machine"))?;
         Ok(Self {

@@ -1,8 +1,12 @@
 //! The commands: each turns what was typed into a request.
 
 mod build;
+mod cache;
 mod exec;
+mod inspect;
 mod pull;
+mod push;
+mod registry;
 mod run;
 mod shell;
 mod sif;
@@ -25,8 +29,12 @@ const USAGE: u8 = 1;
 pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     match &cli.command {
         Command::Build(args) => build::run(args, caller, messages),
+        Command::Cache(command) => cache::run(command, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
+        Command::Inspect(args) => inspect::run(args, caller, messages),
         Command::Pull(args) => pull::run(args, caller, messages),
+        Command::Push(args) => push::run(args, caller, messages),
+        Command::Registry(command) => registry::run(command, caller, messages),
         Command::Run(args) => run::run(args, caller, messages),
         Command::Sif(command) => sif::run(command),
         Command::Shell(args) => shell::run(args, caller, messages),

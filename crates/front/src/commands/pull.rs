@@ -67,7 +67,11 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
 /// A copy of the file in the cache, which shares its blocks where the file system can do that.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
-    let mut target = File::options().write(true).create(true).open(to)?;
+    let mut target = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(to)?;
     if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
         io::copy(&mut source, &mut target)?;
     }

@@ -85,7 +85,7 @@ impl Record {
 
     /// What `inspect --all` says, compact.
     pub(super) fn inspected(&self) -> String {
-        self.attributes.to_json().to_string()
+        serde_json::to_string(&self.attributes.document()).unwrap_or_default()
     }
 
     /// The files, as a layer to put on top of those of the image; `has` says what it has.

@@ -1,0 +1,146 @@
+//! `front cache list|clean`: what is kept of images.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use chrono::{DateTime, Utc};
+use image::{Cache, Kept, Kind, Selection};
+
+use crate::caller::Caller;
+use crate::cli::{CacheClean, CacheCommand, CacheList};
+use crate::messages::Messages;
+use crate::prompt;
+
+pub fn run(command: &CacheCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    let directory = caller.cache(&caller.account());
+    let named = || directory.display().to_string();
+    let cache = Cache::new(directory.clone());
+    match command {
+        CacheCommand::List(args) => {
+            let text = list(&cache, args).with_context(named)?;
+            std::io::stdout()
+                .write_all(text.as_bytes())
+                .context("print")?;
+        }
+        CacheCommand::Clean(args) => clean(&cache, args, messages).with_context(named)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(cache: &Cache, args: &CacheList) -> Result<String> {
+    let selection = Selection {
+        kinds: kinds(&args.types)?,
+        ..Selection::default()
+    };
+    let all = cache.select(&selection)?;
+    let mut text = String::new();
+    if args.verbose {
+        let _ = writeln!(
+            text,
+            "{:<24} {:<22} {:<16} TYPE",
+            "NAME", "LAST USED", "SIZE"
+        );
+        for kept in all.iter().filter(|kept| kept.kind != Kind::Reference) {
+            let used: DateTime<Utc> = kept.used.into();
+            let name: String = kept.name.chars().take(22).collect();
+            let kind = match kept.is_leftover {
+                true => "leftover",
+                false => kept.kind.name(),
+            };
+            let used = used.format("%Y-%m-%d %H:%M:%S");
+            let _ = writeln!(text, "{name:<24} {used:<22} {:<16} {kind}", size(kept.size));
+        }
+        text.push('\n');
+    }
+    let sum = |wanted: &dyn Fn(&Kept) -> bool| {
+        let found: Vec<u64> = all
+            .iter()
+            .filter(|kept| wanted(kept))
+            .map(|kept| kept.size)
+            .collect();
+        (found.len(), found.iter().sum::<u64>())
+    };
+    let (files, of_files) =
+        sum(&|kept| !matches!(kept.kind, Kind::Blob | Kind::Reference) && !kept.is_leftover);
+    let (blobs, of_blobs) = sum(&|kept| kept.kind == Kind::Blob && !kept.is_leftover);
+    let (left, of_left) = sum(&|kept| kept.is_leftover);
+    let _ = writeln!(
+        text,
+        "There are {files} container file(s) using {} and {blobs} oci blob file(s) using {} of space",
+        size(of_files),
+        size(of_blobs)
+    );
+    if left > 0 {
+        let of_left = size(of_left);
+        let _ = writeln!(text, "{left} leftover(s) of interrupted work use {of_left}");
+    }
+    let total = size(of_files + of_blobs + of_left);
+    let _ = writeln!(text, "Total space used: {total}");
+    Ok(text)
+}
+
+fn clean(cache: &Cache, args: &CacheClean, messages: &Messages) -> Result<()> {
+    let selection = Selection {
+        kinds: kinds(&args.types)?,
+        unused_for: Duration::from_secs(args.days.unwrap_or(0) * 24 * 60 * 60),
+    };
+    if args.dry_run {
+        messages.info("User requested a dry run. Not actually deleting any data!");
+    } else if !args.force && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
+        let question = "This will delete everything that is selected in your cache. Do you want to continue? [y/N] ";
+        if !prompt::ask(question, true)?.to_lowercase().starts_with('y') {
+            bail!("nothing was deleted");
+        }
+    }
+    let mut total = 0;
+    for kept in cache.select(&selection)? {
+        messages.info(format_args!(
+            "Removing {} cache entry: {} ({})",
+            kept.kind.name(),
+            kept.name,
+            size(kept.size)
+        ));
+        total += kept.size;
+        if !args.dry_run {
+            kept.remove()
+                .with_context(|| kept.path.display().to_string())?;
+        }
+    }
+    messages.info(format_args!("{} of space", size(total)));
+    Ok(())
+}
+
+fn kinds(words: &[String]) -> Result<Vec<Kind>> {
+    let mut kinds = Vec::new();
+    for word in words {
+        let found = Kind::ALL.into_iter().find(|kind| kind.name() == word);
+        match (word.as_str(), found) {
+            ("all", _) => return Ok(Vec::new()),
+            ("blobs", _) => kinds.push(Kind::Blob),
+            // Kept by Singularity; there is none of it here.
+            ("shub", _) => {}
+            (_, Some(kind)) => kinds.push(kind),
+            (other, None) => {
+                let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
+                bail!("--type {other}: expected {} or all", names.join(", "));
+            }
+        }
+    }
+    Ok(kinds)
+}
+
+fn size(bytes: u64) -> String {
+    let mut number = bytes as f64 / 1024.0;
+    let mut unit = "KiB";
+    for larger in ["MiB", "GiB"] {
+        if number < 1024.0 {
+            break;
+        }
+        number /= 1024.0;
+        unit = larger;
+    }
+    format!("{number:.2} {unit}")
+}

@@ -1,0 +1,135 @@
+//! `front inspect IMAGE`: what an image says of itself.
+
+use std::fmt::Write as _;
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use image::{App, Attributes, Image};
+use serde::Serialize;
+use serde_json::Serializer;
+use serde_json::ser::PrettyFormatter;
+
+use crate::caller::Caller;
+use crate::cli::Inspect;
+use crate::fetch::{Network, obtain};
+use crate::messages::Messages;
+use crate::request::Source;
+
+pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    let image = match Source::parse(&args.image, caller)? {
+        Source::Path(path) => Image::open(&path)?,
+        Source::Foreign(source) => {
+            let network = Network::new(&args.network, caller)?;
+            Image::open(&obtain(&source, &network, caller, messages)?)?
+        }
+        Source::Embedded => crate::embedded::image(),
+    };
+    let damaged = || format!("{}: the image is damaged", image.path.display());
+    let attributes = Attributes::read(&image.root).with_context(damaged)?;
+    let text = if args.list_apps && !args.json {
+        attributes
+            .apps
+            .keys()
+            .fold(String::new(), |text, name| text + name + "\n")
+    } else {
+        let chosen = choose(attributes, args)?;
+        match args.json || args.all {
+            true => json(&chosen)?,
+            false => plain(&chosen),
+        }
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("print")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the flags ask for; an application's stands in the place of the image's own.
+fn choose(all: Attributes, args: &Inspect) -> Result<Attributes> {
+    if args.all {
+        return Ok(all);
+    }
+    let mut all = all;
+    if let Some(name) = &args.app {
+        let Some(app) = all.apps.remove(name) else {
+            bail!("there is no application {name:?} in the image");
+        };
+        all = of_app(app);
+    }
+    let sections = [
+        args.deffile,
+        args.environment,
+        args.helpfile,
+        args.runscript,
+        args.startscript,
+        args.test,
+    ];
+    let with_labels = args.labels || !sections.contains(&true) && !args.list_apps;
+    Ok(Attributes {
+        apps: match args.list_apps {
+            true => all
+                .apps
+                .into_keys()
+                .map(|name| (name, App::default()))
+                .collect(),
+            false => Default::default(),
+        },
+        environment: if args.environment {
+            all.environment
+        } else {
+            Default::default()
+        },
+        labels: if with_labels {
+            all.labels
+        } else {
+            Default::default()
+        },
+        runscript: all.runscript.filter(|_| args.runscript),
+        test: all.test.filter(|_| args.test),
+        helpfile: all.helpfile.filter(|_| args.helpfile),
+        deffile: all.deffile.filter(|_| args.deffile),
+        startscript: all.startscript.filter(|_| args.startscript),
+    })
+}
+
+fn of_app(app: App) -> Attributes {
+    Attributes {
+        environment: app.environment,
+        labels: app.labels,
+        runscript: app.runscript,
+        test: app.test,
+        helpfile: app.helpfile,
+        ..Attributes::default()
+    }
+}
+
+/// In tabs, as Apptainer prints it.
+fn json(attributes: &Attributes) -> Result<String> {
+    let mut text = Vec::new();
+    let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));
+    attributes.document().serialize(&mut serializer)?;
+    text.push(b'\n');
+    Ok(String::from_utf8(text)?)
+}
+
+fn plain(attributes: &Attributes) -> String {
+    let mut text = String::new();
+    let sections = [
+        &attributes.helpfile,
+        &attributes.deffile,
+        &attributes.runscript,
+        &attributes.startscript,
+        &attributes.test,
+    ];
+    for section in sections.into_iter().flatten() {
+        let _ = writeln!(text, "{section}");
+    }
+    for (path, script) in &attributes.environment {
+        let _ = writeln!(text, "=== {path} ===\n{script}\n");
+    }
+    for (name, value) in &attributes.labels {
+        let _ = writeln!(text, "{name}: {value}");
+    }
+    text
+}

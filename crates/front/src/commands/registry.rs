@@ -1,0 +1,77 @@
+//! `front registry login|logout|list`: who the user is to registries.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use registry::{Credentials, Login, Options, Registry};
+
+use crate::caller::Caller;
+use crate::cli::{RegistryCommand, RegistryLogin};
+use crate::fetch::login_file;
+use crate::messages::Messages;
+use crate::prompt;
+use crate::site::Site;
+
+pub fn run(command: &RegistryCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    match command {
+        RegistryCommand::Login(args) => login(args, caller, messages)?,
+        RegistryCommand::Logout { authfile, registry } => {
+            let path = authfile.clone().unwrap_or_else(|| login_file(caller));
+            let host = host(registry);
+            let known = Login::forget(&path, host).with_context(|| path.display().to_string())?;
+            if !known {
+                bail!("{host}: not logged in by {}", path.display());
+            }
+            messages.info("Logout succeeded");
+        }
+        RegistryCommand::List { authfile } => {
+            let path = authfile.clone().unwrap_or_else(|| login_file(caller));
+            let known = Login::known(&path).with_context(|| path.display().to_string())?;
+            let mut text = String::from("URI\n");
+            for name in known {
+                text.push_str(&format!("docker://{name}\n"));
+            }
+            std::io::stdout()
+                .write_all(text.as_bytes())
+                .context("print")?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn login(args: &RegistryLogin, caller: &Caller, messages: &Messages) -> Result<()> {
+    let host = host(&args.registry);
+    let (user, password) = match (&args.username, &args.password, args.password_stdin) {
+        (Some(user), _, true) => (user.clone(), prompt::line_of_input()?),
+        (None, _, true) => bail!("--password-stdin needs --username"),
+        (Some(user), Some(password), false) => (user.clone(), password.clone()),
+        (user, _, false) => prompt::login(user.as_deref())?,
+    };
+    let login = Login { user, password };
+    let site = Site::read(&caller.variables)?;
+    let options = Options {
+        insecure: args.no_https,
+        insecure_hosts: site.insecure_hosts(),
+        credentials: Credentials {
+            given: Some(login.clone()),
+            files: Vec::new(),
+        },
+        ..Options::default()
+    };
+    // Any repository does: it is the registry that is asked.
+    let reference = registry::reference(&format!("{host}/front/login:latest"))?;
+    Registry::new(&reference, &options)?.check_login()?;
+    let path = args.authfile.clone().unwrap_or_else(|| login_file(caller));
+    login
+        .save(&path, host)
+        .with_context(|| path.display().to_string())?;
+    messages.info(format_args!("Token stored in {}", path.display()));
+    Ok(())
+}
+
+/// `docker://quay.io` and `oras://quay.io` are the same registry.
+fn host(word: &str) -> &str {
+    let host = word.split_once("://").map_or(word, |(_, host)| host);
+    host.trim_end_matches('/')
+}
