@@ -72,6 +72,15 @@ pub enum Command {
     /// Look into SIFs, and change them
     #[command(subcommand)]
     Sif(SifCommand),
+    /// Make, list, import, export and remove the keys that sign
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Sign a SIF
+    #[command(override_usage = "front sign [FLAGS] SIF")]
+    Sign(Sign),
+    /// Check who has signed a SIF, and that it is as it was
+    #[command(override_usage = "front verify [FLAGS] SIF")]
+    Verify(Verify),
     /// Start a shell in an image
     #[command(override_usage = "front shell [FLAGS] IMAGE")]
     Shell(Shell),
@@ -236,6 +245,127 @@ pub struct CacheClean {
         value_delimiter = ','
     )]
     pub types: Vec<String>,
+}
+
+/// `front sign`.
+#[derive(Debug, Args)]
+pub struct Sign {
+    /// The key: its number in `front key list --secret`
+    #[arg(short, long, value_name = "N")]
+    pub keyidx: Option<usize>,
+    /// The key: its fingerprint, or the end of it
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "keyidx")]
+    pub fingerprint: Option<String>,
+    /// Sign one group
+    #[arg(short, long, value_name = "N")]
+    pub group_id: Option<u32>,
+    /// Sign one object
+    #[arg(short = 'i', long, value_name = "N")]
+    pub sif_id: Option<u32>,
+    /// The SIF
+    pub image: PathBuf,
+}
+
+/// `front verify`.
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Verify one group
+    #[arg(short, long, value_name = "N")]
+    pub group_id: Option<u32>,
+    /// Verify one object
+    #[arg(short = 'i', long, value_name = "N")]
+    pub sif_id: Option<u32>,
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
+    /// Use the keys of the keyring only, as is done in any case
+    #[arg(short, long, hide = true)]
+    pub local: bool,
+    /// Verify everything, as is done in any case
+    #[arg(short, long, hide = true)]
+    pub all: bool,
+    /// The SIF
+    pub image: PathBuf,
+}
+
+/// `front key`.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// List the keys
+    List {
+        /// Those to sign with
+        #[arg(short, long)]
+        secret: bool,
+    },
+    /// Make a key to sign with, and the one that verifies it
+    Newpair(KeyNewpair),
+    /// Add the keys of a file
+    Import {
+        /// The file
+        file: PathBuf,
+    },
+    /// Write a key to a file
+    Export(KeyExport),
+    /// Remove a key
+    Remove(KeyRemove),
+}
+
+/// `front key newpair`.
+#[derive(Debug, Args)]
+pub struct KeyNewpair {
+    /// Your name (default: asked for)
+    #[arg(short = 'N', long)]
+    pub name: Option<String>,
+    /// Your address (default: asked for)
+    #[arg(short = 'E', long)]
+    pub email: Option<String>,
+    /// A comment
+    #[arg(short = 'C', long)]
+    pub comment: Option<String>,
+    /// What locks the key; an empty one does not (default: asked for)
+    #[arg(short = 'P', long)]
+    pub password: Option<String>,
+    /// An RSA key of so many bits (default: an Ed25519 key)
+    #[arg(short, long, value_name = "N")]
+    pub bit_length: Option<u32>,
+    /// Keys are never sent anywhere
+    #[arg(short = 'U', long, hide = true, num_args = 0..=1, require_equals = true)]
+    pub push: Option<Option<String>>,
+}
+
+/// `front key export`.
+#[derive(Debug, Args)]
+pub struct KeyExport {
+    /// The key to sign with, not the one that verifies
+    #[arg(short, long)]
+    pub secret: bool,
+    /// In letters
+    #[arg(short, long)]
+    pub armor: bool,
+    /// The key: its number in the list
+    #[arg(short, long, value_name = "N")]
+    pub keyidx: Option<usize>,
+    /// The key: its fingerprint, or the end of it
+    #[arg(long, value_name = "FINGERPRINT", conflicts_with = "keyidx")]
+    pub fingerprint: Option<String>,
+    /// The file to make
+    pub file: PathBuf,
+}
+
+/// `front key remove`.
+#[derive(Debug, Args)]
+pub struct KeyRemove {
+    /// The key to sign with as well
+    #[arg(short, long)]
+    pub both: bool,
+    /// The key to verify with, as without flags
+    #[arg(short, long, hide = true)]
+    pub public: bool,
+    /// The key to sign with
+    #[arg(short, long, conflicts_with = "both")]
+    pub secret: bool,
+    /// The key's fingerprint, or the end of it
+    pub fingerprint: String,
 }
 
 /// `front registry`.

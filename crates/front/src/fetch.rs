@@ -93,6 +93,7 @@ impl Network {
         messages: &Messages,
         act: impl FnOnce(&Access) -> Result<T>,
     ) -> Result<T> {
+        spare_certificates(caller);
         let scratch = scratch(caller);
         let bars = Bars::new(messages);
         let short = match self.without_cache {
@@ -140,6 +141,18 @@ impl Network {
             daemon: self.daemon.clone(),
             progress: &bars,
         })
+    }
+}
+
+/// The registries' client makes a second one that nobody uses, and has it read each certificate of the
+/// machine twice, which takes longer than all else. The variable makes it read the one file that has all.
+fn spare_certificates(caller: &Caller) {
+    const VARIABLE: &str = "SSL_CERT_FILE";
+    if caller.variables.get(VARIABLE).is_none()
+        && let Some(path) = registry::authorities_file()
+    {
+        // Without it all works, and takes longer.
+        let _ = sys::set_variable(VARIABLE, path.as_os_str());
     }
 }
 

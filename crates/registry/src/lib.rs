@@ -12,6 +12,7 @@ mod error;
 mod progress;
 mod push;
 mod receive;
+mod reference;
 mod registry;
 mod trust;
 mod web;
@@ -22,7 +23,9 @@ pub use endpoint::{Mirror, Options};
 pub use error::Error;
 pub use oci_client::Reference;
 pub use progress::{Progress, Silent, Task};
+pub use reference::reference;
 pub use registry::Registry;
+pub use trust::authorities_file;
 pub use web::{Page, Web};
 
 use std::sync::Once;
@@ -44,49 +47,4 @@ fn runtime() -> Result<tokio::runtime::Runtime, Error> {
         .enable_all()
         .build()
         .map_err(Error::Start)
-}
-
-/// Reads what a user writes behind `docker://`.
-///
-/// # Errors
-///
-/// Fails on what is no reference, and on a digest of another kind than SHA-256.
-pub fn reference(text: &str) -> Result<Reference, Error> {
-    let failed = |reason: String| Error::Reference {
-        text: text.to_owned(),
-        reason,
-    };
-    let reference: Reference = text
-        .parse()
-        .map_err(|error: oci_client::ParseError| failed(error.to_string()))?;
-    if let Some(digest) = reference.digest() {
-        digest
-            .parse::<oci::Digest>()
-            .map_err(|error| failed(error.to_string()))?;
-    }
-    Ok(reference)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn references_are_dockers() {
-        let whole = |text: &str| reference(text).map(|one| one.whole());
-        assert_eq!(whole("alpine").unwrap(), "docker.io/library/alpine:latest");
-        assert_eq!(
-            whole("localhost:5000/a/b:1").unwrap(),
-            "localhost:5000/a/b:1"
-        );
-        let digest = format!("sha256:{}", "0".repeat(64));
-        assert_eq!(
-            whole(&format!("nvcr.io/x@{digest}")).unwrap(),
-            format!("nvcr.io/x@{digest}")
-        );
-        for wrong in ["", "Alpine", "a b", "a@sha256:12", "a:"] {
-            let error = whole(wrong).unwrap_err().to_string();
-            assert!(error.starts_with(&format!("{wrong:?}")), "{error}");
-        }
-    }
 }

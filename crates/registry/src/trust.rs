@@ -12,12 +12,16 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
+/// Returns the file of the authorities that this machine trusts, if it has them in one.
+#[must_use]
+pub fn authorities_file() -> Option<&'static Path> {
+    BUNDLES.iter().map(Path::new).find(|path| path.exists())
+}
+
 /// Returns the authorities in one file; `None` where they are not so, and have to be looked for, which
 /// takes longer than all else.
 pub(crate) fn authorities(chosen: Option<&Path>) -> Option<Vec<u8>> {
-    let usual = BUNDLES.iter().map(Path::new);
-    let mut all = chosen.into_iter().chain(usual);
-    let text = all.find_map(|path| std::fs::read(path).ok())?;
+    let text = std::fs::read(chosen.or(authorities_file())?).ok()?;
     // One that cannot be read would spoil all.
     let is_sound = reqwest::Certificate::from_pem_bundle(&text).is_ok_and(|all| !all.is_empty());
     is_sound.then_some(text)

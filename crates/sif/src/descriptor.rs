@@ -231,6 +231,23 @@ impl Descriptor {
         self
     }
 
+    /// Returns the parts that a signature vouches for: not where the object is, nor when it was changed. Its
+    /// id counts from the lowest of its group.
+    #[must_use]
+    pub fn signed_bytes(&self, relative_id: u32) -> Vec<u8> {
+        let entry = self.encode();
+        let relative_id = relative_id.to_le_bytes();
+        let parts = [
+            entry.get(..5),
+            Some(relative_id.as_slice()),
+            entry.get(13..17),
+            entry.get(25..33),
+            entry.get(41..49),
+            entry.get(57..),
+        ];
+        parts.into_iter().flatten().flatten().copied().collect()
+    }
+
     /// Writes the table entry.
     pub(crate) fn encode(&self) -> [u8; Self::SIZE] {
         let mut entry = [0; Self::SIZE];

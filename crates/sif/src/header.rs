@@ -93,6 +93,14 @@ impl Header {
         bytes
     }
 
+    /// Returns the parts that a signature vouches for: not the times, nor what depends on where things are.
+    #[must_use]
+    pub fn signed_bytes(&self) -> Vec<u8> {
+        let bytes = self.encode();
+        let parts = [bytes.get(..45), bytes.get(48..64)];
+        parts.into_iter().flatten().flatten().copied().collect()
+    }
+
     /// Bytes of the descriptor table; `parse` has checked that it lies within the file.
     pub(crate) fn table_size(&self) -> usize {
         usize::try_from(self.descriptor_count).unwrap_or(0) * Descriptor::SIZE

@@ -24,7 +24,7 @@ pub use mountattr::{
     MountAttributes, Propagation, map_mount_ids, set_mount_attributes, set_mount_propagation,
 };
 pub use pidfd::exit_status;
-pub use process::{Fork, exit_at_once, fork, fork_at};
+pub use process::{Fork, exit_at_once, fork, fork_at, set_variable};
 pub use seccomp::{
     SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE, load_seccomp,
 };

@@ -4,12 +4,14 @@ mod build;
 mod cache;
 mod exec;
 mod inspect;
+mod key;
 mod pull;
 mod push;
 mod registry;
 mod run;
 mod shell;
 mod sif;
+mod sign;
 
 use std::process::ExitCode;
 
@@ -32,10 +34,13 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Cache(command) => cache::run(command, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
         Command::Inspect(args) => inspect::run(args, caller, messages),
+        Command::Key(command) => key::run(command, caller, messages),
         Command::Pull(args) => pull::run(args, caller, messages),
         Command::Push(args) => push::run(args, caller, messages),
         Command::Registry(command) => registry::run(command, caller, messages),
         Command::Run(args) => run::run(args, caller, messages),
+        Command::Sign(args) => sign::run_sign(args, caller, messages),
+        Command::Verify(args) => sign::run_verify(args, caller, messages),
         Command::Sif(command) => sif::run(command),
         Command::Shell(args) => shell::run(args, caller, messages),
     }

@@ -279,12 +279,12 @@ fn info(one: &Descriptor) -> String {
     table("  ", 2, &rows)
 }
 
-fn group(one: &Descriptor) -> String {
+pub(super) fn group(one: &Descriptor) -> String {
     one.group
         .map_or_else(|| "NONE".to_owned(), |group| group.to_string())
 }
 
-fn link(one: &Descriptor) -> String {
+pub(super) fn link(one: &Descriptor) -> String {
     match one.link {
         None => "NONE".to_owned(),
         Some(Link::Object(id)) => id.to_string(),
@@ -292,7 +292,7 @@ fn link(one: &Descriptor) -> String {
     }
 }
 
-fn data_type(data: DataType) -> String {
+pub(super) fn data_type(data: DataType) -> String {
     let name = match data {
         DataType::Definition => "Def.FILE",
         DataType::Environment => "Env.Vars",
