@@ -5,8 +5,14 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod faults;
+mod registry;
+mod saved;
 
 pub use bundle::Bundle;
+pub use faults::{Fault, Faulty};
+pub use registry::Registry;
+pub use saved::saved;
 
 use std::ffi::OsStr;
 use std::fs;

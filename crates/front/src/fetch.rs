@@ -132,10 +132,7 @@ impl Network {
                         .map(|(user, password)| Login { user, password }),
                     files: self.credentials.clone(),
                 },
-                mirrors: self.site.mirrors(),
-                insecure_hosts: self.site.insecure_hosts(),
-                authorities: caller.variables.get("SSL_CERT_FILE").map(PathBuf::from),
-                certificates: CERTIFICATES.map(PathBuf::from).to_vec(),
+                ..registries(&self.site, caller)
             },
             library: self.library.clone(),
             daemon: self.daemon.clone(),
@@ -153,6 +150,18 @@ fn spare_certificates(caller: &Caller) {
     {
         // Without it all works, and takes longer.
         let _ = sys::set_variable(VARIABLE, path.as_os_str());
+    }
+}
+
+/// How registries are reached, for somebody who is nobody yet.
+pub fn registries(site: &Site, caller: &Caller) -> registry::Options {
+    registry::Options {
+        insecure: false,
+        credentials: Credentials::default(),
+        mirrors: site.mirrors(),
+        insecure_hosts: site.insecure_hosts(),
+        authorities: caller.variables.get("SSL_CERT_FILE").map(PathBuf::from),
+        certificates: CERTIFICATES.map(PathBuf::from).to_vec(),
     }
 }
 

@@ -133,6 +133,14 @@ impl Error {
                 }
             }
             E::ServerError { code: 403, .. } => unauthorized(what),
+            // In Go's words, in which registries are written.
+            E::ServerError {
+                code: 400, message, ..
+            } if message.contains("HTTP request to an HTTPS server") => Self::Unreachable {
+                what,
+                host: host.to_owned(),
+                reason: "it wants TLS".to_owned(),
+            },
             E::ServerError { code, message, .. } => Self::Refused {
                 what,
                 reason: said(host, code, &message),
@@ -187,6 +195,10 @@ impl Error {
             let host = host.to_owned();
             let reason = match error.is_timeout() {
                 true => "it does not answer in time".to_owned(),
+                false if reason.contains("certificate") => format!(
+                    "{reason}; --no-https takes it all the same, and one to trust goes to \
+                     /etc/containers/certs.d/{host}/ca.crt"
+                ),
                 false => reason,
             };
             Self::Unreachable { what, host, reason }

@@ -60,15 +60,18 @@ impl Registry {
     /// Fails when nobody can be reached, there is no such image, the user may not have it, or what comes
     /// is another content than a digest says.
     pub fn manifest(&self) -> Result<Vec<u8>, Error> {
-        let mut last = None;
+        let mut last: Option<Error> = None;
         for (number, endpoint) in self.endpoints.iter().enumerate() {
             match self.manifest_from(endpoint, &endpoint.reference, &self.name) {
                 Ok(text) => {
                     self.chosen.store(number, Ordering::Relaxed);
                     return Ok(text);
                 }
-                // What a later one says counts, unless it does not even answer.
-                Err(error) if last.is_some() && error.is_unreachable() => {
+                // What a later one says counts, unless it does not even answer, and another did.
+                Err(error)
+                    if error.is_unreachable()
+                        && last.as_ref().is_some_and(|last| !last.is_unreachable()) =>
+                {
                     tracing::debug!(%error, host = endpoint.host(), "no answer");
                 }
                 Err(error) => last = Some(error),

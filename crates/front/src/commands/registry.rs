@@ -8,7 +8,7 @@ use registry::{Credentials, Login, Options, Registry};
 
 use crate::caller::Caller;
 use crate::cli::{RegistryCommand, RegistryLogin};
-use crate::fetch::login_file;
+use crate::fetch::{login_file, registries};
 use crate::messages::Messages;
 use crate::prompt;
 use crate::site::Site;
@@ -52,12 +52,11 @@ fn login(args: &RegistryLogin, caller: &Caller, messages: &Messages) -> Result<(
     let site = Site::read(&caller.variables)?;
     let options = Options {
         insecure: args.no_https,
-        insecure_hosts: site.insecure_hosts(),
         credentials: Credentials {
             given: Some(login.clone()),
             files: Vec::new(),
         },
-        ..Options::default()
+        ..registries(&site, caller)
     };
     // Any repository does: it is the registry that is asked.
     let reference = registry::reference(&format!("{host}/front/login:latest"))?;
