@@ -29,6 +29,7 @@ fuzz_target!(|data: &[u8]| {
         config: oci_spec::image::ImageConfiguration::default(),
         config_text: Vec::new(),
         layers: layers.collect(),
+        manifest: None,
     };
     let Ok(merged) = Merged::new(&image, &blobs) else {
         return;

@@ -1,11 +1,12 @@
 //! Images that have to be fetched or made before they can be opened.
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use image::{Access, Build, Cache, Source};
+use image::{Access, Build, Cache, Image, Source};
 use registry::{Credentials, Login};
 
 use crate::caller::Caller;
@@ -165,10 +166,29 @@ pub fn registries(site: &Site, caller: &Caller) -> registry::Options {
     }
 }
 
-/// Returns a SIF of what a source has, in the cache.
+/// Opens the image that a path leads to; one that nothing can mount is converted first.
 ///
-/// What is done for it takes threads and memory, and this process shall become the payload: another one
-/// does it.
+/// # Errors
+///
+/// Fails when it cannot be opened or converted.
+pub fn open(path: &Path, caller: &Caller, messages: &Messages) -> Result<Image> {
+    match Image::open(path) {
+        Err(image::Error::Legacy { path, offset }) => {
+            let network = Network::new(&NetworkFlags::default(), caller)?;
+            let from = ("localimage".to_owned(), path.display().to_string());
+            let build = build(from, caller)?;
+            let made = elsewhere(|| {
+                network.with_access(caller, messages, |access| {
+                    Ok(access.sif_of_ext(&path, offset, &build)?)
+                })
+            })?;
+            Ok(Image::open(&made)?)
+        }
+        opened => Ok(opened?),
+    }
+}
+
+/// Returns a SIF of what a source has, in the cache.
 ///
 /// # Errors
 ///
@@ -182,14 +202,26 @@ pub fn obtain(
     if network.without_cache {
         bail!("an image that is run must be kept while it runs: pull it, and run the file");
     }
+    let build = build(source.bootstrap(), caller)?;
+    elsewhere(|| {
+        network.with_access(caller, messages, |access| {
+            let path = access.sif(source, &build)?;
+            keep_small(network, access.cache, &path, messages);
+            Ok(path)
+        })
+    })
+}
+
+/// Has another process find a path: it takes threads and memory, and this process shall become the
+/// payload.
+fn elsewhere(find: impl FnOnce() -> Result<PathBuf>) -> Result<PathBuf> {
     let (mut reader, mut writer) = std::io::pipe().context("make a pipe")?;
     match sys::fork().context("start a process that fetches the image")? {
         sys::Fork::Child => {
             drop(reader);
             let signal = Some(rustix::process::Signal::TERM);
             let _ = rustix::process::set_parent_process_death_signal(signal);
-            let result = make(source, network, caller, messages);
-            let (first, rest) = match result {
+            let (first, rest) = match find() {
                 Ok(path) => (b'+', path.into_os_string().into_vec()),
                 Err(error) => (b'-', sys::one_line(error.as_ref()).into_bytes()),
             };
@@ -203,28 +235,12 @@ pub fn obtain(
             reader.read_to_end(&mut told).context("read the pipe")?;
             let ended = nix::sys::wait::waitpid(child, None);
             match told.split_first() {
-                Some((b'+', path)) => {
-                    Ok(PathBuf::from(std::ffi::OsString::from_vec(path.to_vec())))
-                }
+                Some((b'+', path)) => Ok(PathBuf::from(OsString::from_vec(path.to_vec()))),
                 Some((_, words)) => bail!("{}", String::from_utf8_lossy(words)),
-                None => bail!("fetching {source} ended too early: {ended:?}"),
+                None => bail!("the process that fetches the image ended too early: {ended:?}"),
             }
         }
     }
-}
-
-fn make(
-    source: &Source,
-    network: &Network,
-    caller: &Caller,
-    messages: &Messages,
-) -> Result<PathBuf> {
-    let build = build(source.bootstrap(), caller)?;
-    network.with_access(caller, messages, |access| {
-        let path = access.sif(source, &build)?;
-        keep_small(network, access.cache, &path, messages);
-        Ok(path)
-    })
 }
 
 /// Keeps the cache as small as the site or the user wants it.

@@ -12,7 +12,7 @@ use session::{Ground, Layout, Payload};
 
 use crate::caller::Caller;
 use crate::environment::{self, Ingredients, Set};
-use crate::fetch::obtain;
+use crate::fetch::{self, obtain};
 use crate::messages::Messages;
 use crate::request::{Action, Request, Source};
 use crate::scripts::{Outcome, Scripts};
@@ -26,7 +26,7 @@ pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result
             Image::open(&obtain(source, network, caller, messages)?)?
         }
         (Source::Foreign(source), None) => bail!("{source}: there is no way to it"),
-        (Source::Path(path), _) => Image::open(path)?,
+        (Source::Path(path), _) => fetch::open(path, caller, messages)?,
         (Source::Embedded, _) => embedded::image(),
     };
     tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");

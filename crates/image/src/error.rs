@@ -51,6 +51,14 @@ pub enum Error {
         /// What it holds.
         what: &'static str,
     },
+    /// The image holds a file system that has to be converted first.
+    #[error("{}: an ext3 image, which has to be converted; `front build` does it", path.display())]
+    Legacy {
+        /// The image.
+        path: PathBuf,
+        /// Where in it the file system begins, in bytes.
+        offset: u64,
+    },
     /// The image is for another processor.
     #[error("{}: the image is for {image}, this host is {host}; use an image built for {host}", path.display())]
     Architecture {

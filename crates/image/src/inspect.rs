@@ -59,7 +59,7 @@ pub struct App {
 }
 
 /// The most that is read of a file.
-const LONGEST: usize = 1 << 20;
+pub(crate) const LONGEST: usize = 1 << 20;
 
 impl Attributes {
     /// Reads them from an image's files.
@@ -68,14 +68,17 @@ impl Attributes {
     ///
     /// Fails when the image is damaged.
     pub fn read(root: &RootFs) -> io::Result<Self> {
-        let files = Files(root);
-        let own = |name: &str| files.text(&format!("/.singularity.d/{name}"));
+        Self::of(root)
+    }
+
+    pub(crate) fn of(files: &dyn Files) -> io::Result<Self> {
+        let own = |name: &str| text(files, &format!("/.singularity.d/{name}"));
         let mut apps = BTreeMap::new();
-        for name in files.list("/scif/apps")? {
-            let at = |file: &str| files.text(&format!("/scif/apps/{name}/scif/{file}"));
+        for name in files.names("/scif/apps")? {
+            let at = |file: &str| text(files, &format!("/scif/apps/{name}/scif/{file}"));
             let app = App {
                 labels: labels(at("labels.json")?),
-                environment: files.scripts(&format!("/scif/apps/{name}/scif/env"))?,
+                environment: scripts(files, &format!("/scif/apps/{name}/scif/env"))?,
                 runscript: at("runscript")?,
                 test: at("test")?,
                 helpfile: at("runscript.help")?,
@@ -84,7 +87,7 @@ impl Attributes {
         }
         Ok(Self {
             labels: labels(own("labels.json")?),
-            environment: files.scripts("/.singularity.d/env")?,
+            environment: scripts(files, "/.singularity.d/env")?,
             runscript: own("runscript")?,
             startscript: own("startscript")?,
             test: own("test")?,
@@ -126,37 +129,46 @@ fn labels(text: Option<String>) -> BTreeMap<String, String> {
         .collect()
 }
 
-struct Files<'a>(&'a RootFs);
+/// Where files can be read by their paths in an image.
+pub(crate) trait Files {
+    /// The content of a small file; `None` when there is none.
+    fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
+    /// The names in a directory; none when there is no such directory.
+    fn names(&self, path: &str) -> io::Result<Vec<String>>;
+}
 
-impl Files<'_> {
-    fn text(&self, path: &str) -> io::Result<Option<String>> {
-        let bytes = self.0.read(Path::new(path), LONGEST)?;
-        Ok(bytes.map(|bytes| {
-            String::from_utf8_lossy(&bytes)
-                .trim_end_matches('\n')
-                .to_owned()
-        }))
+impl Files for RootFs {
+    fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        self.read(Path::new(path), LONGEST)
     }
 
-    fn list(&self, path: &str) -> io::Result<Vec<String>> {
-        let is_directory = matches!(self.0.entry(Path::new(path))?, Some(Entry::Directory));
+    fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        let is_directory = matches!(self.entry(Path::new(path))?, Some(Entry::Directory));
         if !is_directory {
             return Ok(Vec::new());
         }
-        let names = self.0.list(Path::new(path))?.into_iter();
+        let names = self.list(Path::new(path))?.into_iter();
         Ok(names.filter_map(|name| name.into_string().ok()).collect())
     }
+}
 
-    fn scripts(&self, directory: &str) -> io::Result<BTreeMap<String, String>> {
-        let mut scripts = BTreeMap::new();
-        for name in self.list(directory)? {
-            let path = format!("{directory}/{name}");
-            if name.ends_with(".sh")
-                && let Some(text) = self.text(&path)?
-            {
-                scripts.insert(path, text);
-            }
+fn text(files: &dyn Files, path: &str) -> io::Result<Option<String>> {
+    let bytes = files.bytes(path)?;
+    Ok(bytes.map(|bytes| {
+        let text = String::from_utf8_lossy(&bytes);
+        text.trim_end_matches('\n').to_owned()
+    }))
+}
+
+fn scripts(files: &dyn Files, directory: &str) -> io::Result<BTreeMap<String, String>> {
+    let mut scripts = BTreeMap::new();
+    for name in files.names(directory)? {
+        let path = format!("{directory}/{name}");
+        if name.ends_with(".sh")
+            && let Some(text) = text(files, &path)?
+        {
+            scripts.insert(path, text);
         }
-        Ok(scripts)
     }
+    Ok(scripts)
 }

@@ -157,6 +157,38 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// Returns a SIF of an ext3 image, which is a file; converted again when the file has changed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the image is damaged, or the SIF cannot be made.
+    pub fn sif_of_ext(
+        &self,
+        path: &Path,
+        offset: u64,
+        build: &Build,
+    ) -> Result<PathBuf, BuildError> {
+        use std::os::unix::fs::MetadataExt;
+        let stat = std::fs::metadata(path).map_err(BuildError::file(path))?;
+        // The device of a file system that is shared has another number on each machine.
+        let text = format!(
+            "{} {} {} {} {} {offset}",
+            stat.ino(),
+            stat.mtime(),
+            stat.mtime_nsec(),
+            stat.len(),
+            build.manner()
+        );
+        let name = Digest::of(text.as_bytes());
+        self.cache.get(Kind::Image, name.hex(), |output| {
+            self.progress.note("Converting an ext3 image to SIF format");
+            if let Some(note) = build.sif_of_ext(path, offset, output, self.progress)? {
+                self.progress.note(&note);
+            }
+            Ok(())
+        })
+    }
+
     fn convert(&self, source: &Source, build: &Build) -> Result<PathBuf, BuildError> {
         let opened = self.open(source)?;
         self.cache
@@ -286,7 +318,7 @@ fn here<'a>(image: Image, blobs: impl Blobs + 'static) -> Opened<'a> {
 /// A page for people is no image.
 fn is_image(file: &mut File, address: &str) -> Result<(), BuildError> {
     use std::os::unix::fs::FileExt;
-    let mut start = [0; 512];
+    let mut start = [0; 2048];
     let count = file.read_at(&mut start, 0)?;
     let start = start.get(..count).unwrap_or_default();
     match crate::open::is_known(start) {

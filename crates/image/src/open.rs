@@ -36,8 +36,9 @@ pub enum Medium {
     Embedded,
 }
 
-/// Enough of a file to tell every format: a SIF's magic ends at 42, a `#!` line is 31 long.
-const PROBE: usize = 512;
+/// Enough of a file to tell every format: a SIF's magic ends at 42, a `#!` line is 31 long, and that of an
+/// ext3 ends 1082 bytes behind it.
+const PROBE: usize = 2048;
 
 impl Image {
     /// Opens the image at `path`, an absolute path.
@@ -106,8 +107,12 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Err
         let (offset, length) = sif_partition(path, &file)?;
         (Medium::Sif, offset, length)
     } else {
-        let offset = squashfs_offset(start).ok_or_else(|| Error::Unrecognized {
-            path: path.to_owned(),
+        let offset = squashfs_offset(start).ok_or_else(|| {
+            let path = path.to_owned();
+            match legacy_offset(start) {
+                Some(offset) => Error::Legacy { path, offset },
+                None => Error::Unrecognized { path },
+            }
         })?;
         (Medium::Squashfs, offset, size.saturating_sub(offset))
     };
@@ -124,7 +129,7 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Err
 
 /// Whether a file that begins so is of a format that can be opened.
 pub(crate) fn is_known(start: &[u8]) -> bool {
-    sif::is_sif(start) || squashfs_offset(start).is_some()
+    sif::is_sif(start) || squashfs_offset(start).is_some() || legacy_offset(start).is_some()
 }
 
 fn read_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
@@ -143,14 +148,24 @@ fn read_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
 /// Returns where a bare squashfs begins: at once, or behind the `#!` line that Singularity 2 put
 /// in front of a `.simg`.
 fn squashfs_offset(start: &[u8]) -> Option<u64> {
-    if squashfs::is_squashfs(start) {
+    behind_line(start, squashfs::is_squashfs)
+}
+
+/// Returns where an ext2, ext3 or ext4 begins, bare or behind such a line: its superblock is at 1024, and
+/// its magic 56 bytes into that (Linux, fs/ext4/ext4.h).
+fn legacy_offset(start: &[u8]) -> Option<u64> {
+    behind_line(start, |start| start.get(1080..1082) == Some(&[0x53, 0xef]))
+}
+
+fn behind_line(start: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<u64> {
+    if is_it(start) {
         return Some(0);
     }
     let line = start
         .starts_with(b"#!")
         .then(|| start.iter().position(|byte| *byte == b'\n'))??;
     let offset = line + 1;
-    squashfs::is_squashfs(start.get(offset..)?).then_some(offset as u64)
+    is_it(start.get(offset..)?).then_some(offset as u64)
 }
 
 fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
@@ -171,7 +186,12 @@ fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
     };
     match partition.file_system {
         FileSystem::Squashfs => {}
-        FileSystem::Ext3 => return unsupported("ext3"),
+        FileSystem::Ext3 => {
+            return Err(Error::Legacy {
+                path: path.to_owned(),
+                offset: descriptor.offset,
+            });
+        }
         FileSystem::Archive => return unsupported("an archive"),
         FileSystem::Raw => return unsupported("raw data"),
         FileSystem::EncryptedSquashfs | FileSystem::GocryptfsSquashfs => {

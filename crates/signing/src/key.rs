@@ -191,7 +191,7 @@ impl Key {
             .max_by_key(|one| one.created().map_or(0, Timestamp::as_secs));
         let expires = latest
             .and_then(Signature::key_expiration_time)
-            .map(|after| after.as_secs())
+            .map(pgp::types::Duration::as_secs)
             .filter(|after| *after > 0);
         match expires {
             Some(after) if created.saturating_add(after) < now => Err("has expired"),

@@ -90,8 +90,20 @@ impl Maker<'_> {
 
     /// Makes it of another image. What is left out is returned.
     pub fn of_path(&self, path: &Path) -> Result<Option<String>> {
-        let image = Image::open(path)?;
         let progress = self.access.progress;
+        let image = match Image::open(path) {
+            Err(image::Error::Legacy { path, offset }) if !self.sandbox => {
+                progress.note("Creating SIF file...");
+                let note = whole_file(self.output, self.force, |output| {
+                    self.build.sif_of_ext(&path, offset, output, progress)
+                })?;
+                return Ok(note);
+            }
+            Err(image::Error::Legacy { path, offset }) => {
+                Image::open(&self.access.sif_of_ext(&path, offset, self.build)?)?
+            }
+            opened => opened?,
+        };
         let unpacked;
         let directory = match (&image.root, image.medium) {
             (RootFs::Directory(directory), Medium::Sandbox) => directory.path(),

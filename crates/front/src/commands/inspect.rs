@@ -12,13 +12,13 @@ use serde_json::ser::PrettyFormatter;
 
 use crate::caller::Caller;
 use crate::cli::Inspect;
-use crate::fetch::{Network, obtain};
+use crate::fetch::{self, Network, obtain};
 use crate::messages::Messages;
 use crate::request::Source;
 
 pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     let image = match Source::parse(&args.image, caller)? {
-        Source::Path(path) => Image::open(&path)?,
+        Source::Path(path) => fetch::open(&path, caller, messages)?,
         Source::Foreign(source) => {
             let network = Network::new(&args.network, caller)?;
             Image::open(&obtain(&source, &network, caller, messages)?)?

@@ -9,7 +9,7 @@ use oci_spec::image::ImageConfiguration;
 use tar::{Builder, EntryType, Header};
 
 use super::{Build, BuildError};
-use crate::inspect::Attributes;
+use crate::inspect::{Attributes, Files};
 
 /// What is known of an image that is built.
 #[derive(Debug)]
@@ -64,9 +64,12 @@ impl Record {
     }
 
     /// Of files: what they say of themselves stays.
-    pub(super) fn of_directory(directory: &Path, build: &Build) -> Result<Self, BuildError> {
-        let image = crate::Image::open(directory)?;
-        let mut attributes = Attributes::read(&image.root).map_err(BuildError::file(directory))?;
+    pub(super) fn of_files(
+        path: &Path,
+        files: &dyn Files,
+        build: &Build,
+    ) -> Result<Self, BuildError> {
+        let mut attributes = Attributes::of(files).map_err(BuildError::file(path))?;
         if attributes.labels.is_empty() {
             let architecture = crate::platform::host_architecture().unwrap_or_default();
             attributes.labels.extend(labels_of(build, architecture));
@@ -125,9 +128,20 @@ impl Record {
                 self.attributes.runscript.as_deref(),
             ),
         ];
+        let is_old = |name: &str| !self.replaces && name == CUSTOM && has("environment");
         for (name, mode, content) in files {
-            if let Some(content) = content.filter(|_| wanted(name)) {
+            if let Some(content) = content.filter(|_| wanted(name) && !is_old(name)) {
                 layer.file(name, mode, content)?;
+            }
+        }
+        // What came before `.singularity.d`.
+        let before = [
+            ("environment", CUSTOM, "/environment"),
+            ("singularity", ".singularity.d/runscript", "/singularity"),
+        ];
+        for (old, name, target) in before {
+            if !self.replaces && has(old) && !has(name) {
+                layer.link(name, target)?;
             }
         }
         if !has("environment") {

@@ -1,5 +1,6 @@
 //! Making images: a SIF or a directory, of an OCI image or of another image's files.
 
+mod ext;
 mod metadata;
 mod output;
 mod sandbox;
@@ -177,12 +178,39 @@ impl Build {
         output: &Path,
         progress: &dyn Progress,
     ) -> Result<Option<String>, BuildError> {
-        let record = Record::of_directory(directory, self)?;
+        let root = crate::Image::open(directory)?.root;
+        let record = Record::of_files(directory, &root, self)?;
         let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
         let told = Told::new(progress, None);
         let mut notes = None;
         self.assemble(&record, architecture, output, |tar| {
             notes = tree::write(directory, &record, self.fix_permissions, told.writer(tar))?;
+            Ok(())
+        })?;
+        Ok(notes)
+    }
+
+    /// Makes a SIF, at a path, of the ext2, ext3 or ext4 that lies `offset` bytes into a file. What is left
+    /// out of it is returned.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system is damaged, or something cannot be written; what is at the path then is
+    /// worth nothing.
+    pub fn sif_of_ext(
+        &self,
+        path: &Path,
+        offset: u64,
+        output: &Path,
+        progress: &dyn Progress,
+    ) -> Result<Option<String>, BuildError> {
+        let ext = ext::Ext::open(path, offset)?;
+        let record = Record::of_files(path, &ext, self)?;
+        let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
+        let told = Told::new(progress, None);
+        let mut notes = None;
+        self.assemble(&record, architecture, output, |tar| {
+            notes = ext.write(&record, self.fix_permissions, told.writer(tar))?;
             Ok(())
         })?;
         Ok(notes)

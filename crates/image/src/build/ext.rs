@@ -1,0 +1,205 @@
+//! The files of an ext2, ext3 or ext4 as a tar: images as Singularity 2 made them.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
+use tar::{Builder, EntryType, Header};
+
+use super::BuildError;
+use super::metadata::Record;
+use crate::inspect::Files;
+
+/// A file system of that kind within a file.
+pub(super) struct Ext {
+    fs: Ext4,
+    path: PathBuf,
+    /// How many entries there may be at most; a directory that leads into itself has no end.
+    most: u64,
+}
+
+/// How many names a file may have, on the average.
+const NAMES: u64 = 8;
+/// Bytes read at a time.
+const CHUNK: usize = 1 << 16;
+
+struct Part {
+    file: File,
+    offset: u64,
+}
+
+impl Ext4Read for Part {
+    fn read(
+        &mut self,
+        start: u64,
+        into: &mut [u8],
+    ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        Ok(self.file.read_exact_at(into, self.offset + start)?)
+    }
+}
+
+fn io_error(error: Ext4Error) -> io::Error {
+    match error {
+        Ext4Error::NotFound => io::ErrorKind::NotFound.into(),
+        error => io::Error::new(io::ErrorKind::InvalidData, error.to_string()),
+    }
+}
+
+impl Ext {
+    pub(super) fn open(path: &Path, offset: u64) -> Result<Self, BuildError> {
+        let file = File::open(path).map_err(BuildError::file(path))?;
+        // The superblock is at 1024, and begins with the number of inodes (Linux, fs/ext4/ext4.h).
+        let mut inodes = [0; 4];
+        file.read_exact_at(&mut inodes, offset + 1024)
+            .map_err(BuildError::file(path))?;
+        let fs = Ext4::load(Box::new(Part { file, offset }))
+            .map_err(|error| BuildError::file(path)(io_error(error)))?;
+        Ok(Self {
+            fs,
+            path: path.to_owned(),
+            most: u64::from(u32::from_le_bytes(inodes)) * NAMES,
+        })
+    }
+
+    fn failed(&self) -> impl Fn(Ext4Error) -> BuildError + '_ {
+        |error| BuildError::file(&self.path)(io_error(error))
+    }
+
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.fs.symlink_metadata(&format!("/{name}")).is_ok()
+    }
+
+    /// Writes the files, and what our record adds to them. What is left out is returned.
+    pub(super) fn write(
+        &self,
+        record: &Record,
+        fix_permissions: bool,
+        output: impl Write,
+    ) -> Result<Option<String>, BuildError> {
+        let mut output = Builder::new(output);
+        let mut skipped = 0_u64;
+        let mut seen = 0_u64;
+        let mut directories = vec![b"/".to_vec()];
+        while let Some(directory) = directories.pop() {
+            let entries = self
+                .fs
+                .read_dir(directory.as_slice())
+                .map_err(self.failed())?;
+            for entry in entries {
+                let entry = entry.map_err(self.failed())?;
+                let name = entry.file_name();
+                if matches!(name.as_ref(), b"." | b"..") {
+                    continue;
+                }
+                seen += 1;
+                if seen > self.most {
+                    let error = io::Error::other("it has more names than it can have");
+                    return Err(BuildError::file(&self.path)(error));
+                }
+                let path = entry.path();
+                let path: &[u8] = path.as_ref();
+                let metadata = entry.metadata().map_err(self.failed())?;
+                if metadata.is_dir() {
+                    directories.push(path.to_vec());
+                }
+                skipped += u64::from(!self.entry(path, &metadata, fix_permissions, &mut output)?);
+            }
+        }
+        let ours = record.layer(|name| self.has(name));
+        let ours = ours.map_err(BuildError::file(&self.path))?;
+        output.get_mut().write_all(&ours).map_err(written)?;
+        Ok((skipped > 0).then(|| format!("{skipped} devices and sockets were left out")))
+    }
+
+    /// Writes an entry; `false` when it is of a kind that is left out.
+    fn entry(
+        &self,
+        path: &[u8],
+        metadata: &Metadata,
+        fix_permissions: bool,
+        output: &mut Builder<impl Write>,
+    ) -> Result<bool, BuildError> {
+        let name = path.strip_prefix(b"/").unwrap_or(path);
+        let name = Path::new(std::ffi::OsStr::from_bytes(name));
+        let kind = metadata.file_type();
+        let more = match (fix_permissions, metadata.is_dir()) {
+            (false, _) => 0,
+            (true, false) => 0o600,
+            (true, true) => 0o700,
+        };
+        let mut header = Header::new_gnu();
+        header.set_mode(u32::from(metadata.mode() & 0o7777) | more);
+        header.set_mtime(u64::try_from(metadata.modified().seconds()).unwrap_or(0));
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        if metadata.is_symlink() {
+            header.set_entry_type(EntryType::Symlink);
+            let target = self.fs.read_link(path).map_err(self.failed())?;
+            let target: &[u8] = target.as_ref();
+            let target = Path::new(std::ffi::OsStr::from_bytes(target));
+            output
+                .append_link(&mut header, name, target)
+                .map_err(written)?;
+        } else if kind.is_regular_file() {
+            header.set_size(metadata.len());
+            let content = self.fs.open(path).map_err(self.failed())?;
+            let content = Content(content).take(metadata.len());
+            output
+                .append_data(&mut header, name, content)
+                .map_err(written)?;
+        } else if metadata.is_dir() || kind.is_fifo() {
+            header.set_entry_type(match metadata.is_dir() {
+                true => EntryType::Directory,
+                false => EntryType::Fifo,
+            });
+            output
+                .append_data(&mut header, name, io::empty())
+                .map_err(written)?;
+        } else {
+            return Ok(false);
+        }
+        Ok(true)
+    }
+}
+
+fn written(error: io::Error) -> BuildError {
+    BuildError::Image(oci::Error::Write(error))
+}
+
+struct Content(ext4_view::File);
+
+impl Read for Content {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let length = into.len().min(CHUNK);
+        let into = into.get_mut(..length).unwrap_or_default();
+        self.0.read_bytes(into).map_err(io_error)
+    }
+}
+
+impl Files for Ext {
+    fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let is_small = |metadata: &Metadata| {
+            metadata.file_type().is_regular_file()
+                && metadata.len() <= crate::inspect::LONGEST as u64
+        };
+        match self.fs.metadata(path) {
+            Ok(metadata) if is_small(&metadata) => self.fs.read(path).map(Some).map_err(io_error),
+            _ => Ok(None),
+        }
+    }
+
+    fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        let Ok(entries) = self.fs.read_dir(path) else {
+            return Ok(Vec::new());
+        };
+        let names = entries.filter_map(Result::ok).filter_map(|entry| {
+            let name = entry.file_name().as_str().ok()?.to_owned();
+            (name != "." && name != "..").then_some(name)
+        });
+        Ok(names.collect())
+    }
+}
