@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use image::{Embedded, RootFs, Squashed};
+use image::{Cache, Embedded, Kind, RootFs, Squashed};
 use nix::mount::{MsFlags, mount};
 
 use crate::error::mount_error;
@@ -137,33 +137,31 @@ fn extract(
         stat.len(),
         squashed.offset
     );
-    let extracted = cache.join("extracted");
-    let ready = extracted.join(key);
-    if ready.is_dir() {
-        return Ok(ready);
-    }
-    note(Note::Extracting {
-        directory: ready.clone(),
+    let cache = Cache::new(cache.to_owned());
+    let made = cache.get(Kind::Extracted, &key, |part| {
+        note(Note::Extracting {
+            directory: cache.path(Kind::Extracted, &key),
+        });
+        fs::create_dir(part)?;
+        let extracted = squashfs::extract(&squashed.filesystem, part);
+        extracted.map_err(|source| Failure::Extract(part.to_owned(), source))?;
+        Ok(())
     });
-    fs::create_dir_all(&extracted).map_err(failed(&extracted))?;
-    // Beside its final place, so that the rename that publishes it is atomic.
-    let part = extracted.join(format!(".part-{}", std::process::id()));
-    fs::create_dir(&part).map_err(failed(&part))?;
-    if let Err(source) = squashfs::extract(&squashed.filesystem, &part) {
-        let _ = fs::remove_dir_all(&part);
-        return Err(Error::Extract { path: part, source });
-    }
-    match fs::rename(&part, &ready) {
-        Ok(()) => Ok(ready),
-        // Another process was faster; its copy is as good.
-        Err(_) if ready.is_dir() => {
-            let _ = fs::remove_dir_all(&part);
-            Ok(ready)
-        }
-        Err(source) => Err(Error::Write {
-            path: ready,
-            source,
-        }),
+    made.map_err(|failure| match failure {
+        Failure::Cache(source) => failed(&cache.path(Kind::Extracted, &key))(source),
+        Failure::Extract(path, source) => Error::Extract { path, source },
+    })
+}
+
+/// Why an image cannot be extracted into the cache.
+enum Failure {
+    Cache(io::Error),
+    Extract(PathBuf, squashfs::Error),
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Cache(error)
     }
 }
 

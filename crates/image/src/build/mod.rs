@@ -1,6 +1,7 @@
 //! Making images: a SIF or a directory, of an OCI image or of another image's files.
 
 mod ext;
+mod library;
 mod metadata;
 mod output;
 mod sandbox;
@@ -159,7 +160,7 @@ impl Build {
         merged.put_on_top(image, &ours)?;
         let architecture = Architecture::from_name(&image.config.architecture().to_string());
         let told = Told::new(progress, Some(merged.size()));
-        self.assemble(&record, architecture, output, |tar| {
+        self.assemble(&record, architecture, output, progress, |tar| {
             merged.write(image, blobs, &ours, self.fix_permissions, told.writer(tar))?;
             Ok(())
         })?;
@@ -183,7 +184,7 @@ impl Build {
         let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
         let told = Told::new(progress, None);
         let mut notes = None;
-        self.assemble(&record, architecture, output, |tar| {
+        self.assemble(&record, architecture, output, progress, |tar| {
             notes = tree::write(directory, &record, self.fix_permissions, told.writer(tar))?;
             Ok(())
         })?;
@@ -209,7 +210,7 @@ impl Build {
         let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
         let told = Told::new(progress, None);
         let mut notes = None;
-        self.assemble(&record, architecture, output, |tar| {
+        self.assemble(&record, architecture, output, progress, |tar| {
             notes = ext.write(&record, self.fix_permissions, told.writer(tar))?;
             Ok(())
         })?;
@@ -222,12 +223,21 @@ impl Build {
         record: &Record,
         architecture: Option<Architecture>,
         output: &Path,
+        progress: &dyn Progress,
         write: impl FnOnce(&mut dyn Write) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
         let definition = record.definition().into_bytes();
         let inspected = record.inspected().into_bytes();
         let offset = sif::partition_offset(&[definition.len() as u64, inspected.len() as u64]);
-        squash::squash(output, offset, self.compression, self.time, write)?;
+        if squash::is_installed() {
+            squash::pack(output, offset, self.compression, self.time, write)?;
+        } else {
+            progress.note(
+                "mksquashfs 4.5 or later (squashfs-tools) is not installed: packing takes longer",
+            );
+            let (compression, time) = (self.compression, self.time);
+            library::pack(output, offset, compression, time, &self.scratch, write)?;
+        }
         let file = File::options()
             .read(true)
             .write(true)

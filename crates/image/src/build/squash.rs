@@ -1,4 +1,4 @@
-//! Packing a tar into a squashfs, by `mksquashfs` as it comes.
+//! Packing a tar into a squashfs, by `mksquashfs` as the tar comes.
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
@@ -33,8 +33,29 @@ const PIPE: usize = 1 << 20;
 /// The most that is kept of what it says.
 const WORDS: u64 = 4096;
 
+/// The first version that reads a tar.
+const VERSION: (u32, u32) = (4, 5);
+
+/// Whether this machine has a `mksquashfs` that reads a tar.
+pub(super) fn is_installed() -> bool {
+    let Ok(output) = Command::new("mksquashfs").arg("-version").output() else {
+        return false;
+    };
+    let text = String::from_utf8_lossy(&output.stdout);
+    let Some(version) = text
+        .split_whitespace()
+        .skip_while(|word| *word != "version")
+        .nth(1)
+    else {
+        return false;
+    };
+    let mut numbers = version.split(|letter: char| !letter.is_ascii_digit());
+    let mut next = || numbers.next().and_then(|number| number.parse().ok());
+    next().zip(next()).is_some_and(|found| found >= VERSION)
+}
+
 /// Makes a squashfs of a tar that `write` writes while it is packed, `offset` bytes into a file.
-pub(super) fn squash(
+pub(super) fn pack(
     output: &Path,
     offset: u64,
     compression: Compression,

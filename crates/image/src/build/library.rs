@@ -1,0 +1,117 @@
+//! Packing a tar into a squashfs where there is no `mksquashfs`: slower, and without a user's extended
+//! attributes.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Seek, Write};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use backhand::compression::Compressor;
+use backhand::{FilesystemCompressor, FilesystemWriter, NodeHeader};
+use tar::EntryType;
+
+use super::{BuildError, Compression};
+
+/// Of mksquashfs and of the kernel's documentation.
+const BLOCK: u32 = 128 * 1024;
+
+/// Packs what `write` writes, `offset` bytes into a file. The tar is kept in `scratch` meanwhile, since
+/// what is packed is read in another order.
+pub(super) fn pack(
+    output: &Path,
+    offset: u64,
+    compression: Compression,
+    time: i64,
+    scratch: &Path,
+    write: impl FnOnce(&mut dyn Write) -> Result<(), BuildError>,
+) -> Result<(), BuildError> {
+    let mut tar = tempfile::tempfile_in(scratch).map_err(BuildError::file(scratch))?;
+    let mut buffered = BufWriter::new(&tar);
+    write(&mut buffered)?;
+    buffered.flush().map_err(BuildError::file(scratch))?;
+    drop(buffered);
+    tar.rewind().map_err(BuildError::file(scratch))?;
+    let squash = |reason: String| BuildError::Squash(reason);
+    let mut packed = FilesystemWriter::default();
+    packed.set_block_size(BLOCK);
+    packed.set_time(u32::try_from(time).unwrap_or(0));
+    packed.set_root_mode(0o755);
+    packed.set_only_root_id();
+    let kind = match compression {
+        Compression::Zstd => Compressor::Zstd,
+        Compression::Gzip => Compressor::Gzip,
+    };
+    let compressor =
+        FilesystemCompressor::new(kind, None).map_err(|error| squash(error.to_string()))?;
+    packed.set_compressor(compressor);
+    collect(&tar, &mut packed)?;
+    let file = File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .open(output)
+        .map_err(BuildError::file(output))?;
+    packed
+        .write_with_offset(BufWriter::new(file), offset)
+        .map_err(|error| squash(error.to_string()))?;
+    Ok(())
+}
+
+fn collect<'a>(tar: &'a File, packed: &mut FilesystemWriter<'_, '_, 'a>) -> Result<(), BuildError> {
+    let failed = |error: io::Error| BuildError::Squash(sys::words(&error));
+    let mut contents: HashMap<PathBuf, Slice<'a>> = HashMap::new();
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries_with_seek().map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        let path = entry.path().map_err(failed)?.into_owned();
+        let header = entry.header();
+        let node = NodeHeader {
+            permissions: u16::try_from(header.mode().unwrap_or(0) & 0o7777).unwrap_or(0),
+            uid: 0,
+            gid: 0,
+            mtime: u32::try_from(header.mtime().unwrap_or(0)).unwrap_or(u32::MAX),
+        };
+        let link = entry.link_name().map_err(failed)?.unwrap_or_default();
+        let pushed = match header.entry_type() {
+            EntryType::Directory => packed.push_dir(&path, node),
+            EntryType::Symlink => packed.push_symlink(link.into_owned(), &path, node),
+            EntryType::Fifo => packed.push_fifo(&path, node),
+            EntryType::Link => match contents.get(link.as_ref()) {
+                Some(slice) => packed.push_file(slice.clone(), &path, node),
+                None => Ok(()),
+            },
+            _ => {
+                let slice = Slice {
+                    file: tar,
+                    at: entry.raw_file_position(),
+                    left: entry.size(),
+                };
+                contents.insert(path.clone(), slice.clone());
+                packed.push_file(slice, &path, node)
+            }
+        };
+        pushed.map_err(|error| BuildError::Squash(format!("{}: {error}", path.display())))?;
+    }
+    Ok(())
+}
+
+/// Part of a file.
+#[derive(Clone)]
+struct Slice<'a> {
+    file: &'a File,
+    at: u64,
+    left: u64,
+}
+
+impl Read for Slice<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let length = usize::try_from(self.left).unwrap_or(usize::MAX);
+        let length = length.min(buffer.len());
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
+        let count = self.file.read_at(buffer, self.at)?;
+        self.at += count as u64;
+        self.left -= count as u64;
+        Ok(count)
+    }
+}
