@@ -6,11 +6,13 @@
 
 mod bundle;
 mod faults;
+mod layout;
 mod registry;
 mod saved;
 
 pub use bundle::Bundle;
 pub use faults::{Fault, Faulty};
+pub use layout::{Member, layer, layout};
 pub use registry::Registry;
 pub use saved::saved;
 

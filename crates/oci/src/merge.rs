@@ -9,6 +9,9 @@ use crate::blob::Blobs;
 use crate::tree::{Node, Origin, Tree, name};
 use crate::{Error, Image};
 
+/// The largest file: a sparse one takes no room in a layer, and has to be read to its end.
+const LARGEST: u64 = 1 << 40;
+
 /// An image's layers as one tree.
 #[derive(Debug)]
 pub struct Merged {
@@ -74,6 +77,11 @@ impl Merged {
                 entry: number,
                 size: entry.size(),
             };
+            if entry.size() > LARGEST {
+                return Err(failed(format!(
+                    "{shown:?} is said to have more than a tebibyte"
+                )));
+            }
             let header = entry.header();
             let node = match header.entry_type() {
                 EntryType::Directory => Node::Directory {
