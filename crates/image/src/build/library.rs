@@ -7,10 +7,11 @@ use std::io::{self, BufWriter, Read, Seek, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use backhand::compression::Compressor;
+use backhand::compression::{CompressionOptions, Compressor, Zstd};
 use backhand::{FilesystemCompressor, FilesystemWriter, NodeHeader};
 use tar::EntryType;
 
+use super::squash::LEVEL;
 use super::{BuildError, Compression};
 
 /// Of mksquashfs and of the kernel's documentation.
@@ -38,12 +39,17 @@ pub(super) fn pack(
     packed.set_time(u32::try_from(time).unwrap_or(0));
     packed.set_root_mode(0o755);
     packed.set_only_root_id();
-    let kind = match compression {
-        Compression::Zstd => Compressor::Zstd,
-        Compression::Gzip => Compressor::Gzip,
+    let (kind, options) = match compression {
+        Compression::Zstd => {
+            let options = Zstd {
+                compression_level: LEVEL,
+            };
+            (Compressor::Zstd, Some(CompressionOptions::Zstd(options)))
+        }
+        Compression::Gzip => (Compressor::Gzip, None),
     };
     let compressor =
-        FilesystemCompressor::new(kind, None).map_err(|error| squash(error.to_string()))?;
+        FilesystemCompressor::new(kind, options).map_err(|error| squash(error.to_string()))?;
     packed.set_compressor(compressor);
     collect(&tar, &mut packed)?;
     let file = File::options()
