@@ -7,12 +7,14 @@
 mod bundle;
 mod faults;
 mod layout;
+mod place;
 mod registry;
 mod saved;
 
 pub use bundle::Bundle;
 pub use faults::{Fault, Faulty};
 pub use layout::{Member, layer, layout};
+pub use place::Place;
 pub use registry::Registry;
 pub use saved::saved;
 

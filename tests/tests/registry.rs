@@ -5,48 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::{Fault, Faulty, Outcome, Registry, front, run, run_with_input, saved, succeed};
-
-/// A user's place: a cache of its own, and a home without credentials.
-struct Place {
-    home: tempfile::TempDir,
-}
-
-impl Place {
-    fn new() -> Self {
-        let home = tempfile::tempdir_in("/tmp").unwrap();
-        use std::os::unix::fs::PermissionsExt;
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
-        Self { home }
-    }
-
-    fn file(&self, name: &str) -> String {
-        self.home.path().join(name).display().to_string()
-    }
-
-    fn front(&self, args: &[&str]) -> Command {
-        let mut command = front(args);
-        command
-            .env("FRONT_CACHEDIR", self.file("cache"))
-            .env("FRONT_CONFIGDIR", self.file("config"))
-            .env("DOCKER_CONFIG", self.file("docker"))
-            .current_dir(self.home.path());
-        command
-    }
-
-    fn exec(&self, image: &str) -> Outcome {
-        run(&mut self.front(&["-q", "exec", image, "cat", "/etc/os-release"]))
-    }
-
-    /// What is kept, by directory.
-    fn kept(&self, kind: &str) -> Vec<String> {
-        let entries = fs::read_dir(self.home.path().join("cache/front").join(kind));
-        let names = entries.into_iter().flatten().flatten();
-        names
-            .map(|entry| entry.file_name().to_string_lossy().into_owned())
-            .collect()
-    }
-}
+use tests::{Fault, Faulty, Outcome, Place, Registry, run, run_with_input, saved, succeed};
 
 /// One line that says what is wrong, and nothing in the cache that is.
 fn refused(place: &Place, outcome: &Outcome, words: &[&str]) {
@@ -278,10 +237,7 @@ fn a_registry_with_passwords_lets_in_who_knows_one() {
         let mut command = other.front(&["-q", "exec", &image, "cat", "/etc/os-release"]);
         command
             .env("SSL_CERT_FILE", registry.certificate())
-            .env(
-                "PATH",
-                format!("{}:/usr/bin:/bin", place.home.path().display()),
-            )
+            .env("PATH", format!("{}:/usr/bin:/bin", place.path().display()))
             .env("REGISTRY_AUTH_FILE", place.file(file));
         is_right(&run(&mut command));
     }

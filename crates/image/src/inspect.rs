@@ -160,11 +160,17 @@ fn text(files: &dyn Files, path: &str) -> io::Result<Option<String>> {
     }))
 }
 
+/// Whether an environment script is the image's own, and not one that every image has.
+fn is_told(name: &str) -> bool {
+    name.ends_with(".sh") && name.starts_with("10-docker")
+        || name.ends_with("-environment.sh") && name.starts_with('9')
+}
+
 fn scripts(files: &dyn Files, directory: &str) -> io::Result<BTreeMap<String, String>> {
     let mut scripts = BTreeMap::new();
     for name in files.names(directory)? {
         let path = format!("{directory}/{name}");
-        if name.ends_with(".sh")
+        if is_told(&name)
             && let Some(text) = text(files, &path)?
         {
             scripts.insert(path, text);

@@ -23,6 +23,8 @@ pub(super) struct Record {
 /// The environment script that an OCI image's variables become.
 const VARIABLES: &str = ".singularity.d/env/10-docker2singularity.sh";
 const CUSTOM: &str = ".singularity.d/env/90-environment.sh";
+/// A script that does nothing.
+const EMPTY: &str = "#!/bin/sh";
 
 /// What a container needs to be there: a place to mount on. An image that has it keeps its own.
 const DIRECTORIES: [&str; 10] = [
@@ -46,11 +48,16 @@ impl Record {
         let inner = config.config().clone().unwrap_or_default();
         let labels = inner.labels().clone().unwrap_or_default();
         let words = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-        let environment = environment(&words(inner.env()));
+        let environment = environment(&words(inner.env())).trim_end().to_owned();
+        let runscript = runscript(&words(inner.entrypoint()), &words(inner.cmd()));
         let mut attributes = Attributes {
             labels: labels.into_iter().collect(),
-            environment: [(format!("/{VARIABLES}"), environment)].into(),
-            runscript: Some(runscript(&words(inner.entrypoint()), &words(inner.cmd()))),
+            environment: [
+                (format!("/{VARIABLES}"), environment),
+                (format!("/{CUSTOM}"), EMPTY.to_owned()),
+            ]
+            .into(),
+            runscript: Some(runscript.trim_end().to_owned()),
             deffile: Some(definition(build)),
             ..Attributes::default()
         };
@@ -75,6 +82,20 @@ impl Record {
             attributes.labels.extend(labels_of(build, architecture));
         }
         attributes.deffile.get_or_insert_with(|| definition(build));
+        let is_missing = |name: &str| -> Result<bool, BuildError> {
+            let found = files.bytes(name).map_err(BuildError::file(path))?;
+            Ok(found.is_none())
+        };
+        if is_missing("/environment")? {
+            let scripts = &mut attributes.environment;
+            scripts
+                .entry(format!("/{CUSTOM}"))
+                .or_insert_with(|| EMPTY.to_owned());
+        }
+        if is_missing("/singularity")? {
+            let none = "#!/bin/sh\necho \"There is no runscript defined for this container\"";
+            attributes.runscript.get_or_insert_with(|| none.to_owned());
+        }
         Ok(Self {
             attributes,
             time: u64::try_from(build.time).unwrap_or(0),
@@ -83,7 +104,8 @@ impl Record {
     }
 
     pub(super) fn definition(&self) -> String {
-        self.attributes.deffile.clone().unwrap_or_default()
+        let text = self.attributes.deffile.as_deref().unwrap_or_default();
+        format!("{text}\n\n")
     }
 
     /// What `inspect --all` says, compact.
@@ -121,7 +143,7 @@ impl Record {
                 self.attributes.deffile.as_deref(),
             ),
             (VARIABLES, 0o755, variables.map(String::as_str)),
-            (CUSTOM, 0o755, Some("#!/bin/sh\n")),
+            (CUSTOM, 0o755, Some(EMPTY)),
             (
                 ".singularity.d/runscript",
                 0o755,
@@ -131,7 +153,7 @@ impl Record {
         let is_old = |name: &str| !self.replaces && name == CUSTOM && has("environment");
         for (name, mode, content) in files {
             if let Some(content) = content.filter(|_| wanted(name) && !is_old(name)) {
-                layer.file(name, mode, content)?;
+                layer.file(name, mode, &format!("{content}\n"))?;
             }
         }
         // What came before `.singularity.d`.
@@ -156,7 +178,7 @@ impl Record {
 
 fn definition(build: &Build) -> String {
     let (bootstrap, from) = &build.from;
-    format!("bootstrap: {bootstrap}\nfrom: {from}\n\n")
+    format!("bootstrap: {bootstrap}\nfrom: {from}")
 }
 
 /// The labels that a build adds.

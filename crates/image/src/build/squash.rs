@@ -121,7 +121,10 @@ pub(super) fn pack(
     if ended_well {
         return Ok(());
     }
-    let line = words.lines().rfind(|line| !line.trim().is_empty());
+    // The last line is that it failed; why is said before.
+    let mut lines = words.lines().filter(|line| !line.trim().is_empty());
+    let why = lines.clone().find(|line| line.contains(" because "));
+    let line = why.or_else(|| lines.next_back());
     Err(BuildError::Squash(format!(
         "mksquashfs failed: {}",
         line.unwrap_or("it does not say why")
