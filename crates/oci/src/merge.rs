@@ -130,11 +130,10 @@ impl Merged {
     /// Returns how many bytes the files have together.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let nodes = self.tree.iter().map(|(_, node)| match node {
-            Node::Other(origin) => origin.size,
-            Node::Directory { .. } => 0,
-        });
-        nodes.sum()
+        let mut names = self.names();
+        // Of several names of a file one counts.
+        names.dedup_by_key(|(origin, _)| *origin);
+        names.iter().map(|(origin, _)| origin.size).sum()
     }
 
     /// What is left out, for the user to know.

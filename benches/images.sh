@@ -1,0 +1,49 @@
+#!/usr/bin/env bash
+# front pull beside apptainer pull, of the same image of about a gigabyte from the same registry on this machine, each
+# with an empty cache, in one run; and what a cached docker:// costs beside a local SIF. Quote the ratios.
+. "$(dirname "$0")/../scripts/common.sh"
+install hyperfine=hyperfine docker-registry=docker-registry skopeo=skopeo umoci=umoci time=time
+"$top/scripts/fixtures.sh"
+[ -x "$top/build/front" ] || "$top/scripts/build.sh"
+install_programs
+work=$(mktemp -d /tmp/slipway-images.XXXX)
+port=5077
+cat >"$work/config.yml" <<END
+version: 0.1
+storage: {filesystem: {rootdirectory: $work/data}}
+http: {addr: 127.0.0.1:$port}
+log: {level: error}
+END
+docker-registry serve "$work/config.yml" >/dev/null 2>&1 &
+registry=$!
+trap 'kill $registry; as_root rm -rf "$work"' EXIT
+
+say "an image of two layers"
+mkdir "$work/first" "$work/second"
+as_root cp -a "$SLIPWAY_FIXTURES/py/." "$work/first"
+as_root cp -aL /usr/lib/"$(gcc -dumpmachine)" "$work/second/" 2>/dev/null || true
+umoci init --layout "$work/layout"
+umoci new --image "$work/layout:1"
+as_root umoci insert --image "$work/layout:1" "$work/first" /
+as_root umoci insert --image "$work/layout:1" "$work/second" /opt/lib
+skopeo copy --quiet --insecure-policy --dest-tls-verify=false "oci:$work/layout:1" "docker://localhost:$port/big:1"
+as_root du -sm "$work/first" "$work/second"
+as_root install -d -m 700 -o "$tester" -g "$tester" "$work"/{ours,theirs,tmp,out}
+chmod 755 "$work"
+
+image=docker://localhost:$port/big:1
+there=/tmp/host/${work#/tmp/}
+for round in 1 2 3; do
+  say "round $round"
+  as_root rm -rf "$work"/{ours,theirs,tmp,out}/*
+  as_tester env FRONT_CACHEDIR="$work/ours" time -f 'front      %e s, at most %M kB' \
+    front -q pull "$work/out/front.sif" "$image"
+  as_root time -f 'apptainer  %e s, at most %M kB' "$top/target/debug/enter" "$SLIPWAY_FIXTURES/peers" "$(id -u "$tester")" \
+    /usr/bin/env APPTAINER_CACHEDIR="$there/theirs" APPTAINER_TMPDIR="$there/tmp" \
+    /usr/bin/apptainer -q pull --no-https "$there/out/apptainer.sif" "$image"
+done
+as_root stat -c '%n %s' "$work"/out/*
+
+say "a cached docker:// beside a local SIF"
+as_tester env FRONT_CACHEDIR="$work/ours" hyperfine --style basic --shell none --warmup 3 --runs 30 \
+  "front exec $image true" "front exec $work/out/front.sif true" 2>/dev/null | grep -E 'Benchmark|Time|times'
