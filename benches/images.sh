@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # front pull beside apptainer pull, of the same image of about a gigabyte from the same registry on this machine, each
-# with an empty cache, in one run; and what a cached docker:// costs beside a local SIF. Quote the ratios.
+# with an empty cache, in one run (ROUNDS times); and what a cached docker:// costs beside a local SIF. Quote the ratios.
 . "$(dirname "$0")/../scripts/common.sh"
-install hyperfine=hyperfine docker-registry=docker-registry skopeo=skopeo umoci=umoci time=time
+install hyperfine=hyperfine docker-registry=docker-registry buildah=buildah time=time
 "$top/scripts/fixtures.sh"
 [ -x "$top/build/front" ] || "$top/scripts/build.sh"
 install_programs
@@ -22,18 +22,21 @@ say "an image of two layers"
 mkdir "$work/first" "$work/second"
 as_root cp -a "$SLIPWAY_FIXTURES/py/." "$work/first"
 as_root cp -aL /usr/lib/"$(gcc -dumpmachine)" "$work/second/" 2>/dev/null || true
-umoci init --layout "$work/layout"
-umoci new --image "$work/layout:1"
-as_root umoci insert --image "$work/layout:1" "$work/first" /
-as_root umoci insert --image "$work/layout:1" "$work/second" /opt/lib
-skopeo copy --quiet --insecure-policy --dest-tls-verify=false "oci:$work/layout:1" "docker://localhost:$port/big:1"
+buildah() { as_root buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"; }
+container=$(buildah from scratch)
+for layer in first second; do
+  buildah add -q "$container" "$work/$layer" "/$([ $layer = first ] || echo opt/lib)" >/dev/null
+  buildah commit -q "$container" "$layer" >/dev/null
+  container=$(buildah from "$layer")
+done
+buildah push -q --tls-verify=false second "docker://localhost:$port/big:1"
 as_root du -sm "$work/first" "$work/second"
-as_root install -d -m 700 -o "$tester" -g "$tester" "$work"/{ours,theirs,tmp,out}
+as_root env install -d -m 700 -o "$tester" -g "$tester" "$work"/{ours,theirs,tmp,out}
 chmod 755 "$work"
 
 image=docker://localhost:$port/big:1
 there=/tmp/host/${work#/tmp/}
-for round in 1 2 3; do
+for round in $(seq "${ROUNDS:-3}"); do
   say "round $round"
   as_root rm -rf "$work"/{ours,theirs,tmp,out}/*
   as_tester env FRONT_CACHEDIR="$work/ours" time -f 'front      %e s, at most %M kB' \

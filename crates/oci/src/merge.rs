@@ -116,6 +116,17 @@ impl Merged {
                 // Metadata of the archive's own.
                 _ => continue,
             };
+            let is_link = header.entry_type() == EntryType::Symlink;
+            if is_link
+                && entry
+                    .link_name_bytes()
+                    .is_none_or(|target| target.is_empty())
+            {
+                return Err(failed(format!("{shown:?} is a link to nothing")));
+            }
+            if called.is_empty() && !matches!(node, Node::Directory { .. }) {
+                return Err(failed(format!("{shown:?} is the root, and no directory")));
+            }
             if let Node::Other(origin) = node {
                 own.insert(called.clone(), origin);
             }

@@ -110,7 +110,7 @@ impl Claim {
             if of_worth && !part.exists() {
                 let _ = fs::rename(entry.path(), part);
             } else if entry.path() != part {
-                let _ = super::tidy::remove(&entry.path());
+                let _ = super::remove::remove(&entry.path());
             }
         }
         Ok(())

@@ -5,6 +5,7 @@
 //! longer needed goes by age ([`tidy`]); an entry's time is that of its last use.
 
 mod claim;
+mod remove;
 mod tidy;
 
 use std::fs;
@@ -14,7 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use claim::Claim;
 
-pub(crate) use tidy::remove;
+pub(crate) use remove::remove;
 pub use tidy::{Kept, Selection};
 
 /// A directory of what is kept.
@@ -137,7 +138,7 @@ impl Cache {
         let made = make(&part).and_then(|()| Ok(fs::rename(&part, &path)?));
         // What a connection brought is kept for the next attempt; anything else is begun anew.
         if made.is_err() && kind != Kind::Blob {
-            let _ = tidy::remove(&part);
+            let _ = remove(&part);
         }
         made.map(|()| path)
     }

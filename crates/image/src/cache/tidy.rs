@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::claim::{PART, SIGN, has_ended};
+use super::remove::remove;
 use super::{Cache, Kind};
 
 /// An entry.
@@ -114,30 +115,6 @@ impl Kept {
             removed => removed,
         }
     }
-}
-
-/// Removes a file, or a directory with all that is in it.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    match path.symlink_metadata()?.is_dir() {
-        true => remove_tree(path),
-        false => fs::remove_file(path),
-    }
-}
-
-/// Directories of an image may be closed to their owner.
-fn remove_tree(path: &Path) -> io::Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let mut open = vec![path.to_owned()];
-    while let Some(directory) = open.pop() {
-        fs::set_permissions(&directory, fs::Permissions::from_mode(0o700))?;
-        for entry in fs::read_dir(&directory)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                open.push(entry.path());
-            }
-        }
-    }
-    fs::remove_dir_all(path)
 }
 
 fn look(kind: Kind, entry: &fs::DirEntry) -> Option<Kept> {

@@ -1,0 +1,218 @@
+//! Having images and making them: what is typed.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+/// `front build`.
+#[derive(Debug, Args)]
+pub struct Build {
+    /// Overwrite the image if it exists
+    #[arg(short = 'F', long)]
+    pub force: bool,
+    /// Let the owner read, write and enter everything in it
+    #[arg(long)]
+    pub fix_perms: bool,
+    /// Make a directory instead of a SIF
+    #[arg(short, long)]
+    pub sandbox: bool,
+    /// How it is packed
+    #[arg(long, value_enum, default_value_t = Compression::Zstd)]
+    pub compression: Compression,
+    /// How the source is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// The SIF or directory to make
+    pub image: PathBuf,
+    /// What to make it of: an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
+    /// an address, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE, the last three with :NAME if they
+    /// have several images
+    pub source: OsString,
+}
+
+/// How a SIF is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Compression {
+    /// Small, and fast to read.
+    Zstd,
+    /// For runtimes that know nothing else.
+    Gzip,
+}
+
+impl From<Compression> for image::Compression {
+    fn from(compression: Compression) -> Self {
+        match compression {
+            Compression::Zstd => Self::Zstd,
+            Compression::Gzip => Self::Gzip,
+        }
+    }
+}
+
+/// `front pull`.
+#[derive(Debug, Args)]
+pub struct Pull {
+    /// Overwrite the file if it exists
+    #[arg(short = 'F', long)]
+    pub force: bool,
+    /// The directory to put the file in
+    #[arg(long, alias = "path", value_name = "DIRECTORY")]
+    pub dir: Option<PathBuf>,
+    /// The file's name
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub name: Option<PathBuf>,
+    /// Make a directory instead of a SIF
+    #[arg(short, long)]
+    pub sandbox: bool,
+    /// Nothing is left behind in any case
+    #[arg(long, hide = true)]
+    pub no_cleanup: bool,
+    /// Pull what is not signed, as is done in any case
+    #[arg(short = 'U', long, hide = true)]
+    pub allow_unsigned: bool,
+    /// How the source is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// [FILE] SOURCE: docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME, oci:DIRECTORY,
+    /// oci-archive:FILE or docker-archive:FILE
+    #[arg(required = true, num_args = 1..=2, value_name = "SOURCE")]
+    pub words: Vec<OsString>,
+}
+
+/// `front push`.
+#[derive(Debug, Args)]
+pub struct Push {
+    /// Push what is not signed, as is done in any case
+    #[arg(short = 'U', long, hide = true)]
+    pub allow_unsigned: bool,
+    /// How the registry is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// A SIF; or oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE
+    pub image: OsString,
+    /// oras://NAME for a SIF, docker://NAME for the others
+    pub target: String,
+}
+
+/// `front inspect`.
+#[derive(Debug, Args)]
+pub struct Inspect {
+    /// All there is, as JSON
+    #[arg(long)]
+    pub all: bool,
+    /// What an application says of itself
+    #[arg(long, value_name = "NAME")]
+    pub app: Option<String>,
+    /// The definition that it was built of
+    #[arg(short, long)]
+    pub deffile: bool,
+    /// The environment scripts
+    #[arg(short, long)]
+    pub environment: bool,
+    /// The help
+    #[arg(short = 'H', long)]
+    pub helpfile: bool,
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
+    /// The labels, as without flags
+    #[arg(short, long)]
+    pub labels: bool,
+    /// The applications' names
+    #[arg(long)]
+    pub list_apps: bool,
+    /// The runscript
+    #[arg(short, long)]
+    pub runscript: bool,
+    /// The startscript
+    #[arg(short, long)]
+    pub startscript: bool,
+    /// The test
+    #[arg(short, long)]
+    pub test: bool,
+    /// How an image that is no file is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// An image, as for exec
+    pub image: OsString,
+}
+
+/// `front cache`.
+#[derive(Debug, Subcommand)]
+pub enum CacheCommand {
+    /// Show what is kept
+    List(CacheList),
+    /// Remove what is kept
+    Clean(CacheClean),
+}
+
+/// `front cache list`.
+#[derive(Debug, Args)]
+pub struct CacheList {
+    /// Show each entry
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// The types: blob, oci, oras, library, net, extracted, all
+    #[arg(
+        short = 'T',
+        long = "type",
+        value_name = "TYPES",
+        value_delimiter = ','
+    )]
+    pub types: Vec<String>,
+}
+
+/// `front cache clean`.
+#[derive(Debug, Args)]
+pub struct CacheClean {
+    /// Only what was not used for so many days
+    #[arg(short = 'D', long, value_name = "N")]
+    pub days: Option<u64>,
+    /// Say what would be removed
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Do not ask
+    #[arg(short = 'f', long)]
+    pub force: bool,
+    /// The types: blob, oci, oras, library, net, extracted, all
+    #[arg(
+        short = 'T',
+        long = "type",
+        value_name = "TYPES",
+        value_delimiter = ','
+    )]
+    pub types: Vec<String>,
+}
+
+/// How registries, libraries and daemons are reached.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Images that are no files")]
+pub struct NetworkFlags {
+    /// Take a registry without TLS, or with a certificate that nobody vouches for
+    #[arg(long, alias = "nohttps")]
+    pub no_https: bool,
+    /// Ask for a user and a password for the registry
+    #[arg(long)]
+    pub docker_login: bool,
+    /// The file of credentials
+    #[arg(long, value_name = "FILE")]
+    pub authfile: Option<PathBuf>,
+    /// The docker daemon: unix://SOCKET
+    #[arg(long, value_name = "ADDRESS")]
+    pub docker_host: Option<String>,
+    /// The library that library:// means
+    #[arg(long, value_name = "ADDRESS")]
+    pub library: Option<String>,
+    /// Keep nothing of what is fetched
+    #[arg(long)]
+    pub disable_cache: bool,
+    /// The architecture, where the image has several: amd64, arm64, ...
+    #[arg(long, value_name = "NAME")]
+    pub arch: Option<String>,
+    /// The variant of the architecture: v2, v3, ...
+    #[arg(long, value_name = "NAME")]
+    pub arch_variant: Option<String>,
+    /// The same as one word: linux/ARCHITECTURE[/VARIANT]
+    #[arg(long, value_name = "PLATFORM", conflicts_with = "arch")]
+    pub platform: Option<String>,
+}

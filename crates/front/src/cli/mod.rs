@@ -1,0 +1,189 @@
+//! What is typed: the commands and flags, as Singularity has them.
+
+mod images;
+mod keys;
+mod sif;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, NetworkFlags, Pull, Push};
+pub use keys::{
+    KeyCommand, KeyExport, KeyNewpair, KeyRemove, RegistryCommand, RegistryLogin, Sign, Verify,
+};
+pub use sif::{SifAdd, SifCommand};
+
+/// Containers for MPI and GPU jobs, with Singularity's commands.
+#[derive(Debug, Parser)]
+#[command(name = "front", version = concat!("version ", env!("CARGO_PKG_VERSION")))]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit status: that of the container's program, or 255 when it could not be \
+                        started, or 1 for a usage error."
+)]
+pub struct Cli {
+    /// Flags that stand before the command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags that stand before the command.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Global {
+    /// Print what is done, step by step
+    #[arg(short, long)]
+    pub debug: bool,
+    /// Print more than usual
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Print warnings and errors only
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Print errors only
+    #[arg(short, long)]
+    pub silent: bool,
+    /// Print without colours
+    #[arg(long)]
+    pub nocolor: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a command in an image
+    #[command(override_usage = "front exec [FLAGS] IMAGE COMMAND [ARGUMENT]...")]
+    Exec(Exec),
+    /// Run an image's runscript; without an image, a small one that is built in
+    #[command(override_usage = "front run [FLAGS] [IMAGE [ARGUMENT]...]")]
+    Run(Run),
+    /// Make an image of another
+    #[command(override_usage = "front build [FLAGS] IMAGE SOURCE")]
+    Build(Build),
+    /// List and remove what is kept of images
+    #[command(subcommand)]
+    Cache(CacheCommand),
+    /// Show what an image says of itself
+    #[command(override_usage = "front inspect [FLAGS] IMAGE")]
+    Inspect(Inspect),
+    /// Fetch an image into a SIF
+    #[command(override_usage = "front pull [FLAGS] [FILE] SOURCE")]
+    Pull(Pull),
+    /// Send an image to a registry
+    #[command(override_usage = "front push [FLAGS] IMAGE URI")]
+    Push(Push),
+    /// Say who you are to registries
+    #[command(subcommand)]
+    Registry(RegistryCommand),
+    /// Look into SIFs, and change them
+    #[command(subcommand)]
+    Sif(SifCommand),
+    /// Make, list, import, export and remove the keys that sign
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Sign a SIF
+    #[command(override_usage = "front sign [FLAGS] SIF")]
+    Sign(Sign),
+    /// Check who has signed a SIF, and that it is as it was
+    #[command(override_usage = "front verify [FLAGS] SIF")]
+    Verify(Verify),
+    /// Start a shell in an image
+    #[command(override_usage = "front shell [FLAGS] IMAGE")]
+    Shell(Shell),
+}
+
+/// `front exec`.
+#[derive(Debug, Args)]
+pub struct Exec {
+    /// The flags of every command that starts a container.
+    #[command(flatten)]
+    pub flags: ContainerFlags,
+    /// A SIF, a squashfs, a directory, docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME,
+    /// oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; then the command and its arguments; flags end here
+    #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_name = "IMAGE COMMAND")]
+    pub words: Vec<OsString>,
+}
+
+/// `front run`.
+#[derive(Debug, Args)]
+pub struct Run {
+    /// The flags of every command that starts a container.
+    #[command(flatten)]
+    pub flags: ContainerFlags,
+    /// An image, as for exec, then the runscript's arguments; flags end here
+    #[arg(trailing_var_arg = true, value_name = "IMAGE")]
+    pub words: Vec<OsString>,
+}
+
+/// `front shell`.
+#[derive(Debug, Args)]
+pub struct Shell {
+    /// The flags of every command that starts a container.
+    #[command(flatten)]
+    pub flags: ContainerFlags,
+    /// The shell to start: a path in the image
+    #[arg(short, long, value_name = "PATH")]
+    pub shell: Option<PathBuf>,
+    /// An image, as for exec; flags end here
+    #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE")]
+    pub words: Vec<OsString>,
+}
+
+/// The flags of every command that starts a container.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ContainerFlags {
+    /// Bind a path of the host: SOURCE[:DESTINATION[:ro|rw]], several with commas
+    #[arg(short = 'B', long, value_name = "SPEC")]
+    pub bind: Vec<OsString>,
+    /// Set variables inside: NAME=VALUE, several with commas
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub env: Vec<OsString>,
+    /// Start with a clean environment
+    #[arg(short = 'e', long)]
+    pub cleanenv: bool,
+    /// The working directory inside; it must exist
+    #[arg(long, alias = "pwd", value_name = "DIRECTORY")]
+    pub cwd: Option<PathBuf>,
+    /// Lend NVIDIA's driver: devices, libraries and nvidia-smi
+    #[arg(long)]
+    pub nv: bool,
+    /// Print the OCI config.json instead of running it
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How images that are no files are reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_table_of_flags_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn flags_end_at_the_image() {
+        let words = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
+            Command::Exec(exec) => (exec.flags, exec.words),
+            other => panic!("{other:?}"),
+        };
+        let (flags, rest) = words("front exec -B/p:/q --nv img --nv -B x -- y");
+        assert!(flags.nv);
+        assert_eq!(flags.bind, ["/p:/q"]);
+        assert_eq!(rest, ["img", "--nv", "-B", "x", "--", "y"]);
+        assert_eq!(words("front exec img -- echo").1, ["img", "--", "echo"]);
+        assert_eq!(words("front exec -- img echo").1, ["img", "echo"]);
+        assert_eq!(words("front exec --pwd /x img c").0.cwd, Some("/x".into()));
+        assert!(Cli::try_parse_from(["front", "exec", "--nosuch", "img", "c"]).is_err());
+        assert!(Cli::try_parse_from(["front", "exec", "img"]).is_err());
+    }
+}
