@@ -22,7 +22,7 @@ say "an image of two layers"
 mkdir "$work/first" "$work/second"
 as_root cp -a "$SLIPWAY_FIXTURES/py/." "$work/first"
 as_root cp -aL /usr/lib/"$(gcc -dumpmachine)" "$work/second/" 2>/dev/null || true
-buildah() { as_root buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"; }
+buildah() { as_root env buildah --root "$work/storage" --runroot "$work/run" --storage-driver vfs "$@"; }
 container=$(buildah from scratch)
 for layer in first second; do
   buildah add -q "$container" "$work/$layer" "/$([ $layer = first ] || echo opt/lib)" >/dev/null

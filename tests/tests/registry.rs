@@ -98,6 +98,48 @@ fn an_image_is_pulled_once_and_run_from_the_cache() {
 }
 
 #[test]
+fn nothing_is_kept_where_nothing_shall_be() {
+    let (saved, registry, place) = (saved(), Registry::start(), Place::new());
+    registry.push(&saved.path().join("layout"), "bb:1");
+    let image = format!("docker://{}", registry.image("bb:1"));
+    let scratch = place.file("scratch");
+    fs::create_dir(&scratch).unwrap();
+    succeed(Command::new("chmod").args(["777", &scratch]));
+    let args = [
+        "-q",
+        "exec",
+        "--disable-cache",
+        &image,
+        "cat",
+        "/etc/os-release",
+    ];
+    is_right(&run(place.front(&args).env("FRONT_TMPDIR", &scratch)));
+    assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
+    assert!(!place.cache().exists());
+}
+
+#[test]
+fn proxies_are_used_where_they_shall_be() {
+    let (saved, registry, place) = (saved(), Registry::start(), Place::new());
+    registry.push(&saved.path().join("layout"), "bb:1");
+    // A name that nobody knows: only through the proxy, which is the registry itself, is there a way.
+    let exec = |variables: &[(&str, &str)]| {
+        let image = "docker://registry.invalid/bb:1";
+        let mut command =
+            place.front(&["-q", "exec", "--no-https", image, "cat", "/etc/os-release"]);
+        command.envs(variables.iter().copied());
+        run(&mut command)
+    };
+    let proxy = format!("http://127.0.0.1:{}", registry.port());
+    refused(
+        &place,
+        &exec(&[("http_proxy", &proxy), ("no_proxy", "registry.invalid")]),
+        &["cannot be reached"],
+    );
+    is_right(&exec(&[("http_proxy", &proxy)]));
+}
+
+#[test]
 fn where_the_registry_is_gone_the_image_is_still_there() {
     let (saved, mut registry, place) = (saved(), Registry::start(), Place::new());
     registry.push(&saved.path().join("layout"), "bb:1");

@@ -94,22 +94,34 @@ impl Network {
         messages: &Messages,
         act: impl FnOnce(&Access) -> Result<T>,
     ) -> Result<T> {
+        let place = self.place(caller)?;
+        self.with_place(&place, caller, messages, act)
+    }
+
+    /// Where what is fetched is kept, if only for a while.
+    fn place(&self, caller: &Caller) -> Result<Place> {
+        if !self.without_cache {
+            return Ok(Place::Lasting(caller.cache(&caller.account())));
+        }
+        let scratch = scratch(caller);
+        let directory = tempfile::Builder::new()
+            .prefix("front-")
+            .tempdir_in(&scratch)
+            .with_context(|| scratch.display().to_string())?;
+        Ok(Place::Passing(directory))
+    }
+
+    fn with_place<T>(
+        &self,
+        place: &Place,
+        caller: &Caller,
+        messages: &Messages,
+        act: impl FnOnce(&Access) -> Result<T>,
+    ) -> Result<T> {
         spare_certificates(caller);
         let scratch = scratch(caller);
         let bars = Bars::new(messages);
-        let short = match self.without_cache {
-            true => Some(
-                tempfile::Builder::new()
-                    .prefix("front-")
-                    .tempdir_in(&scratch)
-                    .with_context(|| scratch.display().to_string())?,
-            ),
-            false => None,
-        };
-        let cache = Cache::new(match &short {
-            Some(directory) => directory.path().to_owned(),
-            None => caller.cache(&caller.account()),
-        });
+        let cache = Cache::new(place.path().to_owned());
         let mut chosen = image::host_platform();
         if let Some((architecture, variant)) = &self.platform {
             if *architecture != chosen.architecture {
@@ -139,6 +151,22 @@ impl Network {
             daemon: self.daemon.clone(),
             progress: &bars,
         })
+    }
+}
+
+/// Where what is fetched is kept.
+enum Place {
+    Lasting(PathBuf),
+    /// Gone when this is dropped.
+    Passing(tempfile::TempDir),
+}
+
+impl Place {
+    fn path(&self) -> &Path {
+        match self {
+            Self::Lasting(path) => path,
+            Self::Passing(directory) => directory.path(),
+        }
     }
 }
 
@@ -188,28 +216,27 @@ pub fn open(path: &Path, caller: &Caller, messages: &Messages) -> Result<Image> 
     }
 }
 
-/// Returns a SIF of what a source has, in the cache.
+/// Opens an image of what a source has. It is in the cache, or nowhere but open.
 ///
 /// # Errors
 ///
-/// Fails when the source cannot be reached or read, or the SIF not be made.
+/// Fails when the source cannot be reached or read, or the image not be made or opened.
 pub fn obtain(
     source: &Source,
     network: &Network,
     caller: &Caller,
     messages: &Messages,
-) -> Result<PathBuf> {
-    if network.without_cache {
-        bail!("an image that is run must be kept while it runs: pull it, and run the file");
-    }
+) -> Result<Image> {
     let build = build(source.bootstrap(), caller)?;
-    elsewhere(|| {
-        network.with_access(caller, messages, |access| {
+    let place = network.place(caller)?;
+    let path = elsewhere(|| {
+        network.with_place(&place, caller, messages, |access| {
             let path = access.sif(source, &build)?;
             keep_small(network, access.cache, &path, messages);
             Ok(path)
         })
-    })
+    })?;
+    Ok(Image::open(&path)?)
 }
 
 /// Has another process find a path: it takes threads and memory, and this process shall become the

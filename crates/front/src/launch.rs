@@ -22,9 +22,7 @@ use crate::{embedded, host};
 /// own; otherwise this process has become the payload.
 pub fn launch(request: &Request, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     let image = match (&request.source, &request.network) {
-        (Source::Foreign(source), Some(network)) => {
-            Image::open(&obtain(source, network, caller, messages)?)?
-        }
+        (Source::Foreign(source), Some(network)) => obtain(source, network, caller, messages)?,
         (Source::Foreign(source), None) => bail!("{source}: there is no way to it"),
         (Source::Path(path), _) => fetch::open(path, caller, messages)?,
         (Source::Embedded, _) => embedded::image(),

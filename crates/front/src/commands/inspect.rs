@@ -5,7 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use image::{App, Attributes, Image};
+use image::{App, Attributes};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::PrettyFormatter;
@@ -21,7 +21,7 @@ pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitC
         Source::Path(path) => fetch::open(&path, caller, messages)?,
         Source::Foreign(source) => {
             let network = Network::new(&args.network, caller)?;
-            Image::open(&obtain(&source, &network, caller, messages)?)?
+            obtain(&source, &network, caller, messages)?
         }
         Source::Embedded => crate::embedded::image(),
     };
