@@ -267,7 +267,7 @@ fn a_registry_with_passwords_lets_in_who_knows_one() {
     fs::write(place.file("auth.json"), auth.to_string()).unwrap();
     fs::write(
         place.file("docker-credential-front"),
-        "#!/bin/sh\necho '{\"Username\": \"user\", \"Secret\": \"secret\"}'\n",
+        "#!/bin/sh\ncat >/dev/null\necho '{\"Username\": \"user\", \"Secret\": \"secret\"}'\n",
     )
     .unwrap();
     tests::open_to_all(Path::new(&place.file("docker-credential-front")));
