@@ -293,7 +293,7 @@ fn names_may_be_any_bytes() {
         long,
     ];
     let members: Vec<Member> = names.iter().map(|name| Member::file(name, name)).collect();
-    place.image(&[members.clone()]);
+    place.image(std::slice::from_ref(&members));
     let outcome = place.build(&["--sandbox"]);
     assert_eq!(outcome.code, 0, "{outcome:?}");
     for name in &names {
@@ -412,7 +412,7 @@ fn what_is_no_layer_is_refused() {
         (
             "noise",
             (0..5000_u32)
-                .map(|number| (number * 7919 >> 3) as u8)
+                .map(|number| ((number * 7919) >> 3) as u8)
                 .collect(),
         ),
         (

@@ -73,7 +73,7 @@ pub struct Pull {
     /// How the source is reached.
     #[command(flatten)]
     pub network: NetworkFlags,
-    /// [FILE] SOURCE: docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME, oci:DIRECTORY,
+    /// The file to make, if not named after the image; then the source: docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME, oci:DIRECTORY,
     /// oci-archive:FILE or docker-archive:FILE
     #[arg(required = true, num_args = 1..=2, value_name = "SOURCE")]
     pub words: Vec<OsString>,
