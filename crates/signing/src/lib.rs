@@ -1,6 +1,6 @@
 //! Signatures of SIFs, by OpenPGP keys: who says that an image is as it was.
 //!
-//! A signature is a clear-signed text ([`statement`]) that holds the digests of a group's objects and of
+//! A signature is a clear-signed text (`statement`) that holds the digests of a group's objects and of
 //! what the SIF says of each; it is an object of the SIF itself. The form is that of
 //! `github.com/sylabs/sif`, package `integrity`, so that Apptainer's are read, and ours by it.
 

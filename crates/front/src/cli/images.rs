@@ -73,8 +73,8 @@ pub struct Pull {
     /// How the source is reached.
     #[command(flatten)]
     pub network: NetworkFlags,
-    /// The file to make, if not named after the image; then the source: docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME, oci:DIRECTORY,
-    /// oci-archive:FILE or docker-archive:FILE
+    /// The file to make, if not named after the image; then the source: docker://NAME, oras://NAME,
+    /// library://NAME, an address, docker-daemon:NAME, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE
     #[arg(required = true, num_args = 1..=2, value_name = "SOURCE")]
     pub words: Vec<OsString>,
 }
