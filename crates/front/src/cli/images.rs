@@ -20,15 +20,15 @@ pub struct Build {
     /// How it is packed
     #[arg(long, value_enum, default_value_t = Compression::Zstd)]
     pub compression: Compression,
-    /// How the source is reached.
-    #[command(flatten)]
-    pub network: NetworkFlags,
     /// The SIF or directory to make
     pub image: PathBuf,
     /// What to make it of: an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
     /// an address, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE, the last three with :NAME if they
     /// have several images
     pub source: OsString,
+    /// How the source is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
 }
 
 /// How a SIF is packed.
@@ -59,7 +59,7 @@ pub struct Pull {
     #[arg(long, alias = "path", value_name = "DIRECTORY")]
     pub dir: Option<PathBuf>,
     /// The file's name
-    #[arg(long, value_name = "FILE", hide = true)]
+    #[arg(long, value_name = "FILE")]
     pub name: Option<PathBuf>,
     /// Make a directory instead of a SIF
     #[arg(short, long)]
@@ -70,13 +70,13 @@ pub struct Pull {
     /// Pull what is not signed, as is done in any case
     #[arg(short = 'U', long, hide = true)]
     pub allow_unsigned: bool,
-    /// How the source is reached.
-    #[command(flatten)]
-    pub network: NetworkFlags,
     /// The file to make, if not named after the image; then the source: docker://NAME, oras://NAME,
     /// library://NAME, an address, docker-daemon:NAME, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE
     #[arg(required = true, num_args = 1..=2, value_name = "SOURCE")]
     pub words: Vec<OsString>,
+    /// How the source is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
 }
 
 /// `front push`.
@@ -85,13 +85,13 @@ pub struct Push {
     /// Push what is not signed, as is done in any case
     #[arg(short = 'U', long, hide = true)]
     pub allow_unsigned: bool,
-    /// How the registry is reached.
-    #[command(flatten)]
-    pub network: NetworkFlags,
     /// A SIF; or oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE
     pub image: OsString,
     /// oras://NAME for a SIF, docker://NAME for the others
     pub target: String,
+    /// How the registry is reached.
+    #[command(flatten)]
+    pub network: NetworkFlags,
 }
 
 /// `front inspect`.
@@ -130,11 +130,11 @@ pub struct Inspect {
     /// The test
     #[arg(short, long)]
     pub test: bool,
+    /// An image, as for exec
+    pub image: OsString,
     /// How an image that is no file is reached.
     #[command(flatten)]
     pub network: NetworkFlags,
-    /// An image, as for exec
-    pub image: OsString,
 }
 
 /// `front cache`.

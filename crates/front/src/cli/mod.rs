@@ -99,38 +99,38 @@ pub enum Command {
 /// `front exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
-    /// The flags of every command that starts a container.
-    #[command(flatten)]
-    pub flags: ContainerFlags,
     /// A SIF, a squashfs, a directory, docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME,
     /// oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; then the command and its arguments; flags end here
     #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_name = "IMAGE COMMAND")]
     pub words: Vec<OsString>,
+    /// The flags of every command that starts a container.
+    #[command(flatten)]
+    pub flags: ContainerFlags,
 }
 
 /// `front run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// The flags of every command that starts a container.
-    #[command(flatten)]
-    pub flags: ContainerFlags,
     /// An image, as for exec, then the runscript's arguments; flags end here
     #[arg(trailing_var_arg = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
+    /// The flags of every command that starts a container.
+    #[command(flatten)]
+    pub flags: ContainerFlags,
 }
 
 /// `front shell`.
 #[derive(Debug, Args)]
 pub struct Shell {
-    /// The flags of every command that starts a container.
-    #[command(flatten)]
-    pub flags: ContainerFlags,
     /// The shell to start: a path in the image
     #[arg(short, long, value_name = "PATH")]
     pub shell: Option<PathBuf>,
     /// An image, as for exec; flags end here
     #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
+    /// The flags of every command that starts a container.
+    #[command(flatten)]
+    pub flags: ContainerFlags,
 }
 
 /// The flags of every command that starts a container.
