@@ -306,6 +306,21 @@ fn a_signature_is_believed_only_for_what_it_says() {
     other[place + 1] ^= 1;
     fs::write(&sif, &other).unwrap();
     refused("another descriptor", "object 3 was changed");
+    // Two objects of one number, one of which nobody looks at.
+    let mut other = original.clone();
+    other[4096 + 585 + 5] = 3;
+    fs::write(&sif, &other).unwrap();
+    refused("a number twice", "several objects of id 3");
+    // A second primary partition, which no group has, in front of the one that is signed.
+    let mut other = original.clone();
+    let (first, third) = (4096, 4096 + 2 * 585);
+    let spare = 4096 + 10 * 585;
+    other.copy_within(first..first + 585, spare);
+    other.copy_within(third..third + 585, first);
+    other[first + 5] = 9;
+    other[first + 9..first + 13].copy_from_slice(&[0, 0, 0, 0xf0]);
+    fs::write(&sif, &other).unwrap();
+    refused("a second primary", "one primary partition");
     // A text that was changed.
     let at = original
         .windows(8)

@@ -42,6 +42,12 @@ fn what_is_kept_is_listed_and_cleaned() {
         "{tried:?}"
     );
     assert_eq!(place.kept("images").len(), 1);
+    // Singularity's type of which there is nothing here: nothing goes.
+    succeed(&mut place.front(&["-q", "cache", "clean", "-f", "--type=shub"]));
+    assert_eq!(
+        (place.kept("images").len(), place.kept("blobs/sha256").len()),
+        (1, 2)
+    );
     // By type and by age.
     succeed(&mut place.front(&["-q", "cache", "clean", "-f", "--type=blob"]));
     assert_eq!(

@@ -313,6 +313,24 @@ fn names_may_be_any_bytes() {
 }
 
 #[test]
+fn a_name_of_megabytes_is_refused_before_it_is_read() {
+    let place = Place::new();
+    let long = Member {
+        kind: b'L',
+        ..Member::file(b"././@LongLink", &[b'a'; 10_000_000])
+    };
+    place.image(&[vec![long, Member::file(b"a", b"x")]]);
+    let outcome = place.build(&[]);
+    assert_eq!(outcome.code, 255, "{outcome:?}");
+    assert!(
+        outcome.stderr.contains("more than four mebibytes"),
+        "{outcome:?}"
+    );
+    place.image(&[vec![Member::file(&b"a/".repeat(100_000), b"x")]]);
+    place.is_safe("a hundred thousand directories deep");
+}
+
+#[test]
 fn set_id_bits_and_closed_directories_do_no_harm() {
     let place = Place::new();
     let closed = Member {

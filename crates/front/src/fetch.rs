@@ -205,8 +205,9 @@ pub fn open(path: &Path, caller: &Caller, messages: &Messages) -> Result<Image> 
             let network = Network::new(&NetworkFlags::default(), caller)?;
             let from = ("localimage".to_owned(), path.display().to_string());
             let build = build(from, caller)?;
+            let place = network.place(caller)?;
             let made = elsewhere(|| {
-                network.with_access(caller, messages, |access| {
+                network.with_place(&place, caller, messages, |access| {
                     Ok(access.sif_of_ext(&path, offset, &build)?)
                 })
             })?;

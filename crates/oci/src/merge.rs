@@ -1,7 +1,9 @@
 //! From layers to one tree: which entries stay, and what they are called.
 
+use std::cell::Cell;
 use std::collections::HashMap;
-use std::io::Read;
+use std::io::{self, Read};
+use std::rc::Rc;
 
 use tar::EntryType;
 
@@ -16,8 +18,41 @@ const LARGEST: u64 = 1 << 40;
 #[derive(Debug)]
 pub struct Merged {
     pub(crate) tree: Tree,
-    /// What was left out.
-    devices: Vec<String>,
+    /// How many entries there were so far.
+    entries: u64,
+    /// The first device that was left out, and how many were.
+    device: Option<String>,
+    devices: u64,
+}
+
+/// The most entries: each takes some hundred bytes of memory.
+const MOST: u64 = 10_000_000;
+/// The most bytes of an entry's headers: long names and attributes come in headers of their own.
+const HEADERS: u64 = 4 << 20;
+
+/// A reader that ends in an error when more is read than is left.
+struct Metered<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(
+                "the names of an entry take more than four mebibytes",
+            ));
+        }
+        let length = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let count = self
+            .inner
+            .read(buffer.get_mut(..length).unwrap_or_default())?;
+        self.left.set(left - count as u64);
+        Ok(count)
+    }
 }
 
 impl Merged {
@@ -29,7 +64,9 @@ impl Merged {
     pub fn new(image: &Image, blobs: &dyn Blobs) -> Result<Self, Error> {
         let mut merged = Self {
             tree: Tree::default(),
-            devices: Vec::new(),
+            entries: 0,
+            device: None,
+            devices: 0,
         };
         for (number, layer) in (0..).zip(&image.layers) {
             let told = layer.digest.to_string();
@@ -59,14 +96,31 @@ impl Merged {
             layer: told.to_owned(),
             reason,
         };
-        let mut archive = tar::Archive::new(content);
-        let entries = archive
+        let left = Rc::new(Cell::new(u64::MAX));
+        let mut archive = tar::Archive::new(Metered {
+            inner: content,
+            left: Rc::clone(&left),
+        });
+        let mut entries = archive
             .entries()
             .map_err(|error| failed(sys::words(&error)))?;
         // Where this layer's own hard links lead, as they are called in it.
         let mut own: HashMap<Vec<u8>, Origin> = HashMap::new();
-        for (number, entry) in (0..).zip(entries) {
+        let mut behind = 0;
+        for number in 0.. {
+            // A name of gigabytes would be read into memory before anybody sees how long it is. What is left
+            // of the entry before is passed over.
+            left.set(HEADERS.saturating_add(behind));
+            let Some(entry) = entries.next() else { break };
             let entry = entry.map_err(|error| failed(sys::words(&error)))?;
+            behind = match entry.header().entry_type() {
+                EntryType::GNUSparse => entry.header().entry_size().unwrap_or(0),
+                _ => entry.size(),
+            };
+            self.entries += 1;
+            if self.entries > MOST {
+                return Err(failed("more than ten million files".to_owned()));
+            }
             let path = entry.path_bytes();
             let shown = String::from_utf8_lossy(&path).into_owned();
             let Some(called) = name(&path) else {
@@ -105,7 +159,8 @@ impl Merged {
                     Node::Other(found)
                 }
                 EntryType::Char | EntryType::Block => {
-                    self.devices.push(shown);
+                    self.devices += 1;
+                    self.device.get_or_insert(shown);
                     continue;
                 }
                 EntryType::Regular
@@ -132,8 +187,9 @@ impl Merged {
             }
             self.tree.insert(layer, called, node);
         }
+        left.set(u64::MAX);
         // What comes after the archive's end belongs to the digest.
-        std::io::copy(&mut archive.into_inner(), &mut std::io::sink())
+        io::copy(&mut archive.into_inner(), &mut io::sink())
             .map_err(|error| failed(sys::words(&error)))?;
         Ok(())
     }
@@ -150,10 +206,13 @@ impl Merged {
     /// What is left out, for the user to know.
     #[must_use]
     pub fn notes(&self) -> Option<String> {
-        let (first, rest) = self.devices.split_first()?;
-        Some(match rest.len() {
-            0 => format!("{first} is a device, and was left out"),
-            more => format!("{first} and {more} more are devices, and were left out"),
+        let first = self.device.as_ref()?;
+        Some(match self.devices {
+            1 => format!("{first} is a device, and was left out"),
+            all => format!(
+                "{first} and {} more are devices, and were left out",
+                all - 1
+            ),
         })
     }
 

@@ -126,8 +126,14 @@ fn join(parent: &[u8], last: &[u8]) -> Vec<u8> {
     [parent, b"/", last].concat()
 }
 
-/// The name of an entry, or `None` for one that would lead out of the tree.
+/// The longest path that Linux takes (PATH_MAX, limits.h).
+const LONGEST: usize = 4096;
+
+/// The name of an entry, or `None` for one that would lead out of the tree, or anywhere at all.
 pub(crate) fn name(path: &[u8]) -> Option<Vec<u8>> {
+    if path.len() > LONGEST {
+        return None;
+    }
     let mut name = Vec::new();
     for part in path.split(|byte| *byte == b'/') {
         match part {

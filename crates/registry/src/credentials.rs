@@ -53,9 +53,14 @@ fn names(registry: &str) -> Vec<&str> {
 impl Credentials {
     /// Returns a user's credentials for a registry.
     pub(crate) fn find(&self, registry: &str) -> Result<Option<Login>, Error> {
-        if let Some(login) = &self.given {
-            return Ok(Some(login.clone()));
+        match &self.given {
+            Some(login) => Ok(Some(login.clone())),
+            None => self.find_in_files(registry),
         }
+    }
+
+    /// Returns what files know of a server: what the user says is meant for the registry, not for its mirrors.
+    pub(crate) fn find_in_files(&self, registry: &str) -> Result<Option<Login>, Error> {
         for path in &self.files {
             for name in names(registry) {
                 match look(path, name) {

@@ -77,10 +77,10 @@ impl Endpoint {
 
     fn of(reference: &Reference, insecure: bool, options: &Options) -> Result<Vec<Self>, Error> {
         let host = reference.resolve_registry();
-        let login = options.credentials.find(match reference.namespace() {
-            Some(_) => host,
-            None => reference.registry(),
-        })?;
+        let login = match reference.namespace() {
+            Some(_) => options.credentials.find_in_files(host)?,
+            None => options.credentials.find(reference.registry())?,
+        };
         let protocols = match (insecure, is_here(host)) {
             (true, _) => vec![ClientProtocol::Https, ClientProtocol::Http],
             (false, true) => vec![ClientProtocol::Http, ClientProtocol::Https],

@@ -21,10 +21,17 @@ pub(crate) struct Receiver<'a> {
     hash: Hasher,
     at: u64,
     size: Option<u64>,
+    limit: Option<u64>,
     what: &'a str,
     task: &'a dyn Task,
     failures: u32,
+    broken: bool,
+    /// The most there ever was: a server that begins anew each time gets nowhere.
+    farthest: u64,
 }
+
+/// The most of what has no size: a document.
+const LONGEST: u64 = 16 << 20;
 
 impl<'a> Receiver<'a> {
     /// Goes on with what a file already has. `size` is how much there should be, if that is known.
@@ -39,9 +46,12 @@ impl<'a> Receiver<'a> {
             hash: Hasher::default(),
             at: 0,
             size,
+            limit: size,
             what,
             task,
             failures: 0,
+            broken: false,
+            farthest: 0,
         };
         receiver.reread().map_err(|error| receiver.write(error))?;
         Ok(receiver)
@@ -80,9 +90,20 @@ impl<'a> Receiver<'a> {
         }
     }
 
+    /// Takes what has no size for a document, which has an end.
+    pub(crate) fn or_document(mut self) -> Self {
+        self.limit = Some(self.size.unwrap_or(LONGEST));
+        self
+    }
+
     /// Where the next byte belongs.
     pub(crate) fn at(&self) -> u64 {
         self.at
+    }
+
+    /// Whether a connection broke on the way.
+    pub(crate) fn was_broken(&self) -> bool {
+        self.broken
     }
 
     /// Whether all is there.
@@ -108,7 +129,7 @@ impl<'a> Receiver<'a> {
             })?;
             let bytes = bytes.as_ref();
             self.at += bytes.len() as u64;
-            if let Some(size) = self.size.filter(|size| self.at > *size) {
+            if let Some(size) = self.limit.filter(|size| self.at > *size) {
                 return Err(Error::Refused {
                     what: self.what.to_owned(),
                     reason: format!("more than its {size} bytes come"),
@@ -119,7 +140,10 @@ impl<'a> Receiver<'a> {
                 .map_err(|error| self.write(error))?;
             self.hash.update(bytes);
             self.task.advance(bytes.len() as u64);
-            self.failures = 0;
+            if self.at > self.farthest {
+                self.farthest = self.at;
+                self.failures = 0;
+            }
         }
         match self.size {
             Some(size) if self.at < size => Err(Error::Interrupted {
@@ -139,6 +163,7 @@ impl<'a> Receiver<'a> {
         let pause = PAUSE.saturating_mul(1 << self.failures.min(16));
         tokio::time::sleep(pause.min(LONGEST_PAUSE)).await;
         self.failures += 1;
+        self.broken = true;
         Ok(())
     }
 

@@ -112,7 +112,7 @@ mod tests {
     #[test]
     fn references_are_dockers() {
         let digest = format!("sha256:{}", "0".repeat(64));
-        let long = format!("{}/x", "a".repeat(250));
+        let long = format!("{}/x", "a".repeat(260));
         let right = [
             "alpine",
             "a/b",

@@ -133,18 +133,19 @@ impl Registry {
         task: &dyn Task,
     ) -> Result<(), Error> {
         let what = format!("layer {digest}");
-        let mut receiver = Receiver::new(file, size, &what, task)?;
-        let resumed = receiver.at() > 0;
+        let mut receiver = Receiver::new(file, size, &what, task)?.or_document();
         self.runtime.block_on(async {
-            self.receive(digest, &mut receiver, &what).await?;
-            match receiver.check(digest) {
-                // What was there before may be to blame.
-                Err(_) if resumed => {
+            let begun = receiver.at();
+            let received = self.receive(digest, &mut receiver, &what).await;
+            let was_resumed = begun > 0 || receiver.was_broken();
+            match received.and_then(|()| receiver.check(digest)) {
+                // What was there before may be to blame, or a server that goes on at another place.
+                Err(error) if was_resumed && !error.is_unreachable() => {
                     receiver.begin_anew()?;
                     self.receive(digest, &mut receiver, &what).await?;
                     receiver.check(digest)
                 }
-                checked => checked,
+                received => received,
             }
         })
     }

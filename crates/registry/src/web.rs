@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_LENGTH, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use reqwest::{Client, Response, StatusCode};
 
 use crate::endpoint::{AGENT, CONNECT, SILENCE};
@@ -116,6 +116,17 @@ impl Web {
                 .header(IF_RANGE, mark);
         }
         let answer = accept(request.send().await, address)?;
+        let goes_on = format!("bytes {}-", receiver.at());
+        let range = answer.headers().get(CONTENT_RANGE);
+        let goes_on = range
+            .and_then(|range| range.to_str().ok())
+            .is_some_and(|range| range.starts_with(&goes_on));
+        if answer.status() == StatusCode::PARTIAL_CONTENT && !goes_on {
+            return Err(Error::Refused {
+                what: address.to_owned(),
+                reason: "the server goes on at another place than it was asked to".to_owned(),
+            });
+        }
         if answer.status() != StatusCode::PARTIAL_CONTENT {
             receiver.begin_anew()?;
         }

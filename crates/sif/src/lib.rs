@@ -12,6 +12,7 @@ mod field;
 mod header;
 mod write;
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -38,8 +39,11 @@ pub enum Error {
     #[error("the SIF has room for {0} objects, and has as many")]
     Full(u64),
     /// There is one primary partition in a SIF.
-    #[error("the SIF has a primary partition already")]
+    #[error("a SIF has one primary partition, not two")]
     SecondPrimary,
+    /// An object has no number of its own.
+    #[error("the SIF has several objects of id {0}, or one of id 0")]
+    DoubleId(u32),
     /// No object has this id.
     #[error("the SIF has no object {0}")]
     NoObject(u32),
@@ -130,10 +134,28 @@ impl Sif {
             .chunks_exact(Descriptor::SIZE)
             .filter_map(|entry| Descriptor::parse(entry, size).transpose())
             .collect::<Result<_, _>>()?;
-        Ok(Self {
+        let sif = Self {
             header,
             descriptors,
-        })
+        };
+        sif.check()?;
+        Ok(sif)
+    }
+
+    /// What is said of an object must be said of one: a reader that looks for it elsewhere in the table
+    /// would find another.
+    fn check(&self) -> Result<(), Error> {
+        let mut seen = BTreeSet::new();
+        for descriptor in &self.descriptors {
+            if descriptor.id == 0 || !seen.insert(descriptor.id) {
+                return Err(Error::DoubleId(descriptor.id));
+            }
+        }
+        let primaries = self.descriptors.iter().filter(|one| is_primary(&one.data));
+        match primaries.count() {
+            0 | 1 => Ok(()),
+            _ => Err(Error::SecondPrimary),
+        }
     }
 
     /// Returns the partition that holds the container's root, if there is one.
@@ -150,6 +172,10 @@ impl Sif {
                 _ => None,
             })
     }
+}
+
+fn is_primary(data: &DataType) -> bool {
+    matches!(data, DataType::Partition(partition) if partition.kind == PartitionKind::PrimarySystem)
 }
 
 fn read_at(file: &File, offset: u64, length: u64, size: u64) -> Result<Vec<u8>, Error> {

@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 
 use crate::descriptor::{DataType, Descriptor, Link, PartitionKind};
 use crate::header::Header;
-use crate::{Error, Sif};
+use crate::{Error, Sif, is_primary};
 
 /// The line that makes a SIF a program.
 pub const LAUNCH: &str = "#!/usr/bin/env run-singularity\n";
@@ -226,10 +226,6 @@ impl Sif {
             .and_then(|()| file.write_all_at(&self.header.encode(), 0))
             .map_err(Error::Write)
     }
-}
-
-fn is_primary(data: &DataType) -> bool {
-    matches!(data, DataType::Partition(partition) if partition.kind == PartitionKind::PrimarySystem)
 }
 
 fn copy_to(content: &mut impl Read, file: &File, offset: u64) -> Result<u64, Error> {

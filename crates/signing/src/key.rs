@@ -8,9 +8,9 @@ use pgp::composed::{
 };
 use pgp::crypto::ecc_curve::ECCCurve;
 use pgp::crypto::hash::HashAlgorithm;
-use pgp::packet::Signature;
+use pgp::packet::{Signature, SignatureType};
 use pgp::ser::Serialize;
-use pgp::types::{KeyDetails, Password, PublicParams, Timestamp};
+use pgp::types::{KeyDetails, Password, PublicParams, Tag, Timestamp};
 
 use crate::Error;
 
@@ -142,60 +142,78 @@ impl Key {
         wanted.len() >= 8 && self.fingerprint().ends_with(&wanted)
     }
 
-    /// Checks a signed text. Returns the text.
+    /// Checks that the key made one of a text's signatures, and may be relied on.
     pub(crate) fn check(&self, message: &CleartextSignedMessage) -> Result<(), &'static str> {
         let text = message.signed_text();
-        let holds = |signature: &Signature| {
-            let subkeys = self.0.public_subkeys.iter().filter(|subkey| {
-                let bound = subkey.verify_bindings(&self.0.primary_key).is_ok();
-                bound && subkey.signatures.iter().any(|one| one.key_flags().sign())
-            });
-            signature
-                .verify(&self.0.primary_key, text.as_bytes())
-                .is_ok()
-                || subkeys
-                    .into_iter()
-                    .any(|subkey| signature.verify(&subkey.key, text.as_bytes()).is_ok())
-        };
-        let sound = |signature: &&Signature| {
-            matches!(
-                signature.hash_alg(),
-                Some(HashAlgorithm::Sha256 | HashAlgorithm::Sha384 | HashAlgorithm::Sha512)
-            )
-        };
-        let Some(_) = message
-            .signatures()
+        let now = Timestamp::now().as_secs();
+        let signatures = message.signatures().iter().filter(|one| is_sound(one, now));
+        let primary = &self.0.primary_key;
+        let subkeys: Vec<_> = self
+            .0
+            .public_subkeys
             .iter()
-            .filter(sound)
-            .find(|one| holds(one))
-        else {
-            return Err("did not sign this text");
-        };
-        self.is_reliable()
+            .filter(|subkey| {
+                let bindings = subkey
+                    .signatures
+                    .iter()
+                    .filter(|one| one.verify_subkey_binding(primary, &subkey.key).is_ok());
+                // A key that signs says itself whose it is.
+                let agrees = |binding: &Signature| {
+                    binding.embedded_signature().is_some_and(|own| {
+                        own.verify_primary_key_binding(&subkey.key, primary).is_ok()
+                    })
+                };
+                let created = subkey.key.created_at().as_secs();
+                newest_binding(bindings, created, now).is_some_and(agrees)
+            })
+            .collect();
+        let made = signatures.into_iter().any(|signature| {
+            signature.verify(primary, text.as_bytes()).is_ok()
+                || subkeys
+                    .iter()
+                    .any(|subkey| signature.verify(&subkey.key, text.as_bytes()).is_ok())
+        });
+        match made {
+            true => self.is_reliable(now),
+            false => Err("did not sign this text"),
+        }
     }
 
-    /// Whether the key is bound to its user, neither revoked nor expired.
-    fn is_reliable(&self) -> Result<(), &'static str> {
-        if !self.0.details.revocation_signatures.is_empty() {
+    /// Whether the key has a user, and is neither revoked nor expired. What others say of it is nothing to
+    /// us.
+    fn is_reliable(&self, now: u32) -> Result<(), &'static str> {
+        let primary = &self.0.primary_key;
+        let details = &self.0.details;
+        let revoked = details.revocation_signatures.iter();
+        if revoked
+            .into_iter()
+            .any(|one| one.verify_key(primary).is_ok())
+        {
             return Err("has been revoked");
         }
-        if self.0.details.verify_bindings(&self.0.primary_key).is_err() {
+        let own: Vec<&Signature> = details
+            .users
+            .iter()
+            .filter_map(|user| {
+                let own = user.signatures.iter().filter(|one| {
+                    one.verify_certification(primary, Tag::UserId, &user.id)
+                        .is_ok()
+                });
+                let newest = own.max_by_key(|one| made(one))?;
+                // A user who was revoked says nothing any more.
+                newest.is_certification().then_some(newest)
+            })
+            .collect();
+        if own.is_empty() {
             return Err("is not bound to its user");
         }
-        let now = Timestamp::now().as_secs();
-        let created = self.0.primary_key.created_at().as_secs();
-        let users = self.0.details.users.iter();
-        let own = users.flat_map(|user| user.signatures.iter());
-        let latest = own
-            .chain(&self.0.details.direct_signatures)
-            .max_by_key(|one| one.created().map_or(0, Timestamp::as_secs));
-        let expires = latest
-            .and_then(Signature::key_expiration_time)
-            .map(pgp::types::Duration::as_secs)
-            .filter(|after| *after > 0);
-        match expires {
-            Some(after) if created.saturating_add(after) < now => Err("has expired"),
-            _ => Ok(()),
+        let direct = details.direct_signatures.iter();
+        let direct = direct.filter(|one| one.verify_key(primary).is_ok());
+        let newest = own.into_iter().chain(direct).max_by_key(|one| made(one));
+        let created = primary.created_at().as_secs();
+        match newest.is_some_and(|one| has_expired(one, created, now)) {
+            true => Err("has expired"),
+            false => Ok(()),
         }
     }
 
@@ -305,6 +323,54 @@ impl Secret {
     pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Self>, String> {
         read::<SignedSecretKey>(bytes).map(|all| all.into_iter().map(Self).collect())
     }
+}
+
+/// When a signature was made.
+fn made(signature: &Signature) -> u32 {
+    signature.created().map_or(0, Timestamp::as_secs)
+}
+
+/// Whether a signature is of a text, by a sum that nobody can forge, and has not expired.
+fn is_sound(signature: &Signature, now: u32) -> bool {
+    let hash = matches!(
+        signature.hash_alg(),
+        Some(HashAlgorithm::Sha256 | HashAlgorithm::Sha384 | HashAlgorithm::Sha512)
+    );
+    let kind = matches!(
+        signature.typ(),
+        Some(SignatureType::Binary | SignatureType::Text)
+    );
+    let lasts = signature
+        .signature_expiration_time()
+        .map(pgp::types::Duration::as_secs);
+    let lasts = lasts.filter(|after| *after > 0);
+    let expired = lasts.is_some_and(|after| made(signature).saturating_add(after) < now);
+    hash && kind && !expired
+}
+
+/// Whether what a signature says of a key has the key expired.
+fn has_expired(signature: &Signature, created: u32, now: u32) -> bool {
+    let after = signature
+        .key_expiration_time()
+        .map(pgp::types::Duration::as_secs);
+    after
+        .filter(|after| *after > 0)
+        .is_some_and(|after| created.saturating_add(after) < now)
+}
+
+/// What a primary key says last of a subkey that may sign; any revocation ends that.
+fn newest_binding<'a>(
+    bindings: impl Iterator<Item = &'a Signature>,
+    created: u32,
+    now: u32,
+) -> Option<&'a Signature> {
+    let bindings: Vec<&Signature> = bindings.collect();
+    let revoked = Some(SignatureType::SubkeyRevocation);
+    if bindings.iter().any(|one| one.typ() == revoked) {
+        return None;
+    }
+    let newest = bindings.into_iter().max_by_key(|one| made(one))?;
+    (newest.key_flags().sign() && !has_expired(newest, created, now)).then_some(newest)
 }
 
 fn read<T: Deserializable>(bytes: &[u8]) -> Result<Vec<T>, String> {

@@ -71,7 +71,19 @@ pub fn sign(
 /// Fails when something is not signed, a key is not known, or a signature does not hold.
 pub fn verify(file: &File, sif: &Sif, scope: Scope, keys: &[Key]) -> Result<Vec<Verified>, Error> {
     let mut verified = Vec::new();
-    for (link, objects, least) in wanted(sif, scope)? {
+    let all = wanted(sif, scope)?;
+    if let (Scope::All, Some((primary, _))) = (scope, sif.primary())
+        && !all
+            .iter()
+            .any(|(_, objects, _)| objects.iter().any(|one| one.id == primary.id))
+    {
+        // It is what runs, and belongs to no group that could be signed.
+        return Err(Error::Unsigned(format!(
+            "the primary partition, object {},",
+            primary.id
+        )));
+    }
+    for (link, objects, least) in all {
         let signatures = signatures_of(sif, link);
         if signatures.is_empty() {
             return Err(Error::Unsigned(told(link)));
@@ -132,6 +144,10 @@ fn check(
             .map(|one| one.relative_id)
             .collect()
     };
+    if said.objects.len() != now.objects.len() {
+        let what = "how many objects there are".to_owned();
+        return Err(Error::Changed { id, what });
+    }
     if let Some(other) = ids(&said).symmetric_difference(&ids(&now)).next() {
         return Err(Error::Changed {
             id,

@@ -113,12 +113,16 @@ fn clean(cache: &Cache, args: &CacheClean, messages: &Messages) -> Result<()> {
     Ok(())
 }
 
+/// The kinds that words name; without words, all.
 fn kinds(words: &[String]) -> Result<Vec<Kind>> {
+    if words.is_empty() {
+        return Ok(Kind::ALL.to_vec());
+    }
     let mut kinds = Vec::new();
     for word in words {
         let found = Kind::ALL.into_iter().find(|kind| kind.name() == word);
         match (word.as_str(), found) {
-            ("all", _) => return Ok(Vec::new()),
+            ("all", _) => return Ok(Kind::ALL.to_vec()),
             ("blobs", _) => kinds.push(Kind::Blob),
             // Kept by Singularity; there is none of it here.
             ("shub", _) => {}

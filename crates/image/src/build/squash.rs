@@ -95,9 +95,12 @@ pub(super) fn pack(
     })?;
     let words = child.stderr.take().map(|stderr| {
         thread::spawn(move || {
-            let mut words = String::new();
-            let _ = stderr.take(WORDS).read_to_string(&mut words);
-            words
+            let mut words = Vec::new();
+            let mut stderr = stderr;
+            let _ = stderr.by_ref().take(WORDS).read_to_end(&mut words);
+            // It must not break off because nobody listens.
+            let _ = io::copy(&mut stderr, &mut io::sink());
+            String::from_utf8_lossy(&words).into_owned()
         })
     });
     let written = child.stdin.take().map(|stdin| {

@@ -60,9 +60,9 @@ impl Claim {
             let beat = fs::metadata(&sign).and_then(|metadata| metadata.modified());
             match (beat, seen) {
                 (Ok(beat), Some((last, since))) if beat == last => {
-                    if since.elapsed() > SILENCE || has_ended(&sign) {
-                        // Two that take it over at once both make the entry, and both make it whole.
-                        let _ = fs::remove_file(&sign);
+                    let is_silent = since.elapsed() > SILENCE;
+                    if is_silent || has_ended(&sign) {
+                        take_away(&sign, is_silent)?;
                         seen = None;
                     }
                 }
@@ -80,8 +80,11 @@ impl Claim {
             while ended.recv_timeout(BEAT) == Err(RecvTimeoutError::Timeout) {
                 let _ = file.set_modified(SystemTime::now());
             }
-            drop(file);
-            let _ = fs::remove_file(&sign);
+            // Another may have taken it over while this process was stopped: then it is no longer ours.
+            let own = mark(std::process::id());
+            if fs::read_to_string(&sign).is_ok_and(|text| text == own) {
+                let _ = fs::remove_file(&sign);
+            }
         });
         Self {
             directory: directory.to_owned(),
@@ -91,20 +94,22 @@ impl Claim {
         }
     }
 
-    /// The file to make it in.
+    /// Where to make it.
     pub(super) fn part(&self) -> PathBuf {
-        let part = format!(".{}.{}{PART}", self.name, std::process::id());
-        self.directory.join(part)
+        self.directory.join(part_of(&self.name))
     }
 
-    /// What makers that ended left: the first becomes `part` if it is worth something.
+    /// What makers of this machine that ended left: the first becomes `part` if it is worth something, the
+    /// others are removed.
     pub(super) fn take_over_parts(&self, of_worth: bool, part: &Path) -> io::Result<()> {
         let prefix = format!(".{}.", self.name);
         for entry in fs::read_dir(&self.directory)? {
             let entry = entry?;
             let name = entry.file_name();
             let name = name.to_string_lossy();
-            if !name.starts_with(&prefix) || !name.ends_with(PART) {
+            // One of this process is from an attempt that failed.
+            let is_own = entry.path() == *part;
+            if !name.starts_with(&prefix) || !(is_left(&name) || is_own) {
                 continue;
             }
             if of_worth && !part.exists() {
@@ -115,6 +120,58 @@ impl Claim {
         }
         Ok(())
     }
+}
+
+/// Takes a dead maker's sign away. Of several that want to, one takes it; who took that of a maker alive
+/// puts it back.
+fn take_away(sign: &Path, is_silent: bool) -> io::Result<()> {
+    let mut away = sign.as_os_str().to_owned();
+    away.push(format!(".{}", std::process::id()));
+    let away = PathBuf::from(away);
+    match fs::rename(sign, &away) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        renamed => renamed?,
+    }
+    let beats = fs::metadata(&away)
+        .and_then(|metadata| metadata.modified())
+        .is_ok_and(|beat| {
+            let now = SystemTime::now();
+            now.duration_since(beat).unwrap_or_default() < BEAT
+        });
+    if !has_ended(&away) && (!is_silent || beats) {
+        // Fails where there is another sign already.
+        let _ = fs::hard_link(&away, sign);
+    }
+    fs::remove_file(&away)
+}
+
+/// The name under which this process makes something: its own, and whose it is can be told.
+pub(super) fn part_of(name: &str) -> String {
+    let process = std::process::id();
+    let start = started(process).unwrap_or_default();
+    format!(".{name}.{}.{process}.{start}{PART}", machine())
+}
+
+/// Whether a part is of a process of this machine that has ended.
+pub(super) fn is_left(part: &str) -> bool {
+    let Some(rest) = part.strip_suffix(PART) else {
+        return false;
+    };
+    let mut fields = rest.rsplit('.');
+    let (start, process, of) = (fields.next(), fields.next(), fields.next());
+    let (Some(start), Some(process), Some(of)) = (start, process, of) else {
+        return false;
+    };
+    let Ok(process) = process.parse::<u32>() else {
+        return false;
+    };
+    of == machine() && (process == std::process::id() || started(process).as_deref() != Some(start))
+}
+
+/// A short name of this machine's run, and of the space of its processes' numbers.
+fn machine() -> String {
+    let digest = oci::Digest::of(here().as_bytes());
+    digest.hex().chars().take(12).collect()
 }
 
 impl Drop for Claim {

@@ -125,7 +125,7 @@ impl Cache {
             return Ok(path);
         }
         let directory = self.directory.join(kind.directory());
-        fs::create_dir_all(&directory)?;
+        make_directory(&directory)?;
         let Some(claim) = Claim::make(&directory, name, || is_there(&path))? else {
             return Ok(path);
         };
@@ -135,7 +135,11 @@ impl Cache {
         }
         let part = claim.part();
         claim.take_over_parts(kind == Kind::Blob, &part)?;
-        let made = make(&part).and_then(|()| Ok(fs::rename(&part, &path)?));
+        let made = make(&part).and_then(|()| match fs::rename(&part, &path) {
+            // Another made it as well, while this process was stopped.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && is_there(&path) => Ok(()),
+            renamed => Ok(renamed?),
+        });
         // What a connection brought is kept for the next attempt; anything else is begun anew.
         if made.is_err() && kind != Kind::Blob {
             let _ = remove(&part);
@@ -161,17 +165,11 @@ impl Cache {
             return;
         };
         let path = self.path(Kind::Reference, &key(name));
-        let written = path
-            .parent()
-            .map_or(Ok(()), fs::create_dir_all)
-            .and_then(|()| {
-                let directory = path.parent().unwrap_or(Path::new("."));
-                let file = tempfile::Builder::new()
-                    .prefix(".")
-                    .tempfile_in(directory)?;
-                fs::write(file.path(), entry.as_os_str().as_encoded_bytes())?;
-                file.persist(&path).map_err(|error| error.error)
-            });
+        let directory = self.directory.join(Kind::Reference.directory());
+        let part = directory.join(claim::part_of(&key(name)));
+        let written = make_directory(&directory)
+            .and_then(|()| fs::write(&part, entry.as_os_str().as_encoded_bytes()))
+            .and_then(|()| fs::rename(&part, &path));
         // It is only needed where the network fails.
         if let Err(error) = written {
             tracing::debug!(%error, name, "not remembered");
@@ -190,6 +188,15 @@ impl Cache {
         let path = self.directory.join(entry);
         (is_below && is_there(&path)).then_some(path)
     }
+}
+
+/// What comes from a registry with passwords is nobody else's to read.
+fn make_directory(directory: &Path) -> io::Result<()> {
+    use std::os::unix::fs::DirBuilderExt;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
 }
 
 fn key(name: &str) -> String {

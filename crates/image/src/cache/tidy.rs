@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::claim::{PART, SIGN, has_ended};
+use super::claim::{PART, SIGN, has_ended, is_left};
 use super::remove::remove;
 use super::{Cache, Kind};
 
@@ -29,14 +29,16 @@ pub struct Kept {
 /// Which entries are meant.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// The kinds; none means all.
+    /// The kinds.
     pub kinds: Vec<Kind>,
     /// Only those that were not used for so long.
     pub unused_for: Duration,
 }
 
 /// How long something unfinished of another machine must be silent to count as left behind.
-const ABANDONED: Duration = Duration::from_secs(60);
+const ABANDONED: Duration = Duration::from_secs(24 * 60 * 60);
+/// How long a sign may say nothing.
+const NOBODYS: Duration = Duration::from_secs(5);
 
 impl Cache {
     /// Returns what is there, leftovers included; what is being made just now is not.
@@ -75,20 +77,20 @@ impl Cache {
         all.retain(|kept| {
             let unused = now.duration_since(kept.used).unwrap_or_default();
             kept.is_leftover
-                || unused >= selection.unused_for
-                    && (selection.kinds.is_empty() || selection.kinds.contains(&kept.kind))
+                || unused >= selection.unused_for && selection.kinds.contains(&kept.kind)
         });
         Ok(all)
     }
 
     /// Removes entries until the cache takes no more than `limit` bytes, those first that were not used for
-    /// the longest time; `keep` stays.
+    /// the longest time; `keep` stays. So does what was unpacked, which programs may be running in.
     ///
     /// # Errors
     ///
     /// Fails when the directory cannot be read, or an entry not be removed.
     pub fn shrink(&self, limit: u64, keep: &Path) -> io::Result<()> {
         let mut all = self.list()?;
+        all.retain(|kept| kept.kind != Kind::Extracted);
         let mut total: u64 = all.iter().map(|kept| kept.size).sum();
         // What was never finished is of the least use.
         all.sort_by_key(|kept| (!kept.is_leftover, kept.used));
@@ -143,24 +145,19 @@ fn look(kind: Kind, entry: &fs::DirEntry) -> Option<Kept> {
     })
 }
 
-/// Whether nobody is at work on what is not finished.
+/// Whether nobody is at work on what is not finished. Of another machine only its age tells, and clocks
+/// differ: what is younger than a day may be at work.
 fn is_abandoned(path: &Path, name: &str, used: SystemTime) -> bool {
-    let sign = match name.strip_suffix(PART) {
-        Some(of) => {
-            let of = of.rsplit_once('.').map_or(of, |(of, _)| of);
-            path.with_file_name(format!("{of}{SIGN}"))
-        }
-        None => path.to_owned(),
-    };
-    let silence = |time| {
-        let now = SystemTime::now();
-        now.duration_since(time).unwrap_or_default()
-    };
-    match fs::metadata(&sign).and_then(|metadata| metadata.modified()) {
-        Ok(beat) => has_ended(&sign) || silence(beat) > ABANDONED,
-        Err(_) if name.ends_with(PART) => true,
-        Err(_) => silence(used) > ABANDONED,
+    let age = SystemTime::now().duration_since(used).unwrap_or_default();
+    if name.ends_with(PART) {
+        return is_left(name) || age > ABANDONED;
     }
+    if !name.contains(SIGN) {
+        return age > ABANDONED;
+    }
+    // A maker that was killed before it could say who it was leaves a sign of nobody.
+    let is_nobodys = fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
+    has_ended(path) || is_nobodys && age > NOBODYS || age > ABANDONED
 }
 
 fn tree_size(path: &Path) -> u64 {
@@ -217,21 +214,27 @@ mod tests {
         let (directory, cache) = cache();
         put(&cache, Kind::Image, "a", 0);
         let images = directory.path().join("images");
-        fs::write(images.join(".b.1.part"), "half").unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let left = super::super::claim::part_of("b").replace(
+            &format!(".{}.", std::process::id()),
+            &format!(".{}.", child.id()),
+        );
+        child.wait().unwrap();
+        fs::write(images.join(&left), "half").unwrap();
         let names = |cache: &Cache| -> Vec<String> {
             let all = cache.list().unwrap().into_iter();
             all.map(|kept| kept.name).collect()
         };
-        assert_eq!(names(&cache), [".b.1.part", "a"]);
+        assert_eq!(names(&cache), [left.as_str(), "a"]);
         cache
             .get(Kind::Image, "c", |path| {
-                assert_eq!(names(&cache), [".b.1.part", "a"]);
+                assert_eq!(names(&cache), [left.as_str(), "a"]);
                 fs::write(path, "c")
             })
             .unwrap();
         let selection = Selection {
+            kinds: Kind::ALL.to_vec(),
             unused_for: Duration::from_secs(100),
-            ..Selection::default()
         };
         let selected = cache.select(&selection).unwrap();
         assert_eq!(selected.len(), 1);
