@@ -110,16 +110,14 @@ impl<'a> Access<'a> {
             platform.variants,
             build.manner()
         );
-        // What is named by its digest stays what it is.
-        if let Source::Docker(reference) | Source::Oras(reference) = source
-            && reference.digest().is_some()
-            && let Some(path) = self.cache.recall(&known_as)
-        {
+        let lasting = lasting(source).map(|content| format!("{known_as} {content}"));
+        if let Some(path) = lasting.as_ref().and_then(|name| self.cache.recall(name)) {
             return Ok(path);
         }
         match self.sif_by_asking(source, build) {
             Ok(path) => {
-                self.cache.remember(&known_as, &path);
+                self.cache
+                    .remember(lasting.as_ref().unwrap_or(&known_as), &path);
                 Ok(path)
             }
             Err(error) if error.is_unreachable() => match self.cache.recall(&known_as) {
@@ -168,18 +166,8 @@ impl<'a> Access<'a> {
         offset: u64,
         build: &Build,
     ) -> Result<PathBuf, BuildError> {
-        use std::os::unix::fs::MetadataExt;
-        let stat = std::fs::metadata(path).map_err(BuildError::file(path))?;
-        // The device of a file system that is shared has another number on each machine.
-        let text = format!(
-            "{} {} {} {} {} {offset}",
-            stat.ino(),
-            stat.mtime(),
-            stat.mtime_nsec(),
-            stat.len(),
-            build.manner()
-        );
-        let name = Digest::of(text.as_bytes());
+        let state = state(path).map_err(BuildError::file(path))?;
+        let name = Digest::of(format!("{state} {offset} {}", build.manner()).as_bytes());
         self.cache.get(Kind::Image, name.hex(), |output| {
             self.progress.note("Converting an ext3 image to SIF format");
             if let Some(note) = build.sif_of_ext(path, offset, output, self.progress)? {
@@ -306,6 +294,32 @@ impl<'a> Access<'a> {
             "{base}/v1/imagefile/{path}:{tag}?arch={architecture}"
         ))
     }
+}
+
+/// What tells whether a source still is what it was, without asking anybody or reading it; `None` where
+/// nothing does.
+fn lasting(source: &Source) -> Option<String> {
+    match source {
+        Source::Docker(reference) | Source::Oras(reference) => {
+            reference.digest().map(str::to_owned)
+        }
+        Source::OciArchive(path, _) | Source::DockerArchive(path, _) => state(path).ok(),
+        _ => None,
+    }
+}
+
+/// What changes when a file changes. The device of a file system that is shared has another number on
+/// each machine.
+fn state(path: &Path) -> std::io::Result<String> {
+    use std::os::unix::fs::MetadataExt;
+    let stat = std::fs::metadata(path)?;
+    Ok(format!(
+        "{} {}.{} {}",
+        stat.ino(),
+        stat.mtime(),
+        stat.mtime_nsec(),
+        stat.len()
+    ))
 }
 
 fn here<'a>(image: Image, blobs: impl Blobs + 'static) -> Opened<'a> {
