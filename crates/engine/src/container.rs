@@ -364,14 +364,11 @@ impl Container {
             cgroup::remove(&config.cgroup_path, self.systemd(), &self.id)?;
             self.run_poststop(config);
         }
-        let directory = self.directory();
-        fs::remove_dir_all(&directory).map_err(Error::state("remove", &directory))?;
-        match fs::remove_dir_all(shadow(&self.root, &self.id)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::state("remove", shadow(&self.root, &self.id))(error))
-            }
-            _ => Ok(()),
+        // Who runs it in the foreground may be at it as well, when a checkpoint has ended it.
+        for directory in [self.directory(), shadow(&self.root, &self.id)] {
+            remove_if_there(&directory)?;
         }
+        Ok(())
     }
 
     /// The specification: errors of poststop hooks are logged, and the rest goes on.
@@ -385,6 +382,15 @@ impl Container {
         if let Err(error) = run(hooks.poststop().as_ref(), Some(&state), None, None, None) {
             tracing::warn!("poststop hook: {}", sys::one_line(&error));
         }
+    }
+}
+
+fn remove_if_there(directory: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::state("remove", directory)(error))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -410,12 +416,7 @@ pub fn forget(root: &Path, id: &str) -> Result<(), Error> {
         scratch(root, "cgroup", id),
         scratch(root, "console", id),
     ] {
-        match fs::remove_dir_all(&leftover) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(Error::state("remove", leftover)(error));
-            }
-            _ => {}
-        }
+        remove_if_there(&leftover)?;
     }
     Ok(())
 }
