@@ -5,7 +5,7 @@
 use std::io::Read;
 
 use libfuzzer_sys::fuzz_target;
-use oci::{Blobs, Digest, Error, Image, Layer, Merged};
+use oci::{Blobs, Digest, Error, Flat, Image, Layer, Merged};
 
 struct Two<'a>(Vec<(Digest, &'a [u8])>);
 
@@ -36,6 +36,6 @@ fuzz_target!(|data: &[u8]| {
     };
     let mut tar = Vec::new();
     merged
-        .write(&image, &blobs, &[], true, &mut tar)
+        .write(&image, &blobs, &[], Flat { fix_permissions: true }, &mut tar)
         .expect("what was read once is read again");
 });

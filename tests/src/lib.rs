@@ -14,7 +14,7 @@ mod saved;
 pub use bundle::Bundle;
 pub use faults::{Fault, Faulty};
 pub use layout::{Member, layer, layout};
-pub use place::Place;
+pub use place::{Place, is_bb};
 pub use registry::Registry;
 pub use saved::saved;
 

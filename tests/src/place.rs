@@ -7,6 +7,22 @@ use std::process::Command;
 
 use crate::{Outcome, front, run};
 
+/// Checks that an image was busybox, and that nothing else was said.
+///
+/// # Panics
+///
+/// Panics when it was not.
+pub fn is_bb(outcome: &Outcome) {
+    assert_eq!(
+        (
+            outcome.stdout.as_str(),
+            outcome.stderr.as_str(),
+            outcome.code
+        ),
+        ("NAME=bb\n", "", 0)
+    );
+}
+
 /// A directory below `/tmp`, which the peers' root shows too; removed when this is dropped.
 #[derive(Debug)]
 pub struct Place {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::{Fault, Faulty, Outcome, Place, Registry, run, run_with_input, saved, succeed};
+use tests::{Fault, Faulty, Outcome, Place, Registry, is_bb, run, run_with_input, saved, succeed};
 
 /// One line that says what is wrong, and nothing in the cache that is.
 fn refused(place: &Place, outcome: &Outcome, words: &[&str]) {
@@ -24,17 +24,6 @@ fn refused(place: &Place, outcome: &Outcome, words: &[&str]) {
         let sum = succeed(Command::new("sha256sum").arg(path));
         assert!(sum.starts_with(blob), "a bad entry");
     }
-}
-
-fn is_right(outcome: &Outcome) {
-    assert_eq!(
-        (
-            outcome.stdout.as_str(),
-            outcome.stderr.as_str(),
-            outcome.code
-        ),
-        ("NAME=bb\n", "", 0)
-    );
 }
 
 /// An image of a few incompressible megabytes beside busybox, so that a break has something to break.
@@ -63,7 +52,7 @@ fn an_image_is_pulled_once_and_run_from_the_cache() {
     let first = run(&mut place.front(&["exec", &image, "cat", "/etc/os-release"]));
     assert_eq!(first.stdout, "NAME=bb\n", "{first:?}");
     assert!(first.stderr.contains("Converting"), "{first:?}");
-    is_right(&place.exec(&image));
+    is_bb(&place.exec(&image));
     // By its digest it is the same image.
     let inspected = succeed(
         Command::new("skopeo")
@@ -71,7 +60,7 @@ fn an_image_is_pulled_once_and_run_from_the_cache() {
             .arg(&image),
     );
     let by_digest = format!("docker://{}@{}", registry.image("a/bb"), inspected.trim());
-    is_right(&place.exec(&by_digest));
+    is_bb(&place.exec(&by_digest));
     assert_eq!(place.kept("images").len(), 1);
     // A file of it is a program.
     succeed(&mut place.front(&["-q", "pull", &image]));
@@ -113,7 +102,7 @@ fn nothing_is_kept_where_nothing_shall_be() {
         "cat",
         "/etc/os-release",
     ];
-    is_right(&run(place.front(&args).env("FRONT_TMPDIR", &scratch)));
+    is_bb(&run(place.front(&args).env("FRONT_TMPDIR", &scratch)));
     assert_eq!(fs::read_dir(&scratch).unwrap().count(), 0);
     assert!(!place.cache().exists());
 }
@@ -136,7 +125,7 @@ fn proxies_are_used_where_they_shall_be() {
         &exec(&[("http_proxy", &proxy), ("no_proxy", "registry.invalid")]),
         &["cannot be reached"],
     );
-    is_right(&exec(&[("http_proxy", &proxy)]));
+    is_bb(&exec(&[("http_proxy", &proxy)]));
 }
 
 #[test]
@@ -144,7 +133,7 @@ fn where_the_registry_is_gone_the_image_is_still_there() {
     let (saved, mut registry, place) = (saved(), Registry::start(), Place::new());
     registry.push(&saved.path().join("layout"), "bb:1");
     let image = format!("docker://{}", registry.image("bb:1"));
-    is_right(&place.exec(&image));
+    is_bb(&place.exec(&image));
     registry.down();
     let outcome = run(&mut place.front(&["exec", &image, "cat", "/etc/os-release"]));
     assert_eq!((outcome.stdout.as_str(), outcome.code), ("NAME=bb\n", 0));
@@ -252,7 +241,7 @@ fn a_registry_with_passwords_lets_in_who_knows_one() {
         listed.contains(&format!("localhost:{}", registry.port())),
         "{listed}"
     );
-    is_right(&cat(&mut trusting(&[])));
+    is_bb(&cat(&mut trusting(&[])));
     succeed(&mut place.front(&["registry", "logout", &host]));
     // Each way to say who one is, each with a cache of its own.
     let right = [("USERNAME", "user"), ("PASSWORD", "secret")];
@@ -261,7 +250,7 @@ fn a_registry_with_passwords_lets_in_who_knows_one() {
         let mut command = other.front(&["-q", "exec", &image, "cat", "/etc/os-release"]);
         command.env("SSL_CERT_FILE", registry.certificate());
         command.envs(right.map(|(name, value)| (format!("{family}_DOCKER_{name}"), value)));
-        is_right(&run(&mut command));
+        is_bb(&run(&mut command));
     }
     let auth = serde_json::json!({"auths": {format!("localhost:{}", registry.port()): {"auth": "dXNlcjpzZWNyZXQ="}}});
     fs::write(place.file("auth.json"), auth.to_string()).unwrap();
@@ -281,12 +270,12 @@ fn a_registry_with_passwords_lets_in_who_knows_one() {
             .env("SSL_CERT_FILE", registry.certificate())
             .env("PATH", format!("{}:/usr/bin:/bin", place.path().display()))
             .env("REGISTRY_AUTH_FILE", place.file(file));
-        is_right(&run(&mut command));
+        is_bb(&run(&mut command));
     }
     let other = Place::new();
     let mut command = other.front(&["-q", "exec", "--no-https", &image, "cat", "/etc/os-release"]);
     command.env("REGISTRY_AUTH_FILE", place.file("auth.json"));
-    is_right(&run(&mut command));
+    is_bb(&run(&mut command));
 }
 
 #[test]
@@ -298,7 +287,7 @@ fn a_connection_that_breaks_is_taken_up_where_it_broke() {
     // Three megabytes a connection: three breaks on the way.
     let way = Faulty::before(registry.port(), Fault::Cut(3_000_000));
     let image = format!("docker://localhost:{}/large:1", way.port());
-    is_right(&place.exec(&image));
+    is_bb(&place.exec(&image));
     assert!(way.connections() > 3, "{way:?}");
     assert!(way.bytes() < 12_000_000, "nothing came twice: {way:?}");
 }
@@ -323,7 +312,7 @@ fn a_registry_that_dies_half_way_and_comes_back_is_waited_for() {
     registry.down();
     std::thread::sleep(Duration::from_secs(2));
     registry.up();
-    is_right(&child.wait_with_output().unwrap().into());
+    is_bb(&child.wait_with_output().unwrap().into());
 }
 
 #[test]
@@ -347,7 +336,7 @@ fn what_stays_broken_is_said_and_taken_up_by_the_next() {
     child.wait().unwrap();
     let way = Faulty::before(registry.port(), Fault::CutFirst(0, 0));
     let image = format!("docker://localhost:{}/large:1", way.port());
-    is_right(&place.exec(&image));
+    is_bb(&place.exec(&image));
     assert!(way.bytes() < 7_500_000, "{way:?}");
     assert!(
         place
@@ -407,7 +396,7 @@ fn an_entry_of_the_cache_that_was_damaged_is_fetched_again() {
     let (saved, registry, place) = (saved(), Registry::start(), Place::new());
     registry.push(&saved.path().join("layout"), "bb:1");
     let image = format!("docker://{}", registry.image("bb:1"));
-    is_right(&place.exec(&image));
+    is_bb(&place.exec(&image));
     for blob in place.kept("blobs/sha256") {
         let path = format!("{}/front/blobs/sha256/{blob}", place.file("cache"));
         let length = fs::metadata(&path).unwrap().len();
@@ -416,7 +405,7 @@ fn an_entry_of_the_cache_that_was_damaged_is_fetched_again() {
         }
     }
     succeed(&mut place.front(&["-q", "cache", "clean", "-f", "-T", "oci"]));
-    is_right(&place.exec(&image));
+    is_bb(&place.exec(&image));
 }
 
 #[test]
@@ -437,7 +426,7 @@ fn sixty_four_at_once_are_one_download() {
         })
         .collect();
     for child in children {
-        is_right(&child.wait_with_output().unwrap().into());
+        is_bb(&child.wait_with_output().unwrap().into());
     }
     let layers = 2;
     let config = 1;
@@ -462,7 +451,7 @@ fn a_mirror_is_asked_first() {
     let image = format!("docker://{}", registry.image("bb:1"));
     let exec = || {
         let mut command = place.front(&["-q", "exec", &image, "cat", "/etc/os-release"]);
-        is_right(&run(command.env("FRONT_CONFIG", place.file("front.toml"))));
+        is_bb(&run(command.env("FRONT_CONFIG", place.file("front.toml"))));
     };
     exec();
     assert_eq!(
@@ -484,21 +473,21 @@ fn a_sif_goes_to_a_registry_and_comes_back() {
     succeed(&mut place.front(&["-q", "build", &sif, &layout]));
     let target = format!("oras://{}", registry.image("sifs/bb:1"));
     succeed(&mut place.front(&["-q", "push", &sif, &target]));
-    is_right(&place.exec(&target));
-    is_right(&place.exec(&target));
+    is_bb(&place.exec(&target));
+    is_bb(&place.exec(&target));
     succeed(&mut place.front(&["-q", "pull", "back.sif", &target]));
     assert!(fs::read(&sif).unwrap() == fs::read(place.file("back.sif")).unwrap());
     // One with layers, as it is.
     let docker = format!("docker://{}", registry.image("pushed:1"));
     succeed(&mut place.front(&["-q", "push", &layout, &docker]));
-    is_right(&place.exec(&docker));
+    is_bb(&place.exec(&docker));
     let archive = format!(
         "docker-archive:{}",
         saved.path().join("docker.tar").display()
     );
     let docker = format!("docker://{}", registry.image("pushed:2"));
     succeed(&mut place.front(&["-q", "push", &archive, &docker]));
-    is_right(&place.exec(&docker));
+    is_bb(&place.exec(&docker));
     let labels = succeed(&mut place.front(&["-q", "inspect", &docker]));
     assert!(labels.contains("org.example.of: us"), "{labels}");
     // What is no SIF is not taken for one.

@@ -5,24 +5,15 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tests::{Killed, Outcome, Place, archive, fixture, open_to_all, run, saved, succeed, wait_for};
-
-fn is_right(outcome: &Outcome) {
-    assert_eq!(
-        (
-            outcome.stdout.as_str(),
-            outcome.stderr.as_str(),
-            outcome.code
-        ),
-        ("NAME=bb\n", "", 0)
-    );
-}
+use tests::{
+    Killed, Outcome, Place, archive, fixture, is_bb, open_to_all, run, saved, succeed, wait_for,
+};
 
 /// Twice: the second is from the cache.
 fn runs(place: &Place, source: &str) {
-    is_right(&place.exec(source));
+    is_bb(&place.exec(source));
     let again = run(&mut place.front(&["exec", source, "cat", "/etc/os-release"]));
-    is_right(&again);
+    is_bb(&again);
 }
 
 fn ext(place: &Place, kind: &str) -> String {
@@ -224,9 +215,9 @@ fn the_docker_daemon() {
         command.args(args).args(["cat", "/etc/os-release"]);
         run(command.env("DOCKER_HOST", &host))
     };
-    is_right(&exec(&["docker-daemon:bb:1"]));
-    is_right(&exec(&["docker-daemon://bb:1"]));
-    is_right(&exec(&["--docker-host", &host, "docker-daemon:bb:1"]));
+    is_bb(&exec(&["docker-daemon:bb:1"]));
+    is_bb(&exec(&["docker-daemon://bb:1"]));
+    is_bb(&exec(&["--docker-host", &host, "docker-daemon:bb:1"]));
     assert_eq!(place.kept("images").len(), 1);
     let outcome = exec(&["docker-daemon:nosuch:1"]);
     assert!(
@@ -238,7 +229,7 @@ fn the_docker_daemon() {
     // Ended as it wants to be, so that it unmounts what it has mounted.
     succeed(Command::new("kill").arg(dockerd.0.id().to_string()));
     let _ = dockerd.0.wait();
-    is_right(&Outcome {
+    is_bb(&Outcome {
         stderr: String::new(),
         ..exec(&["docker-daemon:bb:1"])
     });
@@ -309,7 +300,7 @@ fn addresses_and_libraries() {
         "cat",
         "/etc/os-release",
     ];
-    is_right(&run(&mut place.front(&named)));
+    is_bb(&run(&mut place.front(&named)));
     fs::write(
         place.file("front.toml"),
         format!("library = \"{address}\"\n"),
@@ -322,7 +313,7 @@ fn addresses_and_libraries() {
         "cat",
         "/etc/os-release",
     ]);
-    is_right(&run(by_site.env("FRONT_CONFIG", place.file("front.toml"))));
+    is_bb(&run(by_site.env("FRONT_CONFIG", place.file("front.toml"))));
     // What is gone from the network is still there.
     drop(server);
     let outcome = run(&mut place.front(&[

@@ -23,7 +23,7 @@ pub use cache::{Cache, Kept, Kind, Selection};
 pub use entry::Entry;
 pub use error::Error;
 pub use inspect::{App, Attributes};
-pub use obtain::{Access, Opened};
+pub use obtain::{Access, Opened, SIF_LAYER};
 pub use open::{Image, Medium};
 pub use platform::host_platform;
 pub use rootfs::{Embedded, Place, RootFs, Squashed};

@@ -93,8 +93,8 @@ impl Opened<'_> {
     }
 }
 
-/// What a SIF in a registry is said to be.
-const SIF: &str = "application/vnd.sylabs.sif.layer.v1.sif";
+/// What a SIF in a registry is said to be, as Apptainer has it.
+pub const SIF_LAYER: &str = "application/vnd.sylabs.sif.layer.v1.sif";
 
 impl<'a> Access<'a> {
     /// Returns a SIF of what a source has: from the cache, fetched, or made as `build` says.
@@ -110,14 +110,9 @@ impl<'a> Access<'a> {
             platform.variants,
             build.manner()
         );
-        let lasting = lasting(source).map(|content| format!("{known_as} {content}"));
-        if let Some(path) = lasting.as_ref().and_then(|name| self.cache.recall(name)) {
-            return Ok(path);
-        }
-        match self.sif_by_asking(source, build) {
+        match self.sif_by_state(source, build, &known_as) {
             Ok(path) => {
-                self.cache
-                    .remember(lasting.as_ref().unwrap_or(&known_as), &path);
+                self.cache.remember(&known_as, &path);
                 Ok(path)
             }
             Err(error) if error.is_unreachable() => match self.cache.recall(&known_as) {
@@ -132,6 +127,41 @@ impl<'a> Access<'a> {
         }
     }
 
+    /// From the cache, if the source is known to be what it was.
+    fn sif_by_state(
+        &self,
+        source: &Source,
+        build: &Build,
+        known_as: &str,
+    ) -> Result<PathBuf, BuildError> {
+        let Some(state) = self.state(source)? else {
+            return self.sif_by_asking(source, build);
+        };
+        let known_as = format!("{known_as} {state}");
+        if let Some(path) = self.cache.recall(&known_as) {
+            return Ok(path);
+        }
+        let path = self.sif_by_asking(source, build)?;
+        self.cache.remember(&known_as, &path);
+        Ok(path)
+    }
+
+    /// What tells whether a source still is what it was, without having it; `None` where nothing does, or
+    /// where having it is as fast.
+    fn state(&self, source: &Source) -> Result<Option<String>, BuildError> {
+        Ok(match source {
+            Source::Docker(reference) | Source::Oras(reference) => {
+                reference.digest().map(str::to_owned)
+            }
+            Source::OciArchive(path, _) | Source::DockerArchive(path, _) => state(path).ok(),
+            Source::DockerDaemon(name) => {
+                let id = Daemon::new(self.daemon.clone())?.identify(name)?;
+                Some(id.to_string())
+            }
+            _ => None,
+        })
+    }
+
     fn sif_by_asking(&self, source: &Source, build: &Build) -> Result<PathBuf, BuildError> {
         match source {
             Source::Oras(reference) => self.oras(reference),
@@ -140,17 +170,6 @@ impl<'a> Access<'a> {
                 self.download(Kind::Library, &address)
             }
             Source::Net(address) => self.download(Kind::Net, address),
-            Source::DockerDaemon(name) => {
-                // Saving takes long, asking does not.
-                let id = Daemon::new(self.daemon.clone())?.identify(name)?;
-                let known_as = format!("docker-daemon {id} {}", build.manner());
-                if let Some(path) = self.cache.recall(&known_as) {
-                    return Ok(path);
-                }
-                let path = self.convert(source, build)?;
-                self.cache.remember(&known_as, &path);
-                Ok(path)
-            }
             _ => self.convert(source, build),
         }
     }
@@ -239,7 +258,7 @@ impl<'a> Access<'a> {
         let registry = Registry::new(reference, &self.network)?;
         let text = registry.manifest()?;
         let layers = oci::artifact(&text)?;
-        let is_sif = |(kind, _): &&(String, oci::Layer)| kind == SIF;
+        let is_sif = |(kind, _): &&(String, oci::Layer)| kind == SIF_LAYER;
         let (_, layer) = match layers.iter().find(is_sif) {
             Some(found) => found,
             None => return Err(BuildError::NoSif(reference.whole())),
@@ -293,18 +312,6 @@ impl<'a> Access<'a> {
         Ok(format!(
             "{base}/v1/imagefile/{path}:{tag}?arch={architecture}"
         ))
-    }
-}
-
-/// What tells whether a source still is what it was, without asking anybody or reading it; `None` where
-/// nothing does.
-fn lasting(source: &Source) -> Option<String> {
-    match source {
-        Source::Docker(reference) | Source::Oras(reference) => {
-            reference.digest().map(str::to_owned)
-        }
-        Source::OciArchive(path, _) | Source::DockerArchive(path, _) => state(path).ok(),
-        _ => None,
     }
 }
 

@@ -3,13 +3,13 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek};
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::blob::{Blobs, Digest};
+use crate::blob::{Blobs, Digest, LONGEST_DOCUMENT};
 use crate::image::{Layer, start, unpack};
+use crate::slice::Slice;
 use crate::{Error, Image, Platform};
 
 /// An opened archive. Nothing is unpacked: its members are read where they lie.
@@ -38,8 +38,6 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// The most bytes of a document.
-const LONGEST: u64 = 16 << 20;
 /// How many links a name may lead through.
 const LINKS: usize = 8;
 
@@ -145,18 +143,14 @@ impl Archive {
         let member = self.member(name)?;
         let mut text = Vec::new();
         self.slice(member)
-            .take(LONGEST)
+            .take(LONGEST_DOCUMENT)
             .read_to_end(&mut text)
             .map_err(Error::open(&self.path))?;
         Ok(text)
     }
 
     fn slice(&self, member: Member) -> Slice<'_> {
-        Slice {
-            file: &self.file,
-            at: member.offset,
-            left: member.size,
-        }
+        Slice::new(&self.file, member.offset, member.size)
     }
 }
 
@@ -168,26 +162,6 @@ impl Blobs for Archive {
             .member(name)
             .map_err(|_| Error::Missing(digest.to_string()))?;
         Ok(Box::new(self.slice(member)))
-    }
-}
-
-/// Part of a file.
-struct Slice<'a> {
-    file: &'a File,
-    at: u64,
-    left: u64,
-}
-
-impl Read for Slice<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let length = length.min(buffer.len());
-        let count = self
-            .file
-            .read_at(buffer.get_mut(..length).unwrap_or_default(), self.at)?;
-        self.at += count as u64;
-        self.left -= count as u64;
-        Ok(count)
     }
 }
 

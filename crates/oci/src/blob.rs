@@ -135,13 +135,13 @@ pub trait Blobs {
     }
 }
 
-/// The most bytes of a document.
-const LONGEST: u64 = 16 << 20;
+/// The most bytes of a document: a manifest, an index, a configuration.
+pub const LONGEST_DOCUMENT: u64 = 16 << 20;
 
 /// Reads a document whole, and checks it.
 pub(crate) fn document(blob: Box<dyn Read + '_>, digest: &Digest) -> Result<Vec<u8>, Error> {
     let mut content = Vec::new();
-    let mut blob = Checked::new(blob, digest.clone()).take(LONGEST);
+    let mut blob = Checked::new(blob, digest.clone()).take(LONGEST_DOCUMENT);
     blob.read_to_end(&mut content)
         .map_err(|error| Error::Document {
             what: digest.to_string(),

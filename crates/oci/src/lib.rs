@@ -11,12 +11,15 @@ mod error;
 mod image;
 mod layout;
 mod merge;
+mod slice;
 mod tree;
 mod write;
 
 pub use archive::Archive;
-pub use blob::{Blobs, Digest, Hasher};
+pub use blob::{Blobs, Digest, Hasher, LONGEST_DOCUMENT};
 pub use error::Error;
 pub use image::{Image, Layer, Platform, artifact, descriptor};
 pub use layout::Layout;
 pub use merge::Merged;
+pub use slice::Slice;
+pub use write::Flat;

@@ -13,21 +13,30 @@ use crate::{Error, Image, Layer, Merged};
 /// Extended attributes that go along: a user's own.
 const KEPT: &str = "SCHILY.xattr.user.";
 
-/// How owners and permissions are written.
+/// How owners and permissions are written: everything belongs to root.
 #[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Flat {
+pub struct Flat {
     /// Whether the owner may read, write and enter all.
-    fix_permissions: bool,
+    pub fix_permissions: bool,
 }
 
 impl Flat {
-    fn mode(self, mode: u32, is_directory: bool) -> u32 {
-        let more = match (self.fix_permissions, is_directory) {
+    /// Returns the header of an entry without content; `time` is in seconds since 1970.
+    #[must_use]
+    pub fn header(self, kind: EntryType, mode: u32, time: u64) -> Header {
+        let more = match (self.fix_permissions, kind) {
             (false, _) => 0,
-            (true, false) => 0o600,
-            (true, true) => 0o700,
+            (true, EntryType::Directory) => 0o700,
+            (true, _) => 0o600,
         };
-        mode & 0o7777 | more
+        let mut header = Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(mode & 0o7777 | more);
+        header.set_mtime(time);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_size(0);
+        header
     }
 }
 
@@ -42,17 +51,18 @@ impl Merged {
         image: &Image,
         blobs: &dyn Blobs,
         ours: &[u8],
-        fix_permissions: bool,
+        flat: Flat,
         output: impl Write,
     ) -> Result<(), Error> {
-        let flat = Flat { fix_permissions };
         let mut output = Builder::new(output);
         for (name, node) in self.tree.iter() {
             // The root is its reader's to make: not every one takes a name for it.
             if let Node::Directory { mode, time } = node
                 && !name.is_empty()
             {
-                directory(&mut output, name, flat.mode(*mode, true), *time)
+                let mut header = flat.header(EntryType::Directory, *mode, *time);
+                output
+                    .append_data(&mut header, path(name), io::empty())
                     .map_err(Error::Write)?;
             }
         }
@@ -105,8 +115,7 @@ fn write_layer(
         };
         write_entry(output, &mut entry, first, flat).map_err(Error::Write)?;
         for (_, name) in links {
-            let mut header = new_header(EntryType::Link, 0o644, 0);
-            header.set_size(0);
+            let mut header = flat.header(EntryType::Link, 0o644, 0);
             output
                 .append_link(&mut header, path(name), path(first))
                 .map_err(Error::Write)?;
@@ -142,42 +151,19 @@ fn write_entry<R: Read>(
     match old.entry_type() {
         EntryType::Symlink => {
             let target = entry.link_name_bytes().unwrap_or_default().into_owned();
-            let mut header = new_header(EntryType::Symlink, 0o777, time);
-            header.set_size(0);
+            let mut header = flat.header(EntryType::Symlink, 0o777, time);
             output.append_link(&mut header, path(name), path(&target))
         }
         EntryType::Fifo => {
-            let mut header = new_header(EntryType::Fifo, flat.mode(mode, false), time);
-            header.set_size(0);
+            let mut header = flat.header(EntryType::Fifo, mode, time);
             output.append_data(&mut header, path(name), io::empty())
         }
         _ => {
-            let mut header = new_header(EntryType::Regular, flat.mode(mode, false), time);
+            let mut header = flat.header(EntryType::Regular, mode, time);
             header.set_size(entry.size());
             output.append_data(&mut header, path(name), entry)
         }
     }
-}
-
-fn directory(
-    output: &mut Builder<impl Write>,
-    name: &[u8],
-    mode: u32,
-    time: u64,
-) -> io::Result<()> {
-    let mut header = new_header(EntryType::Directory, mode, time);
-    header.set_size(0);
-    output.append_data(&mut header, path(name), io::empty())
-}
-
-fn new_header(kind: EntryType, mode: u32, time: u64) -> Header {
-    let mut header = Header::new_gnu();
-    header.set_entry_type(kind);
-    header.set_mode(mode);
-    header.set_mtime(time);
-    header.set_uid(0);
-    header.set_gid(0);
-    header
 }
 
 fn path(name: &[u8]) -> &Path {

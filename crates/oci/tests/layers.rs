@@ -7,7 +7,7 @@ use std::fs;
 use std::io::{Read, Write};
 use std::path::Path;
 
-use oci::{Archive, Digest, Image, Layout, Merged, Platform};
+use oci::{Archive, Digest, Flat, Image, Layout, Merged, Platform};
 use serde_json::json;
 use tar::{Builder, EntryType, Header};
 
@@ -88,7 +88,7 @@ fn merge(layers: &[Vec<u8>]) -> Result<BTreeMap<String, String>, String> {
     let merged = Merged::new(&image, &blobs).map_err(|error| error.to_string())?;
     let mut tar = Vec::new();
     merged
-        .write(&image, &blobs, &[], false, &mut tar)
+        .write(&image, &blobs, &[], Flat::default(), &mut tar)
         .map_err(|error| error.to_string())?;
     let mut found = BTreeMap::new();
     for entry in tar::Archive::new(tar.as_slice()).entries().unwrap() {

@@ -34,14 +34,14 @@ impl Daemon {
     ///
     /// Fails when threads cannot be started.
     pub fn new(socket: PathBuf) -> Result<Self, Error> {
-        crate::prepare_tls();
+        let runtime = crate::runtime()?;
         let client = Client::builder()
             .unix_socket(socket.clone())
             .no_proxy()
             .build()
             .map_err(|error| Error::of_request(&error, "docker", "this machine"))?;
         Ok(Self {
-            runtime: crate::runtime()?,
+            runtime,
             client,
             socket,
         })

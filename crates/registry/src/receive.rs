@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
-use oci::{Digest, Hasher};
+use oci::{Digest, Hasher, LONGEST_DOCUMENT};
 
 use crate::{Error, Task};
 
@@ -29,9 +29,6 @@ pub(crate) struct Receiver<'a> {
     /// The most there ever was: a server that begins anew each time gets nowhere.
     farthest: u64,
 }
-
-/// The most of what has no size: a document.
-const LONGEST: u64 = 16 << 20;
 
 impl<'a> Receiver<'a> {
     /// Goes on with what a file already has. `size` is how much there should be, if that is known.
@@ -92,7 +89,7 @@ impl<'a> Receiver<'a> {
 
     /// Takes what has no size for a document, which has an end.
     pub(crate) fn or_document(mut self) -> Self {
-        self.limit = Some(self.size.unwrap_or(LONGEST));
+        self.limit = Some(self.size.unwrap_or(LONGEST_DOCUMENT));
         self
     }
 

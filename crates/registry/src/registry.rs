@@ -44,7 +44,6 @@ impl Registry {
     ///
     /// Fails when credentials or certificates cannot be read.
     pub fn new(reference: &Reference, options: &Options) -> Result<Self, Error> {
-        crate::prepare_tls();
         Ok(Self {
             endpoints: Endpoint::all(reference, options)?,
             runtime: crate::runtime()?,

@@ -41,7 +41,7 @@ impl Web {
     ///
     /// Fails when threads cannot be started.
     pub fn new(options: &Options) -> Result<Self, Error> {
-        crate::prepare_tls();
+        let runtime = crate::runtime()?;
         let mut client = Client::builder();
         let authorities = trust::authorities(options.authorities.as_deref());
         if let Some(all) =
@@ -58,10 +58,7 @@ impl Web {
             .danger_accept_invalid_certs(options.insecure)
             .build()
             .map_err(|error| Error::of_request(&error, "HTTP", "this machine"))?;
-        Ok(Self {
-            runtime: crate::runtime()?,
-            client,
-        })
+        Ok(Self { runtime, client })
     }
 
     /// Asks what there is at an address.

@@ -63,11 +63,7 @@ impl Key {
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let fingerprint = self.0.primary_key.fingerprint();
-        fingerprint
-            .as_bytes()
-            .iter()
-            .map(|byte| format!("{byte:02X}"))
-            .collect()
+        digits(fingerprint.as_bytes())
     }
 
     /// Returns the first twenty bytes of its fingerprint: all of it, for a key of version 4.
@@ -323,6 +319,11 @@ impl Secret {
     pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Self>, String> {
         read::<SignedSecretKey>(bytes).map(|all| all.into_iter().map(Self).collect())
     }
+}
+
+/// Bytes in capital hexadecimal digits, as fingerprints are written.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
 /// When a signature was made.

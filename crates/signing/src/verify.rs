@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use pgp::composed::CleartextSignedMessage;
 use sif::{DataType, Descriptor, Link, NewObject, Sif, Signature};
 
+use crate::key::digits;
 use crate::statement::Statement;
 use crate::{Error, Key, Scope, Secret};
 
@@ -118,11 +119,7 @@ fn check(
     let (message, _) = CleartextSignedMessage::from_string(&text).map_err(|_| {
         format("it is not made by OpenPGP; signatures by X.509 are not supported".to_owned())
     })?;
-    let fingerprint: String = signature
-        .fingerprint
-        .iter()
-        .map(|byte| format!("{byte:02X}"))
-        .collect();
+    let fingerprint = digits(&signature.fingerprint);
     let key = keys
         .iter()
         .find(|key| key.entity() == signature.fingerprint);

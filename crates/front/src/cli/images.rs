@@ -146,12 +146,9 @@ pub enum CacheCommand {
     Clean(CacheClean),
 }
 
-/// `front cache list`.
+/// Which entries of the cache.
 #[derive(Debug, Args)]
-pub struct CacheList {
-    /// Show each entry
-    #[arg(short, long)]
-    pub verbose: bool,
+pub struct CacheTypes {
     /// The types: blob, oci, oras, library, net, extracted, all
     #[arg(
         short = 'T',
@@ -159,7 +156,18 @@ pub struct CacheList {
         value_name = "TYPES",
         value_delimiter = ','
     )]
-    pub types: Vec<String>,
+    pub names: Vec<String>,
+}
+
+/// `front cache list`.
+#[derive(Debug, Args)]
+pub struct CacheList {
+    /// Show each entry
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// Which entries.
+    #[command(flatten)]
+    pub types: CacheTypes,
 }
 
 /// `front cache clean`.
@@ -174,14 +182,9 @@ pub struct CacheClean {
     /// Do not ask
     #[arg(short = 'f', long)]
     pub force: bool,
-    /// The types: blob, oci, oras, library, net, extracted, all
-    #[arg(
-        short = 'T',
-        long = "type",
-        value_name = "TYPES",
-        value_delimiter = ','
-    )]
-    pub types: Vec<String>,
+    /// Which entries.
+    #[command(flatten)]
+    pub types: CacheTypes,
 }
 
 /// How registries, libraries and daemons are reached.

@@ -32,7 +32,7 @@ pub fn run(command: &CacheCommand, caller: &Caller, messages: &Messages) -> Resu
 
 fn list(cache: &Cache, args: &CacheList) -> Result<String> {
     let selection = Selection {
-        kinds: kinds(&args.types)?,
+        kinds: kinds(&args.types.names)?,
         ..Selection::default()
     };
     let all = cache.select(&selection)?;
@@ -84,7 +84,7 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
 
 fn clean(cache: &Cache, args: &CacheClean, messages: &Messages) -> Result<()> {
     let selection = Selection {
-        kinds: kinds(&args.types)?,
+        kinds: kinds(&args.types.names)?,
         unused_for: Duration::from_secs(args.days.unwrap_or(0) * 24 * 60 * 60),
     };
     if args.dry_run {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use image::{Access, Source};
+use image::{Access, SIF_LAYER, Source};
 use oci::{Blobs, Digest, Hasher};
 use registry::{Reference, Registry};
 
@@ -18,7 +18,6 @@ use crate::messages::Messages;
 /// What a SIF in a registry is said to be, as Apptainer has it.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.sylabs.sif.config.v1+json";
-const LAYER: &str = "application/vnd.sylabs.sif.layer.v1.sif";
 
 pub fn run(args: &cli::Push, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     let network = Network::new(&args.network, caller)?;
@@ -61,7 +60,7 @@ fn push_sif(path: &Path, reference: &Reference, access: &Access) -> Result<()> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let task = access.progress.begin(&name, Some(size));
     registry.send_blob(&digest, size, &|| File::open(path), task)?;
-    let mut layer = oci::descriptor(LAYER, &digest, size);
+    let mut layer = oci::descriptor(SIF_LAYER, &digest, size);
     layer["annotations"] = serde_json::json!({"org.opencontainers.image.title": name});
     let manifest = serde_json::json!({
         "schemaVersion": 2,

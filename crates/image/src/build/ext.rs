@@ -7,7 +7,8 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
-use tar::{Builder, EntryType, Header};
+use oci::Flat;
+use tar::{Builder, EntryType};
 
 use super::BuildError;
 use super::metadata::Record;
@@ -76,7 +77,7 @@ impl Ext {
     pub(super) fn write(
         &self,
         record: &Record,
-        fix_permissions: bool,
+        flat: Flat,
         output: impl Write,
     ) -> Result<Option<String>, BuildError> {
         let mut output = Builder::new(output);
@@ -105,12 +106,15 @@ impl Ext {
                 if metadata.is_dir() {
                     directories.push(path.to_vec());
                 }
-                skipped += u64::from(!self.entry(path, &metadata, fix_permissions, &mut output)?);
+                skipped += u64::from(!self.entry(path, &metadata, flat, &mut output)?);
             }
         }
         let ours = record.layer(|name| self.has(name));
         let ours = ours.map_err(BuildError::file(&self.path))?;
-        output.get_mut().write_all(&ours).map_err(written)?;
+        output
+            .get_mut()
+            .write_all(&ours)
+            .map_err(BuildError::written)?;
         Ok((skipped > 0).then(|| format!("{skipped} devices and sockets were left out")))
     }
 
@@ -119,55 +123,43 @@ impl Ext {
         &self,
         path: &[u8],
         metadata: &Metadata,
-        fix_permissions: bool,
+        flat: Flat,
         output: &mut Builder<impl Write>,
     ) -> Result<bool, BuildError> {
         let name = path.strip_prefix(b"/").unwrap_or(path);
         let name = Path::new(std::ffi::OsStr::from_bytes(name));
         let kind = metadata.file_type();
-        let more = match (fix_permissions, metadata.is_dir()) {
-            (false, _) => 0,
-            (true, false) => 0o600,
-            (true, true) => 0o700,
-        };
-        let mut header = Header::new_gnu();
-        header.set_mode(u32::from(metadata.mode() & 0o7777) | more);
-        header.set_mtime(u64::try_from(metadata.modified().seconds()).unwrap_or(0));
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(0);
-        if metadata.is_symlink() {
-            header.set_entry_type(EntryType::Symlink);
-            let target = self.fs.read_link(path).map_err(self.failed())?;
-            let target: &[u8] = target.as_ref();
-            let target = Path::new(std::ffi::OsStr::from_bytes(target));
-            output
-                .append_link(&mut header, name, target)
-                .map_err(written)?;
+        let of_tar = if metadata.is_symlink() {
+            EntryType::Symlink
+        } else if metadata.is_dir() {
+            EntryType::Directory
+        } else if kind.is_fifo() {
+            EntryType::Fifo
         } else if kind.is_regular_file() {
-            header.set_size(metadata.len());
-            let content = self.fs.open(path).map_err(self.failed())?;
-            let content = Content(content).take(metadata.len());
-            output
-                .append_data(&mut header, name, content)
-                .map_err(written)?;
-        } else if metadata.is_dir() || kind.is_fifo() {
-            header.set_entry_type(match metadata.is_dir() {
-                true => EntryType::Directory,
-                false => EntryType::Fifo,
-            });
-            output
-                .append_data(&mut header, name, io::empty())
-                .map_err(written)?;
+            EntryType::Regular
         } else {
             return Ok(false);
-        }
+        };
+        let time = u64::try_from(metadata.modified().seconds()).unwrap_or(0);
+        let mut header = flat.header(of_tar, u32::from(metadata.mode()), time);
+        let written = match of_tar {
+            EntryType::Symlink => {
+                let target = self.fs.read_link(path).map_err(self.failed())?;
+                let target: &[u8] = target.as_ref();
+                let target = Path::new(std::ffi::OsStr::from_bytes(target));
+                output.append_link(&mut header, name, target)
+            }
+            EntryType::Regular => {
+                header.set_size(metadata.len());
+                let content = self.fs.open(path).map_err(self.failed())?;
+                let content = Content(content).take(metadata.len());
+                output.append_data(&mut header, name, content)
+            }
+            _ => output.append_data(&mut header, name, io::empty()),
+        };
+        written.map_err(BuildError::written)?;
         Ok(true)
     }
-}
-
-fn written(error: io::Error) -> BuildError {
-    BuildError::Image(oci::Error::Write(error))
 }
 
 struct Content(ext4_view::File);

@@ -3,12 +3,12 @@
 
 use std::collections::HashMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Seek, Write};
-use std::os::unix::fs::FileExt;
+use std::io::{self, BufWriter, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use backhand::compression::{CompressionOptions, Compressor, Zstd};
 use backhand::{FilesystemCompressor, FilesystemWriter, NodeHeader};
+use oci::Slice;
 use tar::EntryType;
 
 use super::squash::LEVEL;
@@ -88,11 +88,7 @@ fn collect<'a>(tar: &'a File, packed: &mut FilesystemWriter<'_, '_, 'a>) -> Resu
                 None => Ok(()),
             },
             _ => {
-                let slice = Slice {
-                    file: tar,
-                    at: entry.raw_file_position(),
-                    left: entry.size(),
-                };
+                let slice = Slice::new(tar, entry.raw_file_position(), entry.size());
                 contents.insert(path.clone(), slice.clone());
                 packed.push_file(slice, &path, node)
             }
@@ -100,24 +96,4 @@ fn collect<'a>(tar: &'a File, packed: &mut FilesystemWriter<'_, '_, 'a>) -> Resu
         pushed.map_err(|error| BuildError::Squash(format!("{}: {error}", path.display())))?;
     }
     Ok(())
-}
-
-/// Part of a file.
-#[derive(Clone)]
-struct Slice<'a> {
-    file: &'a File,
-    at: u64,
-    left: u64,
-}
-
-impl Read for Slice<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = usize::try_from(self.left).unwrap_or(usize::MAX);
-        let length = length.min(buffer.len());
-        let buffer = buffer.get_mut(..length).unwrap_or_default();
-        let count = self.file.read_at(buffer, self.at)?;
-        self.at += count as u64;
-        self.left -= count as u64;
-        Ok(count)
-    }
 }

@@ -12,7 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use oci::{Blobs, Image, Merged};
+use oci::{Blobs, Flat, Image, Merged};
 use registry::Progress;
 use sif::{Architecture, DataType, FileSystem, NewObject, Partition, PartitionKind, Sif};
 
@@ -104,6 +104,11 @@ impl BuildError {
         }
     }
 
+    /// The tar cannot be handed on.
+    fn written(error: io::Error) -> Self {
+        Self::Image(oci::Error::Write(error))
+    }
+
     pub(crate) fn file(path: &Path) -> impl FnOnce(io::Error) -> Self {
         let path = path.to_owned();
         |source| Self::File { path, source }
@@ -151,6 +156,23 @@ impl Build {
         output: &Path,
         progress: &dyn Progress,
     ) -> Result<Option<String>, BuildError> {
+        let (merged, record, ours) = self.merge(image, blobs, output)?;
+        let architecture = Architecture::from_name(&image.config.architecture().to_string());
+        let told = Told::new(progress, Some(merged.size()));
+        self.assemble(&record, architecture, output, progress, |tar| {
+            merged.write(image, blobs, &ours, self.flat(), told.writer(tar))?;
+            Ok(())
+        })?;
+        Ok(merged.notes())
+    }
+
+    /// An image's layers as one tree with our record's files on top, and those files.
+    fn merge(
+        &self,
+        image: &Image,
+        blobs: &dyn Blobs,
+        output: &Path,
+    ) -> Result<(Merged, Record, Vec<u8>), BuildError> {
         blobs.prepare(&image.layers)?;
         let mut merged = Merged::new(image, blobs)?;
         let record = Record::of_image(&image.config, self);
@@ -158,13 +180,13 @@ impl Build {
             .layer(|name| merged.has(name))
             .map_err(BuildError::file(output))?;
         merged.put_on_top(image, &ours)?;
-        let architecture = Architecture::from_name(&image.config.architecture().to_string());
-        let told = Told::new(progress, Some(merged.size()));
-        self.assemble(&record, architecture, output, progress, |tar| {
-            merged.write(image, blobs, &ours, self.fix_permissions, told.writer(tar))?;
-            Ok(())
-        })?;
-        Ok(merged.notes())
+        Ok((merged, record, ours))
+    }
+
+    fn flat(&self) -> Flat {
+        Flat {
+            fix_permissions: self.fix_permissions,
+        }
     }
 
     /// Makes a SIF of the files below a directory at a path. What is left out of it is returned.
@@ -185,7 +207,7 @@ impl Build {
         let told = Told::new(progress, None);
         let mut notes = None;
         self.assemble(&record, architecture, output, progress, |tar| {
-            notes = tree::write(directory, &record, self.fix_permissions, told.writer(tar))?;
+            notes = tree::write(directory, &record, self.flat(), told.writer(tar))?;
             Ok(())
         })?;
         Ok(notes)
@@ -211,7 +233,7 @@ impl Build {
         let told = Told::new(progress, None);
         let mut notes = None;
         self.assemble(&record, architecture, output, progress, |tar| {
-            notes = ext.write(&record, self.fix_permissions, told.writer(tar))?;
+            notes = ext.write(&record, self.flat(), told.writer(tar))?;
             Ok(())
         })?;
         Ok(notes)
@@ -301,16 +323,10 @@ impl Build {
         output: &Path,
         progress: &dyn Progress,
     ) -> Result<Option<String>, BuildError> {
-        blobs.prepare(&image.layers)?;
-        let mut merged = Merged::new(image, blobs)?;
-        let record = Record::of_image(&image.config, self);
-        let ours = record
-            .layer(|name| merged.has(name))
-            .map_err(BuildError::file(output))?;
-        merged.put_on_top(image, &ours)?;
+        let (merged, _, ours) = self.merge(image, blobs, output)?;
         let told = Told::new(progress, Some(merged.size()));
         sandbox::unpack(output, |tar| {
-            merged.write(image, blobs, &ours, self.fix_permissions, told.writer(tar))?;
+            merged.write(image, blobs, &ours, self.flat(), told.writer(tar))?;
             Ok(())
         })?;
         Ok(merged.notes())

@@ -23,10 +23,7 @@ pub(super) fn unpack(
             archive.unpack(into)
         });
         let mut writer = BufWriter::with_capacity(BUFFER, writer);
-        let written = write(&mut writer).and_then(|()| {
-            let flushed = writer.flush();
-            flushed.map_err(|error| BuildError::Image(oci::Error::Write(error)))
-        });
+        let written = write(&mut writer).and_then(|()| writer.flush().map_err(BuildError::written));
         drop(writer);
         let unpacked = match unpacked.join() {
             Ok(unpacked) => unpacked.map_err(BuildError::file(into)),

@@ -106,8 +106,7 @@ pub(super) fn pack(
     let written = child.stdin.take().map(|stdin| {
         let mut stdin = BufWriter::with_capacity(PIPE, stdin);
         let written = write(&mut stdin);
-        let flush = |error| BuildError::Image(oci::Error::Write(error));
-        written.and_then(|()| stdin.flush().map_err(flush))
+        written.and_then(|()| stdin.flush().map_err(BuildError::written))
     });
     let status = child.wait();
     let words = words

@@ -6,8 +6,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
+use oci::Flat;
 use rustix::fs::{CWD, Mode, OFlags};
-use tar::{Builder, EntryType, Header};
+use tar::{Builder, EntryType};
 
 use super::BuildError;
 use super::metadata::Record;
@@ -16,7 +17,7 @@ use super::metadata::Record;
 pub(super) fn write(
     directory: &Path,
     record: &Record,
-    fix_permissions: bool,
+    flat: Flat,
     output: impl Write,
 ) -> Result<Option<String>, BuildError> {
     let mut walk = Walk {
@@ -24,7 +25,7 @@ pub(super) fn write(
         output: Builder::new(output),
         links: HashMap::new(),
         skipped: Vec::new(),
-        fix_permissions,
+        flat,
     };
     walk.directory(Path::new(""))?;
     let ours = record.layer(|name| directory.join(name).symlink_metadata().is_ok());
@@ -34,7 +35,7 @@ pub(super) fn write(
     output
         .get_mut()
         .write_all(&ours)
-        .map_err(|error| BuildError::Image(oci::Error::Write(error)))?;
+        .map_err(BuildError::written)?;
     Ok(match walk.skipped.as_slice() {
         [] => None,
         [one] => Some(format!("{one} is a device or a socket, and was left out")),
@@ -51,7 +52,7 @@ struct Walk<'a, W: Write> {
     /// The first name of each file that has several.
     links: HashMap<(u64, u64), PathBuf>,
     skipped: Vec<String>,
-    fix_permissions: bool,
+    flat: Flat,
 }
 
 impl<W: Write> Walk<'_, W> {
@@ -80,25 +81,25 @@ impl<W: Write> Walk<'_, W> {
             self.skipped.push(name.display().to_string());
             return Ok(());
         };
-        let mut header = self.header(of_tar, metadata);
+        let time = u64::try_from(metadata.mtime()).unwrap_or(0);
+        let mut header = self.flat.header(of_tar, metadata.mode(), time);
         let inode = (metadata.dev(), metadata.ino());
         if !metadata.is_dir() && metadata.nlink() > 1 {
             if let Some(first) = self.links.get(&inode) {
                 header.set_entry_type(EntryType::Link);
-                header.set_size(0);
                 let linked = self.output.append_link(&mut header, name, first);
-                return linked.map_err(written);
+                return linked.map_err(BuildError::written);
             }
             self.links.insert(inode, name.to_owned());
         }
         if kind.is_symlink() {
             let target = std::fs::read_link(path).map_err(BuildError::file(path))?;
             let linked = self.output.append_link(&mut header, name, target);
-            return linked.map_err(written);
+            return linked.map_err(BuildError::written);
         }
         if !kind.is_file() {
             let appended = self.output.append_data(&mut header, name, io::empty());
-            return appended.map_err(written);
+            return appended.map_err(BuildError::written);
         }
         // Whatever it has become meanwhile, no link is followed.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
@@ -111,28 +112,8 @@ impl<W: Write> Walk<'_, W> {
         let content = io::Read::take(io::Read::chain(file, io::repeat(0)), size);
         self.output
             .append_data(&mut header, name, content)
-            .map_err(written)
+            .map_err(BuildError::written)
     }
-
-    fn header(&self, kind: EntryType, metadata: &Metadata) -> Header {
-        let more = match (self.fix_permissions, metadata.is_dir()) {
-            (false, _) => 0,
-            (true, false) => 0o600,
-            (true, true) => 0o700,
-        };
-        let mut header = Header::new_gnu();
-        header.set_entry_type(kind);
-        header.set_mode(metadata.mode() & 0o7777 | more);
-        header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
-        header.set_uid(0);
-        header.set_gid(0);
-        header.set_size(0);
-        header
-    }
-}
-
-fn written(error: io::Error) -> BuildError {
-    BuildError::Image(oci::Error::Write(error))
 }
 
 fn in_tar(kind: FileType) -> Option<EntryType> {

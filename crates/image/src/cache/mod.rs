@@ -159,8 +159,11 @@ impl Cache {
         }
     }
 
-    /// Remembers which entry a name leads to.
+    /// Remembers which entry a name leads to; nothing is written where that is known.
     pub fn remember(&self, name: &str, entry: &Path) {
+        if self.recall(name).as_deref() == Some(entry) {
+            return;
+        }
         let Ok(entry) = entry.strip_prefix(&self.directory) else {
             return;
         };
@@ -180,7 +183,9 @@ impl Cache {
     #[must_use]
     pub fn recall(&self, name: &str) -> Option<PathBuf> {
         use std::os::unix::ffi::OsStringExt;
-        let entry = fs::read(self.path(Kind::Reference, &key(name))).ok()?;
+        let record = self.path(Kind::Reference, &key(name));
+        // What is asked for is in use.
+        let entry = is_there(&record).then(|| fs::read(record).ok())??;
         let entry = PathBuf::from(std::ffi::OsString::from_vec(entry));
         let is_below = entry
             .components()
