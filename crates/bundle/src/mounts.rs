@@ -95,8 +95,13 @@ pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, 
 /// What every container gets, unless the user binds something else there.
 fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     let host = request.host;
+    let processes = if request.own_processes {
+        Planned::with("proc", "/proc", &["nosuid", "nodev", "noexec"])
+    } else {
+        Planned::bind(Path::new("/proc"), Path::new("/proc"), true).device()
+    };
     let mut planned = vec![
-        Planned::bind(Path::new("/proc"), Path::new("/proc"), true).device(),
+        processes,
         Planned::bind(Path::new("/sys"), Path::new("/sys"), true),
         // A fresh /dev that is filled node by node: the engine replaces /dev/ptmx, and must never
         // do that to the host's.

@@ -22,6 +22,8 @@ pub struct Request<'a> {
     pub binds: &'a [Bind],
     /// What the host lends.
     pub edits: &'a Edits,
+    /// Whether it has process ids of its own, and sees no others.
+    pub own_processes: bool,
     /// What the host has.
     pub host: &'a HostFacts,
     /// Where things will lie when the container is made.

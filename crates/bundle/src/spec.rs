@@ -25,11 +25,16 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
     let files = generated_files(request)?;
     let names: Vec<&str> = files.iter().map(|file| file.name).collect();
     let mounts = plan(request, &names)?;
-    let namespace = LinuxNamespaceBuilder::default()
-        .typ(LinuxNamespaceType::Mount)
-        .build()?;
+    let mut namespaces = vec![LinuxNamespaceType::Mount];
+    if request.own_processes {
+        namespaces.push(LinuxNamespaceType::Pid);
+    }
+    let namespaces = namespaces
+        .into_iter()
+        .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
+        .collect::<Result<Vec<_>, _>>()?;
     let linux = LinuxBuilder::default()
-        .namespaces([namespace])
+        .namespaces(namespaces)
         // Below the caller's own cgroup, which a job's limits and accounting hold.
         .cgroups_path(request.paths.cgroup.clone())
         .devices(devices(&request.host.devices, request.edits)?)

@@ -40,4 +40,13 @@ impl Caller {
             .unwrap_or_else(|| account.home.join(".cache"))
             .join("front")
     }
+
+    /// Returns where Apptainer keeps what is the user's: `…_CONFIGDIR`, else below their home.
+    pub fn configuration(&self, account: &Account) -> PathBuf {
+        let chosen = self.variables.flag("CONFIGDIR");
+        chosen.map_or_else(
+            || account.home.join(".apptainer"),
+            |(_, directory)| PathBuf::from(directory),
+        )
+    }
 }

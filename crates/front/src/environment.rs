@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::PathBuf;
 
 use crate::request::Request;
 use crate::variables::Variables;
@@ -50,16 +50,18 @@ const FIXED: [&str; 5] = [
 ];
 
 /// What the environment is made from.
-#[derive(Debug, Clone, Copy)]
-pub struct Ingredients<'a> {
+#[derive(Debug, Clone)]
+pub struct Ingredients {
     /// The caller's environment.
-    pub caller: &'a Variables,
+    pub caller: Variables,
     /// What the user asked for.
-    pub request: &'a Request,
+    pub request: Request,
     /// The user's home inside.
-    pub home: &'a Path,
+    pub home: PathBuf,
     /// The image's path and its last component.
-    pub image: (&'a Path, &'a str),
+    pub image: (PathBuf, String),
+    /// The instance's name, if it is one.
+    pub instance: Option<String>,
     /// Whether libraries are to be found in [`LIBRARIES`].
     pub libraries: bool,
 }
@@ -79,21 +81,21 @@ pub fn refused(request: &Request) -> impl Iterator<Item = &OsStr> {
 }
 
 /// Returns the environment that the image's scripts start from.
-pub fn base(ingredients: &Ingredients<'_>) -> Set {
-    let (path, name) = ingredients.image;
+pub fn base(ingredients: &Ingredients) -> Set {
+    let (path, name) = &ingredients.image;
     let mut set = Set::new();
     for family in ["APPTAINER", "SINGULARITY"] {
         set.insert(format!("{family}_CONTAINER").into(), path.into());
         set.insert(format!("{family}_NAME").into(), name.into());
     }
-    set.insert("HOME".into(), ingredients.home.into());
+    set.insert("HOME".into(), ingredients.home.clone().into());
     set.insert("PATH".into(), DEFAULT_PATH.into());
     set
 }
 
 /// Returns the payload's environment. `image` is what the image's scripts exported, and
 /// `overrides` the user's variables with their values worked out; `PWD` is left to the end.
-pub fn finish(ingredients: &Ingredients<'_>, image: Set, overrides: Set) -> Set {
+pub fn finish(ingredients: &Ingredients, image: Set, overrides: Set) -> Set {
     let mut set = image;
     let path = path(set.get(OsStr::new("PATH")), &overrides);
     let special = |name: &OsStr| name == "PREPEND_PATH" || name == "APPEND_PATH";
@@ -105,7 +107,7 @@ pub fn finish(ingredients: &Ingredients<'_>, image: Set, overrides: Set) -> Set 
     // A variable that a script emptied is one that it took away.
     set.retain(|_, value| !value.is_empty());
     set.insert("PATH".into(), path);
-    set.insert("HOME".into(), ingredients.home.into());
+    set.insert("HOME".into(), ingredients.home.clone().into());
     set.extend(about(ingredients));
     set
 }
@@ -151,8 +153,8 @@ fn library_path(set: &mut Set, libraries: bool) {
 }
 
 /// What the caller's own environment contributes.
-fn from_caller(ingredients: &Ingredients<'_>) -> Vec<(OsString, OsString)> {
-    let variables = ingredients.caller;
+fn from_caller(ingredients: &Ingredients) -> Vec<(OsString, OsString)> {
+    let variables = &ingredients.caller;
     if ingredients.request.clean_environment {
         let kept = CLEAN.iter().filter_map(|name| {
             variables
@@ -179,9 +181,9 @@ fn from_caller(ingredients: &Ingredients<'_>) -> Vec<(OsString, OsString)> {
 }
 
 /// What the container is told about itself, under both families' names.
-fn about(ingredients: &Ingredients<'_>) -> Set {
-    let request = ingredients.request;
-    let (path, name) = ingredients.image;
+fn about(ingredients: &Ingredients) -> Set {
+    let request = &ingredients.request;
+    let (path, name) = &ingredients.image;
     let destinations: Vec<&[u8]> = request
         .binds
         .iter()
@@ -205,13 +207,17 @@ fn about(ingredients: &Ingredients<'_>) -> Set {
     }
     set.insert("APPTAINER_COMMAND".into(), request.action.name().into());
     set.insert("APPTAINER_APPNAME".into(), OsString::new());
+    if let Some(instance) = &ingredients.instance {
+        set.insert("APPTAINER_INSTANCE".into(), instance.into());
+        set.insert("SINGULARITY_INSTANCE".into(), instance.into());
+    }
     prompt(ingredients, &mut set);
     set
 }
 
 /// A prompt that says where one is, whichever shell; a shell that reads start-up files gets it
 /// through `PROMPT_COMMAND`.
-fn prompt(ingredients: &Ingredients<'_>, set: &mut Set) {
+fn prompt(ingredients: &Ingredients, set: &mut Set) {
     let own = |name: &str| {
         let kept = !ingredients.request.clean_environment;
         ingredients
@@ -272,13 +278,12 @@ mod tests {
         image: &[(&str, &str)],
         overrides: &[(&str, &str)],
     ) -> Set {
-        let caller = Variables(set(caller).into_iter().collect());
-        let request = request(clean);
         let ingredients = Ingredients {
-            caller: &caller,
-            request: &request,
-            home: Path::new("/home/ada"),
-            image: (Path::new("/img.sif"), "img.sif"),
+            caller: Variables(set(caller).into_iter().collect()),
+            request: request(clean),
+            home: "/home/ada".into(),
+            image: ("/img.sif".into(), "img.sif".into()),
+            instance: None,
             libraries: true,
         };
         finish(&ingredients, set(image), set(overrides))

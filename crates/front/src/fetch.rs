@@ -332,11 +332,8 @@ fn credentials(chosen: Option<PathBuf>, caller: &Caller) -> Vec<PathBuf> {
 
 /// Where `front registry login` writes: Apptainer's own file, so that both know it.
 pub fn login_file(caller: &Caller) -> PathBuf {
-    let chosen = caller.variables.flag("CONFIGDIR");
-    let directory = chosen.map(|(_, directory)| PathBuf::from(directory));
-    directory
-        .unwrap_or_else(|| caller.account().home.join(".apptainer"))
-        .join("docker-config.json")
+    let directory = caller.configuration(&caller.account());
+    directory.join("docker-config.json")
 }
 
 fn socket(host: &str) -> Result<PathBuf> {

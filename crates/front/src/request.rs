@@ -18,6 +18,8 @@ pub enum Action {
     Exec(Vec<OsString>),
     /// The runscript, with arguments.
     Run(Vec<OsString>),
+    /// The startscript, with arguments.
+    Start(Vec<OsString>),
     /// A shell, of the user's choice or the image's best.
     Shell(Option<PathBuf>),
 }
@@ -28,6 +30,7 @@ impl Action {
         match self {
             Self::Exec(_) => "exec",
             Self::Run(_) => "run",
+            Self::Start(_) => "start",
             Self::Shell(_) => "shell",
         }
     }
@@ -40,6 +43,8 @@ pub enum Source {
     Path(PathBuf),
     /// What a SIF has to be made of first.
     Foreign(image::Source),
+    /// A running instance, by name.
+    Instance(String),
     /// The image that is built in.
     Embedded,
 }
@@ -117,7 +122,11 @@ impl Source {
     /// Fails on a word that looks like a source and is none, and when the path is relative to a directory
     /// that is gone.
     pub fn parse(image: &OsStr, caller: &Caller) -> Result<Self> {
-        if let Some(source) = image::Source::parse(&image.to_string_lossy())? {
+        let word = image.to_string_lossy();
+        if let Some(name) = word.strip_prefix("instance://") {
+            return Ok(Self::Instance(name.to_owned()));
+        }
+        if let Some(source) = image::Source::parse(&word)? {
             return Ok(Self::Foreign(source));
         }
         absolute(Path::new(image), caller).map(Self::Path)

@@ -93,7 +93,7 @@ impl Source {
                 return Self::parse(&format!("{scheme}:{rest}"));
             }
             "shub" => return refused("Singularity Hub was closed in 2021"),
-            "instance" => return refused("instances are not supported yet"),
+            "instance" => return refused("an instance is no image; exec, run and shell join it"),
             _ => return Ok(None),
         }))
     }

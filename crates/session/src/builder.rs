@@ -19,9 +19,10 @@ use nix::unistd::{Pid, setsid};
 use crate::cgroup::Stand;
 use crate::fuse::Server;
 use crate::ground::Note;
-use crate::keeper::{self, detach_stdio, ignore_signals};
+use crate::instance::Start;
+use crate::keeper::{Keeper, detach_stdio, ignore_signals};
 use crate::share::Name;
-use crate::{Error, Ground, Layout, cgroup, handover, identity, mount, stage};
+use crate::{Error, Ground, cgroup, handover, identity, init, mount, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
@@ -37,36 +38,43 @@ pub(crate) fn run(ground: &Ground<'_>, socket: OwnedFd, caller: OwnedFd, name: O
     }
     let _ = std::env::set_current_dir("/");
     let _ = nix::sys::prctl::set_name(c"front: session");
-    let built = match build(ground, &socket) {
+    let built = match build(ground, &socket, name) {
         Ok(built) => built,
         Err(error) => return handover::send_failure(&socket, &sys::one_line(&error)),
     };
     detach_stdio();
-    // Before the caller goes on: what it starts next may ask for the same.
-    let listener = name.and_then(Name::listen);
-    handover::send_ready(&socket, &built.mount, built.user.as_ref());
-    drop(socket);
     let Built {
-        mount,
-        user,
+        namespaces,
+        listener,
         init,
         stand,
     } = built;
+    // Before the caller goes on: what it starts next may ask for the same.
+    let listener = listener.or_else(|| name.and_then(Name::listen));
+    handover::send_ready(&socket, &namespaces);
+    drop(socket);
+    let keeper = Keeper::new(namespaces, listener);
+    if let Some(instance) = ground.instance {
+        keeper.keep_instance(&instance.about, init);
+        return drop(stand);
+    }
     // What only making it took; the cgroup is empty once the process is gone.
     end_init(init);
     drop(stand);
-    keeper::Keeper::new(mount, user, listener).keep(caller);
+    keeper.keep(caller);
 }
 
 /// A finished session: what must be handed over.
 struct Built {
-    mount: File,
-    user: Option<File>,
+    /// In the order in which they are to be entered.
+    namespaces: Vec<File>,
+    /// Where those who look for an instance call.
+    listener: Option<OwnedFd>,
     init: Pid,
     stand: Stand,
 }
 
-fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {
+fn build(ground: &Ground<'_>, socket: &OwnedFd, name: Option<&Name>) -> Result<Built, Error> {
     let layout = ground.layout;
     let privileged = identity::is_real_root();
     let server = if privileged {
@@ -78,6 +86,15 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {
             RootFs::Squashfs(squashed) => Server::start(squashed)?,
             _ => None,
         }
+    };
+    // Taken before anything is made, so that there is one of each; after the server, which would hold
+    // it longer than the instance lasts.
+    let listener = match ground.instance {
+        Some(instance) => {
+            let taken = || Error::Taken(instance.name.clone());
+            Some(name.and_then(Name::listen).ok_or_else(taken)?)
+        }
+        None => None,
     };
     enter_mount_namespace()?;
     mount::lay_out(layout)?;
@@ -97,21 +114,13 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {
     )?;
     // After the mounts, so that the container sees the host's cgroups.
     let stand = cgroup::cover(layout, privileged)?;
-    let init = create_container(layout)?;
+    let init = create_container(ground)?;
     // libcontainer makes the builder undumpable, which closes its own /proc files to it.
     let _ = nix::sys::prctl::set_dumpable(true);
-    let namespaces = open_namespace(&init.to_string(), "mnt").and_then(|mount| {
-        let user = if privileged {
-            None
-        } else {
-            Some(open_namespace("self", "user")?)
-        };
-        Ok((mount, user))
-    });
-    match namespaces {
-        Ok((mount, user)) => Ok(Built {
-            mount,
-            user,
+    match namespaces(init, privileged, ground.instance.is_some()) {
+        Ok(namespaces) => Ok(Built {
+            namespaces,
+            listener,
             init,
             stand,
         }),
@@ -120,6 +129,16 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd) -> Result<Built, Error> {
             Err(error)
         }
     }
+}
+
+/// Opens the session's namespaces. The user namespace comes first: it gives the right to enter the
+/// others. Real root has none of its own.
+fn namespaces(init: Pid, privileged: bool, own_processes: bool) -> Result<Vec<File>, Error> {
+    let init = init.to_string();
+    let user = (!privileged).then(|| open_namespace("self", "user"));
+    let mount = open_namespace(&init, "mnt");
+    let processes = own_processes.then(|| open_namespace(&init, "pid"));
+    user.into_iter().chain([mount]).chain(processes).collect()
 }
 
 fn enter_mount_namespace() -> Result<(), Error> {
@@ -139,7 +158,9 @@ fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
         write(ground.layout.files().join(name), content)?;
     }
     let mut staged = ground.spec.clone();
-    staged.set_mounts(Some(Vec::new()));
+    let left = ground.spec.mounts().iter().flatten();
+    let left = left.filter(|mount| stage::is_inits(mount)).cloned();
+    staged.set_mounts(Some(left.collect()));
     if let Some(process) = staged.process_mut() {
         // The stand-in stays where it is; the payload goes there itself, and says why it cannot.
         process.set_cwd("/".into());
@@ -149,14 +170,22 @@ fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
 }
 
 /// Has the engine make the container. Its first process stands at the start line and never runs:
-/// the caller takes its place.
-fn create_container(layout: &Layout) -> Result<Pid, Error> {
-    let builder = Pid::this();
-    let container = engine::create(Create {
-        executor: Some(ExecutorBox::new(StandIn { builder })),
+/// the caller takes its place. An instance's starts its program.
+fn create_container(ground: &Ground<'_>) -> Result<Pid, Error> {
+    let layout = ground.layout;
+    let stand_in = StandIn {
+        builder: Pid::this(),
+        start: ground.instance.map(|instance| instance.start.clone()),
+    };
+    let mut container = engine::create(Create {
+        executor: Some(ExecutorBox::new(stand_in)),
         ..Create::new(CONTAINER, layout.state(), layout.bundle())
     })
     .map_err(|error| Error::Engine(sys::one_line(&error)))?;
+    if ground.instance.is_some() {
+        let started = container.start();
+        started.map_err(|error| Error::Engine(sys::one_line(&error)))?;
+    }
     container
         .pid()
         .ok_or_else(|| Error::Engine("the container has no process".to_owned()))
@@ -172,10 +201,12 @@ fn open_namespace(process: &str, name: &'static str) -> Result<File, Error> {
     open().map_err(|source| Error::Namespace { what: name, source })
 }
 
-/// Executes nothing: keeps the container's first process at the start line.
+/// Executes nothing: keeps the container's first process at the start line, or makes it that of an
+/// instance.
 #[derive(Debug, Clone)]
 struct StandIn {
     builder: Pid,
+    start: Option<Start>,
 }
 
 impl Executor for StandIn {
@@ -197,8 +228,13 @@ impl Executor for StandIn {
     }
 
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
-        loop {
-            std::thread::park();
-        }
+        let Some(start) = &self.start else {
+            loop {
+                std::thread::park();
+            }
+        };
+        ignore_signals();
+        init::run(start);
+        sys::exit_at_once(0)
     }
 }

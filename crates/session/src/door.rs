@@ -9,13 +9,9 @@ use crate::handover::{self, Message};
 use crate::share::Name;
 use crate::{Error, Ground, builder};
 
-/// The way into a finished session.
+/// The way into a finished session: its namespaces, in the order in which they are to be entered.
 #[derive(Debug)]
-pub struct Door {
-    mount: OwnedFd,
-    /// `None` for real root, whose session has no user namespace of its own.
-    user: Option<OwnedFd>,
-}
+pub struct Door(Vec<OwnedFd>);
 
 /// Builds a session and returns when it can be entered. `tell` is called with what the user should
 /// know meanwhile.
@@ -24,10 +20,15 @@ pub struct Door {
 ///
 /// # Errors
 ///
-/// Fails with the first step that failed; nothing is left behind then.
+/// Fails with the first step that failed; nothing is left behind then. An instance that is there
+/// already is a failure, too.
 pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Error> {
-    let name = Name::of(ground);
-    if let Some(door) = name.as_ref().and_then(join) {
+    let name = match ground.instance {
+        Some(instance) => Name::instance(&instance.name),
+        None => Name::of(ground),
+    };
+    let shared = name.as_ref().filter(|_| ground.instance.is_none());
+    if let Some(door) = shared.and_then(join) {
         tracing::debug!("joined a session");
         return Ok(door);
     }
@@ -56,7 +57,8 @@ pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Err
         match handover::receive(&socket).map_err(Error::Handover)? {
             Message::Note(text) => tell(&text),
             Message::Failed(text) => return Err(Error::Builder(text)),
-            Message::Ready { mount, user } => return Ok(Door { mount, user }),
+            Message::Ready(namespaces) => return Ok(Door(namespaces)),
+            Message::Instance { .. } => {}
         }
     }
 }
@@ -65,14 +67,19 @@ pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Err
 fn join(name: &Name) -> Option<Door> {
     let socket = name.call()?;
     match handover::receive(&socket) {
-        Ok(Message::Ready { mount, user }) => Some(Door { mount, user }),
+        Ok(Message::Ready(namespaces)) => Some(Door(namespaces)),
         _ => None,
     }
 }
 
 impl Door {
+    pub(crate) fn new(namespaces: Vec<OwnedFd>) -> Self {
+        Self(namespaces)
+    }
+
     /// Moves the calling process into the session ([setns(2)]): its root is the container's, its
-    /// capabilities those of the session's user namespace, if it has one.
+    /// capabilities those of the session's user namespace, if it has one. Where the session has
+    /// process ids of its own, only children of the caller have such; see [`in_child`](crate::in_child).
     ///
     /// # Errors
     ///
@@ -80,16 +87,9 @@ impl Door {
     ///
     /// [setns(2)]: https://man7.org/linux/man-pages/man2/setns.2.html
     pub fn enter(self) -> Result<(), Error> {
-        // The user namespace first: it gives the right to enter the other.
-        if let Some(user) = &self.user {
-            setns(user, CloneFlags::CLONE_NEWUSER).map_err(|errno| Error::Enter {
-                what: "user",
-                source: errno.into(),
-            })?;
+        for namespace in &self.0 {
+            setns(namespace, CloneFlags::empty()).map_err(|errno| Error::Enter(errno.into()))?;
         }
-        setns(&self.mount, CloneFlags::CLONE_NEWNS).map_err(|errno| Error::Enter {
-            what: "mount",
-            source: errno.into(),
-        })
+        Ok(())
     }
 }

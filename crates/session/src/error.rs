@@ -75,13 +75,17 @@ pub enum Error {
         source: io::Error,
     },
     /// The namespaces could not be entered.
-    #[error("enter the container's {what} namespace: {source}")]
-    Enter {
-        /// Which namespace.
-        what: &'static str,
-        /// Why.
-        source: io::Error,
-    },
+    #[error("enter the container's namespaces: {0}")]
+    Enter(#[source] io::Error),
+    /// There is an instance of that name.
+    #[error("instance {0} already exists")]
+    Taken(String),
+    /// The instances could not be listed.
+    #[error("list the instances in /proc/net/unix: {0}")]
+    Instances(#[source] io::Error),
+    /// The instance could not be told.
+    #[error("signal the instance: {0}")]
+    Signal(#[source] io::Error),
     /// What the builder reported, already in words.
     #[error("{0}")]
     Builder(String),

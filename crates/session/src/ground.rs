@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use image::RootFs;
 use oci_spec::runtime::Spec;
 
-use crate::Layout;
+use crate::{Instance, Layout};
 
 /// What a session is made from.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +24,8 @@ pub struct Ground<'a> {
     pub files: &'a [(&'a str, &'a [u8])],
     /// Where an image is extracted that cannot be mounted.
     pub cache: &'a Path,
+    /// The instance that it is, if it is to outlive its caller.
+    pub instance: Option<&'a Instance>,
     /// Whether diagnostics may still be written to standard error while it is built.
     pub verbose: bool,
 }

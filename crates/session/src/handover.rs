@@ -5,7 +5,7 @@
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -19,13 +19,10 @@ pub(crate) enum Message {
     Note(String),
     /// There will be no session, and why.
     Failed(String),
-    /// The namespaces.
-    Ready {
-        /// The mount namespace.
-        mount: OwnedFd,
-        /// The user namespace, if the session has one of its own.
-        user: Option<OwnedFd>,
-    },
+    /// The namespaces, in the order in which they are to be entered.
+    Ready(Vec<OwnedFd>),
+    /// What an instance's starter says of it, and a handle of its first process.
+    Instance { about: String, init: OwnedFd },
 }
 
 /// Text is cut at this length, in bytes, so that a datagram always fits.
@@ -34,6 +31,10 @@ const LIMIT: usize = 16 << 10;
 const NOTE: u8 = b'N';
 const FAILED: u8 = b'F';
 const READY: u8 = b'R';
+const INSTANCE: u8 = b'I';
+
+/// The most descriptors that a datagram carries: of the user, the mount and the pid namespace.
+const DESCRIPTORS: usize = 3;
 
 /// Makes a pair: the caller's end, the builder's end.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
@@ -53,20 +54,23 @@ pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
     send(socket, FAILED, text, &[]);
 }
 
-pub(crate) fn send_ready(socket: &OwnedFd, mount: &File, user: Option<&File>) {
-    let namespaces: Vec<&File> = [mount].into_iter().chain(user).collect();
+pub(crate) fn send_ready(socket: &OwnedFd, namespaces: &[File]) {
+    let namespaces: Vec<_> = namespaces.iter().map(AsFd::as_fd).collect();
     send(socket, READY, "", &namespaces);
 }
 
+pub(crate) fn send_instance(socket: &OwnedFd, about: &str, init: &OwnedFd) {
+    send(socket, INSTANCE, about, &[init.as_fd()]);
+}
+
 /// A caller that is gone cannot be told; the keeper finds out by itself.
-fn send(socket: &OwnedFd, kind: u8, text: &str, namespaces: &[&File]) {
+fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) {
     let text = text.as_bytes();
     let text = text.get(..LIMIT).unwrap_or(text);
-    let fds: Vec<_> = namespaces.iter().map(|file| file.as_fd()).collect();
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() {
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+        ancillary.push(SendAncillaryMessage::ScmRights(fds));
     }
     let _ = sendmsg(
         socket,
@@ -79,7 +83,7 @@ fn send(socket: &OwnedFd, kind: u8, text: &str, namespaces: &[&File]) {
 /// Waits for the next message.
 pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
     let mut buffer = vec![0; LIMIT + 1];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut slices = [IoSliceMut::new(&mut buffer)];
@@ -89,16 +93,22 @@ pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
             Err(errno) => return Err(errno.into()),
         }
     };
-    let mut fds = ancillary.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => fds.collect::<Vec<_>>(),
-        _ => Vec::new(),
-    });
-    let (mount, user) = (fds.next(), fds.next());
+    let mut fds: Vec<OwnedFd> = ancillary
+        .drain()
+        .flat_map(|message| match message {
+            RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
+            _ => Vec::new(),
+        })
+        .collect();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match (buffer.get(..received).unwrap_or_default(), mount) {
-        ([NOTE, rest @ ..], _) => Ok(Message::Note(text(rest))),
-        ([FAILED, rest @ ..], _) => Ok(Message::Failed(text(rest))),
-        ([READY, ..], Some(mount)) => Ok(Message::Ready { mount, user }),
+    match buffer.get(..received).unwrap_or_default() {
+        [NOTE, rest @ ..] => Ok(Message::Note(text(rest))),
+        [FAILED, rest @ ..] => Ok(Message::Failed(text(rest))),
+        [READY, ..] if !fds.is_empty() => Ok(Message::Ready(fds)),
+        [INSTANCE, rest @ ..] if fds.len() == 1 => Ok(Message::Instance {
+            about: text(rest),
+            init: fds.remove(0),
+        }),
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
@@ -112,19 +122,14 @@ mod tests {
         let (caller, builder) = pair().unwrap();
         send_note(&builder, "hello");
         send_failure(&builder, &"x".repeat(LIMIT * 2));
-        let file = File::open("/dev/null").unwrap();
-        send_ready(&builder, &file, Some(&file));
-        send_ready(&builder, &file, None);
+        let file = || File::open("/dev/null").unwrap();
+        send_ready(&builder, &[file(), file(), file()]);
+        send_instance(&builder, "about", &file().into());
         assert!(matches!(receive(&caller).unwrap(), Message::Note(text) if text == "hello"));
         assert!(matches!(receive(&caller).unwrap(), Message::Failed(text) if text.len() == LIMIT));
-        assert!(matches!(
-            receive(&caller).unwrap(),
-            Message::Ready { user: Some(_), .. }
-        ));
-        assert!(matches!(
-            receive(&caller).unwrap(),
-            Message::Ready { user: None, .. }
-        ));
+        assert!(matches!(receive(&caller).unwrap(), Message::Ready(all) if all.len() == 3));
+        let instance = receive(&caller).unwrap();
+        assert!(matches!(instance, Message::Instance { about, .. } if about == "about"));
         drop(builder);
         assert_eq!(
             receive(&caller).unwrap_err().kind(),

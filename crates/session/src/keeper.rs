@@ -3,11 +3,13 @@
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::{handover, share};
 
@@ -40,8 +42,7 @@ const LINGER: Timespec = Timespec {
 
 /// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
 pub(crate) struct Keeper {
-    mount: File,
-    user: Option<File>,
+    namespaces: Vec<File>,
     listener: Option<OwnedFd>,
     members: Vec<OwnedFd>,
     /// The member that ended last, until it is known how.
@@ -49,10 +50,9 @@ pub(crate) struct Keeper {
 }
 
 impl Keeper {
-    pub(crate) fn new(mount: File, user: Option<File>, listener: Option<OwnedFd>) -> Self {
+    pub(crate) fn new(namespaces: Vec<File>, listener: Option<OwnedFd>) -> Self {
         Self {
-            mount,
-            user,
+            namespaces,
             listener,
             members: Vec::new(),
             last: None,
@@ -68,7 +68,7 @@ impl Keeper {
             let nothing_happened = !self.wait();
             if let Some((socket, process)) = self.listener.as_ref().and_then(share::admit) {
                 self.members.push(process);
-                handover::send_ready(&socket, &self.mount, self.user.as_ref());
+                handover::send_ready(&socket, &self.namespaces);
             }
             let ended = self
                 .members
@@ -85,13 +85,29 @@ impl Keeper {
                 .and_then(|last| sys::exit_status(last.as_fd()))
             {
                 if status & 0x7f == Signal::SIGKILL as i32 {
-                    return end_leftovers(namespace_name(&self.mount));
+                    return end_leftovers(&self.namespaces);
                 }
                 self.last = None;
             }
             if nothing_happened {
                 return;
             }
+        }
+    }
+
+    /// Stays until the first process of an instance has ended, which ends all others in there.
+    pub(crate) fn keep_instance(mut self, about: &str, init: Pid) {
+        let pid = rustix::process::Pid::from_raw(init.as_raw());
+        let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+            return;
+        };
+        self.members.push(process);
+        while let Some(process) = self.members.first().filter(|init| !has_ended(init)) {
+            if let Some((socket, _)) = self.listener.as_ref().and_then(share::admit) {
+                handover::send_ready(&socket, &self.namespaces);
+                handover::send_instance(&socket, about, process);
+            }
+            self.wait();
         }
     }
 
@@ -131,8 +147,10 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
 }
 
 /// Kills every process in the mount namespace, until there is none.
-fn end_leftovers(namespace: Option<OsString>) {
-    let Some(namespace) = namespace else { return };
+fn end_leftovers(namespaces: &[File]) {
+    let mut names = namespaces.iter().filter_map(namespace_name);
+    let mount = names.find(|name| name.as_bytes().starts_with(b"mnt:"));
+    let Some(namespace) = mount else { return };
     // New ones may be made while we look; a bounded number of rounds, since a fork bomb must not
     // make a second one of us.
     for _ in 0..100 {

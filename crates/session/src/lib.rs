@@ -11,12 +11,15 @@
 //!   engine make the container from the bundle. When all is ready it hands the namespaces over and
 //!   becomes the **keeper**: it lets others in who ask for the same, waits for the last one's end,
 //!   and ends what a killed one left.
+//! - An **instance** outlives its caller: its first process is the container's own, in a pid namespace,
+//!   and its keeper stays until that one ends. Who joins it does so by a child.
 //! - The **server**, for a squashfs without privilege, answers for the image over FUSE. It stays
 //!   outside the mount namespace, so that the kernel ends the mount, and with it the server, when
 //!   the last process in there is gone.
 
 #![forbid(unsafe_code)]
 
+mod attend;
 mod builder;
 mod cgroup;
 mod door;
@@ -25,6 +28,8 @@ mod fuse;
 mod ground;
 mod handover;
 mod identity;
+mod init;
+mod instance;
 mod keeper;
 mod layout;
 mod mount;
@@ -32,9 +37,11 @@ mod payload;
 mod share;
 mod stage;
 
+pub use attend::in_child;
 pub use door::{Door, open};
 pub use error::Error;
 pub use ground::{Ground, Note};
 pub use identity::is_real_root as is_privileged;
+pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use payload::{ExecError, Payload, enter_directory, exec, find_program, shed_privileges};

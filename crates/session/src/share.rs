@@ -9,6 +9,7 @@
 //!
 //! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -16,7 +17,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 
 use image::RootFs;
-use nix::unistd::{getegid, geteuid};
+use nix::unistd::{Uid, getegid, geteuid};
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
@@ -33,7 +34,34 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Name(SocketAddrUnix);
 
+/// What the names of a user's instances begin with.
+fn instances(uid: Uid) -> String {
+    format!("front/instance/{uid}/")
+}
+
+/// Returns the names of the instances that the user has, as the kernel lists their sockets
+/// ([proc_net(5)], `unix`).
+///
+/// [proc_net(5)]: https://man7.org/linux/man-pages/man5/proc_pid_net.5.html
+pub(crate) fn instance_names() -> io::Result<BTreeSet<String>> {
+    let prefix = format!("@{}", instances(geteuid()));
+    let sockets = fs::read("/proc/net/unix")?;
+    let lines = String::from_utf8_lossy(&sockets).into_owned();
+    let names = lines
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(7)?.strip_prefix(&prefix));
+    Ok(names.map(str::to_owned).collect())
+}
+
 impl Name {
+    /// The name of an instance; `None` for one that is too long for a socket.
+    pub(crate) fn instance(name: &str) -> Option<Self> {
+        let whole = format!("{}{name}", instances(geteuid()));
+        SocketAddrUnix::new_abstract_name(whole.as_bytes())
+            .ok()
+            .map(Self)
+    }
+
     /// Works the name out; `None` when something that it depends on cannot be found out.
     pub(crate) fn of(ground: &Ground<'_>) -> Option<Self> {
         let mut parts = vec![

@@ -26,9 +26,10 @@ use sys::MountAttributes;
 
 use crate::Error;
 
-/// Makes the mounts in the root file system at `root`, in their order.
+/// Makes the mounts in the root file system at `root`, in their order, but for those that the first
+/// process must make.
 pub(crate) fn mount_all(root: &Path, mounts: &[Mount]) -> Result<(), Error> {
-    for mount in mounts {
+    for mount in mounts.iter().filter(|mount| !is_inits(mount)) {
         let made = File::open(root).and_then(|root| make(&root, mount));
         made.map_err(|source| Error::Mount {
             what: mount
@@ -40,6 +41,11 @@ pub(crate) fn mount_all(root: &Path, mounts: &[Mount]) -> Result<(), Error> {
         })?;
     }
     Ok(())
+}
+
+/// Whether a mount shows what only the container's first process can see: its own processes.
+pub(crate) fn is_inits(mount: &Mount) -> bool {
+    mount.typ().as_deref() == Some("proc")
 }
 
 fn make(root: &File, mount: &Mount) -> io::Result<()> {

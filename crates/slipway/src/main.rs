@@ -6,7 +6,6 @@ mod cli;
 mod commands;
 mod log;
 mod seal;
-mod signals;
 
 use std::process::ExitCode;
 

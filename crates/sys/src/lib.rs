@@ -12,6 +12,7 @@ mod mountattr;
 mod pidfd;
 mod process;
 mod seccomp;
+mod signal_names;
 mod signals;
 mod words;
 
@@ -28,5 +29,6 @@ pub use process::{Fork, exit_at_once, fork, fork_at, set_variable};
 pub use seccomp::{
     SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE, load_seccomp,
 };
+pub use signal_names::signal_number;
 pub use signals::{reset_broken_pipe, reset_signals};
 pub use words::{one_line, words};

@@ -1,6 +1,7 @@
 //! What is typed: the commands and flags, as Singularity has them.
 
 mod images;
+mod instance;
 mod keys;
 mod sif;
 
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, NetworkFlags, Pull, Push};
+pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
 pub use keys::{
     KeyCommand, KeyExport, KeyNewpair, KeyRemove, RegistryCommand, RegistryLogin, Sign, Verify,
 };
@@ -70,6 +72,9 @@ pub enum Command {
     /// Show what an image says of itself
     #[command(override_usage = "front inspect [FLAGS] IMAGE")]
     Inspect(Inspect),
+    /// Start containers in the background, list and stop them
+    #[command(subcommand)]
+    Instance(InstanceCommand),
     /// Fetch an image into a SIF
     #[command(override_usage = "front pull [FLAGS] [FILE] SOURCE")]
     Pull(Pull),
@@ -100,7 +105,7 @@ pub enum Command {
 #[derive(Debug, Args)]
 pub struct Exec {
     /// A SIF, a squashfs, a directory, docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME,
-    /// oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; then the command and its arguments; flags end here
+    /// oci:DIRECTORY, oci-archive:FILE, docker-archive:FILE or instance://NAME; then the command and its arguments; flags end here
     #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_name = "IMAGE COMMAND")]
     pub words: Vec<OsString>,
     /// The flags of every command that starts a container.

@@ -42,6 +42,9 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
         let note = match &source {
             request::Source::Path(path) => maker.of_path(path)?,
             request::Source::Foreign(source) => maker.of_source(source)?,
+            request::Source::Instance(name) => {
+                bail!("instance://{name} is no image: build from the one it was started from")
+            }
             request::Source::Embedded => None,
         };
         if let Some(note) = note {

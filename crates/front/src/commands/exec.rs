@@ -14,5 +14,5 @@ pub fn run(args: &Exec, caller: &Caller, messages: &Messages) -> Result<ExitCode
     let (image, command) = args.words.split_first().context("no image given")?;
     let action = Action::Exec(command.to_vec());
     let request = Request::new(Source::parse(image, caller)?, action, &args.flags, caller)?;
-    launch(&request, caller, messages)
+    launch(request, caller, messages)
 }

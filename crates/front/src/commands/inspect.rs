@@ -23,6 +23,9 @@ pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitC
             let network = Network::new(&args.network, caller)?;
             obtain(&source, &network, caller, messages)?
         }
+        Source::Instance(name) => {
+            bail!("instance://{name} is no image: `front instance list` shows its image")
+        }
         Source::Embedded => crate::embedded::image(),
     };
     let damaged = || format!("{}: the image is damaged", image.path.display());

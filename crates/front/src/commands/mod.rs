@@ -4,6 +4,7 @@ mod build;
 mod cache;
 mod exec;
 mod inspect;
+mod instance;
 mod key;
 mod pull;
 mod push;
@@ -34,6 +35,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Cache(command) => cache::run(command, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
         Command::Inspect(args) => inspect::run(args, caller, messages),
+        Command::Instance(command) => instance::run(command, caller, messages),
         Command::Key(command) => key::run(command, caller, messages),
         Command::Pull(args) => pull::run(args, caller, messages),
         Command::Push(args) => push::run(args, caller, messages),

@@ -16,5 +16,5 @@ pub fn run(args: &Run, caller: &Caller, messages: &Messages) -> Result<ExitCode>
         None => (Source::Embedded, Vec::new()),
     };
     let request = Request::new(source, Action::Run(arguments), &args.flags, caller)?;
-    launch(&request, caller, messages)
+    launch(request, caller, messages)
 }

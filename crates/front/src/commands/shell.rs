@@ -24,5 +24,5 @@ pub fn run(args: &Shell, caller: &Caller, messages: &Messages) -> Result<ExitCod
     };
     let action = Action::Shell(args.shell.clone().or_else(variable));
     let request = Request::new(Source::parse(image, caller)?, action, &args.flags, caller)?;
-    launch(&request, caller, messages)
+    launch(request, caller, messages)
 }

@@ -2,13 +2,13 @@
 
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use crate::cli::{Global, Kill};
-use crate::signals;
 
 pub fn run(global: &Global, args: &Kill) -> Result<ExitCode> {
-    let signal = signals::parse(&args.signal)?;
+    let signal = sys::signal_number(&args.signal)
+        .with_context(|| format!("unknown signal {:?}", args.signal))?;
     super::load(global, &args.id)?.kill(signal, args.all)?;
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,159 @@
+//! `front instance`: containers in the background.
+
+use std::io::Write as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use glob::Pattern;
+use serde_json::json;
+use session::{Instance, Running};
+
+use crate::caller::Caller;
+use crate::cli::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
+use crate::launch::{Record, start_instance};
+use crate::messages::Messages;
+use crate::request::{Action, Request, Source};
+
+/// Exit status when there is nothing to stop, as in Apptainer.
+const NONE: u8 = 1;
+
+pub fn run(command: &InstanceCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    match command {
+        InstanceCommand::Start(args) => start(args, Action::Start, caller, messages),
+        InstanceCommand::Run(args) => start(args, Action::Run, caller, messages),
+        InstanceCommand::List(args) => list(args),
+        InstanceCommand::Stop(args) => stop(args, messages),
+    }
+}
+
+fn start(
+    args: &InstanceStart,
+    action: fn(Vec<std::ffi::OsString>) -> Action,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<ExitCode> {
+    let [image, name, words @ ..] = args.words.as_slice() else {
+        anyhow::bail!("an image and a name are needed");
+    };
+    let source = Source::parse(image, caller)?;
+    let request = Request::new(source, action(words.to_vec()), &args.flags, caller)?;
+    let pid_file = args.pid_file.as_deref();
+    start_instance(&name.to_string_lossy(), request, pid_file, caller, messages)
+}
+
+/// An instance, its record, and the id of its first process.
+type Known = (Running, Record, i32);
+
+/// Those that match; what ends meanwhile, or is of another version, is left out.
+fn matching(pattern: &str) -> Result<Vec<Known>> {
+    let pattern = Pattern::new(pattern).with_context(|| format!("the pattern {pattern:?}"))?;
+    let all = Instance::all()?.into_iter();
+    let known = all.filter_map(|running| {
+        let record = serde_json::from_str(&running.about).ok()?;
+        let pid = running.pid()?;
+        Some((running, record, pid))
+    });
+    Ok(known
+        .filter(|(running, ..)| pattern.matches(&running.name))
+        .collect())
+}
+
+fn list(args: &InstanceList) -> Result<ExitCode> {
+    let all = matching(&args.name)?;
+    let text = match (args.json, args.logs) {
+        (true, _) => as_json(&all)?,
+        (_, true) => {
+            let head = ["INSTANCE NAME", "PID", "LOGS"].map(str::to_owned);
+            let rows = all.iter().flat_map(|(running, record, pid)| {
+                let logs = &record.logs;
+                let path = |path: &std::path::Path| path.display().to_string();
+                [
+                    [running.name.clone(), pid.to_string(), path(&logs.err)],
+                    [String::new(), String::new(), path(&logs.out)],
+                ]
+            });
+            table([head].into_iter().chain(rows).collect())
+        }
+        _ => {
+            let head = ["INSTANCE NAME", "PID", "IP", "IMAGE"].map(str::to_owned);
+            let rows = all.iter().map(|(running, record, pid)| {
+                let image = record.image.0.display().to_string();
+                [running.name.clone(), pid.to_string(), String::new(), image]
+            });
+            table([head].into_iter().chain(rows).collect())
+        }
+    };
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    written.context("print the list")?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Columns as wide as they need be, four blanks between them.
+fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0) + 4
+    };
+    let widths: Vec<usize> = (0..N).map(width).collect();
+    let lines = rows.iter().map(|row| {
+        let cells = row.iter().zip(&widths);
+        let line: String = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        format!("{}\n", line.trim_end())
+    });
+    lines.collect()
+}
+
+fn as_json(all: &[Known]) -> Result<String> {
+    let instances = all.iter().map(|(running, record, pid)| {
+        json!({
+            "instance": running.name,
+            "pid": pid,
+            "img": record.image.0,
+            "ip": "",
+            "logErrPath": record.logs.err,
+            "logOutPath": record.logs.out,
+        })
+    });
+    let document = json!({ "instances": instances.collect::<Vec<_>>() });
+    let text = serde_json::to_string_pretty(&document).context("write JSON")?;
+    Ok(format!("{text}\n"))
+}
+
+fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
+    let pattern = args.name.as_deref().unwrap_or("*");
+    let name = if args.force { "SIGKILL" } else { &args.signal };
+    let signal = sys::signal_number(name)
+        .filter(|number| *number > 0)
+        .with_context(|| format!("unknown signal {name:?}"))?;
+    let all = matching(pattern)?;
+    if all.is_empty() {
+        messages.fatal(&anyhow::anyhow!("no instance found with name {pattern}"));
+        return Ok(ExitCode::from(NONE));
+    }
+    // All are asked before any is waited for.
+    for (running, record, pid) in &all {
+        let image = record.image.0.display();
+        let name = &running.name;
+        messages.info(format_args!(
+            "Stopping {name} instance of {image} (PID={pid})"
+        ));
+        running.signal(signal)?;
+    }
+    let deadline = std::time::Instant::now() + Duration::from_secs(args.timeout);
+    for (running, ..) in &all {
+        let left = deadline.saturating_duration_since(std::time::Instant::now());
+        if !running.wait(left) {
+            running.kill()?;
+            if !running.wait(Duration::from_secs(10)) {
+                anyhow::bail!(
+                    "instance {} does not end, though it was killed",
+                    running.name
+                );
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,189 @@
+//! Instances: starting one, and joining one that runs.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use bundle::Account;
+use image::Image;
+use serde::{Deserialize, Serialize};
+use session::Instance;
+
+use super::start::Start;
+use super::{Prepared, print};
+use crate::caller::Caller;
+use crate::environment::Ingredients;
+use crate::messages::Messages;
+use crate::request::Request;
+
+/// What is known of an instance besides that it runs. Its keeper tells it to whoever asks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Record {
+    /// The image's path and name.
+    pub image: (PathBuf, String),
+    /// Whether libraries are lent to it.
+    libraries: bool,
+    /// Where its program's standard output and error go.
+    pub logs: Logs,
+}
+
+/// The files that an instance's program writes to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Logs {
+    /// Standard output.
+    pub out: PathBuf,
+    /// Standard error.
+    pub err: PathBuf,
+}
+
+/// Starts an instance; returns once its first process runs. `pid_file` gets that one's id.
+///
+/// # Errors
+///
+/// Fails when there is one of that name, and when none can be made; nothing is left then but
+/// its logs.
+pub fn start_instance(
+    name: &str,
+    request: Request,
+    pid_file: Option<&Path>,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<ExitCode> {
+    if !Instance::is_name(name) {
+        bail!(
+            "{name} is not a valid instance name: up to {} letters, digits and -._",
+            Instance::LONGEST_NAME
+        );
+    }
+    if Instance::find(name).is_some() {
+        bail!("instance {name} already exists");
+    }
+    let dry_run = request.dry_run;
+    let prepared = Prepared::new(request, Some(name), caller, messages)?;
+    if dry_run {
+        return print(&prepared.bundle.spec);
+    }
+    let logs = Logs::new(name, &prepared.account, caller);
+    let record = Record {
+        image: (prepared.image.path.clone(), prepared.image.name()),
+        libraries: prepared.libraries,
+        logs,
+    };
+    let instance = Instance {
+        name: name.to_owned(),
+        about: serde_json::to_string(&record).context("describe the instance")?,
+        start: program(&prepared, &record.logs, *messages)?,
+    };
+    prepared.open(Some(&instance), messages)?;
+    if let Some(path) = pid_file {
+        let pid = Instance::find(name).and_then(|running| running.pid());
+        let pid = pid.with_context(|| format!("instance {name} has ended at once"))?;
+        let written = fs::write(path, format!("{pid}\n"));
+        written.with_context(|| format!("write {}", path.display()))?;
+    }
+    messages.info("instance started successfully");
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Returns what the instance's first process starts, writing to the logs.
+fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<session::Start> {
+    let create = |path: &Path| {
+        let directory = path.parent().unwrap_or(path);
+        let made = fs::create_dir_all(directory).and_then(|()| File::create(path));
+        made.with_context(|| format!("write {}", path.display()))
+    };
+    let (out, err) = (create(&logs.out)?, create(&logs.err)?);
+    let (start, account) = (prepared.start.clone(), prepared.account.clone());
+    Ok(session::Start(Arc::new(move || {
+        let attached = rustix::stdio::dup2_stdout(&out).and(rustix::stdio::dup2_stderr(&err));
+        if attached.is_err() {
+            return;
+        }
+        if let Err(error) = start.become_payload(&account, &messages) {
+            messages.fatal(&error);
+        }
+    })))
+}
+
+/// Runs something in an instance.
+///
+/// # Errors
+///
+/// Fails when there is none of that name, and when nothing was started.
+pub fn join(
+    name: &str,
+    request: Request,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<ExitCode> {
+    let running = Instance::find(name).with_context(|| {
+        format!("no instance found with name {name}; `front instance list` shows those that run")
+    })?;
+    let record: Record = serde_json::from_str(&running.about)
+        .with_context(|| format!("instance {name} was started by another version"))?;
+    if !request.binds.is_empty() || request.nv {
+        messages.warning(format_args!(
+            "instance {name} has its mounts since its start: binds and --nv have no effect"
+        ));
+    }
+    if request.dry_run {
+        bail!("instance {name} runs already: there is no config.json to print");
+    }
+    let account = caller.account();
+    let ingredients = Ingredients {
+        caller: caller.variables.clone(),
+        request: Request {
+            binds: Vec::new(),
+            ..request
+        },
+        home: account.home.clone(),
+        image: record.image,
+        instance: Some(name.to_owned()),
+        libraries: record.libraries,
+    };
+    let privileged = session::is_privileged();
+    running.door().enter()?;
+    let code = session::in_child(|| {
+        let payload = become_payload(ingredients, privileged, &account, caller, messages);
+        payload.unwrap_or_else(|error| {
+            messages.fatal(&error);
+            crate::commands::FAILURE
+        })
+    })?;
+    Ok(ExitCode::from(code))
+}
+
+fn become_payload(
+    ingredients: Ingredients,
+    privileged: bool,
+    account: &Account,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<u8> {
+    if !privileged {
+        session::shed_privileges()?;
+    }
+    let root = Image::open(Path::new("/"))?.root;
+    let start = Start::new(ingredients, &root, caller.cwd.as_deref(), messages);
+    start
+        .context("read the instance's image")?
+        .become_payload(account, messages)
+}
+
+impl Logs {
+    /// Where Apptainer has them, so that they are found.
+    fn new(name: &str, account: &Account, caller: &Caller) -> Self {
+        let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+        let directory = caller
+            .configuration(account)
+            .join("instances/logs")
+            .join(host.trim())
+            .join(&account.name);
+        Self {
+            out: directory.join(format!("{name}.out")),
+            err: directory.join(format!("{name}.err")),
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! The way from a request to a running payload: image, host, bundle, session, exec.
+
+mod instance;
+mod start;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use bundle::{Account, Bundle, HostFacts, Paths};
+use image::{Image, Medium};
+use inject::Edits;
+use session::{Door, Ground, Instance, Layout};
+
+use crate::caller::Caller;
+use crate::environment::Ingredients;
+use crate::fetch::{self, obtain};
+use crate::messages::Messages;
+use crate::request::{Request, Source};
+use crate::{embedded, host};
+
+pub use instance::{Record, start_instance};
+use start::Start;
+
+/// Carries out a request. Returns only when nothing was started, with a code of the image's own, or
+/// with that of what ran in an instance; otherwise this process has become the payload.
+pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    if let Source::Instance(name) = &request.source {
+        let name = name.clone();
+        return instance::join(&name, request, caller, messages);
+    }
+    let dry_run = request.dry_run;
+    let prepared = Prepared::new(request, None, caller, messages)?;
+    if dry_run {
+        return print(&prepared.bundle.spec);
+    }
+    let privileged = session::is_privileged();
+    prepared.open(None, messages)?.enter()?;
+    if !privileged {
+        session::shed_privileges()?;
+    }
+    let code = prepared.start.become_payload(&prepared.account, messages)?;
+    Ok(ExitCode::from(code))
+}
+
+/// A container that is ready to be made.
+struct Prepared {
+    image: Image,
+    account: Account,
+    libraries: bool,
+    start: Start,
+    layout: Layout,
+    bundle: Bundle,
+    cache: PathBuf,
+}
+
+impl Prepared {
+    /// Opens the image, looks at the host, and works out the bundle. `instance` is the name of the
+    /// instance that it shall be.
+    fn new(
+        request: Request,
+        instance: Option<&str>,
+        caller: &Caller,
+        messages: &Messages,
+    ) -> Result<Self> {
+        let image = open_image(&request, caller, messages)?;
+        tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
+        let account = caller.account();
+        let facts = host::facts(caller, &account);
+        let edits = edits(&request, caller, &image);
+        let named = || format!("{}: the image is damaged", image.path.display());
+        let libraries = has_libraries(&image, &edits);
+        let ingredients = Ingredients {
+            caller: caller.variables.clone(),
+            request: request.clone(),
+            home: account.home.clone(),
+            image: (image.path.clone(), image.name()),
+            instance: instance.map(str::to_owned),
+            libraries,
+        };
+        let start = Start::new(ingredients, &image.root, caller.cwd.as_deref(), messages);
+        let start = start.with_context(named)?;
+        let layout = Layout::choose(&needed(&request, &image, &account, &facts, &edits))?;
+        let process = start.process(session::is_privileged());
+        let bundle = bundle::build(&bundle::Request {
+            root: &image.root,
+            account: &account,
+            process: &process,
+            binds: &request.binds,
+            edits: &edits,
+            own_processes: instance.is_some(),
+            host: &facts,
+            paths: &Paths {
+                root: layout.root(),
+                files: layout.files(),
+                cgroup: layout.cgroup(),
+            },
+        });
+        let bundle = match bundle {
+            Err(error @ bundle::Error::Image { .. }) => Err(error).with_context(named)?,
+            bundle => bundle?,
+        };
+        for warning in &bundle.warnings {
+            messages.warning(warning);
+        }
+        Ok(Self {
+            cache: caller.cache(&account),
+            image,
+            account,
+            libraries,
+            start,
+            layout,
+            bundle,
+        })
+    }
+
+    /// Builds the session, or joins one that is the same.
+    fn open(&self, instance: Option<&Instance>, messages: &Messages) -> Result<Door> {
+        let Bundle {
+            spec,
+            files,
+            mount_points,
+            ..
+        } = &self.bundle;
+        let files: Vec<(&str, &[u8])> = files
+            .iter()
+            .map(|file| (file.name, file.content.as_slice()))
+            .collect();
+        let mount_points: Vec<(&Path, bool)> = mount_points
+            .iter()
+            .map(|point| (point.path.as_path(), point.directory))
+            .collect();
+        let ground = Ground {
+            layout: &self.layout,
+            root: &self.image.root,
+            mount_points: &mount_points,
+            spec,
+            files: &files,
+            cache: &self.cache,
+            instance,
+            verbose: messages.is_debug(),
+        };
+        Ok(session::open(&ground, &mut |note| messages.info(note))?)
+    }
+}
+
+fn open_image(request: &Request, caller: &Caller, messages: &Messages) -> Result<Image> {
+    Ok(match (&request.source, &request.network) {
+        (Source::Foreign(source), Some(network)) => obtain(source, network, caller, messages)?,
+        (Source::Foreign(source), None) => bail!("{source}: there is no way to it"),
+        (Source::Path(path), _) => fetch::open(path, caller, messages)?,
+        (Source::Instance(name), _) => bail!("instance://{name} runs already"),
+        (Source::Embedded, _) => embedded::image(),
+    })
+}
+
+fn edits(request: &Request, caller: &Caller, image: &Image) -> Edits {
+    let machine = if request.nv {
+        host::machine(&image.root)
+    } else {
+        None
+    };
+    let Some(machine) = machine else {
+        return Edits::default();
+    };
+    let path = caller.variables.get("PATH").unwrap_or_default();
+    let edits = inject::nvidia(&inject::Host::new("/", path), machine);
+    tracing::debug!(
+        mounts = edits.mounts.len(),
+        devices = edits.device_nodes.len(),
+        "NVIDIA"
+    );
+    edits
+}
+
+/// A bare directory tree without Singularity's own files gets no library path of theirs, unless
+/// something is put there.
+fn has_libraries(image: &Image, edits: &Edits) -> bool {
+    let own = || {
+        image
+            .root
+            .entry(Path::new("/.singularity.d"))
+            .is_ok_and(|entry| entry.is_some())
+    };
+    !edits.mounts.is_empty() || image.medium == Medium::Sif || own()
+}
+
+/// The paths that the session's own directory must not hide.
+fn needed<'a>(
+    request: &'a Request,
+    image: &'a Image,
+    account: &'a Account,
+    facts: &'a HostFacts,
+    edits: &'a Edits,
+) -> Vec<&'a Path> {
+    let binds = request.binds.iter().map(|bind| bind.source.as_path());
+    let lent = edits.mounts.iter().map(|mount| mount.host_path.as_path());
+    binds
+        .chain(lent)
+        .chain([image.path.as_path(), account.home.as_path()])
+        .chain(facts.cwd.as_deref())
+        .chain(facts.present.iter().map(PathBuf::as_path))
+        .collect()
+}
+
+fn print(spec: &impl serde::Serialize) -> Result<ExitCode> {
+    use std::io::Write;
+    let config = serde_json::to_vec_pretty(spec).context("write config.json")?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(&config)
+        .and_then(|()| out.write_all(b"\n"))
+        .context("print config.json")?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,186 @@
+//! Becoming the payload: what is left to do once inside.
+
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use bundle::{Account, Process};
+use image::{Entry, RootFs};
+use session::Payload;
+
+use crate::environment::{self, Ingredients, Set};
+use crate::messages::Messages;
+use crate::request::{Action, Request};
+use crate::scripts::{Outcome, Scripts};
+
+/// Where an image has its programs.
+const RUNSCRIPT: &str = "/.singularity.d/runscript";
+const STARTSCRIPT: &str = "/.singularity.d/startscript";
+
+/// The payload, as far as it can be worked out outside.
+#[derive(Debug, Clone)]
+pub struct Start {
+    ingredients: Ingredients,
+    scripts: Scripts,
+    base: Set,
+    /// What scripts and overrides come to, where that takes no shell.
+    plain: Option<(Set, Set)>,
+    args: Vec<OsString>,
+    cwd: PathBuf,
+}
+
+impl Start {
+    /// Works out what can be from the image's files and the caller's working directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the image cannot be read.
+    pub fn new(
+        ingredients: Ingredients,
+        root: &RootFs,
+        cwd: Option<&Path>,
+        messages: &Messages,
+    ) -> io::Result<Self> {
+        let request = &ingredients.request;
+        for name in environment::refused(request) {
+            messages.warning(format_args!(
+                "{} is not overridden: the container decides it",
+                name.display()
+            ));
+        }
+        let scripts = Scripts::find(root)?;
+        let base = environment::base(&ingredients);
+        let plain = scripts.evaluate_plainly(&base, environment::overrides(request));
+        let args = arguments(&request.action, root, messages)?;
+        // Where the user says, else where the caller is, else at home.
+        let cwd = request.cwd.as_deref().or(cwd).unwrap_or(&ingredients.home);
+        Ok(Self {
+            cwd: cwd.to_owned(),
+            ingredients,
+            scripts,
+            base,
+            plain,
+            args,
+        })
+    }
+
+    /// Returns the process as `config.json` tells it, before any script has run.
+    pub fn process(&self, privileged: bool) -> Process {
+        let plain = self.plain.clone();
+        let (image, overrides) = plain.unwrap_or_else(|| (self.base.clone(), Set::new()));
+        let env = environment::finish(&self.ingredients, image, overrides);
+        Process {
+            args: self.args.clone(),
+            env: env.into_iter().collect(),
+            cwd: self.cwd.clone(),
+            privileged,
+        }
+    }
+
+    /// Becomes the payload. The calling process must be inside. Returns only when nothing was
+    /// started, or with the exit code by which one of the image's scripts ended the run.
+    ///
+    /// # Errors
+    ///
+    /// Tells why nothing was started.
+    pub fn become_payload(&self, account: &Account, messages: &Messages) -> Result<u8> {
+        let request = &self.ingredients.request;
+        let cwd = self.settle(account, messages)?;
+        let (image, overrides) = match &self.plain {
+            Some(plain) => plain.clone(),
+            None => match self.by_shell(messages)? {
+                Outcome::Variables { image, overrides } => (image, overrides),
+                Outcome::Exit(code) => return Ok(code),
+            },
+        };
+        let mut env = environment::finish(&self.ingredients, image, overrides);
+        env.insert("PWD".into(), cwd.into());
+        let args = match &request.action {
+            Action::Shell(wanted) => shell(wanted.as_deref()),
+            _ => self.args.clone(),
+        };
+        let payload = Payload {
+            args,
+            env: env.into_iter().collect(),
+        };
+        match session::exec(&payload) {
+            Err(error) => Err(error.into()),
+            Ok(never) => match never {},
+        }
+    }
+
+    /// Goes to the working directory. Only one that the user named must exist.
+    fn settle(&self, account: &Account, messages: &Messages) -> Result<PathBuf> {
+        let Request { cwd: named, .. } = &self.ingredients.request;
+        let entered = session::enter_directory(&self.cwd);
+        if named.is_some() {
+            entered.context("failed to set working directory")?;
+            return Ok(self.cwd.clone());
+        }
+        let Err(error) = entered else {
+            return Ok(self.cwd.clone());
+        };
+        let home = &account.home;
+        let place = if session::enter_directory(home).is_ok() {
+            home.clone()
+        } else {
+            PathBuf::from("/")
+        };
+        messages.warning(format_args!("{error}; using {} instead", place.display()));
+        session::enter_directory(&place)?;
+        Ok(place)
+    }
+
+    fn by_shell(&self, messages: &Messages) -> Result<Outcome> {
+        let overrides = || environment::overrides(&self.ingredients.request);
+        match self.scripts.evaluate_by_shell(&self.base, overrides()) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                messages.warning("the image has no /bin/sh: its environment scripts are not run");
+                Ok(Outcome::Variables {
+                    image: self.base.clone(),
+                    overrides: overrides().cloned().collect(),
+                })
+            }
+            outcome => outcome.context("run the image's environment scripts"),
+        }
+    }
+}
+
+/// Returns the command line that an action stands for. A shell is chosen later, inside.
+fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<Vec<OsString>> {
+    let script = |path: &'static str| -> io::Result<Option<&'static str>> {
+        let entry = root.entry(Path::new(path))?;
+        Ok(matches!(entry, Some(Entry::File { executable: true })).then_some(path))
+    };
+    let followed = |program: OsString, words: &[OsString]| {
+        [program].into_iter().chain(words.iter().cloned()).collect()
+    };
+    Ok(match action {
+        Action::Exec(words) => words.clone(),
+        Action::Shell(wanted) => vec![wanted.clone().unwrap_or_else(|| "/bin/sh".into()).into()],
+        Action::Run(words) => {
+            let program = script(RUNSCRIPT)?.unwrap_or_else(|| {
+                messages.info("No runscript found in container, executing /bin/sh");
+                "/bin/sh"
+            });
+            followed(program.into(), words)
+        }
+        Action::Start(words) => {
+            if script(STARTSCRIPT)?.is_none() {
+                messages.info("No startscript found in container: the instance starts nothing");
+            }
+            followed(STARTSCRIPT.into(), words)
+        }
+    })
+}
+
+/// The user's shell if the image has it, else bash without its start-up files, else sh.
+fn shell(wanted: Option<&Path>) -> Vec<OsString> {
+    let there = |path: &Path| session::find_program(path.as_os_str(), None).is_ok();
+    match wanted {
+        Some(path) if there(path) => vec![path.into()],
+        _ if there(Path::new("/bin/bash")) => vec!["/bin/bash".into(), "--norc".into()],
+        _ => vec!["/bin/sh".into()],
+    }
+}

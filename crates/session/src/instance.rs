@@ -1,0 +1,174 @@
+//! Instances: sessions that somebody named, which last until they are stopped.
+//!
+//! Nothing is written down: an instance is its keeper's socket, under the user's and its own name.
+//! What has ended is in no list, and two of one name cannot be.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Signal, pidfd_send_signal};
+
+use crate::handover::{self, Message};
+use crate::share::{self, Name};
+use crate::{Door, Error};
+
+/// What an instance is made from, besides its ground.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// Its name; see [`Instance::is_name`].
+    pub name: String,
+    /// What its starter wants to be told about it later.
+    pub about: String,
+    /// Its program.
+    pub start: Start,
+}
+
+/// What an instance's first process starts: called in a process of its own, inside, with a session
+/// and process group of its own. Returns only when the program could not be started.
+#[derive(Clone)]
+pub struct Start(pub Arc<dyn Fn() + Send + Sync>);
+
+impl fmt::Debug for Start {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Start")
+    }
+}
+
+/// An instance that runs.
+#[derive(Debug)]
+pub struct Running {
+    /// Its name.
+    pub name: String,
+    /// What its starter said.
+    pub about: String,
+    init: OwnedFd,
+    door: Door,
+}
+
+/// How long the keeper may take to follow its instance.
+const FAREWELL: Duration = Duration::from_secs(2);
+
+impl Instance {
+    /// The longest name, in bytes: what an abstract socket's holds besides the user's number.
+    pub const LONGEST_NAME: usize = 80;
+
+    /// Whether `name` can be an instance's: letters, digits, `-`, `.` and `_`.
+    #[must_use]
+    pub fn is_name(name: &str) -> bool {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        (1..=Self::LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits)
+    }
+
+    /// Finds the caller's instance of that name; `None` when there is none.
+    #[must_use]
+    pub fn find(name: &str) -> Option<Running> {
+        let socket = Name::instance(name)?.call()?;
+        let Ok(Message::Ready(namespaces)) = handover::receive(&socket) else {
+            return None;
+        };
+        let Ok(Message::Instance { about, init }) = handover::receive(&socket) else {
+            return None;
+        };
+        Some(Running {
+            name: name.to_owned(),
+            about,
+            init,
+            door: Door::new(namespaces),
+        })
+    }
+
+    /// Returns the caller's instances, by name.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel's list of sockets cannot be read.
+    pub fn all() -> Result<Vec<Running>, Error> {
+        let names = share::instance_names().map_err(Error::Instances)?;
+        Ok(names.iter().filter_map(|name| Self::find(name)).collect())
+    }
+}
+
+impl Running {
+    /// Returns the way in.
+    #[must_use]
+    pub fn door(self) -> Door {
+        self.door
+    }
+
+    /// Returns the id of its first process, as the caller's `/proc` has it; `None` once it has ended.
+    #[must_use]
+    pub fn pid(&self) -> Option<i32> {
+        let info = format!("/proc/self/fdinfo/{}", self.init.as_raw_fd());
+        let info = fs::read_to_string(info).ok()?;
+        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+        pid.trim().parse().ok().filter(|pid| *pid > 0)
+    }
+
+    /// Sends a signal to its first process, by number; that one passes on what is not for itself.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel refuses; that it has ended already is no failure.
+    pub fn signal(&self, number: i32) -> Result<(), Error> {
+        let unknown = || Error::Signal(io::ErrorKind::InvalidInput.into());
+        self.send(Signal::from_named_raw(number).ok_or_else(unknown)?)
+    }
+
+    /// Ends it and all that runs in it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Running::signal`].
+    pub fn kill(&self) -> Result<(), Error> {
+        self.send(Signal::KILL)
+    }
+
+    fn send(&self, signal: Signal) -> Result<(), Error> {
+        match pidfd_send_signal(&self.init, signal) {
+            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(errno) => Err(Error::Signal(errno.into())),
+        }
+    }
+
+    /// Waits for its end, at most `limit`; returns whether it came. Its name is free then.
+    #[must_use]
+    pub fn wait(&self, limit: Duration) -> bool {
+        let limit = Timespec::try_from(limit).ok();
+        let mut fds = [PollFd::new(&self.init, PollFlags::IN)];
+        if !matches!(poll(&mut fds, limit.as_ref()), Ok(1..)) {
+            return false;
+        }
+        let ended = Instant::now();
+        let there = || Name::instance(&self.name).is_some_and(|name| name.call().is_some());
+        while there() && ended.elapsed() < FAREWELL {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_plain() {
+        for name in ["web", "a", "A-b.c_9", &"x".repeat(80)] {
+            assert!(Instance::is_name(name), "{name}");
+        }
+        for name in ["", "a/b", "a b", "é", "a\n", "a*", &"x".repeat(81)] {
+            assert!(!Instance::is_name(name), "{name}");
+        }
+        assert!(Name::instance(&"x".repeat(80)).is_some());
+    }
+
+    #[test]
+    fn there_is_no_other() {
+        assert!(Instance::find("nobody-ever-started-this").is_none());
+    }
+}
