@@ -262,6 +262,15 @@ fn serve(directory: &Path) -> (Killed, u16) {
 }
 
 #[test]
+fn instances() {
+    let place = Place::new();
+    let image = fixture("bb.sif").display().to_string();
+    succeed(&mut place.front(&["-q", "instance", "start", &image, "source"]));
+    runs(&place, "instance://source");
+    succeed(&mut place.front(&["-q", "instance", "stop", "source"]));
+}
+
+#[test]
 fn addresses_and_libraries() {
     let place = Place::new();
     let files = place.path().join("files");
@@ -289,7 +298,7 @@ fn addresses_and_libraries() {
     refused(&format!("{address}/page.html"), "there is no SIF");
     refused("library://bb:1", "no library is configured");
     refused("shub://x/y", "was closed in 2021");
-    refused("instance://x", "instances are not supported yet");
+    refused("instance://nosuch", "no instance found with name nosuch");
     refused("nosuch://x", "no such kind of image");
     let named = [
         "-q",
