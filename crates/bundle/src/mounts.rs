@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use image::{Entry, RootFs};
+use image::RootFs;
 use oci_spec::runtime::{Mount, MountBuilder};
+
+use tree::{Entry, Files};
 
 use crate::{Bind, Error, MountPoint, Request, Warning};
 

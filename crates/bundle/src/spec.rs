@@ -10,6 +10,8 @@ use oci_spec::runtime::{
     RootBuilder, Spec, SpecBuilder, UserBuilder,
 };
 
+use tree::Files;
+
 use crate::mounts::{GENERATED, plan};
 use crate::{Bundle, Device, Error, GeneratedFile, Process, Request, etc};
 

@@ -1,12 +1,17 @@
-//! `/etc/ld.so.cache`: which file stands for a library's name.
+//! `/etc/ld.so.cache`: which file stands for a library's name, read and written.
 //!
 //! The format is glibc's own, "glibc-ld.so.cache1.1" (`sysdeps/generic/dl-cache.h`): a header of 48
-//! bytes, entries of 24 bytes, then the strings. Caches written for old loaders hold the previous
-//! format in front ("ld.so-1.7.0"), whose 12-byte entries are stepped over.
+//! bytes, entries of 24 bytes, then the strings and, since glibc 2.33, extensions. Caches written for
+//! old loaders hold the previous format in front ("ld.so-1.7.0"), whose 12-byte entries are stepped
+//! over; every loader since 2.2 takes one without.
 
+use std::cmp::Ordering;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
+
+use crate::object::Object;
 
 const MAGIC: &[u8] = b"glibc-ld.so.cache1.1";
 const OLD_MAGIC: &[u8] = b"ld.so-1.7.0\0";
@@ -14,6 +19,11 @@ const OLD_HEADER: usize = 16;
 const OLD_ENTRY: usize = 12;
 const HEADER: usize = 48;
 const ENTRY: usize = 24;
+
+/// `cache_extension_magic`.
+const EXTENSION_MAGIC: u32 = 0xeaa4_2174;
+/// `cache_extension_tag_glibc_hwcaps`: offsets of the names of subdirectories for better processors.
+const HWCAPS_TAG: u32 = 1;
 
 /// Why bytes are not a cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -34,6 +44,48 @@ pub struct CacheEntry {
     pub name: OsString,
     /// The file.
     pub path: PathBuf,
+    /// Which loader it is for; see [`flags`].
+    pub flags: u32,
+    /// The oldest kernel that it needs, as old loaders check it.
+    os_version: u32,
+    /// Which processors it is for, 0 for all; with bit 62 set, the low half is the number of a
+    /// subdirectory.
+    hwcap: u64,
+}
+
+impl CacheEntry {
+    /// An entry for every processor.
+    #[must_use]
+    pub fn new(name: OsString, path: PathBuf, flags: u32) -> Self {
+        Self {
+            name,
+            path,
+            flags,
+            os_version: 0,
+            hwcap: 0,
+        }
+    }
+
+    /// Whether it is for better processors only.
+    #[must_use]
+    pub fn is_special(&self) -> bool {
+        self.hwcap != 0
+    }
+}
+
+/// Returns the flags of the entries that a machine's loader takes: `FLAG_ELF_LIBC6` and the machine's
+/// own bits of `sysdeps/generic/ldconfig.h`. `None` for a machine that this does not know.
+#[must_use]
+pub fn flags(object: &Object) -> Option<u32> {
+    use crate::Class::{Elf32, Elf64};
+    Some(match (object.class, object.little_endian, object.machine) {
+        (Elf32, true, 3) => 0x0003,
+        (Elf64, true, 62) => 0x0303,
+        (Elf64, true, 183) => 0x0a03,
+        (Elf64, true, 21) => 0x0503,
+        (Elf64, false, 22) => 0x0403,
+        _ => return None,
+    })
 }
 
 /// The entries of a cache, in its order, which is the loader's order of preference.
@@ -41,6 +93,8 @@ pub struct CacheEntry {
 pub struct Cache {
     /// The entries.
     pub entries: Vec<CacheEntry>,
+    /// The names of the subdirectories for better processors, as the entries number them.
+    hwcaps: Vec<OsString>,
 }
 
 impl Cache {
@@ -63,14 +117,19 @@ impl Cache {
         let entries = table.chunks_exact(ENTRY).take(count).filter_map(|entry| {
             let name = text(cache, u32_at(entry, 4)?)?;
             let path = text(cache, u32_at(entry, 8)?)?;
+            let hwcap = entry.get(16..)?.first_chunk()?;
             Some(CacheEntry {
                 name: name.to_owned(),
                 path: path.into(),
+                flags: u32_at(entry, 0)?,
+                os_version: u32_at(entry, 12)?,
+                hwcap: u64::from_ne_bytes(*hwcap),
             })
         });
-        Ok(Self {
-            entries: entries.collect(),
-        })
+        let entries = entries.collect();
+        // Entries for subdirectories that have no name are for nobody.
+        let hwcaps = hwcaps(cache).unwrap_or_default();
+        Ok(Self { entries, hwcaps })
     }
 
     /// Returns the entries whose name begins with `prefix`.
@@ -79,6 +138,149 @@ impl Cache {
             .iter()
             .filter(move |entry| entry.name.as_bytes().starts_with(prefix.as_bytes()))
     }
+
+    /// Returns the file that a loader of these flags takes for a name, on any processor.
+    #[must_use]
+    pub fn find(&self, name: &OsStr, flags: u32) -> Option<&CacheEntry> {
+        let fits = |entry: &&CacheEntry| entry.name == name && entry.flags == flags;
+        let plain = |entry: &&CacheEntry| !entry.is_special();
+        let mut fitting = self.entries.iter().filter(fits);
+        fitting.clone().find(plain).or_else(|| fitting.next())
+    }
+
+    /// Puts an entry in, in place of all that have its name and flags.
+    pub fn replace(&mut self, entry: CacheEntry) {
+        self.entries
+            .retain(|other| other.name != entry.name || other.flags != entry.flags);
+        self.entries.push(entry);
+    }
+
+    /// Writes the cache.
+    ///
+    /// Returns `None` when it does not fit into the format, whose offsets have 32 bits.
+    #[must_use]
+    pub fn to_bytes(&self) -> Option<Vec<u8>> {
+        let mut entries: Vec<&CacheEntry> = self.entries.iter().collect();
+        // Stable: what has one name stays in the loader's order of preference.
+        entries.sort_by(|a, b| compare(b.name.as_bytes(), a.name.as_bytes()));
+        let start = HEADER.checked_add(entries.len().checked_mul(ENTRY)?)?;
+        let mut strings = Strings::new(start);
+        let mut table = Vec::new();
+        for entry in &entries {
+            let (name, path) = (
+                strings.place(entry.name.as_bytes())?,
+                strings.place(entry.path.as_os_str().as_bytes())?,
+            );
+            for number in [entry.flags, name, path, entry.os_version] {
+                table.extend(number.to_ne_bytes());
+            }
+            table.extend(entry.hwcap.to_ne_bytes());
+        }
+        let names = self.hwcaps.iter();
+        let hwcaps: Vec<u32> = names
+            .map(|name| strings.place(name.as_bytes()))
+            .collect::<Option<_>>()?;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend(u32::try_from(entries.len()).ok()?.to_ne_bytes());
+        bytes.extend(u32::try_from(strings.bytes.len()).ok()?.to_ne_bytes());
+        bytes.push(if cfg!(target_endian = "little") { 2 } else { 3 });
+        bytes.resize(32, 0);
+        let end = start.checked_add(strings.bytes.len())?;
+        let extension = end.checked_next_multiple_of(4)?;
+        if !hwcaps.is_empty() {
+            bytes.extend(u32::try_from(extension).ok()?.to_ne_bytes());
+        }
+        bytes.resize(HEADER, 0);
+        bytes.extend(table);
+        bytes.extend(strings.bytes);
+        if !hwcaps.is_empty() {
+            bytes.resize(extension, 0);
+            let (count, size) = (1u32, u32::try_from(hwcaps.len() * 4).ok()?);
+            let at = u32::try_from(extension.checked_add(24)?).ok()?;
+            for number in [EXTENSION_MAGIC, count, HWCAPS_TAG, 0, at, size] {
+                bytes.extend(number.to_ne_bytes());
+            }
+            bytes.extend(hwcaps.iter().flat_map(|offset| offset.to_ne_bytes()));
+        }
+        Some(bytes)
+    }
+}
+
+/// The strings of a cache that is being written, each once.
+struct Strings<'a> {
+    start: usize,
+    bytes: Vec<u8>,
+    known: HashMap<&'a [u8], u32>,
+}
+
+impl<'a> Strings<'a> {
+    fn new(start: usize) -> Self {
+        Self {
+            start,
+            bytes: Vec::new(),
+            known: HashMap::new(),
+        }
+    }
+
+    fn place(&mut self, text: &'a [u8]) -> Option<u32> {
+        if let Some(at) = self.known.get(text) {
+            return Some(*at);
+        }
+        let at = u32::try_from(self.start.checked_add(self.bytes.len())?).ok()?;
+        self.bytes.extend_from_slice(text);
+        self.bytes.push(0);
+        self.known.insert(text, at);
+        Some(at)
+    }
+}
+
+/// The order of names that the loader's binary search relies on, backwards: `_dl_cache_libcmp` of
+/// `elf/dl-cache.c`, in which runs of digits count as numbers, as wide as C's `int`.
+fn compare(mut a: &[u8], mut b: &[u8]) -> Ordering {
+    let number = |text: &mut &[u8]| {
+        let mut value = 0i32;
+        while let Some((digit, rest)) = text.split_first().filter(|(byte, _)| byte.is_ascii_digit())
+        {
+            value = value.wrapping_mul(10).wrapping_add(i32::from(digit - b'0'));
+            *text = rest;
+        }
+        value
+    };
+    // C's strings end in a zero, and its characters have a sign here.
+    let first = |text: &[u8]| text.first().map_or(0, |byte| byte.cast_signed());
+    loop {
+        match (first(a), first(b)) {
+            (0, other) => return 0.cmp(&other),
+            (x, y) if x.cast_unsigned().is_ascii_digit() && y.cast_unsigned().is_ascii_digit() => {
+                match number(&mut a).cmp(&number(&mut b)) {
+                    Ordering::Equal => {}
+                    order => return order,
+                }
+            }
+            (x, _) if x.cast_unsigned().is_ascii_digit() => return Ordering::Greater,
+            (_, y) if y.cast_unsigned().is_ascii_digit() => return Ordering::Less,
+            (x, y) if x != y => return x.cmp(&y),
+            _ => {
+                a = a.get(1..).unwrap_or_default();
+                b = b.get(1..).unwrap_or_default();
+            }
+        }
+    }
+}
+
+/// The names of the subdirectories for better processors (`struct cache_extension`).
+fn hwcaps(cache: &[u8]) -> Option<Vec<OsString>> {
+    let extension = cache.get(u32_at(cache, 32)? as usize..)?;
+    if u32_at(cache, 32)? == 0 || u32_at(extension, 0)? != EXTENSION_MAGIC {
+        return None;
+    }
+    let sections = extension.get(8..)?.chunks_exact(16);
+    let mut sections = sections.take(u32_at(extension, 4)? as usize);
+    let section = sections.find(|section| u32_at(section, 0) == Some(HWCAPS_TAG))?;
+    let (at, size) = (u32_at(section, 8)? as usize, u32_at(section, 12)? as usize);
+    let offsets = cache.get(at..at.checked_add(size)?)?.chunks_exact(4);
+    let names = offsets.map(|offset| text(cache, u32_at(offset, 0)?).map(OsStr::to_owned));
+    names.collect()
 }
 
 fn new_format(bytes: &[u8]) -> Option<&[u8]> {
@@ -204,6 +406,72 @@ mod tests {
         assert_eq!(ours, theirs);
     }
 
+    /// glibc's own tool reads back what is written, in the same order.
+    #[test]
+    fn ldconfig_reads_what_is_written() {
+        let Ok(bytes) = std::fs::read("/etc/ld.so.cache") else {
+            return;
+        };
+        let mut cache = Cache::parse(&bytes).unwrap();
+        let libc = cache.entries.iter().find(|entry| entry.name == "libc.so.6");
+        let flags = libc.unwrap().flags;
+        let names = [
+            "libcuda.so.1",
+            "libc.so.6",
+            "liba9.so",
+            "liba10.so",
+            "zz",
+            "lib\u{e9}.so",
+        ];
+        for name in names {
+            let path = PathBuf::from("/ours").join(name);
+            cache.replace(CacheEntry::new(name.into(), path, flags));
+        }
+        let written = cache.to_bytes().unwrap();
+        let again = Cache::parse(&written).unwrap();
+        assert_eq!(again.hwcaps, cache.hwcaps);
+        assert_eq!(again.entries.len(), cache.entries.len());
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), &written).unwrap();
+        let output = std::process::Command::new("/sbin/ldconfig")
+            .arg("-p")
+            .arg("-C")
+            .arg(file.path())
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let listed = text.lines().filter(|line| line.contains(" => ")).count();
+        assert_eq!(listed, again.entries.len(), "{text}");
+        for name in names {
+            assert!(
+                text.contains(&format!(" => /ours/{name}")),
+                "{name}: {text}"
+            );
+            let found = again.find(OsStr::new(name), flags).unwrap();
+            assert!(found.path.starts_with("/ours"));
+        }
+    }
+
+    #[test]
+    fn names_are_in_the_loaders_order() {
+        let rows = [
+            ("liba.so.9", "liba.so.10", Ordering::Less),
+            ("liba.so", "liba.so.1", Ordering::Less),
+            ("liba1.so", "libab.so", Ordering::Greater),
+            ("libb.so", "liba.so", Ordering::Greater),
+            ("liba.so.01", "liba.so.1", Ordering::Equal),
+            ("", "a", Ordering::Less),
+        ];
+        for (a, b, order) in rows {
+            assert_eq!(compare(a.as_bytes(), b.as_bytes()), order, "{a} {b}");
+            assert_eq!(
+                compare(b.as_bytes(), a.as_bytes()),
+                order.reverse(),
+                "{b} {a}"
+            );
+        }
+    }
+
     proptest::proptest! {
         #[test]
         fn noise_never_panics(changes in proptest::collection::vec((0usize..200, 0u8..), 1..30)) {
@@ -213,7 +481,9 @@ mod tests {
                     *byte = value;
                 }
             }
-            let _ = Cache::parse(&bytes);
+            if let Ok(cache) = Cache::parse(&bytes) {
+                let _ = cache.to_bytes();
+            }
         }
     }
 }

@@ -4,8 +4,13 @@
 
 #![forbid(unsafe_code)]
 
+mod bounded;
 mod cache;
+mod linkage;
+mod loader;
 mod object;
 
-pub use cache::{Cache, CacheEntry, CacheError};
+pub use cache::{Cache, CacheEntry, CacheError, flags};
+pub use linkage::{Linkage, Symbol, VersionNeed, symbols};
+pub use loader::{CACHE, Closure, Flavour, Loaded, Loader, Problem};
 pub use object::{Class, Object, ObjectError};

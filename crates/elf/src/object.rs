@@ -3,7 +3,7 @@
 //! Layout: System V gABI, chapter 4, "ELF header".
 
 /// Why bytes are not an ELF object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
     /// The magic is missing, or the header is cut short.
@@ -12,6 +12,9 @@ pub enum ObjectError {
     /// The class or byte order is none that exists.
     #[error("ELF object of unknown class or byte order")]
     UnknownKind,
+    /// A table points outside of the file, or is larger than any honest one.
+    #[error("damaged ELF object: {0}")]
+    Damaged(String),
 }
 
 /// The word size of an object.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bundle::{Account, Device, HostFacts};
 use rustix::fs::{Access, FileType, major, minor};
+use tree::Files as _;
 
 use crate::caller::Caller;
 

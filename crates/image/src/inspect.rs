@@ -7,7 +7,9 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::{Entry, RootFs};
+use tree::{Entry, Files as _};
+
+use crate::RootFs;
 
 /// What an image says of itself, in the order in which Apptainer prints it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

@@ -7,8 +7,6 @@
 
 mod build;
 mod cache;
-mod directory;
-mod entry;
 mod error;
 mod inspect;
 mod obtain;
@@ -20,11 +18,10 @@ mod source;
 
 pub use build::{Build, BuildError, Compression, whole_directory, whole_file};
 pub use cache::{Cache, Kept, Kind, Selection};
-pub use entry::Entry;
 pub use error::Error;
 pub use inspect::{App, Attributes};
 pub use obtain::{Access, Opened, SIF_LAYER};
 pub use open::{Image, Medium};
 pub use platform::host_platform;
-pub use rootfs::{Embedded, Place, RootFs, Squashed};
+pub use rootfs::{Embedded, RootFs, Squashed};
 pub use source::{Source, SourceError};

@@ -7,10 +7,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use sif::{FileSystem, Sif};
+use tree::Directory;
 
+use crate::Error;
 use crate::platform::host_architecture;
 use crate::rootfs::{RootFs, Squashed};
-use crate::{Error, directory::Directory};
 
 /// An opened image.
 #[derive(Debug)]

@@ -2,14 +2,12 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use squashfs::Kind;
-
-use crate::directory::Directory;
-use crate::entry::{Entry, Step};
+use tree::{Content, Directory, Entry, Files, Step};
 
 /// A root file system.
 #[derive(Debug)]
@@ -45,18 +43,6 @@ pub struct Embedded {
     /// Its content.
     pub content: &'static [u8],
 }
-
-/// Where a path leads within a root file system.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The absolute path without links, `.` and `..`; what is missing at its end is as it was given.
-    pub path: PathBuf,
-    /// What is there, `None` when nothing is.
-    pub entry: Option<Entry>,
-}
-
-/// How many links a path may lead through: as many as the kernel allows, path_resolution(7).
-const MAX_LINKS: usize = 40;
 
 impl Squashed {
     pub(crate) fn new(
@@ -110,25 +96,16 @@ impl Squashed {
         Ok(Some(Step::Entry(kind(&inode))))
     }
 
-    fn read(&self, path: &Path, limit: usize) -> Result<Option<Vec<u8>>, squashfs::Error> {
-        let Some(inode) = self
-            .filesystem
-            .resolve(path)?
-            .filter(|inode| inode.kind == Kind::File)
-        else {
-            return Ok(None);
-        };
-        let length = usize::try_from(inode.size).unwrap_or(usize::MAX).min(limit);
-        let mut bytes = vec![0; length];
-        let mut filled = 0;
-        while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
-            match self.filesystem.read(&inode, filled as u64, rest)? {
-                0 => break,
-                count => filled += count,
-            }
-        }
-        bytes.truncate(filled);
-        Ok(Some(bytes))
+    fn open(&self, path: &Path) -> Result<Option<Box<dyn Content + '_>>, squashfs::Error> {
+        let inode = self.filesystem.resolve(path)?;
+        let file = inode.filter(|inode| inode.kind == Kind::File);
+        Ok(file.map(|inode| {
+            Box::new(Reader {
+                filesystem: &self.filesystem,
+                inode,
+                at: 0,
+            }) as Box<dyn Content>
+        }))
     }
 
     fn list(&self, path: &Path) -> Result<Vec<OsString>, squashfs::Error> {
@@ -145,65 +122,7 @@ impl Squashed {
     }
 }
 
-impl RootFs {
-    /// Returns what `path` is, `None` when there is no such thing.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the image cannot be read or is damaged there.
-    pub fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
-        match self {
-            Self::Directory(directory) => directory.entry(path),
-            Self::Squashfs(squashed) => squashed.entry(path).map_err(io::Error::other),
-            Self::Embedded(files) => Ok(embedded_entry(files, path)),
-        }
-    }
-
-    /// Follows `path` to where it leads, even if nothing is there.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the image cannot be read, is damaged there, or has a loop of links.
-    pub fn locate(&self, path: &Path) -> io::Result<Place> {
-        let mut ahead: Vec<OsString> = names_backwards(path);
-        let mut here = PathBuf::from("/");
-        let mut entry = Some(Entry::Directory);
-        let mut links = 0;
-        while let Some(name) = ahead.pop() {
-            if name == ".." {
-                here.pop();
-                continue;
-            }
-            let next = here.join(&name);
-            let step = if entry.is_some() {
-                self.step(&next)?
-            } else {
-                None
-            };
-            match step {
-                Some(Step::Link(target)) => {
-                    links += 1;
-                    if links > MAX_LINKS {
-                        return Err(io::Error::other("too many levels of symbolic links"));
-                    }
-                    if target.is_absolute() {
-                        here = PathBuf::from("/");
-                    }
-                    ahead.extend(names_backwards(&target));
-                }
-                Some(Step::Entry(found)) => {
-                    here = next;
-                    entry = Some(found);
-                }
-                None => {
-                    here = next;
-                    entry = None;
-                }
-            }
-        }
-        Ok(Place { path: here, entry })
-    }
-
+impl Files for RootFs {
     fn step(&self, path: &Path) -> io::Result<Option<Step>> {
         match self {
             Self::Directory(directory) => directory.step(path),
@@ -212,28 +131,26 @@ impl RootFs {
         }
     }
 
-    /// Returns at most `limit` bytes of the regular file at `path`, `None` when there is none.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the image cannot be read or is damaged there.
-    pub fn read(&self, path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
         match self {
-            Self::Directory(directory) => directory.read(path, limit),
-            Self::Squashfs(squashed) => squashed.read(path, limit).map_err(io::Error::other),
-            Self::Embedded(files) => Ok(files
-                .iter()
-                .find(|file| Path::new(file.path) == path)
-                .map(|file| file.content.iter().copied().take(limit).collect())),
+            Self::Directory(directory) => directory.entry(path),
+            Self::Squashfs(squashed) => squashed.entry(path).map_err(io::Error::other),
+            Self::Embedded(files) => Ok(embedded_entry(files, path)),
         }
     }
 
-    /// Returns the sorted names in the directory at `path`; none when there is no such directory.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the image cannot be read or is damaged there.
-    pub fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Content + '_>>> {
+        match self {
+            Self::Directory(directory) => directory.open(path),
+            Self::Squashfs(squashed) => squashed.open(path).map_err(io::Error::other),
+            Self::Embedded(files) => {
+                let file = files.iter().find(|file| Path::new(file.path) == path);
+                Ok(file.map(|file| Box::new(io::Cursor::new(file.content)) as Box<dyn Content>))
+            }
+        }
+    }
+
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         match self {
             Self::Directory(directory) => directory.list(path),
             Self::Squashfs(squashed) => squashed.list(path).map_err(io::Error::other),
@@ -249,6 +166,34 @@ impl RootFs {
                 Ok(names)
             }
         }
+    }
+}
+
+/// A file of a squashfs, read from where one is.
+struct Reader<'a> {
+    filesystem: &'a squashfs::Filesystem,
+    inode: squashfs::Inode,
+    at: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.filesystem.read(&self.inode, self.at, into);
+        let read = read.map_err(io::Error::other)?;
+        self.at += read as u64;
+        Ok(read)
+    }
+}
+
+impl Seek for Reader<'_> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        let at = match to {
+            SeekFrom::Start(at) => Some(at),
+            SeekFrom::End(by) => self.inode.size.checked_add_signed(by),
+            SeekFrom::Current(by) => self.at.checked_add_signed(by),
+        };
+        self.at = at.ok_or(io::ErrorKind::InvalidInput)?;
+        Ok(self.at)
     }
 }
 
@@ -276,58 +221,4 @@ fn kind(inode: &squashfs::Inode) -> Entry {
 
 fn is_directory(inode: &squashfs::Inode) -> bool {
     inode.kind == Kind::Directory
-}
-
-/// The names in a path, last one first: a stack of what is still ahead.
-fn names_backwards(path: &Path) -> Vec<OsString> {
-    let names = path
-        .components()
-        .rev()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        });
-    names.collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use std::os::unix::fs::symlink;
-
-    use super::*;
-
-    #[test]
-    fn places_stay_inside_whatever_links_say() {
-        let dir = tempfile::tempdir().unwrap();
-        let root = dir.path();
-        std::fs::create_dir_all(root.join("run/lock")).unwrap();
-        std::fs::create_dir(root.join("var")).unwrap();
-        symlink("/run", root.join("var/run")).unwrap();
-        symlink("../../../../etc/passwd", root.join("escape")).unwrap();
-        symlink("/usr/share/zoneinfo/UTC", root.join("localtime")).unwrap();
-        symlink("loop", root.join("loop")).unwrap();
-        let rootfs = RootFs::Directory(Directory::new(
-            root.to_owned(),
-            std::fs::File::open(root).unwrap().into(),
-        ));
-        let place = |path: &str| rootfs.locate(Path::new(path)).unwrap();
-        let missing = |path: &str| Place {
-            path: path.into(),
-            entry: None,
-        };
-        assert_eq!(
-            place("/var/run/lock"),
-            Place {
-                path: "/run/lock".into(),
-                entry: Some(Entry::Directory)
-            }
-        );
-        assert_eq!(place("/var/run/new/dir"), missing("/run/new/dir"));
-        assert_eq!(place("/escape"), missing("/etc/passwd"));
-        assert_eq!(place("/localtime"), missing("/usr/share/zoneinfo/UTC"));
-        assert_eq!(place("/../../x"), missing("/x"));
-        assert!(rootfs.locate(Path::new("/loop/x")).is_err());
-        assert_eq!(rootfs.entry(Path::new("/escape")).unwrap(), None);
-    }
 }

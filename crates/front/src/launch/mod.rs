@@ -11,6 +11,7 @@ use bundle::{Account, Bundle, HostFacts, Paths};
 use image::{Image, Medium};
 use inject::Edits;
 use session::{Door, Ground, Instance, Layout};
+use tree::Files as _;
 
 use crate::caller::Caller;
 use crate::environment::Ingredients;

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bundle::{Account, Process};
-use image::{Entry, RootFs};
+use image::RootFs;
 use session::Payload;
+use tree::{Entry, Files};
 
 use crate::environment::{self, Ingredients, Set};
 use crate::messages::Messages;

@@ -13,6 +13,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use image::RootFs;
+use tree::Files as _;
 
 use crate::environment::Set;
 

@@ -18,9 +18,18 @@ pub enum Entry {
 
 /// What a path is, its last component not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Step {
+pub enum Step {
     /// Something that is no link.
     Entry(Entry),
     /// A symbolic link with this target.
     Link(PathBuf),
+}
+
+/// Where a path leads within a root file system.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The absolute path without links, `.` and `..`; what is missing at its end is as it was given.
+    pub path: PathBuf,
+    /// What is there, `None` when nothing is.
+    pub entry: Option<Entry>,
 }

@@ -2,14 +2,14 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
 
-use crate::entry::{Entry, Step};
+use crate::{Content, Entry, Files, Step};
 
 /// A sandbox: a root file system that lies unpacked in a directory.
 #[derive(Debug)]
@@ -19,8 +19,21 @@ pub struct Directory {
 }
 
 impl Directory {
-    pub(crate) fn new(path: PathBuf, handle: OwnedFd) -> Self {
+    /// Takes an open directory; `path` is what it is called.
+    #[must_use]
+    pub fn new(path: PathBuf, handle: OwnedFd) -> Self {
         Self { path, handle }
+    }
+
+    /// Opens the directory at `path`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is none, or may not be read.
+    pub fn open_root(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = rustix::fs::open(path, flags, Mode::empty())?;
+        Ok(Self::new(path.to_owned(), handle))
     }
 
     /// Returns the path it was opened by.
@@ -49,8 +62,10 @@ impl Directory {
             Err(error) => Err(error.into()),
         }
     }
+}
 
-    pub(crate) fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
+impl Files for Directory {
+    fn entry(&self, path: &Path) -> io::Result<Option<Entry>> {
         let Some(fd) = self.open_inside(path, OFlags::PATH)? else {
             return Ok(None);
         };
@@ -58,8 +73,7 @@ impl Directory {
         Ok(Some(kind(&stat)))
     }
 
-    /// Returns what `path` is itself; its last component is not followed.
-    pub(crate) fn step(&self, path: &Path) -> io::Result<Option<Step>> {
+    fn step(&self, path: &Path) -> io::Result<Option<Step>> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW;
         let Some(fd) = self.open_inside(path, flags)? else {
             return Ok(None);
@@ -74,20 +88,16 @@ impl Directory {
         )))))
     }
 
-    pub(crate) fn read(&self, path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
+    fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Content + '_>>> {
         match self.entry(path)? {
             Some(Entry::File { .. }) => {}
             _ => return Ok(None),
         }
-        let Some(fd) = self.open_inside(path, OFlags::RDONLY)? else {
-            return Ok(None);
-        };
-        let mut bytes = Vec::new();
-        File::from(fd).take(limit as u64).read_to_end(&mut bytes)?;
-        Ok(Some(bytes))
+        let file = self.open_inside(path, OFlags::RDONLY)?;
+        Ok(file.map(|fd| Box::new(File::from(fd)) as Box<dyn Content>))
     }
 
-    pub(crate) fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
+    fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {
         let Some(fd) = self.open_inside(path, OFlags::RDONLY | OFlags::DIRECTORY)? else {
             return Ok(Vec::new());
         };

@@ -1,0 +1,598 @@
+//! A loader's eye: which files a program would be put together from, without running it.
+//!
+//! The rules are those of [ld.so(8)] and of musl's `ldso/dynlink.c`; `LD_LIBRARY_PATH` and
+//! `LD_PRELOAD` are not part of a root file system, and not asked.
+//!
+//! [ld.so(8)]: https://man7.org/linux/man-pages/man8/ld.so.8.html
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use tree::{Entry, Files};
+
+use crate::cache::{self, Cache};
+use crate::linkage::Linkage;
+use crate::object::{Class, Object};
+
+/// glibc's cache.
+pub const CACHE: &str = "/etc/ld.so.cache";
+
+/// How much of a cache or path file is read, in bytes.
+const LIMIT: usize = 64 << 20;
+
+/// How many objects one program may be put together from; the largest known have some hundreds.
+const MOST: usize = 4096;
+
+/// Whose loader it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flavour {
+    /// The GNU C library's.
+    Glibc,
+    /// musl's.
+    Musl,
+}
+
+/// A loader, as a root file system has it.
+pub struct Loader<'a> {
+    root: &'a dyn Files,
+    machine: Object,
+    flavour: Option<Flavour>,
+    cache: Cache,
+    directories: Vec<PathBuf>,
+    lent: BTreeMap<OsString, (&'a dyn Files, PathBuf)>,
+    known: RefCell<HashMap<(usize, PathBuf), Option<Rc<Linkage>>>>,
+}
+
+/// An object that a program is put together from.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// The name it was asked for by; for the first, its path.
+    pub name: OsString,
+    /// Where it lies, without links.
+    pub path: PathBuf,
+    /// Whether it is of another file system: one of those that were [lent](Loader::lend).
+    pub lent: bool,
+    /// What it asks for and offers.
+    pub linkage: Rc<Linkage>,
+}
+
+/// What a program is put together from.
+#[derive(Debug, Clone, Default)]
+pub struct Closure {
+    /// The objects, in the order of loading; the first is the program itself.
+    pub objects: Vec<Loaded>,
+    /// What is missing.
+    pub problems: Vec<Problem>,
+}
+
+/// Why a program will not start.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Problem {
+    /// A library is nowhere.
+    Missing {
+        /// Its name.
+        library: OsString,
+        /// Who needs it.
+        needed_by: OsString,
+    },
+    /// A library is too old.
+    Version {
+        /// Its name.
+        library: OsString,
+        /// The version that it lacks.
+        version: OsString,
+        /// Who needs it.
+        needed_by: OsString,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing { library, needed_by } => write!(
+                f,
+                "{} needs {}, which is not there",
+                needed_by.display(),
+                library.display()
+            ),
+            Self::Version {
+                library,
+                version,
+                needed_by,
+            } => write!(
+                f,
+                "{} needs {} of {}, which is older",
+                needed_by.display(),
+                version.display(),
+                library.display()
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Loader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("machine", &self.machine)
+            .field("flavour", &self.flavour)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Loader<'a> {
+    /// Looks at the loader for `machine` that `root` has.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the root file system cannot be read.
+    pub fn new(root: &'a dyn Files, machine: Object) -> io::Result<Self> {
+        let mut loader = Self {
+            root,
+            machine,
+            flavour: None,
+            cache: Cache::default(),
+            directories: Vec::new(),
+            lent: BTreeMap::new(),
+            known: RefCell::new(HashMap::new()),
+        };
+        if let Some(bytes) = root.read(Path::new(CACHE), LIMIT)? {
+            // Damaged or of another kind: the loader passes it over, too.
+            loader.cache = Cache::parse(&bytes).unwrap_or_default();
+        }
+        loader.directories = system_directories(&machine);
+        if loader.find(OsStr::new("libc.so.6"))?.is_some() {
+            loader.flavour = Some(Flavour::Glibc);
+        } else if let Some(name) = musl_name(root, &machine)? {
+            loader.flavour = Some(Flavour::Musl);
+            loader.cache = Cache::default();
+            loader.directories = musl_directories(root, &name)?;
+        }
+        Ok(loader)
+    }
+
+    /// Returns whose loader it is; `None` where none was found.
+    #[must_use]
+    pub fn flavour(&self) -> Option<Flavour> {
+        self.flavour
+    }
+
+    /// Returns the machine it loads for.
+    #[must_use]
+    pub fn machine(&self) -> Object {
+        self.machine
+    }
+
+    /// Returns the cache; empty where there is none.
+    #[must_use]
+    pub fn cache(&self) -> &Cache {
+        &self.cache
+    }
+
+    /// Has the loader take a library of another file system for `name`, before all of its own.
+    pub fn lend(&mut self, name: OsString, files: &'a dyn Files, path: PathBuf) {
+        self.lent.insert(name, (files, path));
+    }
+
+    /// Takes a lent library back.
+    pub fn withdraw(&mut self, name: &OsStr) {
+        self.lent.remove(name);
+    }
+
+    /// Returns the newest version of the GNU C library's symbols, such as `2.36`; `None` without one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the root file system cannot be read.
+    pub fn glibc_version(&self) -> io::Result<Option<String>> {
+        let Some((_, linkage)) = self.find(OsStr::new("libc.so.6"))? else {
+            return Ok(None);
+        };
+        let numbers = |text: &str| -> Vec<u32> {
+            text.split('.')
+                .filter_map(|part| part.parse().ok())
+                .collect()
+        };
+        let versions = linkage.versions_defined.iter();
+        let versions = versions.filter_map(|name| name.to_str()?.strip_prefix("GLIBC_"));
+        let plain = versions.filter(|text| text.starts_with(|c: char| c.is_ascii_digit()));
+        Ok(plain.max_by_key(|text| numbers(text)).map(str::to_owned))
+    }
+
+    /// Returns the file that the root itself has for a library's name, as for a program without
+    /// search paths of its own, and what is in it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the root file system cannot be read.
+    pub fn find(&self, name: &OsStr) -> io::Result<Option<(PathBuf, Rc<Linkage>)>> {
+        let cached = cache::flags(&self.machine).and_then(|flags| self.cache.find(name, flags));
+        if let Some(entry) = cached
+            && let Some(found) = self.fitting(self.root, &entry.path)?
+        {
+            return Ok(Some(found));
+        }
+        self.search(&self.directories, name)
+    }
+
+    fn search(
+        &self,
+        directories: &[PathBuf],
+        name: &OsStr,
+    ) -> io::Result<Option<(PathBuf, Rc<Linkage>)>> {
+        for directory in directories {
+            if let Some(found) = self.fitting(self.root, &directory.join(name))? {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The object at a path, if it is for this machine.
+    fn fitting(
+        &self,
+        files: &dyn Files,
+        path: &Path,
+    ) -> io::Result<Option<(PathBuf, Rc<Linkage>)>> {
+        let place = match files.locate(path) {
+            Ok(place) => place,
+            // A loop of links is as good as nothing.
+            Err(error) if error.kind() == io::ErrorKind::Other => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        let Some(Entry::File { .. }) = place.entry else {
+            return Ok(None);
+        };
+        let key = (std::ptr::from_ref(files).addr(), place.path.clone());
+        if let Some(known) = self.known.borrow().get(&key) {
+            return Ok(known.clone().map(|linkage| (place.path, linkage)));
+        }
+        let content = files.open(&place.path)?;
+        let linkage = content.and_then(|content| Linkage::read(content).ok());
+        let linkage = linkage
+            .filter(|linkage| linkage.object == self.machine)
+            .map(Rc::new);
+        self.known.borrow_mut().insert(key, linkage.clone());
+        Ok(linkage.map(|linkage| (place.path, linkage)))
+    }
+
+    /// Puts together what starts with the object at `path` of `files`, which need not be the root.
+    /// `None` when there is no object for this machine.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file system cannot be read.
+    pub fn closure(&self, files: &dyn Files, path: &Path) -> io::Result<Option<Closure>> {
+        let Some((path, linkage)) = self.fitting(files, path)? else {
+            return Ok(None);
+        };
+        let first = Loaded {
+            name: path.clone().into(),
+            path,
+            lent: !std::ptr::addr_eq(files, self.root),
+            linkage,
+        };
+        let mut closure = Closure::default();
+        // By which names an object that is loaded answers.
+        let mut loaded: BTreeMap<OsString, usize> = BTreeMap::new();
+        let mut missing: BTreeSet<OsString> = BTreeSet::new();
+        // Whose `DT_RPATH` an object falls back to: those that it was loaded for.
+        let mut parents: Vec<Option<usize>> = vec![None];
+        let mut ahead = VecDeque::from([0]);
+        loaded.extend(first.linkage.soname.clone().map(|name| (name, 0)));
+        closure.objects.push(first);
+        while let Some(index) = ahead.pop_front() {
+            let Some(object) = closure.objects.get(index).cloned() else {
+                break;
+            };
+            for name in &object.linkage.needed {
+                if loaded.contains_key(name) || missing.contains(name) {
+                    continue;
+                }
+                let ancestors = self.ancestors(&closure, &parents, index);
+                let Some((path, lent, linkage)) = self.take(name, &object, &ancestors)? else {
+                    missing.insert(name.clone());
+                    closure.problems.push(Problem::Missing {
+                        library: name.clone(),
+                        needed_by: short(&object),
+                    });
+                    continue;
+                };
+                let next = closure.objects.len();
+                if next >= MOST {
+                    return Err(io::Error::other("a program of too many libraries"));
+                }
+                loaded.insert(name.clone(), next);
+                if let Some(soname) = &linkage.soname {
+                    loaded.entry(soname.clone()).or_insert(next);
+                }
+                closure.objects.push(Loaded {
+                    name: name.clone(),
+                    path,
+                    lent,
+                    linkage,
+                });
+                parents.push(Some(index));
+                ahead.push_back(next);
+            }
+        }
+        check_versions(&mut closure, &loaded);
+        Ok(Some(closure))
+    }
+
+    /// Finds what `object` needs, in the loader's order.
+    fn take(
+        &self,
+        name: &OsStr,
+        object: &Loaded,
+        ancestors: &[Loaded],
+    ) -> io::Result<Option<(PathBuf, bool, Rc<Linkage>)>> {
+        if let Some((files, path)) = self.lent.get(name)
+            && let Some((path, linkage)) = self.fitting(*files, path)?
+        {
+            return Ok(Some((path, true, linkage)));
+        }
+        let own = |found: Option<(PathBuf, Rc<Linkage>)>| {
+            found.map(|(path, linkage)| (path, false, linkage))
+        };
+        if name.as_bytes().contains(&b'/') {
+            return Ok(own(self.fitting(self.root, Path::new(name))?));
+        }
+        let musl = self.flavour == Some(Flavour::Musl);
+        let mut directories = Vec::new();
+        for object in [object].into_iter().chain(ancestors) {
+            let linkage = &object.linkage;
+            let path = match (&linkage.rpath, &linkage.runpath) {
+                (rpath, Some(runpath)) if musl => Some(rpath.as_ref().unwrap_or(runpath)),
+                (Some(rpath), None) => Some(rpath),
+                _ => None,
+            };
+            directories.extend(path.into_iter().flat_map(|path| expand(path, object)));
+        }
+        if let Some(runpath) = object.linkage.runpath.as_ref().filter(|_| !musl) {
+            directories.extend(expand(runpath, object));
+        }
+        match self.search(&directories, name)? {
+            Some(found) => Ok(own(Some(found))),
+            None => Ok(own(self.find(name)?)),
+        }
+    }
+
+    fn ancestors(&self, closure: &Closure, parents: &[Option<usize>], of: usize) -> Vec<Loaded> {
+        let above = |index: &usize| parents.get(*index).copied().flatten();
+        let chain = std::iter::successors(above(&of), above);
+        chain
+            .filter_map(|index| closure.objects.get(index).cloned())
+            .collect()
+    }
+}
+
+/// What an object is called among people.
+fn short(object: &Loaded) -> OsString {
+    let name = object.linkage.soname.clone();
+    name.unwrap_or_else(|| object.path.file_name().unwrap_or(&object.name).to_owned())
+}
+
+fn check_versions(closure: &mut Closure, loaded: &BTreeMap<OsString, usize>) {
+    let mut problems = BTreeSet::new();
+    for object in &closure.objects {
+        for need in object
+            .linkage
+            .versions_needed
+            .iter()
+            .filter(|need| !need.weak)
+        {
+            let library = loaded.get(&need.library);
+            let Some(library) = library.and_then(|index| closure.objects.get(*index)) else {
+                continue;
+            };
+            let defined = &library.linkage.versions_defined;
+            // One without any versions is taken for what is asked, with a warning of the loader's.
+            if !defined.is_empty() && !defined.contains(&need.version) {
+                problems.insert(Problem::Version {
+                    library: need.library.clone(),
+                    version: need.version.clone(),
+                    needed_by: short(object),
+                });
+            }
+        }
+    }
+    closure.problems.extend(problems);
+}
+
+/// The directories of a search path. `$ORIGIN`, `$LIB` and `$PLATFORM` stand for what the loader puts
+/// there. An entry that is empty or relative depends on the working directory, and is nothing here;
+/// likewise `$ORIGIN` of what was lent, which will lie elsewhere.
+fn expand(path: &OsStr, object: &Loaded) -> Vec<PathBuf> {
+    let machine = object.linkage.object;
+    let origin = object.path.parent().filter(|_| !object.lent);
+    let origin = origin.map(|origin| origin.to_string_lossy().into_owned());
+    let library = match machine.class {
+        Class::Elf64 => "lib64",
+        Class::Elf32 => "lib",
+    };
+    let platform = if machine.machine == 62 { "x86_64" } else { "" };
+    let tokens = [
+        ("ORIGIN", origin.as_deref().unwrap_or_default()),
+        ("LIB", library),
+        ("PLATFORM", platform),
+    ];
+    let text = path.to_string_lossy();
+    let known = |directory: &&str| origin.is_some() || !directory.contains("ORIGIN");
+    let directories = text.split(':').filter(known).map(|directory| {
+        tokens
+            .iter()
+            .fold(directory.to_owned(), |text, (token, value)| {
+                let braced = text.replace(&format!("${{{token}}}"), value);
+                braced.replace(&format!("${token}"), value)
+            })
+    });
+    let whole = directories.filter(|text| text.starts_with('/'));
+    whole.map(PathBuf::from).collect()
+}
+
+/// The directories that a glibc searches by itself; each distribution has its own of these.
+fn system_directories(machine: &Object) -> Vec<PathBuf> {
+    let triplet = match (machine.class, machine.machine) {
+        (Class::Elf64, 62) => Some("x86_64-linux-gnu"),
+        (Class::Elf32, 3) => Some("i386-linux-gnu"),
+        (Class::Elf64, 183) => Some("aarch64-linux-gnu"),
+        (Class::Elf64, 21) => Some("powerpc64le-linux-gnu"),
+        (Class::Elf64, 22) => Some("s390x-linux-gnu"),
+        _ => None,
+    };
+    let debian = triplet.map(|triplet| [format!("/lib/{triplet}"), format!("/usr/lib/{triplet}")]);
+    let wide: &[&str] = match machine.class {
+        Class::Elf64 => &["/lib64", "/usr/lib64"],
+        Class::Elf32 => &[],
+    };
+    let common = wide.iter().chain(&["/lib", "/usr/lib"]);
+    debian
+        .into_iter()
+        .flatten()
+        .chain(common.map(|path| (*path).to_owned()))
+        .map(PathBuf::from)
+        .collect()
+}
+
+/// The name of musl's loader, which is also its C library: `ld-musl-x86_64`.
+fn musl_name(root: &dyn Files, machine: &Object) -> io::Result<Option<String>> {
+    for name in root.list(Path::new("/lib"))? {
+        let Some(name) = name.to_str() else { continue };
+        let Some(stem) = name
+            .strip_suffix(".so.1")
+            .filter(|stem| stem.starts_with("ld-musl-"))
+        else {
+            continue;
+        };
+        let head = root.read(&Path::new("/lib").join(name), Object::HEAD)?;
+        let object = head.and_then(|head| Object::parse(&head).ok());
+        if object.as_ref() == Some(machine) {
+            return Ok(Some(stem.to_owned()));
+        }
+    }
+    Ok(None)
+}
+
+/// What musl searches: its path file, else its defaults.
+fn musl_directories(root: &dyn Files, name: &str) -> io::Result<Vec<PathBuf>> {
+    let file = root.read(&Path::new("/etc").join(format!("{name}.path")), LIMIT)?;
+    let text = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let text = text.unwrap_or_else(|| "/lib:/usr/local/lib:/usr/lib".to_owned());
+    let directories = text.split([':', '\n']).filter(|path| path.starts_with('/'));
+    Ok(directories.map(PathBuf::from).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use tree::Directory;
+
+    use super::*;
+
+    /// The machine that the tests run on has a loader of its own; `ldd` is the judge.
+    #[test]
+    fn agrees_with_ldd() {
+        let root = Directory::open_root(Path::new("/")).unwrap();
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        let loader = Loader::new(&root, Object::parse(&own).unwrap()).unwrap();
+        assert_eq!(loader.flavour(), Some(Flavour::Glibc));
+        let version = std::process::Command::new("ldd")
+            .arg("--version")
+            .output()
+            .unwrap();
+        let version = String::from_utf8(version.stdout).unwrap();
+        let first = version.lines().next().unwrap();
+        assert!(
+            first.ends_with(&loader.glibc_version().unwrap().unwrap()),
+            "{first}"
+        );
+        for program in ["/bin/bash", "/usr/bin/git", "/usr/bin/gcc", "/usr/bin/perl"] {
+            if !Path::new(program).exists() {
+                continue;
+            }
+            let closure = loader.closure(&root, Path::new(program)).unwrap().unwrap();
+            assert_eq!(closure.problems, [], "{program}");
+            let mut ours: Vec<PathBuf> = closure
+                .objects
+                .iter()
+                .skip(1)
+                .map(|o| o.path.clone())
+                .collect();
+            let output = std::process::Command::new("ldd")
+                .arg(program)
+                .output()
+                .unwrap();
+            let text = String::from_utf8(output.stdout).unwrap();
+            let words = text.split_whitespace().filter(|word| word.starts_with('/'));
+            let mut theirs: Vec<PathBuf> = words
+                .map(|word| std::fs::canonicalize(word).unwrap())
+                .collect();
+            ours.sort();
+            theirs.sort();
+            theirs.retain(|path| {
+                !path
+                    .file_name()
+                    .unwrap()
+                    .to_string_lossy()
+                    .starts_with("ld-linux")
+            });
+            ours.retain(|path| {
+                !path
+                    .file_name()
+                    .unwrap()
+                    .to_string_lossy()
+                    .starts_with("ld-linux")
+            });
+            assert_eq!(ours, theirs, "{program}");
+        }
+    }
+
+    #[test]
+    fn an_empty_root_has_no_loader() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = Directory::open_root(directory.path()).unwrap();
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        let loader = Loader::new(&root, Object::parse(&own).unwrap()).unwrap();
+        assert_eq!(
+            (loader.flavour(), loader.glibc_version().unwrap()),
+            (None, None)
+        );
+        // A program of this machine finds nothing there, and says what.
+        let host = Directory::open_root(Path::new("/")).unwrap();
+        let closure = loader
+            .closure(&host, Path::new("/bin/bash"))
+            .unwrap()
+            .unwrap();
+        let missing = closure.problems.iter().map(ToString::to_string);
+        assert!(
+            missing
+                .collect::<Vec<_>>()
+                .join("\n")
+                .contains("needs libc.so.6")
+        );
+    }
+
+    #[test]
+    fn tokens_are_put_in() {
+        let own = std::fs::File::open("/proc/self/exe").unwrap();
+        let mut object = Loaded {
+            name: "x".into(),
+            path: "/opt/x/lib/libx.so".into(),
+            lent: false,
+            linkage: Rc::new(Linkage::read(own).unwrap()),
+        };
+        let path = OsStr::new("$ORIGIN/../y::relative:${ORIGIN}:/z");
+        let expected = ["/opt/x/lib/../y", "/opt/x/lib", "/z"].map(PathBuf::from);
+        assert_eq!(expand(path, &object), expected);
+        object.lent = true;
+        assert_eq!(
+            expand(OsStr::new("$ORIGIN/y:${ORIGIN}:/z"), &object),
+            [PathBuf::from("/z")]
+        );
+    }
+}

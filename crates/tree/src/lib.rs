@@ -1,0 +1,11 @@
+//! Root file systems that nobody vouches for: looking into one without ever leaving it.
+
+#![forbid(unsafe_code)]
+
+mod directory;
+mod entry;
+mod files;
+
+pub use directory::Directory;
+pub use entry::{Entry, Place, Step};
+pub use files::{Content, Files};
