@@ -19,10 +19,11 @@ pub(crate) struct Mounts {
 }
 
 /// Names in the directory of generated files, and where they are bound.
-pub(crate) const GENERATED: [(&str, &str); 3] = [
+pub(crate) const GENERATED: [(&str, &str); 4] = [
     ("passwd", "/etc/passwd"),
     ("group", "/etc/group"),
     ("resolv.conf", "/etc/resolv.conf"),
+    ("ld.so.cache", "/etc/ld.so.cache"),
 ];
 
 /// A mount on its way to becoming one of the specification's.

@@ -88,7 +88,12 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
                 source,
             })
     };
-    let [(passwd, passwd_path), (group, group_path), (resolv, _)] = GENERATED;
+    let [
+        (passwd, passwd_path),
+        (group, group_path),
+        (resolv, _),
+        (cache, _),
+    ] = GENERATED;
     let mut files = vec![
         GeneratedFile {
             name: passwd,
@@ -102,6 +107,12 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
     if let Some(content) = &request.host.resolv_conf {
         files.push(GeneratedFile {
             name: resolv,
+            content: content.clone(),
+        });
+    }
+    if let Some(content) = &request.edits.library_cache {
+        files.push(GeneratedFile {
+            name: cache,
             content: content.clone(),
         });
     }

@@ -184,15 +184,24 @@ impl<'a> Loader<'a> {
         self.lent.remove(name);
     }
 
-    /// Returns the newest version of the GNU C library's symbols, such as `2.36`; `None` without one.
+    /// Returns the version of the GNU C library, such as `2.36`; `None` without one.
+    ///
+    /// Before 2.34 its file was called by it; since then every release has brought symbols of its own.
     ///
     /// # Errors
     ///
     /// Fails when the root file system cannot be read.
     pub fn glibc_version(&self) -> io::Result<Option<String>> {
-        let Some((_, linkage)) = self.find(OsStr::new("libc.so.6"))? else {
+        let Some((path, linkage)) = self.find(OsStr::new("libc.so.6"))? else {
             return Ok(None);
         };
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let named = name
+            .strip_prefix("libc-")
+            .and_then(|rest| rest.strip_suffix(".so"));
+        if let Some(version) = named {
+            return Ok(Some(version.to_owned()));
+        }
         let numbers = |text: &str| -> Vec<u32> {
             text.split('.')
                 .filter_map(|part| part.parse().ok())

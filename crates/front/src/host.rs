@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use anyhow::{Context, Result};
 use bundle::{Account, Device, HostFacts};
 use rustix::fs::{Access, FileType, major, minor};
 use tree::Files as _;
@@ -84,19 +85,37 @@ fn terminal() -> Option<PathBuf> {
     path.starts_with("/dev/pts").then_some(path)
 }
 
+/// Returns this host, as one that lends what it has.
+///
+/// # Errors
+///
+/// Fails when its root directory cannot be opened.
+pub fn lender(caller: &Caller) -> Result<inject::Host> {
+    let path = caller.variables.get("PATH").unwrap_or_default();
+    inject::Host::new(Path::new("/"), path).context("look at the host")
+}
+
 /// Returns the machine of the container's programs, so that libraries match them: that of its
 /// shell, else of this program.
 pub fn machine(root: &image::RootFs) -> Option<elf::Object> {
-    let own = fs::read("/proc/self/exe").ok();
     let candidates = [
         "/bin/sh",
         "/usr/bin/env",
         "/bin/busybox",
         "/usr/bin/python3",
     ];
-    candidates
+    let heads = candidates
         .iter()
-        .filter_map(|path| root.read(Path::new(path), elf::Object::HEAD).ok().flatten())
-        .chain(own)
-        .find_map(|head| elf::Object::parse(&head).ok())
+        .filter_map(|path| root.read(Path::new(path), elf::Object::HEAD).ok().flatten());
+    let mut objects = heads.filter_map(|head| elf::Object::parse(&head).ok());
+    objects.next().or_else(own_machine)
+}
+
+/// Returns the machine of this program.
+pub fn own_machine() -> Option<elf::Object> {
+    use std::io::Read;
+    let mut head = [0; elf::Object::HEAD];
+    let own = fs::File::open("/proc/self/exe");
+    own.and_then(|mut own| own.read_exact(&mut head)).ok()?;
+    elf::Object::parse(&head).ok()
 }

@@ -21,6 +21,7 @@ mod prompt;
 mod request;
 mod scripts;
 mod site;
+mod table;
 mod variables;
 
 use std::process::ExitCode;

@@ -2,19 +2,25 @@
 
 use std::path::PathBuf;
 
-/// What to add to a container: `containerEdits` of the [CDI specification], 1.0.
+use serde::{Deserialize, Serialize};
+
+/// What to add to a container: `containerEdits` of the [CDI specification], 1.0, and the loader's
+/// cache, for which that has no word.
 ///
 /// [CDI specification]: https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edits {
     /// `deviceNodes`: host nodes to have at the same path inside.
     pub device_nodes: Vec<PathBuf>,
     /// `mounts`: files and directories to bind.
     pub mounts: Vec<Mount>,
+    /// The content of `/etc/ld.so.cache`, by which the libraries are found; `None` where the image's
+    /// loader reads none, and `LD_LIBRARY_PATH` has to do.
+    pub library_cache: Option<Vec<u8>>,
 }
 
 /// A bind mount.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Mount {
     /// The path on the host.
     pub host_path: PathBuf,

@@ -1,88 +1,79 @@
 //! The host as discovery sees it.
 
 use std::ffi::{OsStr, OsString};
-use std::fs;
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use elf::{Cache, Object};
+use tree::{Directory, Entry, Files};
+
+/// How much of a file of `/proc` or `/sys` is read, in bytes.
+const LIMIT: usize = 64 << 10;
 
 /// The host to look at. Its root is `/` but in tests.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Host {
-    root: PathBuf,
+    root: Directory,
     /// Directories that are searched for programs, in order.
     program_path: Vec<PathBuf>,
 }
 
 impl Host {
     /// Describes the host whose root directory is `root` and whose `PATH` is `path`.
-    #[must_use]
-    pub fn new(root: impl Into<PathBuf>, path: &OsStr) -> Self {
+    ///
+    /// # Errors
+    ///
+    /// Fails when `root` cannot be opened.
+    pub fn new(root: &Path, path: &OsStr) -> io::Result<Self> {
         let program_path = path
             .as_bytes()
             .split(|byte| *byte == b':')
             .filter(|part| part.starts_with(b"/"))
             .map(|part| PathBuf::from(OsStr::from_bytes(part)))
             .collect();
-        Self {
-            root: root.into(),
+        Ok(Self {
+            root: Directory::open_root(root)?,
             program_path,
-        }
+        })
     }
 
-    /// Returns where a path of this host lies for us.
-    pub(crate) fn locate(&self, path: &Path) -> PathBuf {
-        self.root.join(path.strip_prefix("/").unwrap_or(path))
+    /// Returns its files.
+    #[must_use]
+    pub fn files(&self) -> &Directory {
+        &self.root
     }
 
     pub(crate) fn exists(&self, path: &Path) -> bool {
-        self.locate(path).exists()
+        self.root.entry(path).is_ok_and(|entry| entry.is_some())
     }
 
     /// Returns the sorted names in a directory; none when it cannot be read.
     pub(crate) fn names(&self, directory: &Path) -> Vec<OsString> {
-        let entries = fs::read_dir(self.locate(directory))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut names: Vec<_> = entries.map(|entry| entry.file_name()).collect();
-        names.sort();
-        names
+        self.root.list(directory).unwrap_or_default()
     }
 
-    /// Returns the loader's cache; empty where there is none, as on a musl host.
-    pub(crate) fn library_cache(&self) -> Cache {
-        let path = Path::new("/etc/ld.so.cache");
-        let Ok(bytes) = fs::read(self.locate(path)) else {
-            return Cache::default();
-        };
-        Cache::parse(&bytes).unwrap_or_else(|error| {
-            tracing::debug!("{}: {error}", path.display());
-            Cache::default()
-        })
+    /// Returns a small text file, without the blanks around; `None` when it cannot be read.
+    pub(crate) fn text(&self, path: &Path) -> Option<String> {
+        let bytes = self.root.read(path, LIMIT).ok().flatten()?;
+        Some(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
-    /// Returns the machine an object is for, `None` when it is none or unreadable.
-    pub(crate) fn object(&self, path: &Path) -> Option<Object> {
-        use std::io::Read;
-        let mut head = [0; Object::HEAD];
-        fs::File::open(self.locate(path))
-            .ok()?
-            .read_exact(&mut head)
-            .ok()?;
-        Object::parse(&head).ok()
+    /// Returns where a path leads, without links; `None` when nothing is there.
+    pub(crate) fn canonical(&self, path: &Path) -> Option<PathBuf> {
+        let place = self.root.locate(path).ok()?;
+        place.entry.map(|_| place.path)
     }
 
     /// Returns the first executable regular file of that name in `PATH`.
     pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
-        use std::os::unix::fs::PermissionsExt;
-        self.program_path
+        let executable = |path: &PathBuf| {
+            let entry = self.root.entry(path);
+            matches!(entry, Ok(Some(Entry::File { executable: true })))
+        };
+        let candidates = self
+            .program_path
             .iter()
-            .map(|directory| directory.join(name))
-            .find(|path| {
-                fs::metadata(self.locate(path))
-                    .is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
-            })
+            .map(|directory| directory.join(name));
+        candidates.into_iter().find(executable)
     }
 }

@@ -7,8 +7,9 @@
 
 mod edits;
 mod host;
-mod nvidia;
+mod library;
+pub mod nvidia;
 
 pub use edits::{Edits, Mount};
 pub use host::Host;
-pub use nvidia::nvidia;
+pub use library::{Class, Fate, Verdict};

@@ -42,6 +42,25 @@ impl Directory {
         &self.path
     }
 
+    /// Returns what changes whenever the thing at `path` does: its place on the disk, its size and its
+    /// times. Empty when nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be looked at.
+    pub fn stamp(&self, path: &Path) -> io::Result<String> {
+        let Some(fd) = self.open_inside(path, OFlags::PATH)? else {
+            return Ok(String::new());
+        };
+        let stat = rustix::fs::fstat(&fd)?;
+        let place = (stat.st_dev, stat.st_ino, stat.st_size);
+        let times = [
+            (stat.st_mtime, stat.st_mtime_nsec),
+            (stat.st_ctime, stat.st_ctime_nsec),
+        ];
+        Ok(format!("{place:?} {times:?}"))
+    }
+
     /// Opens `path` as if this directory were `/` ([openat2(2)], Linux 5.6).
     ///
     /// [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html

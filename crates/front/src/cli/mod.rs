@@ -1,5 +1,6 @@
 //! What is typed: the commands and flags, as Singularity has them.
 
+mod gpu;
 mod images;
 mod instance;
 mod keys;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use gpu::{Gpu, GpuCommand, GpuExplain};
 pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, NetworkFlags, Pull, Push};
 pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
 pub use keys::{
@@ -72,6 +74,8 @@ pub enum Command {
     /// Show what an image says of itself
     #[command(override_usage = "front inspect [FLAGS] IMAGE")]
     Inspect(Inspect),
+    /// Tell which GPUs this host has, and what an image would get of their driver
+    Gpu(Gpu),
     /// Start containers in the background, list and stop them
     #[command(subcommand)]
     Instance(InstanceCommand),

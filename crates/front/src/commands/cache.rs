@@ -30,6 +30,11 @@ pub fn run(command: &CacheCommand, caller: &Caller, messages: &Messages) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
+/// Whether it is what is known about images, and none itself.
+fn is_record(kind: Kind) -> bool {
+    matches!(kind, Kind::Reference | Kind::Lent)
+}
+
 fn list(cache: &Cache, args: &CacheList) -> Result<String> {
     let selection = Selection {
         kinds: kinds(&args.types.names)?,
@@ -43,7 +48,7 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
             "{:<24} {:<22} {:<16} TYPE",
             "NAME", "LAST USED", "SIZE"
         );
-        for kept in all.iter().filter(|kept| kept.kind != Kind::Reference) {
+        for kept in all.iter().filter(|kept| !is_record(kept.kind)) {
             let used: DateTime<Utc> = kept.used.into();
             let name: String = kept.name.chars().take(22).collect();
             let kind = match kept.is_leftover {
@@ -64,7 +69,7 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
         (found.len(), found.iter().sum::<u64>())
     };
     let (files, of_files) =
-        sum(&|kept| !matches!(kept.kind, Kind::Blob | Kind::Reference) && !kept.is_leftover);
+        sum(&|kept| kept.kind != Kind::Blob && !is_record(kept.kind) && !kept.is_leftover);
     let (blobs, of_blobs) = sum(&|kept| kept.kind == Kind::Blob && !kept.is_leftover);
     let (left, of_left) = sum(&|kept| kept.is_leftover);
     let _ = writeln!(

@@ -12,22 +12,13 @@ use serde_json::ser::PrettyFormatter;
 
 use crate::caller::Caller;
 use crate::cli::Inspect;
-use crate::fetch::{self, Network, obtain};
+use crate::fetch;
 use crate::messages::Messages;
 use crate::request::Source;
 
 pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
-    let image = match Source::parse(&args.image, caller)? {
-        Source::Path(path) => fetch::open(&path, caller, messages)?,
-        Source::Foreign(source) => {
-            let network = Network::new(&args.network, caller)?;
-            obtain(&source, &network, caller, messages)?
-        }
-        Source::Instance(name) => {
-            bail!("instance://{name} is no image: `front instance list` shows its image")
-        }
-        Source::Embedded => crate::embedded::image(),
-    };
+    let source = Source::parse(&args.image, caller)?;
+    let image = fetch::image(&source, &args.network, caller, messages)?;
     let damaged = || format!("{}: the image is damaged", image.path.display());
     let attributes = Attributes::read(&image.root).with_context(damaged)?;
     let text = if args.list_apps && !args.json {

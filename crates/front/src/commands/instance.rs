@@ -14,6 +14,7 @@ use crate::cli::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
 use crate::launch::{Record, start_instance};
 use crate::messages::Messages;
 use crate::request::{Action, Request, Source};
+use crate::table::table;
 
 /// Exit status when there is nothing to stop, as in Apptainer.
 const NONE: u8 = 1;
@@ -73,7 +74,7 @@ fn list(args: &InstanceList) -> Result<ExitCode> {
                     [String::new(), String::new(), path(&logs.out)],
                 ]
             });
-            table([head].into_iter().chain(rows).collect())
+            table([head].into_iter().chain(rows))
         }
         _ => {
             let head = ["INSTANCE NAME", "PID", "IP", "IMAGE"].map(str::to_owned);
@@ -81,29 +82,12 @@ fn list(args: &InstanceList) -> Result<ExitCode> {
                 let image = record.image.0.display().to_string();
                 [running.name.clone(), pid.to_string(), String::new(), image]
             });
-            table([head].into_iter().chain(rows).collect())
+            table([head].into_iter().chain(rows))
         }
     };
     let written = std::io::stdout().lock().write_all(text.as_bytes());
     written.context("print the list")?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Columns as wide as they need be, four blanks between them.
-fn table<const N: usize>(rows: Vec<[String; N]>) -> String {
-    let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or(0) + 4
-    };
-    let widths: Vec<usize> = (0..N).map(width).collect();
-    let lines = rows.iter().map(|row| {
-        let cells = row.iter().zip(&widths);
-        let line: String = cells
-            .map(|(cell, width)| format!("{cell:<width$}"))
-            .collect();
-        format!("{}\n", line.trim_end())
-    });
-    lines.collect()
 }
 
 fn as_json(all: &[Known]) -> Result<String> {

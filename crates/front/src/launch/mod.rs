@@ -1,6 +1,7 @@
 //! The way from a request to a running payload: image, host, bundle, session, exec.
 
 mod instance;
+mod lent;
 mod start;
 
 use std::path::{Path, PathBuf};
@@ -68,7 +69,8 @@ impl Prepared {
         tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
         let account = caller.account();
         let facts = host::facts(caller, &account);
-        let edits = edits(&request, caller, &image);
+        let cache = caller.cache(&account);
+        let edits = lent::edits(&request, caller, &image, &cache, messages)?;
         let named = || format!("{}: the image is damaged", image.path.display());
         let libraries = has_libraries(&image, &edits);
         let ingredients = Ingredients {
@@ -105,7 +107,7 @@ impl Prepared {
             messages.warning(warning);
         }
         Ok(Self {
-            cache: caller.cache(&account),
+            cache,
             image,
             account,
             libraries,
@@ -155,27 +157,8 @@ fn open_image(request: &Request, caller: &Caller, messages: &Messages) -> Result
     })
 }
 
-fn edits(request: &Request, caller: &Caller, image: &Image) -> Edits {
-    let machine = if request.nv {
-        host::machine(&image.root)
-    } else {
-        None
-    };
-    let Some(machine) = machine else {
-        return Edits::default();
-    };
-    let path = caller.variables.get("PATH").unwrap_or_default();
-    let edits = inject::nvidia(&inject::Host::new("/", path), machine);
-    tracing::debug!(
-        mounts = edits.mounts.len(),
-        devices = edits.device_nodes.len(),
-        "NVIDIA"
-    );
-    edits
-}
-
 /// A bare directory tree without Singularity's own files gets no library path of theirs, unless
-/// something is put there.
+/// something is put there that is not found otherwise.
 fn has_libraries(image: &Image, edits: &Edits) -> bool {
     let own = || {
         image
@@ -183,7 +166,8 @@ fn has_libraries(image: &Image, edits: &Edits) -> bool {
             .entry(Path::new("/.singularity.d"))
             .is_ok_and(|entry| entry.is_some())
     };
-    !edits.mounts.is_empty() || image.medium == Medium::Sif || own()
+    let lent = !edits.mounts.is_empty() && edits.library_cache.is_none();
+    lent || image.medium == Medium::Sif || own()
 }
 
 /// The paths that the session's own directory must not hide.

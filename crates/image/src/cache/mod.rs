@@ -41,11 +41,13 @@ pub enum Kind {
     Extracted,
     /// Which entry a name led to when it was last looked up.
     Reference,
+    /// What was found out about an image and the host that it runs on.
+    Lent,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Blob,
         Self::Image,
         Self::Oras,
@@ -53,6 +55,7 @@ impl Kind {
         Self::Net,
         Self::Extracted,
         Self::Reference,
+        Self::Lent,
     ];
 
     /// Returns its name, as `front cache` says it.
@@ -66,6 +69,7 @@ impl Kind {
             Self::Net => "net",
             Self::Extracted => "extracted",
             Self::Reference => "reference",
+            Self::Lent => "lent",
         }
     }
 
@@ -78,13 +82,14 @@ impl Kind {
             Self::Net => "net",
             Self::Extracted => "extracted",
             Self::Reference => "references",
+            Self::Lent => "lent",
         }
     }
 
     fn suffix(self) -> &'static str {
         match self {
             Self::Image | Self::Oras | Self::Library | Self::Net => ".sif",
-            Self::Blob | Self::Extracted | Self::Reference => "",
+            Self::Blob | Self::Extracted | Self::Reference | Self::Lent => "",
         }
     }
 }

@@ -1,0 +1,171 @@
+//! What the host lends, worked out once for an image on a host.
+
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use image::{Cache, Image, Kind, RootFs};
+use inject::{Edits, Host, nvidia};
+use serde::{Deserialize, Serialize};
+
+use crate::caller::Caller;
+use crate::host;
+use crate::messages::Messages;
+use crate::request::Request;
+
+/// What is kept of an answer; the loader's cache stands behind it, as bytes.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Record {
+    notes: Vec<String>,
+    edits: Edits,
+}
+
+/// Returns what the host lends, and tells what the user should know about it.
+///
+/// # Errors
+///
+/// Fails when the image or the host cannot be read.
+pub fn edits(
+    request: &Request,
+    caller: &Caller,
+    image: &Image,
+    cache: &Path,
+    messages: &Messages,
+) -> Result<Edits> {
+    if !request.nv {
+        return Ok(Edits::default());
+    }
+    let host = host::lender(caller)?;
+    let record = match key(&host, &image.root).context("look at the host")? {
+        Some(key) => recorded(&key, cache, || work_out(&host, image))?,
+        None => work_out(&host, image)?,
+    };
+    for note in &record.notes {
+        messages.warning(format_args!("--nv: {note}"));
+    }
+    tracing::debug!(mounts = record.edits.mounts.len(), "lent");
+    Ok(record.edits)
+}
+
+fn work_out(host: &Host, image: &Image) -> Result<Record> {
+    let Some(machine) = host::machine(&image.root) else {
+        return Ok(Record {
+            notes: Vec::new(),
+            edits: Edits::default(),
+        });
+    };
+    let found = nvidia::nvidia(host, &image.root, machine);
+    let found = found.context("look for the NVIDIA driver's libraries")?;
+    Ok(Record {
+        notes: found.notes,
+        edits: found.edits,
+    })
+}
+
+/// Names an answer by all that it depends on; `None` for an image that has nothing to look at.
+fn key(host: &Host, root: &RootFs) -> io::Result<Option<String>> {
+    let theirs = nvidia::identity(host)?;
+    let image = match root {
+        RootFs::Embedded(_) => return Ok(None),
+        RootFs::Squashfs(squashed) => {
+            let stat = squashed.file.metadata()?;
+            let place = (stat.dev(), stat.ino(), stat.len(), squashed.offset);
+            let times = (
+                stat.mtime(),
+                stat.mtime_nsec(),
+                stat.ctime(),
+                stat.ctime_nsec(),
+            );
+            format!("{place:?} {times:?}")
+        }
+        // What installs a library changes its directory, and the loader's cache.
+        RootFs::Directory(directory) => {
+            let telling = [
+                "/",
+                elf::CACHE,
+                "/lib64",
+                "/usr/lib64",
+                "/usr/lib",
+                "/usr/lib/x86_64-linux-gnu",
+                "/usr/lib/aarch64-linux-gnu",
+                "/usr/local/cuda/compat",
+            ];
+            let stamps = telling.iter().map(|path| directory.stamp(Path::new(path)));
+            stamps.collect::<io::Result<Vec<_>>>()?.join(" ")
+        }
+    };
+    let digest = |salt: u8| {
+        let mut hasher = DefaultHasher::new();
+        (salt, env!("CARGO_PKG_VERSION"), &theirs, &image).hash(&mut hasher);
+        hasher.finish()
+    };
+    Ok(Some(format!("{:016x}{:016x}", digest(0), digest(1))))
+}
+
+/// Returns the answer of that name, if there is one that still holds; else works it out and keeps it.
+fn recorded(key: &str, cache: &Path, work_out: impl FnOnce() -> Result<Record>) -> Result<Record> {
+    let cache = Cache::new(cache.to_owned());
+    if let Some(record) = fs::read(cache.path(Kind::Lent, key))
+        .ok()
+        .and_then(|bytes| parse(&bytes))
+    {
+        let holds = record
+            .edits
+            .mounts
+            .iter()
+            .all(|mount| mount.host_path.exists());
+        if holds {
+            return Ok(record);
+        }
+        let _ = cache.remove(Kind::Lent, key);
+    }
+    let record = work_out()?;
+    let kept = cache.get(Kind::Lent, key, |path| fs::write(path, to_bytes(&record)?));
+    if let Err::<_, io::Error>(error) = kept {
+        tracing::debug!(%error, "not kept");
+    }
+    Ok(record)
+}
+
+fn to_bytes(record: &Record) -> io::Result<Vec<u8>> {
+    let mut bare = record.clone();
+    let cache = bare.edits.library_cache.take();
+    let mut bytes = serde_json::to_vec(&bare)?;
+    bytes.push(b'\n');
+    bytes.extend(cache.unwrap_or_default());
+    Ok(bytes)
+}
+
+fn parse(bytes: &[u8]) -> Option<Record> {
+    let end = bytes.iter().position(|byte| *byte == b'\n')?;
+    let (head, cache) = bytes.split_at(end);
+    let mut record: Record = serde_json::from_slice(head).ok()?;
+    let cache = cache.get(1..).filter(|cache| !cache.is_empty());
+    record.edits.library_cache = cache.map(<[u8]>::to_vec);
+    Some(record)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_is_what_was_found() {
+        let mut record = Record {
+            notes: vec!["a\nb".to_owned()],
+            edits: Edits::default(),
+        };
+        for cache in [None, Some(b"glibc-\n\0x".to_vec())] {
+            record.edits.library_cache = cache;
+            let again = parse(&to_bytes(&record).unwrap()).unwrap();
+            assert_eq!(
+                (again.notes, again.edits),
+                (record.notes.clone(), record.edits.clone())
+            );
+        }
+        assert!(parse(b"").is_none() && parse(b"{}\n").is_none());
+    }
+}

@@ -1,0 +1,223 @@
+//! Which of the GPUs.
+
+use std::path::PathBuf;
+
+use super::gpus::{Gpu, Mig};
+
+/// Which GPUs are wanted, as `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES` say it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    /// All there are.
+    All,
+    /// None.
+    None,
+    /// These: indices, UUIDs or their beginnings, `GPU:INDEX` and `MIG-GPU-UUID/GI/CI` of parts, places on
+    /// the bus.
+    Some(Vec<String>),
+}
+
+/// Somebody wants what is not there.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("there is no GPU {wanted}: there {}", list(.known))]
+pub struct Unknown {
+    /// What is wanted.
+    pub wanted: String,
+    /// What there is.
+    pub known: Vec<String>,
+}
+
+fn list(known: &[String]) -> String {
+    match known {
+        [] => "is none".to_owned(),
+        [one] => format!("is {one}"),
+        several => format!("are {}", several.join(", ")),
+    }
+}
+
+impl Choice {
+    /// Reads a variable's value.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        let words = text
+            .split(',')
+            .map(str::trim)
+            .filter(|word| !word.is_empty());
+        let words: Vec<String> = words.map(str::to_owned).collect();
+        match words.as_slice() {
+            [] => Self::None,
+            [one] if one == "all" => Self::All,
+            [one] if ["none", "void", "-1", "NoDevFiles"].contains(&one.as_str()) => Self::None,
+            _ => Self::Some(words),
+        }
+    }
+
+    /// Returns the nodes of the chosen ones.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one is wanted that is not there; the error lists what is.
+    pub fn nodes(&self, gpus: &[Gpu]) -> Result<Vec<PathBuf>, Unknown> {
+        let mut nodes = Vec::new();
+        let mut add = |new: Vec<PathBuf>| {
+            for node in new {
+                if !nodes.contains(&node) {
+                    nodes.push(node);
+                }
+            }
+        };
+        match self {
+            Self::None => {}
+            Self::All => gpus.iter().for_each(|gpu| {
+                add(whole(gpu));
+                gpu.mig.iter().for_each(|part| add(part.nodes.clone()));
+            }),
+            Self::Some(words) => {
+                for word in words {
+                    // As CUDA has it, what stands behind this one is not seen.
+                    if word == "-1" {
+                        break;
+                    }
+                    let (gpu, part) = find(gpus, word).ok_or_else(|| Unknown {
+                        wanted: word.clone(),
+                        known: gpus.iter().map(name).collect(),
+                    })?;
+                    add(whole(gpu));
+                    let parts = gpu
+                        .mig
+                        .iter()
+                        .filter(|mig| part.is_none_or(|part| part == *mig));
+                    parts.for_each(|part| add(part.nodes.clone()));
+                }
+            }
+        }
+        Ok(nodes)
+    }
+}
+
+fn whole(gpu: &Gpu) -> Vec<PathBuf> {
+    [gpu.node.clone()]
+        .into_iter()
+        .chain(gpu.drm.iter().cloned())
+        .collect()
+}
+
+fn name(gpu: &Gpu) -> String {
+    match gpu.uuid.as_str() {
+        "" => gpu.index.to_string(),
+        uuid => format!("{} ({uuid})", gpu.index),
+    }
+}
+
+/// The GPU that a word means, and the part of it if it means one.
+fn find<'a>(gpus: &'a [Gpu], word: &str) -> Option<(&'a Gpu, Option<&'a Mig>)> {
+    let by_index = |text: &str| {
+        let index: usize = text.parse().ok()?;
+        gpus.iter().find(|gpu| gpu.index == index)
+    };
+    if let Some(gpu) = by_index(word) {
+        return Some((gpu, None));
+    }
+    if let Some((gpu, part)) = word.split_once(':')
+        && let (Some(gpu), Ok(part)) = (by_index(gpu), part.parse::<usize>())
+    {
+        return Some((gpu, Some(gpu.mig.get(part)?)));
+    }
+    if let Some(rest) = word.strip_prefix("MIG-GPU-") {
+        let mut pieces = rest.split('/');
+        let uuid = format!("GPU-{}", pieces.next()?);
+        let gpu = gpus.iter().find(|gpu| gpu.uuid == uuid)?;
+        let (above, below): (u32, u32) =
+            (pieces.next()?.parse().ok()?, pieces.next()?.parse().ok()?);
+        let mut parts = gpu.mig.iter();
+        let part = parts.find(|part| part.gpu_instance == above && part.compute_instance == below);
+        return part.map(|part| (gpu, Some(part)));
+    }
+    // The beginning of a UUID will do, as for CUDA, if it is one's only.
+    let mut matching = gpus.iter().filter(|gpu| {
+        word.len() > "GPU-".len() && gpu.uuid.starts_with(word)
+            || !word.is_empty() && gpu.bus.eq_ignore_ascii_case(word)
+    });
+    let first = matching.next()?;
+    matching.next().is_none().then_some((first, None))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn gpus() -> Vec<Gpu> {
+        let gpu = |index: usize| Gpu {
+            index,
+            uuid: format!("GPU-{index}abc-def"),
+            model: String::new(),
+            bus: format!("0000:0{index}:00.0"),
+            node: PathBuf::from(format!("/dev/nvidia{index}")),
+            drm: vec![PathBuf::from(format!("/dev/dri/card{index}"))],
+            mig: Vec::new(),
+        };
+        let part = |gpu_instance: u32, cap: u32| Mig {
+            gpu_instance,
+            compute_instance: 0,
+            nodes: vec![PathBuf::from(format!("/dev/nvidia-caps/nvidia-cap{cap}"))],
+        };
+        let mut all = vec![gpu(0), gpu(1)];
+        all[1].mig = vec![part(1, 21), part(2, 30)];
+        all
+    }
+
+    fn nodes(text: &str) -> Vec<String> {
+        let nodes = Choice::parse(text).nodes(&gpus()).unwrap();
+        let name = |node: &PathBuf| {
+            node.strip_prefix(Path::new("/dev"))
+                .unwrap()
+                .display()
+                .to_string()
+        };
+        nodes.iter().map(name).collect()
+    }
+
+    #[test]
+    fn every_way_to_say_it() {
+        let rows: [(&str, &[&str]); 13] = [
+            ("0", &["nvidia0", "dri/card0"]),
+            ("GPU-0abc-def", &["nvidia0", "dri/card0"]),
+            ("GPU-0a", &["nvidia0", "dri/card0"]),
+            ("0000:00:00.0", &["nvidia0", "dri/card0"]),
+            ("0,0", &["nvidia0", "dri/card0"]),
+            ("0,-1,1", &["nvidia0", "dri/card0"]),
+            ("1:0", &["nvidia1", "dri/card1", "nvidia-caps/nvidia-cap21"]),
+            (
+                "MIG-GPU-1abc-def/2/0",
+                &["nvidia1", "dri/card1", "nvidia-caps/nvidia-cap30"],
+            ),
+            ("none", &[]),
+            ("void", &[]),
+            ("-1", &[]),
+            ("", &[]),
+            (
+                "1",
+                &[
+                    "nvidia1",
+                    "dri/card1",
+                    "nvidia-caps/nvidia-cap21",
+                    "nvidia-caps/nvidia-cap30",
+                ],
+            ),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(nodes(text), expected, "{text}");
+        }
+        assert_eq!(nodes("all").len(), 6);
+        for unknown in ["2", "GPU-", "GPU-zzz", "1:7", "MIG-GPU-1abc-def/9/0", "x"] {
+            let error = Choice::parse(unknown)
+                .nodes(&gpus())
+                .unwrap_err()
+                .to_string();
+            let said =
+                format!("there is no GPU {unknown}: there are 0 (GPU-0abc-def), 1 (GPU-1abc-def)");
+            assert_eq!(error, said);
+        }
+    }
+}
