@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::{
-    Killed, Place, fixture, open_to_all, program, run, run_with_input, succeed, testers_processes,
-    wait_for,
+    Killed, Place, as_tester, fixture, open_to_all, program, run, run_with_input, succeed,
+    testers_processes, wait_for,
 };
 
 const SOON: Duration = Duration::from_secs(5);
@@ -52,11 +52,16 @@ fn stop_all(place: &Place) {
 #[test]
 fn instances_start_are_joined_and_stop() {
     // One after the other: a user's instances are the same for all who are that user.
+    let place = Place::new();
+    stop_all(&place);
+    drop(place);
     a_life();
     names_are_taken_once();
     an_end_comes_in_time();
     what_is_killed_leaves_nothing();
     signals_and_stops_go_through();
+    what_cannot_start_says_so();
+    nothing_of_the_host_is_lent_by_accident();
     others_have_their_own();
 }
 
@@ -319,6 +324,176 @@ fn signals_and_stops_go_through() {
         !succeed(&mut place.front(&["exec", "instance://one", "ps"])).contains("sleep 4242")
     });
     stop_all(&place);
+}
+
+fn what_cannot_start_says_so() {
+    let place = Place::new();
+    let image = image(&place);
+    let rows: [(&[&str], &[&str], &str); 3] = [
+        (&[], &["nosuch"], "not found"),
+        (
+            &["--cwd", "/nonexistent"],
+            &["true"],
+            "failed to set working directory",
+        ),
+        (
+            &["-B", "/etc/nosuch:/mnt"],
+            &["true"],
+            "no such file or directory",
+        ),
+    ];
+    for (flags, command, words) in rows {
+        let all = [&["instance", "start"], flags, &[&image, "none"], command].concat();
+        let outcome = run(&mut place.front(&all));
+        // A script that does not find its command is started, and says so itself.
+        if words == "not found" {
+            assert_eq!(outcome.code, 0, "{outcome:?}");
+            wait_for("it says so", SOON, || {
+                log(&place, "none.err").contains(words)
+            });
+            stop_all(&place);
+            continue;
+        }
+        assert_eq!(
+            (outcome.code, outcome.stderr.lines().count()),
+            (255, 1),
+            "{outcome:?}"
+        );
+        assert!(outcome.stderr.contains(words), "{outcome:?}");
+        assert_eq!(
+            succeed(&mut place.front(&["instance", "list"]))
+                .lines()
+                .count(),
+            1
+        );
+        wait_for("nothing is left", SOON, || left().is_empty());
+    }
+    // What the starter wants besides is no reason to fail.
+    let started = run(&mut place.front(&[
+        "instance",
+        "start",
+        "--pid-file",
+        "/nonexistent/pid",
+        "-B",
+        "/etc/hosts:/proc/cpuinfo",
+        &image,
+        "all",
+        "sleep",
+        "1000",
+    ]));
+    assert_eq!(started.code, 0, "{started:?}");
+    assert!(
+        started.stderr.contains("WARNING: write /nonexistent/pid"),
+        "{started:?}"
+    );
+    let hosts = fs::read_to_string("/etc/hosts").unwrap();
+    let bound = succeed(&mut place.front(&["exec", "instance://all", "cat", "/proc/cpuinfo"]));
+    assert_eq!(bound, hosts);
+    // Who joined is told to end as well, and without delay, even if stopped.
+    let mut member = place.front(&["exec", "instance://all", "sleep", "1000"]);
+    let mut member = Killed(member.process_group(0).spawn().unwrap());
+    wait_for("it is in", SOON, || {
+        succeed(&mut place.front(&["exec", "instance://all", "ps"]))
+            .matches("sleep 1000")
+            .count()
+            > 1
+    });
+    succeed(Command::new("kill").args(["-STOP", &member.0.id().to_string()]));
+    let before = Instant::now();
+    succeed(&mut place.front(&["instance", "stop", "all"]));
+    assert!(before.elapsed() < SOON, "{:?}", before.elapsed());
+    assert!(!member.0.wait().unwrap().success());
+    for wrong in [["-s", "RTMIN+3"], ["-s", "0"], ["-t", "99999999999"]] {
+        let refused =
+            run(&mut place.front(&[&["instance", "stop"], &wrong[..], &["all"]].concat()));
+        assert!(
+            refused.code != 0 && refused.stderr.lines().count() == 1,
+            "{refused:?}"
+        );
+    }
+}
+
+fn nothing_of_the_host_is_lent_by_accident() {
+    let place = Place::new();
+    let image = image(&place);
+    let mut start = place.front(&["instance", "start", "-e", &image, "one", "sleep", "1000"]);
+    succeed(start.env("SECRET", "hunter2"));
+    let inside =
+        |script: &str| run(&mut place.front(&["exec", "instance://one", "sh", "-c", script]));
+    // The first process has the starter's files and memory; neither is the container's.
+    for script in [
+        "ls /proc/1/fd/",
+        "cat /proc/1/environ",
+        "ls /proc/1/root/",
+        "ls /proc/1/cwd/",
+    ] {
+        let refused = inside(script);
+        assert!(
+            refused.code != 0 && refused.stdout.is_empty(),
+            "{script}: {refused:?}"
+        );
+    }
+    let logs = Path::new(&place.file("config")).join("instances/logs");
+    use std::os::unix::fs::MetadataExt;
+    assert_eq!(fs::metadata(&logs).unwrap().mode() & 0o777, 0o700);
+    // A caller that ignores its children hears of this one.
+    let script = "trap '' CHLD; exec \"$0\" exec instance://one sh -c 'exit 3'";
+    let mut ignoring = as_tester("timeout");
+    ignoring
+        .args(["10", "sh", "-c", script])
+        .arg(program("front"));
+    assert_eq!(run(&mut ignoring).code, 3);
+    // A reader sees the end when the payload has closed its end.
+    let before = Instant::now();
+    let mut closing = place.front(&[
+        "exec",
+        "instance://one",
+        "sh",
+        "-c",
+        "echo a; exec >&- 2>&-; sleep 4",
+    ]);
+    let mut child = closing
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut all = String::new();
+    std::io::Read::read_to_string(&mut child.stdout.take().unwrap(), &mut all).unwrap();
+    assert!(
+        all == "a\n" && before.elapsed() < Duration::from_secs(3),
+        "{:?}",
+        before.elapsed()
+    );
+    let _ = Killed(child);
+    stop_all(&place);
+    another_user_holds_a_name(&place, &image);
+}
+
+/// Somebody who has a name of ours, and answers nobody, delays little.
+fn another_user_holds_a_name(place: &Place, image: &str) {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketType, bind, connect, listen, socket};
+    let name = format!("front/instance/{}/held", tests::tester());
+    let address = SocketAddrUnix::new_abstract_name(name.as_bytes()).unwrap();
+    let new = || socket(AddressFamily::UNIX, SocketType::SEQPACKET, None).unwrap();
+    let (listener, waiting) = (new(), new());
+    bind(&listener, &address).unwrap();
+    listen(&listener, 0).unwrap();
+    connect(&waiting, &address).unwrap();
+    let before = Instant::now();
+    let list = succeed(&mut place.front(&["instance", "list"]));
+    assert_eq!(list.lines().count(), 1);
+    let refused = run(&mut place.front(&["instance", "start", image, "held"]));
+    assert!(
+        refused
+            .stderr
+            .contains("the name held is held by a process of another user"),
+        "{refused:?}"
+    );
+    assert!(
+        before.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        before.elapsed()
+    );
 }
 
 fn others_have_their_own() {

@@ -125,7 +125,8 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     for directory in &host.device_directories {
         planned.push(Planned::bind(directory, directory, true).device());
     }
-    if let Some(terminal) = &host.terminal {
+    // One with process ids of its own outlives its caller, whose terminal is none of its business.
+    if let Some(terminal) = host.terminal.as_ref().filter(|_| !request.own_processes) {
         // The caller's terminal has no name in our devpts; this one lets ttyname(3) find it.
         planned.push(Planned::bind(terminal, Path::new("/dev/console"), false).device());
     }

@@ -38,6 +38,12 @@ pub enum Flavour {
     Musl,
 }
 
+/// By file system and path; `None` for what is for another machine.
+type Known = HashMap<(usize, PathBuf), Option<Rc<Linkage>>>;
+
+/// Where an object lies, without links, and what is in it.
+type Found = (PathBuf, Rc<Linkage>);
+
 /// A loader, as a root file system has it.
 pub struct Loader<'a> {
     root: &'a dyn Files,
@@ -46,7 +52,7 @@ pub struct Loader<'a> {
     cache: Cache,
     directories: Vec<PathBuf>,
     lent: BTreeMap<OsString, (&'a dyn Files, PathBuf)>,
-    known: RefCell<HashMap<(usize, PathBuf), Option<Rc<Linkage>>>>,
+    known: RefCell<Known>,
 }
 
 /// An object that a program is put together from.
@@ -219,7 +225,7 @@ impl<'a> Loader<'a> {
     /// # Errors
     ///
     /// Fails when the root file system cannot be read.
-    pub fn find(&self, name: &OsStr) -> io::Result<Option<(PathBuf, Rc<Linkage>)>> {
+    pub fn find(&self, name: &OsStr) -> io::Result<Option<Found>> {
         let cached = cache::flags(&self.machine).and_then(|flags| self.cache.find(name, flags));
         if let Some(entry) = cached
             && let Some(found) = self.fitting(self.root, &entry.path)?
@@ -229,11 +235,7 @@ impl<'a> Loader<'a> {
         self.search(&self.directories, name)
     }
 
-    fn search(
-        &self,
-        directories: &[PathBuf],
-        name: &OsStr,
-    ) -> io::Result<Option<(PathBuf, Rc<Linkage>)>> {
+    fn search(&self, directories: &[PathBuf], name: &OsStr) -> io::Result<Option<Found>> {
         for directory in directories {
             if let Some(found) = self.fitting(self.root, &directory.join(name))? {
                 return Ok(Some(found));
@@ -243,11 +245,7 @@ impl<'a> Loader<'a> {
     }
 
     /// The object at a path, if it is for this machine.
-    fn fitting(
-        &self,
-        files: &dyn Files,
-        path: &Path,
-    ) -> io::Result<Option<(PathBuf, Rc<Linkage>)>> {
+    fn fitting(&self, files: &dyn Files, path: &Path) -> io::Result<Option<Found>> {
         let place = match files.locate(path) {
             Ok(place) => place,
             // A loop of links is as good as nothing.
@@ -346,9 +344,7 @@ impl<'a> Loader<'a> {
         {
             return Ok(Some((path, true, linkage)));
         }
-        let own = |found: Option<(PathBuf, Rc<Linkage>)>| {
-            found.map(|(path, linkage)| (path, false, linkage))
-        };
+        let own = |found: Option<Found>| found.map(|(path, linkage)| (path, false, linkage));
         if name.as_bytes().contains(&b'/') {
             return Ok(own(self.fitting(self.root, Path::new(name))?));
         }

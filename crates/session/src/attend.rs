@@ -1,5 +1,6 @@
 //! Standing in for a payload in another pid namespace, which only a child can enter.
 
+use std::fs::File;
 use std::os::fd::AsFd;
 
 use nix::errno::Errno;
@@ -8,55 +9,91 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
+use rustix::process::getpgrp;
+use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
-use crate::Error;
+use crate::keeper::detach_stdio;
+use crate::{Door, Error};
 
-/// `SI_KERNEL` of `asm-generic/siginfo.h`: what a terminal sends to its whole foreground group.
-const FROM_THE_TERMINAL: i32 = 0x80;
+/// `SI_KERNEL` of `asm-generic/siginfo.h`.
+const FROM_THE_KERNEL: i32 = 0x80;
 
-/// Runs `payload` in a child, and is to the caller what that child is: passes signals on to it, stops
-/// when it stops, ends as it ends. Returns its exit code.
-///
-/// The child goes when this process is killed.
-///
-/// # Errors
-///
-/// Fails when there can be no child.
-pub fn in_child(payload: impl FnOnce() -> u8) -> Result<u8, Error> {
-    let failed = |errno: Errno| Error::Fork(errno.into());
-    let mut before = SigSet::empty();
-    // Before there is a child, so that no signal is lost.
-    let (all, how) = (SigSet::all(), SigmaskHow::SIG_SETMASK);
-    sigprocmask(how, Some(&all), Some(&mut before)).map_err(failed)?;
-    let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
-    let signals = signals.map_err(failed)?;
-    let child = match sys::fork().map_err(failed)? {
-        sys::Fork::Child => {
-            let _ = nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL));
-            let _ = sigprocmask(how, Some(&before), None);
-            sys::exit_at_once(i32::from(payload()))
+/// What a terminal sends to its whole foreground group, of which the payload is.
+const OF_THE_TERMINAL: [Signal; 6] = [
+    Signal::SIGINT,
+    Signal::SIGQUIT,
+    Signal::SIGTSTP,
+    Signal::SIGTTIN,
+    Signal::SIGTTOU,
+    Signal::SIGWINCH,
+];
+
+impl Door {
+    /// Runs `payload` in a child that goes in, and is to the caller what that child is: passes signals
+    /// on to it, stops when it stops, ends as it ends. Returns its exit code.
+    ///
+    /// The child goes when this process is killed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel refuses, and when the session has ended.
+    pub fn enter_by_child(self, payload: impl FnOnce() -> u8) -> Result<u8, Error> {
+        let failed = |errno: Errno| Error::Fork(errno.into());
+        let inherited = sys::Inherited::find();
+        let mut before = SigSet::empty();
+        // Before there is a child, so that no signal is lost.
+        let (all, how) = (SigSet::all(), SigmaskHow::SIG_SETMASK);
+        sigprocmask(how, Some(&all), Some(&mut before)).map_err(failed)?;
+        let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
+        let signals = signals.map_err(failed)?;
+        let terminal = Terminal::open();
+        self.enter()?;
+        // Ignored, a child would end without a word.
+        let children = sys::heed_children();
+        let child = match sys::fork() {
+            Ok(sys::Fork::Child) => {
+                // Until the exec its memory is that of a process outside.
+                let _ = nix::sys::prctl::set_dumpable(false);
+                let _ = nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL));
+                children.restore();
+                let _ = sigprocmask(how, Some(&before), None);
+                sys::exit_at_once(i32::from(payload()))
+            }
+            Ok(sys::Fork::Parent(child)) => child,
+            // A pid namespace without its first process takes no other (pid_namespaces(7)).
+            Err(Errno::ENOMEM) => return Err(Error::Ended),
+            Err(errno) => return Err(failed(errno)),
+        };
+        // Who reads from the payload must see its end.
+        detach_stdio();
+        inherited.close();
+        let status = attend(child, &signals, terminal.as_ref());
+        if let Some(terminal) = terminal {
+            terminal.take_back();
         }
-        sys::Fork::Parent(child) => child,
-    };
-    let status = attend(child, &signals);
-    let _ = sigprocmask(how, Some(&before), None);
-    if let WaitStatus::Signaled(_, signal, _) = status {
-        sys::reset_signals();
-        let _ = raise(signal);
-        return Ok(u8::try_from(128 + signal as i32).unwrap_or(u8::MAX));
-    }
-    match status {
-        WaitStatus::Exited(_, code) => Ok(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
-        _ => Ok(u8::MAX),
+        let _ = sigprocmask(how, Some(&before), None);
+        Ok(match status {
+            WaitStatus::Signaled(_, signal, _) => {
+                sys::reset_signals();
+                let _ = raise(signal);
+                u8::try_from(128 + signal as i32).unwrap_or(u8::MAX)
+            }
+            WaitStatus::Exited(_, code) => u8::try_from(code & 0xff).unwrap_or(u8::MAX),
+            _ => u8::MAX,
+        })
     }
 }
 
-fn attend(child: Pid, signals: &SignalFd) -> WaitStatus {
+fn attend(child: Pid, signals: &SignalFd, terminal: Option<&Terminal>) -> WaitStatus {
     loop {
         let _ = poll(&mut [PollFd::new(&signals.as_fd(), PollFlags::IN)], None);
         while let Ok(Some(info)) = signals.read_signal() {
             let number = info.ssi_signo.cast_signed();
-            if number != Signal::SIGCHLD as i32 && info.ssi_code != FROM_THE_TERMINAL {
+            let of_the_terminal = info.ssi_code == FROM_THE_KERNEL
+                && OF_THE_TERMINAL
+                    .iter()
+                    .any(|signal| *signal as i32 == number);
+            if number != Signal::SIGCHLD as i32 && !of_the_terminal {
                 // One that has ended takes none; its end is seen next.
                 let _ = sys::kill(child, number);
             }
@@ -64,12 +101,40 @@ fn attend(child: Pid, signals: &SignalFd) -> WaitStatus {
         let flags = WaitPidFlag::WNOHANG | WaitPidFlag::WUNTRACED;
         match waitpid(child, Some(flags)) {
             Ok(WaitStatus::Stopped(..)) => {
+                let foreground = terminal.and_then(|terminal| tcgetpgrp(&terminal.device).ok());
                 let _ = raise(Signal::SIGSTOP);
+                if let (Some(terminal), Some(group)) = (terminal, foreground)
+                    && tcgetpgrp(&terminal.device) == Ok(getpgrp())
+                {
+                    let _ = tcsetpgrp(&terminal.device, group);
+                }
                 let _ = sys::kill(child, Signal::SIGCONT as i32);
             }
             Ok(WaitStatus::StillAlive | WaitStatus::Continued(_)) | Err(Errno::EINTR) => {}
             Ok(ended) => return ended,
             Err(_) => return WaitStatus::Exited(child, i32::from(u8::MAX)),
         }
+    }
+}
+
+/// The terminal, where this process was in its foreground. A shell inside cannot hand it back: the
+/// group that had it has no number in there.
+struct Terminal {
+    device: File,
+}
+
+impl Terminal {
+    fn open() -> Option<Self> {
+        let device = File::options()
+            .read(true)
+            .write(true)
+            .open("/dev/tty")
+            .ok()?;
+        (tcgetpgrp(&device) == Ok(getpgrp())).then_some(Self { device })
+    }
+
+    /// SIGTTOU, which the kernel sends to who does this from behind, is blocked here.
+    fn take_back(&self) {
+        let _ = tcsetpgrp(&self.device, getpgrp());
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use engine::{
     Create, Executor, ExecutorBox, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
@@ -20,9 +21,9 @@ use crate::cgroup::Stand;
 use crate::fuse::Server;
 use crate::ground::Note;
 use crate::instance::Start;
-use crate::keeper::{Keeper, detach_stdio, ignore_signals};
+use crate::keeper::{self, Keeper, detach_stdio, ignore_signals};
 use crate::share::Name;
-use crate::{Error, Ground, cgroup, handover, identity, init, mount, stage};
+use crate::{Error, Ground, cgroup, handover, identity, init, mount, share, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
@@ -45,31 +46,31 @@ pub(crate) fn run(ground: &Ground<'_>, socket: OwnedFd, caller: OwnedFd, name: O
     detach_stdio();
     let Built {
         namespaces,
-        listener,
+        taken,
         init,
         stand,
     } = built;
     // Before the caller goes on: what it starts next may ask for the same.
-    let listener = listener.or_else(|| name.and_then(Name::listen));
+    let listener = taken.or_else(|| name?.take()).and_then(share::open);
     handover::send_ready(&socket, &namespaces);
     drop(socket);
-    let keeper = Keeper::new(namespaces, listener);
     if let Some(instance) = ground.instance {
-        keeper.keep_instance(&instance.about, init);
+        drop(caller);
+        keeper::keep_instance(&namespaces, listener, &instance.about, init);
         return drop(stand);
     }
     // What only making it took; the cgroup is empty once the process is gone.
     end_init(init);
     drop(stand);
-    keeper.keep(caller);
+    Keeper::new(namespaces, listener).keep(caller);
 }
 
 /// A finished session: what must be handed over.
 struct Built {
     /// In the order in which they are to be entered.
     namespaces: Vec<File>,
-    /// Where those who look for an instance call.
-    listener: Option<OwnedFd>,
+    /// An instance's name.
+    taken: Option<OwnedFd>,
     init: Pid,
     stand: Stand,
 }
@@ -87,13 +88,10 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd, name: Option<&Name>) -> Result<B
             _ => None,
         }
     };
-    // Taken before anything is made, so that there is one of each; after the server, which would hold
-    // it longer than the instance lasts.
-    let listener = match ground.instance {
-        Some(instance) => {
-            let taken = || Error::Taken(instance.name.clone());
-            Some(name.and_then(Name::listen).ok_or_else(taken)?)
-        }
+    // Before anything is made, so that there is one of each; after the server, which would hold it
+    // longer than the instance lasts.
+    let taken = match ground.instance {
+        Some(instance) => Some(take(name, &instance.name)?),
         None => None,
     };
     enter_mount_namespace()?;
@@ -114,21 +112,24 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd, name: Option<&Name>) -> Result<B
     )?;
     // After the mounts, so that the container sees the host's cgroups.
     let stand = cgroup::cover(layout, privileged)?;
-    let init = create_container(ground)?;
-    // libcontainer makes the builder undumpable, which closes its own /proc files to it.
-    let _ = nix::sys::prctl::set_dumpable(true);
-    match namespaces(init, privileged, ground.instance.is_some()) {
-        Ok(namespaces) => Ok(Built {
-            namespaces,
-            listener,
-            init,
-            stand,
-        }),
-        Err(error) => {
-            end_init(init);
-            Err(error)
-        }
+    let (init, namespaces) = create_container(ground, privileged)?;
+    Ok(Built {
+        namespaces,
+        taken,
+        init,
+        stand,
+    })
+}
+
+fn take(name: Option<&Name>, called: &str) -> Result<OwnedFd, Error> {
+    if let Some(taken) = name.and_then(Name::take) {
+        return Ok(taken);
     }
+    let ours = name.is_some_and(|name| name.call(share::Wish::Look).is_some());
+    Err(match ours {
+        true => Error::Taken(called.to_owned()),
+        false => Error::Held(called.to_owned()),
+    })
 }
 
 /// Opens the session's namespaces. The user namespace comes first: it gives the right to enter the
@@ -158,9 +159,9 @@ fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
         write(ground.layout.files().join(name), content)?;
     }
     let mut staged = ground.spec.clone();
-    let left = ground.spec.mounts().iter().flatten();
-    let left = left.filter(|mount| stage::is_inits(mount)).cloned();
-    staged.set_mounts(Some(left.collect()));
+    let mounts = ground.spec.mounts().as_deref().unwrap_or_default();
+    let left = mounts.iter().filter(|mount| stage::is_inits(mount, mounts));
+    staged.set_mounts(Some(left.cloned().collect()));
     if let Some(process) = staged.process_mut() {
         // The stand-in stays where it is; the payload goes there itself, and says why it cannot.
         process.set_cwd("/".into());
@@ -169,26 +170,43 @@ fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
     write(ground.layout.bundle().join("config.json"), &config)
 }
 
-/// Has the engine make the container. Its first process stands at the start line and never runs:
-/// the caller takes its place. An instance's starts its program.
-fn create_container(ground: &Ground<'_>) -> Result<Pid, Error> {
+/// Has the engine make the container, and opens its namespaces. Its first process stands at the start
+/// line and never runs: the caller takes its place. An instance's starts its program.
+fn create_container(ground: &Ground<'_>, privileged: bool) -> Result<(Pid, Vec<File>), Error> {
     let layout = ground.layout;
+    let failed = |error: engine::Error| Error::Engine(sys::one_line(&error));
+    let (report, theirs) = handover::pair().map_err(Error::Fork)?;
     let stand_in = StandIn {
         builder: Pid::this(),
-        start: ground.instance.map(|instance| instance.start.clone()),
+        instance: ground
+            .instance
+            .map(|instance| (instance.start.clone(), Arc::new(theirs))),
     };
     let mut container = engine::create(Create {
         executor: Some(ExecutorBox::new(stand_in)),
         ..Create::new(CONTAINER, layout.state(), layout.bundle())
     })
-    .map_err(|error| Error::Engine(sys::one_line(&error)))?;
-    if ground.instance.is_some() {
-        let started = container.start();
-        started.map_err(|error| Error::Engine(sys::one_line(&error)))?;
-    }
-    container
+    .map_err(failed)?;
+    let init = container
         .pid()
-        .ok_or_else(|| Error::Engine("the container has no process".to_owned()))
+        .ok_or_else(|| Error::Engine("the container has no process".to_owned()))?;
+    // libcontainer makes the builder undumpable, which closes its own /proc files to it.
+    let _ = nix::sys::prctl::set_dumpable(true);
+    let finished = namespaces(init, privileged, ground.instance.is_some()).and_then(|namespaces| {
+        if ground.instance.is_some() {
+            container.start().map_err(failed)?;
+            // Its end of the socket went with the executor; so this ends when the process does.
+            let said = handover::receive(&report).map_err(Error::Handover)?;
+            if let handover::Message::Failed(text) = said {
+                return Err(Error::Builder(text));
+            }
+        }
+        Ok((init, namespaces))
+    });
+    if finished.is_err() {
+        end_init(init);
+    }
+    finished
 }
 
 fn end_init(init: Pid) {
@@ -206,7 +224,8 @@ fn open_namespace(process: &str, name: &'static str) -> Result<File, Error> {
 #[derive(Debug, Clone)]
 struct StandIn {
     builder: Pid,
-    start: Option<Start>,
+    /// What an instance starts, and where it is reported.
+    instance: Option<(Option<Start>, Arc<OwnedFd>)>,
 }
 
 impl Executor for StandIn {
@@ -228,13 +247,12 @@ impl Executor for StandIn {
     }
 
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
-        let Some(start) = &self.start else {
+        let Some((start, report)) = &self.instance else {
             loop {
                 std::thread::park();
             }
         };
-        ignore_signals();
-        init::run(start);
+        init::run(start.as_ref(), report);
         sys::exit_at_once(0)
     }
 }

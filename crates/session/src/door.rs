@@ -6,7 +6,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
 
 use crate::handover::{self, Message};
-use crate::share::Name;
+use crate::share::{Name, Wish};
 use crate::{Error, Ground, builder};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
@@ -58,14 +58,16 @@ pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Err
             Message::Note(text) => tell(&text),
             Message::Failed(text) => return Err(Error::Builder(text)),
             Message::Ready(namespaces) => return Ok(Door(namespaces)),
-            Message::Instance { .. } => {}
+            Message::Instance { .. } => {
+                return Err(Error::Handover(std::io::ErrorKind::InvalidData.into()));
+            }
         }
     }
 }
 
 /// Joins the session of that name, if there is one. One that ends this very moment is none.
 fn join(name: &Name) -> Option<Door> {
-    let socket = name.call()?;
+    let socket = name.call(Wish::Join)?;
     match handover::receive(&socket) {
         Ok(Message::Ready(namespaces)) => Some(Door(namespaces)),
         _ => None,
@@ -79,7 +81,8 @@ impl Door {
 
     /// Moves the calling process into the session ([setns(2)]): its root is the container's, its
     /// capabilities those of the session's user namespace, if it has one. Where the session has
-    /// process ids of its own, only children of the caller have such; see [`in_child`](crate::in_child).
+    /// process ids of its own, only children of the caller have such; see
+    /// [`enter_by_child`](Door::enter_by_child).
     ///
     /// # Errors
     ///

@@ -80,6 +80,15 @@ pub enum Error {
     /// There is an instance of that name.
     #[error("instance {0} already exists")]
     Taken(String),
+    /// Somebody else is in the place of an instance.
+    #[error(
+        "the name {0} is held by a process of another user, or by an instance that is just starting or \
+         ending: try again, or choose another"
+    )]
+    Held(String),
+    /// The instance has ended meanwhile.
+    #[error("the instance has ended")]
+    Ended,
     /// The instances could not be listed.
     #[error("list the instances in /proc/net/unix: {0}")]
     Instances(#[source] io::Error),

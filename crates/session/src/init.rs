@@ -1,5 +1,7 @@
 //! The first process of an instance: starts its program, collects what ends, passes signals on.
 
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use nix::errno::Errno;
@@ -9,32 +11,38 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use crate::handover;
 use crate::instance::Start;
+use crate::keeper::{detach_stdio, ignore_signals};
 
 /// How often an instance that is to end looks whether anybody is left.
 const LOOK: Duration = Duration::from_millis(10);
 
-/// Stays until a signal has ended all others in the pid namespace. All signals must be blocked: the
-/// kernel drops what a first process neither blocks nor handles (pid_namespaces(7)).
-pub(crate) fn run(start: &Start) {
-    let program = match sys::fork() {
-        Ok(sys::Fork::Child) => {
-            let _ = setsid();
-            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
-            (start.0)();
-            sys::exit_at_once(255)
-        }
-        Ok(sys::Fork::Parent(pid)) => pid,
-        Err(_) => return,
-    };
+/// Starts the program, reports that or why not, and stays until a signal has ended all others in the
+/// pid namespace.
+pub(crate) fn run(start: Option<&Start>, report: &OwnedFd) {
+    // What this process has open, and its memory, are the starter's, not the container's; the program
+    // is so again by its exec.
+    let _ = nix::sys::prctl::set_dumpable(false);
+    // The kernel drops what a first process neither blocks nor handles (pid_namespaces(7)).
+    ignore_signals();
+    detach_stdio();
     let _ = nix::sys::prctl::set_name(c"front: instance");
+    let program = match start.map(begin).transpose() {
+        Ok(program) => {
+            handover::send_note(report, "");
+            program
+        }
+        Err(reason) => return handover::send_failure(report, &reason),
+    };
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let Ok(signals) = SignalFd::with_flags(&SigSet::all(), flags) else {
         return;
     };
-    let mut ending = false;
+    // The signal that asked for the end, and whether everybody has heard of it.
+    let mut ending: Option<(Signal, bool)> = None;
     loop {
-        let limit = Timespec::try_from(LOOK).ok().filter(|_| ending);
+        let limit = Timespec::try_from(LOOK).ok().filter(|_| ending.is_some());
         let mut fds = [PollFd::new(&signals, PollFlags::IN)];
         let _ = poll(&mut fds, limit.as_ref());
         while let Ok(Some(info)) = signals.read_signal() {
@@ -42,23 +50,62 @@ pub(crate) fn run(start: &Start) {
             match Signal::try_from(info.ssi_signo.cast_signed()) {
                 Ok(Signal::SIGCHLD | Signal::SIGURG | Signal::SIGPIPE) | Err(_) => {}
                 Ok(signal) => {
-                    pass_on(program, signal);
-                    ending |= ends(signal);
+                    let all = !tell(program, signal);
+                    if ends(signal) {
+                        ending = Some((signal, all));
+                    }
                 }
             }
         }
         collect();
-        if ending && is_alone() {
-            return;
+        if let Some((signal, all)) = &mut ending {
+            // Those who joined are told when the program has had its say.
+            if !*all && !tell(program, None) {
+                let _ = kill(EVERYBODY, *signal);
+                *all = true;
+            }
+            if is_alone() {
+                return;
+            }
         }
     }
 }
 
-/// Tells the program's process group; once that is gone, everybody who is left.
-fn pass_on(program: Pid, signal: Signal) {
-    if killpg(program, signal) == Err(Errno::ESRCH) {
-        let _ = kill(Pid::from_raw(-1), signal);
+/// Starts the program; returns its id, or why it could not be started.
+fn begin(start: &Start) -> Result<Pid, String> {
+    let failed = |error: std::io::Error| sys::words(&error);
+    let (mut reader, mut writer) = std::io::pipe().map_err(failed)?;
+    let program = match sys::fork().map_err(|errno| failed(errno.into()))? {
+        sys::Fork::Child => {
+            drop(reader);
+            let _ = setsid();
+            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::empty()), None);
+            let reason = (start.0)();
+            let _ = writer.write_all(reason.as_bytes());
+            sys::exit_at_once(255)
+        }
+        sys::Fork::Parent(pid) => pid,
+    };
+    drop(writer);
+    // It ends with the exec, as nobody else has the pipe.
+    let mut reason = String::new();
+    let _ = reader.read_to_string(&mut reason);
+    match reason.as_str() {
+        "" => Ok(program),
+        _ => Err(reason),
     }
+}
+
+const EVERYBODY: Pid = Pid::from_raw(-1);
+
+/// Tells the program's process group, and everybody if that is gone; returns whether it is there.
+fn tell(program: Option<Pid>, signal: impl Into<Option<Signal>>) -> bool {
+    let signal = signal.into();
+    let there = program.is_some_and(|program| killpg(program, signal) != Err(Errno::ESRCH));
+    if !there && let Some(signal) = signal {
+        let _ = kill(EVERYBODY, signal);
+    }
+    there
 }
 
 /// Whether a signal asks an instance to end, once it has ended what runs in it.
@@ -77,5 +124,5 @@ fn collect() {
 
 /// Whether nobody else is left in the pid namespace (kill(2) with -1).
 fn is_alone() -> bool {
-    kill(Pid::from_raw(-1), None) == Err(Errno::ESRCH)
+    kill(EVERYBODY, None) == Err(Errno::ESRCH)
 }

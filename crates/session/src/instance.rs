@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::handover::{self, Message};
-use crate::share::{self, Name};
+use crate::share::{self, Name, Wish};
 use crate::{Door, Error};
 
 /// What an instance is made from, besides its ground.
@@ -24,14 +24,14 @@ pub struct Instance {
     pub name: String,
     /// What its starter wants to be told about it later.
     pub about: String,
-    /// Its program.
-    pub start: Start,
+    /// Its program, if it has one.
+    pub start: Option<Start>,
 }
 
 /// What an instance's first process starts: called in a process of its own, inside, with a session
-/// and process group of its own. Returns only when the program could not be started.
+/// and process group of its own. Returns only when the program could not be started, and then why.
 #[derive(Clone)]
-pub struct Start(pub Arc<dyn Fn() + Send + Sync>);
+pub struct Start(pub Arc<dyn Fn() -> String + Send + Sync>);
 
 impl fmt::Debug for Start {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,33 +64,44 @@ impl Instance {
         (1..=Self::LONGEST_NAME).contains(&name.len()) && name.bytes().all(fits)
     }
 
-    /// Finds the caller's instance of that name; `None` when there is none.
+    /// Finds the caller's instance of that name, to look at; `None` when there is none.
     #[must_use]
     pub fn find(name: &str) -> Option<Running> {
-        let socket = Name::instance(name)?.call()?;
-        let Ok(Message::Ready(namespaces)) = handover::receive(&socket) else {
-            return None;
-        };
-        let Ok(Message::Instance { about, init }) = handover::receive(&socket) else {
-            return None;
-        };
-        Some(Running {
-            name: name.to_owned(),
-            about,
-            init,
-            door: Door::new(namespaces),
-        })
+        call(name, Wish::Look)
     }
 
-    /// Returns the caller's instances, by name.
+    /// Finds the caller's instance of that name, to join it; `None` when there is none.
+    #[must_use]
+    pub fn join(name: &str) -> Option<Running> {
+        call(name, Wish::Join)
+    }
+
+    /// Returns those of the caller's instances whose name is wanted, by name.
     ///
     /// # Errors
     ///
     /// Fails when the kernel's list of sockets cannot be read.
-    pub fn all() -> Result<Vec<Running>, Error> {
+    pub fn all(wanted: impl Fn(&str) -> bool) -> Result<Vec<Running>, Error> {
         let names = share::instance_names().map_err(Error::Instances)?;
-        Ok(names.iter().filter_map(|name| Self::find(name)).collect())
+        let names = names.iter().filter(|name| wanted(name));
+        Ok(names.filter_map(|name| Self::find(name)).collect())
     }
+}
+
+fn call(name: &str, wish: Wish) -> Option<Running> {
+    let socket = Name::instance(name)?.call(wish)?;
+    let Ok(Message::Ready(namespaces)) = handover::receive(&socket) else {
+        return None;
+    };
+    let Ok(Message::Instance { about, init }) = handover::receive(&socket) else {
+        return None;
+    };
+    Some(Running {
+        name: name.to_owned(),
+        about,
+        init,
+        door: Door::new(namespaces),
+    })
 }
 
 impl Running {
@@ -130,9 +141,12 @@ impl Running {
 
     fn send(&self, signal: Signal) -> Result<(), Error> {
         match pidfd_send_signal(&self.init, signal) {
-            Ok(()) | Err(rustix::io::Errno::SRCH) => Ok(()),
-            Err(errno) => Err(Error::Signal(errno.into())),
+            Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+            Err(errno) => return Err(Error::Signal(errno.into())),
         }
+        // Who stands in for a process inside must be able to see its end.
+        let _ = Name::instance(&self.name).and_then(|name| name.call(Wish::Wake));
+        Ok(())
     }
 
     /// Waits for its end, at most `limit`; returns whether it came. Its name is free then.
@@ -144,7 +158,8 @@ impl Running {
             return false;
         }
         let ended = Instant::now();
-        let there = || Name::instance(&self.name).is_some_and(|name| name.call().is_some());
+        let there =
+            || Name::instance(&self.name).is_some_and(|name| name.call(Wish::Look).is_some());
         while there() && ended.elapsed() < FAREWELL {
             std::thread::sleep(Duration::from_millis(1));
         }

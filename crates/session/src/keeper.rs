@@ -7,11 +7,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
-use crate::{handover, share};
+use crate::handover;
+use crate::share::{self, Wish};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
 /// say is meant for the payload.
@@ -66,7 +68,7 @@ impl Keeper {
         self.members.push(first);
         loop {
             let nothing_happened = !self.wait();
-            if let Some((socket, process)) = self.listener.as_ref().and_then(share::admit) {
+            if let Some((socket, process, _)) = self.listener.as_ref().and_then(share::admit) {
                 self.members.push(process);
                 handover::send_ready(&socket, &self.namespaces);
             }
@@ -95,22 +97,6 @@ impl Keeper {
         }
     }
 
-    /// Stays until the first process of an instance has ended, which ends all others in there.
-    pub(crate) fn keep_instance(mut self, about: &str, init: Pid) {
-        let pid = rustix::process::Pid::from_raw(init.as_raw());
-        let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
-            return;
-        };
-        self.members.push(process);
-        while let Some(process) = self.members.first().filter(|init| !has_ended(init)) {
-            if let Some((socket, _)) = self.listener.as_ref().and_then(share::admit) {
-                handover::send_ready(&socket, &self.namespaces);
-                handover::send_instance(&socket, about, process);
-            }
-            self.wait();
-        }
-    }
-
     /// Waits for a caller, a member's end, or word of how the last one ended; without members, not
     /// for long. Returns whether any of that happened.
     fn wait(&self) -> bool {
@@ -135,6 +121,48 @@ impl Keeper {
         };
         !matches!(poll(&mut fds, limit), Ok(0))
     }
+}
+
+/// Keeps an instance: stays until its first process has ended, which ends all others in there.
+pub(crate) fn keep_instance(
+    namespaces: &[File],
+    listener: Option<OwnedFd>,
+    about: &str,
+    init: Pid,
+) {
+    let pid = rustix::process::Pid::from_raw(init.as_raw());
+    let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+        return;
+    };
+    // Who stands in for a process inside.
+    let mut members: Vec<OwnedFd> = Vec::new();
+    while !has_ended(&process) {
+        let ends = [PollFd::new(&process, PollFlags::IN)];
+        let calls = listener
+            .iter()
+            .map(|listener| PollFd::new(listener, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(calls).collect();
+        let _ = poll(&mut fds, None);
+        let Some((socket, caller, wish)) = listener.as_ref().and_then(share::admit) else {
+            continue;
+        };
+        members.retain(|member| !has_ended(member));
+        match wish {
+            Wish::Look | Wish::Join => {
+                handover::send_ready(&socket, namespaces);
+                handover::send_instance(&socket, about, &process);
+            }
+            // The kernel ends a pid namespace only when each process in it is collected, and who is
+            // stopped collects none.
+            Wish::Wake => members.iter().for_each(|member| {
+                let _ = pidfd_send_signal(member, rustix::process::Signal::CONT);
+            }),
+        }
+        if wish == Wish::Join {
+            members.push(caller);
+        }
+    }
+    let _ = waitpid(init, None);
 }
 
 fn has_ended(pidfd: &OwnedFd) -> bool {

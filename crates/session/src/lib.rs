@@ -37,7 +37,6 @@ mod payload;
 mod share;
 mod stage;
 
-pub use attend::in_child;
 pub use door::{Door, open};
 pub use error::Error;
 pub use ground::{Ground, Note};

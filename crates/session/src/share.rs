@@ -15,13 +15,15 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, Instant};
 
 use image::RootFs;
 use nix::unistd::{Uid, getegid, geteuid};
-use rustix::net::sockopt::socket_peercred;
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
-    socket_with,
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
+    bind, connect, listen, recv, send, socket_with,
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -89,29 +91,61 @@ impl Name {
             .map(Self)
     }
 
-    /// Asks for a session of that name; `None` when there is none of ours.
-    pub(crate) fn call(&self) -> Option<OwnedFd> {
-        let socket = socket().ok()?;
-        connect(&socket, &self.0).ok()?;
-        is_ours(&socket).then_some(socket)
+    /// Calls the keeper of that name; `None` when there is none of ours, or none that answers soon.
+    pub(crate) fn call(&self, wish: Wish) -> Option<OwnedFd> {
+        let socket = socket(SocketFlags::NONBLOCK).ok()?;
+        let patience = Instant::now() + PATIENCE;
+        // Whoever has the name may let callers stand in a queue for ever.
+        while let Err(errno) = connect(&socket, &self.0) {
+            if errno != Errno::AGAIN || Instant::now() > patience {
+                return None;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        if !is_ours(&socket) {
+            return None;
+        }
+        rustix::io::ioctl_fionbio(&socket, false).ok()?;
+        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).ok()?;
+        send(&socket, &[wish as u8], SendFlags::NOSIGNAL).ok()?;
+        Some(socket)
     }
 
-    /// Takes the name; `None` when it is taken.
-    pub(crate) fn listen(&self) -> Option<OwnedFd> {
-        let socket = socket().ok()?;
+    /// Takes the name; `None` when it is taken. Nobody is let in before [`open`].
+    pub(crate) fn take(&self) -> Option<OwnedFd> {
+        let socket = socket(SocketFlags::empty()).ok()?;
         bind(&socket, &self.0).ok()?;
-        listen(&socket, BACKLOG).ok()?;
-        // So that asking whether somebody calls never waits.
-        rustix::io::ioctl_fionbio(&socket, true).ok()?;
         Some(socket)
     }
 }
 
-fn socket() -> io::Result<OwnedFd> {
+/// What a caller wants of a keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// To know.
+    Look = b'?' as isize,
+    /// To become a member.
+    Join = b'+' as isize,
+    /// That every member that is stopped goes on, and can end.
+    Wake = b'!' as isize,
+}
+
+/// How long one side waits for the other.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Lets callers come to a name that was taken.
+pub(crate) fn open(socket: OwnedFd) -> Option<OwnedFd> {
+    listen(&socket, BACKLOG).ok()?;
+    // So that asking whether somebody calls never waits.
+    rustix::io::ioctl_fionbio(&socket, true).ok()?;
+    Some(socket)
+}
+
+fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
     Ok(socket_with(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
-        SocketFlags::CLOEXEC,
+        SocketFlags::CLOEXEC | flags,
         None,
     )?)
 }
@@ -121,16 +155,22 @@ fn is_ours(socket: &OwnedFd) -> bool {
     socket_peercred(socket).is_ok_and(|peer| peer.uid.as_raw() == geteuid().as_raw())
 }
 
-/// Lets the next caller in: returns their socket and a handle of their process. `None` when it is
-/// not one of ours, or has gone.
-pub(crate) fn admit(listener: &OwnedFd) -> Option<(OwnedFd, OwnedFd)> {
+/// Lets the next caller in: returns their socket, a handle of their process and what they want. `None`
+/// when it is not one of ours, or has gone.
+pub(crate) fn admit(listener: &OwnedFd) -> Option<(OwnedFd, OwnedFd, Wish)> {
     let socket = accept_with(listener, SocketFlags::CLOEXEC).ok()?;
     if !is_ours(&socket) {
         return None;
     }
+    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).ok()?;
+    let mut byte = [0];
+    recv(&socket, &mut byte, RecvFlags::empty()).ok()?;
+    let wish = [Wish::Look, Wish::Join, Wish::Wake]
+        .into_iter()
+        .find(|wish| [*wish as u8] == byte)?;
     let pid = socket_peercred(&socket).ok()?.pid;
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    Some((socket, process))
+    Some((socket, process, wish))
 }
 
 /// Says which image it is, and in which state.

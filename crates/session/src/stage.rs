@@ -29,7 +29,7 @@ use crate::Error;
 /// Makes the mounts in the root file system at `root`, in their order, but for those that the first
 /// process must make.
 pub(crate) fn mount_all(root: &Path, mounts: &[Mount]) -> Result<(), Error> {
-    for mount in mounts.iter().filter(|mount| !is_inits(mount)) {
+    for mount in mounts.iter().filter(|mount| !is_inits(mount, mounts)) {
         let made = File::open(root).and_then(|root| make(&root, mount));
         made.map_err(|source| Error::Mount {
             what: mount
@@ -43,9 +43,13 @@ pub(crate) fn mount_all(root: &Path, mounts: &[Mount]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a mount shows what only the container's first process can see: its own processes.
-pub(crate) fn is_inits(mount: &Mount) -> bool {
-    mount.typ().as_deref() == Some("proc")
+/// Whether a mount is for the container's first process to make: one that shows its own processes,
+/// which nobody else sees, and what lies upon that.
+pub(crate) fn is_inits(mount: &Mount, all: &[Mount]) -> bool {
+    let mut shows = all
+        .iter()
+        .filter(|other| other.typ().as_deref() == Some("proc"));
+    shows.any(|other| mount.destination().starts_with(other.destination()))
 }
 
 fn make(root: &File, mount: &Mount) -> io::Result<()> {

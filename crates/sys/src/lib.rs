@@ -17,7 +17,7 @@ mod signals;
 mod words;
 
 pub use bpf::attach_device_program;
-pub use descriptors::close_inherited;
+pub use descriptors::{Inherited, close_inherited};
 pub use heap::keep_freed_memory;
 pub use kill::kill;
 pub use loopdev::attach_loop;
@@ -30,5 +30,5 @@ pub use seccomp::{
     SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE, load_seccomp,
 };
 pub use signal_names::signal_number;
-pub use signals::{reset_broken_pipe, reset_signals};
+pub use signals::{Children, heed_children, reset_broken_pipe, reset_signals};
 pub use words::{one_line, words};

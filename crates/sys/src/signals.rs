@@ -15,3 +15,29 @@ pub fn reset_broken_pipe() {
     // SAFETY: as above.
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
+
+/// How this process treated the ends of its children before [`heed_children`].
+#[derive(Debug)]
+pub struct Children {
+    ignored: bool,
+}
+
+/// Has the ends of children reported, which whoever started this process may have switched off.
+#[must_use]
+pub fn heed_children() -> Children {
+    // SAFETY: as above.
+    let before = unsafe { libc::signal(libc::SIGCHLD, libc::SIG_DFL) };
+    Children {
+        ignored: before == libc::SIG_IGN,
+    }
+}
+
+impl Children {
+    /// Treats them as before.
+    pub fn restore(self) {
+        if self.ignored {
+            // SAFETY: SIG_IGN runs no code of ours.
+            unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        }
+    }
+}

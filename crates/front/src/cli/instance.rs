@@ -67,7 +67,7 @@ pub struct InstanceStop {
     pub signal: String,
     /// How many seconds they have before they are killed
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
-    pub timeout: u64,
+    pub timeout: u32,
     /// Kill them at once
     #[arg(short = 'F', long)]
     pub force: bool,

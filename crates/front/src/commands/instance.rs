@@ -48,15 +48,14 @@ type Known = (Running, Record, i32);
 
 /// Those that match; what ends meanwhile, or is of another version, is left out.
 fn matching(pattern: &str) -> Result<Vec<Known>> {
-    let pattern = Pattern::new(pattern).with_context(|| format!("the pattern {pattern:?}"))?;
-    let all = Instance::all()?.into_iter();
-    let known = all.filter_map(|running| {
-        let record = serde_json::from_str(&running.about).ok()?;
-        let pid = running.pid()?;
-        Some((running, record, pid))
-    });
-    Ok(known
-        .filter(|(running, ..)| pattern.matches(&running.name))
+    let glob = Pattern::new(pattern).with_context(|| format!("the pattern {pattern:?}"))?;
+    let all = Instance::all(|name| glob.matches(name))?.into_iter();
+    Ok(all
+        .filter_map(|running| {
+            let record = serde_json::from_str(&running.about).ok()?;
+            let pid = running.pid()?;
+            Some((running, record, pid))
+        })
         .collect())
 }
 
@@ -110,7 +109,7 @@ fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
     let pattern = args.name.as_deref().unwrap_or("*");
     let name = if args.force { "SIGKILL" } else { &args.signal };
     let signal = sys::signal_number(name)
-        .filter(|number| *number > 0)
+        .filter(|number| (1..32).contains(number))
         .with_context(|| format!("unknown signal {name:?}"))?;
     let all = matching(pattern)?;
     if all.is_empty() {
@@ -126,10 +125,14 @@ fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
         ));
         running.signal(signal)?;
     }
-    let deadline = std::time::Instant::now() + Duration::from_secs(args.timeout);
-    for (running, ..) in &all {
+    let deadline = std::time::Instant::now() + Duration::from_secs(args.timeout.into());
+    for (running, record, pid) in &all {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
         if !running.wait(left) {
+            let (name, image) = (&running.name, record.image.0.display());
+            messages.info(format_args!(
+                "Killing {name} instance of {image} (PID={pid}) (Timeout)"
+            ));
             running.kill()?;
             if !running.wait(Duration::from_secs(10)) {
                 anyhow::bail!(

@@ -1,6 +1,7 @@
 //! Instances: starting one, and joining one that runs.
 
-use std::fs::{self, File};
+use std::fs::{self, DirBuilder, File};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -79,32 +80,54 @@ pub fn start_instance(
     prepared.open(Some(&instance), messages)?;
     if let Some(path) = pid_file {
         let pid = Instance::find(name).and_then(|running| running.pid());
-        let pid = pid.with_context(|| format!("instance {name} has ended at once"))?;
-        let written = fs::write(path, format!("{pid}\n"));
-        written.with_context(|| format!("write {}", path.display()))?;
+        let written = fs::write(path, pid.map(|pid| format!("{pid}\n")).unwrap_or_default());
+        if let Err(error) = written {
+            let reason = sys::words(&error);
+            messages.warning(format_args!("write {}: {reason}", path.display()));
+        }
     }
     messages.info("instance started successfully");
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what the instance's first process starts, writing to the logs.
-fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<session::Start> {
-    let create = |path: &Path| {
+/// Returns what the instance's first process starts, writing to the logs; `None` for an image without a
+/// startscript.
+fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Option<session::Start>> {
+    let image = &prepared.image;
+    let named = || format!("{}: the image is damaged", image.path.display());
+    if !prepared
+        .start
+        .has_program(&image.root)
+        .with_context(named)?
+    {
+        messages.info("No startscript found in container: the instance starts nothing");
+        return Ok(None);
+    }
+    let open = |path: &Path| {
         let directory = path.parent().unwrap_or(path);
-        let made = fs::create_dir_all(directory).and_then(|()| File::create(path));
-        made.with_context(|| format!("write {}", path.display()))
+        let made = DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(directory);
+        let mut options = File::options();
+        options.append(true).create(true).mode(0o600);
+        // What it writes is nobody else's to read, or to lead elsewhere.
+        let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+        let opened = made.and_then(|()| options.custom_flags(flags).open(path));
+        opened.with_context(|| format!("write {}", path.display()))
     };
-    let (out, err) = (create(&logs.out)?, create(&logs.err)?);
+    let (out, err) = (open(&logs.out)?, open(&logs.err)?);
     let (start, account) = (prepared.start.clone(), prepared.account.clone());
-    Ok(session::Start(Arc::new(move || {
+    Ok(Some(session::Start(Arc::new(move || {
         let attached = rustix::stdio::dup2_stdout(&out).and(rustix::stdio::dup2_stderr(&err));
-        if attached.is_err() {
-            return;
+        if let Err(errno) = attached {
+            return format!("write to the logs: {errno}");
         }
-        if let Err(error) = start.become_payload(&account, &messages) {
-            messages.fatal(&error);
+        match start.become_payload(&account, &messages) {
+            Ok(code) => format!("the image's environment scripts ended with code {code}"),
+            Err(error) => sys::one_line(error.as_ref()),
         }
-    })))
+    }))))
 }
 
 /// Runs something in an instance.
@@ -118,7 +141,7 @@ pub fn join(
     caller: &Caller,
     messages: &Messages,
 ) -> Result<ExitCode> {
-    let running = Instance::find(name).with_context(|| {
+    let running = Instance::join(name).with_context(|| {
         format!("no instance found with name {name}; `front instance list` shows those that run")
     })?;
     let record: Record = serde_json::from_str(&running.about)
@@ -144,8 +167,7 @@ pub fn join(
         libraries: record.libraries,
     };
     let privileged = session::is_privileged();
-    running.door().enter()?;
-    let code = session::in_child(|| {
+    let code = running.door().enter_by_child(|| {
         let payload = become_payload(ingredients, privileged, &account, caller, messages);
         payload.unwrap_or_else(|error| {
             messages.fatal(&error);

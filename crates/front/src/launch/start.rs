@@ -66,6 +66,19 @@ impl Start {
         })
     }
 
+    /// Whether the image has what is to be started. One without a startscript starts nothing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the image cannot be read.
+    pub fn has_program(&self, root: &RootFs) -> io::Result<bool> {
+        let Action::Start(_) = self.ingredients.request.action else {
+            return Ok(true);
+        };
+        let entry = root.entry(Path::new(STARTSCRIPT))?;
+        Ok(matches!(entry, Some(Entry::File { executable: true })))
+    }
+
     /// Returns the process as `config.json` tells it, before any script has run.
     pub fn process(&self, privileged: bool) -> Process {
         let plain = self.plain.clone();
@@ -150,10 +163,6 @@ impl Start {
 
 /// Returns the command line that an action stands for. A shell is chosen later, inside.
 fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<Vec<OsString>> {
-    let script = |path: &'static str| -> io::Result<Option<&'static str>> {
-        let entry = root.entry(Path::new(path))?;
-        Ok(matches!(entry, Some(Entry::File { executable: true })).then_some(path))
-    };
     let followed = |program: OsString, words: &[OsString]| {
         [program].into_iter().chain(words.iter().cloned()).collect()
     };
@@ -161,18 +170,16 @@ fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<
         Action::Exec(words) => words.clone(),
         Action::Shell(wanted) => vec![wanted.clone().unwrap_or_else(|| "/bin/sh".into()).into()],
         Action::Run(words) => {
-            let program = script(RUNSCRIPT)?.unwrap_or_else(|| {
+            let entry = root.entry(Path::new(RUNSCRIPT))?;
+            let program = if matches!(entry, Some(Entry::File { executable: true })) {
+                RUNSCRIPT
+            } else {
                 messages.info("No runscript found in container, executing /bin/sh");
                 "/bin/sh"
-            });
+            };
             followed(program.into(), words)
         }
-        Action::Start(words) => {
-            if script(STARTSCRIPT)?.is_none() {
-                messages.info("No startscript found in container: the instance starts nothing");
-            }
-            followed(STARTSCRIPT.into(), words)
-        }
+        Action::Start(words) => followed(STARTSCRIPT.into(), words),
     })
 }
 
