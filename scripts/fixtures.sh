@@ -4,7 +4,8 @@
 #   peers          a Debian sid root with the real Apptainer and Charliecloud
 #   bb.sif, py.sif SIFs of the two, written by that Apptainer
 #   criu           a Debian stable root with CRIU, which Debian 12 lacks, and a script that runs it from there
-#   nvidia         a Debian root with NVIDIA's driver packages, and nodes for it in nvidia.dev
+#   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
+#   nvidia-535, nvidia-550   Debian roots with NVIDIA's driver packages, and nodes for them in NAME.dev
 . "$(dirname "$0")/common.sh"
 mkdir -p "$SLIPWAY_FIXTURES"
 cd "$SLIPWAY_FIXTURES"
@@ -54,13 +55,32 @@ make_sifs() {
   done
 }
 
-make_nvidia() {
-  debian bookworm nvidia main,contrib,non-free,non-free-firmware nvidia-smi,libcuda1,libnvidia-ml1
-  mkdir -p nvidia/tmp/host nvidia/images
-  cp bb.sif py.sif nvidia/images/
-  # The driver's majors: 195 is NVIDIA's own, LANANA's list of devices.
-  printf '%s\n' 'nvidia0 195 0' 'nvidiactl 195 255' 'nvidia-uvm 510 0' >nvidia.dev
+# Debians of other ages: before glibc 2.34, and of today with GLVND; and a musl with a program.
+make_old() { debian bullseye old main python3-minimal; }
+make_new() { debian sid new main libgl1,libegl1,libopengl0,libgles2,ocl-icd-libopencl1; }
+make_musl() {
+  rm -rf musl musl.part
+  cp -a bb musl.part
+  mkdir -p musl.part/lib
+  cp -L /lib/"$(gcc -dumpmachine | sed 's/gnu/musl/')"/libc.so "musl.part/lib/ld-musl-$(uname -m).so.1"
+  printf 'int puts(const char *);\nint main(void) { puts("hello"); return 0; }\n' |
+    musl-gcc -x c -o musl.part/bin/hello -
+  mv musl.part musl
 }
+
+# nvidia_host NAME SUITE: a Debian with NVIDIA's driver packages, and nodes for it.
+nvidia_host() {
+  debian "$2" "$1" main,contrib,non-free,non-free-firmware \
+    nvidia-smi,libcuda1,libnvidia-ml1,nvidia-driver-libs,nvidia-vulkan-icd,nvidia-egl-icd,nvidia-opencl-icd,libnvoptix1,libnvcuvid1,nvidia-cuda-mps,libnvidia-allocator1,libnvidia-ptxjitcompiler1
+  mkdir -p "$1/tmp/host" "$1/images"
+  local image
+  for image in bb py old new musl; do cp -al "$image" "$1/images/$image"; done
+  cp bb.sif py.sif "$1/images/"
+  # The driver's majors: 195 is NVIDIA's own, LANANA's list of devices.
+  printf '%s\n' 'nvidia0 195 0' 'nvidia1 195 1' 'nvidiactl 195 255' 'nvidia-uvm 510 0' >"$1.dev"
+}
+make_nvidia-535() { nvidia_host nvidia-535 bookworm; }
+make_nvidia-550() { nvidia_host nvidia-550 sid; }
 
 make_criu() {
   debian trixie criu main criu
@@ -79,7 +99,7 @@ step() {
   touch ".done-$1"
 }
 
-install mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools \
+install mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools musl-gcc=musl-tools \
   /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 cargo build --quiet --locked --manifest-path "$top/Cargo.toml" -p tests --bin enter
 make_tester
@@ -87,6 +107,10 @@ step bb
 step py
 step peers
 step sifs
-step nvidia
+step old
+step new
+step musl
+step nvidia-535
+step nvidia-550
 step criu
 chmod 755 "$SLIPWAY_FIXTURES"

@@ -1,59 +1,260 @@
-//! `--nv` with NVIDIA's own driver packages, and nodes without a driver behind.
+//! `--nv` and `front gpu` with NVIDIA's own driver packages of two versions, and nodes without a driver
+//! behind, on images with older and newer C libraries, another, and none.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::{fixture, program, run, tester};
+use tests::{Outcome, fixture, program, run, succeed, tester};
 
-/// Runs `front` in a Debian root that has the driver's packages, on an image that has none of it.
-fn front_there(args: &[&str]) -> tests::Outcome {
-    let root = fixture("nvidia");
-    let binary = root.join("usr/local/bin/front");
-    // In place of an earlier run's, which may be running.
-    let _ = std::fs::remove_file(&binary);
-    std::fs::copy(program("front"), &binary).unwrap();
+/// The hosts, by their driver, and its whole version.
+const HOSTS: [&str; 2] = ["nvidia-535", "nvidia-550"];
+
+/// Runs a command in a Debian root that has the driver's packages.
+fn there(host: &str, words: &[&str]) -> Outcome {
     let mut command = Command::new(env!("CARGO_BIN_EXE_enter"));
     command
-        .arg(root)
+        .arg(fixture(host))
         .arg(tester().to_string())
-        .arg("/usr/local/bin/front")
-        .args(args);
+        .args(words);
     run(&mut command)
 }
 
-#[test]
-fn the_real_nvidia_smi_starts_and_finds_its_library() {
-    let libraries = front_there(&[
-        "exec",
-        "--nv",
-        "/images/bb.sif",
-        "sh",
-        "-c",
-        "ls /.singularity.d/libs /usr/bin/nvidia-smi /dev/nvidia0 /dev/nvidiactl; echo $LD_LIBRARY_PATH",
-    ]);
-    for name in [
-        "libcuda.so.1",
-        "libnvidia-ml.so.1",
-        "/usr/bin/nvidia-smi",
-        "/dev/nvidia0",
-        "/dev/nvidiactl",
-    ] {
-        assert!(libraries.stdout.contains(name), "{name}: {libraries:?}");
+/// Runs `front` there.
+fn front(host: &str, args: &[&str]) -> Outcome {
+    let binary = fixture(host).join("usr/local/bin/front");
+    let new = fs::metadata(program("front")).unwrap().modified().unwrap();
+    if fs::metadata(&binary).is_ok_and(|own| own.modified().unwrap() == new) {
+        return there(host, &[&["/usr/local/bin/front"], args].concat());
     }
-    assert!(
-        libraries.stdout.ends_with("/.singularity.d/libs\n"),
-        "{libraries:?}"
+    // By a rename, since an earlier one may be running.
+    let part = binary.with_extension(format!("{:?}", std::thread::current().id()));
+    succeed(
+        Command::new("cp")
+            .arg("-p")
+            .arg(program("front"))
+            .arg(&part),
     );
-    let smi = front_there(&["exec", "--nv", "/images/py.sif", "nvidia-smi"]);
-    let text = format!("{}{}", smi.stdout, smi.stderr);
-    assert!(
-        text.contains("couldn't communicate with the NVIDIA driver")
-            || text.contains("NVIDIA-SMI has failed"),
-        "{smi:?}"
+    fs::rename(&part, &binary).unwrap();
+    there(host, &[&["/usr/local/bin/front"], args].concat())
+}
+
+fn driver(host: &str) -> String {
+    let library = there(
+        host,
+        &[
+            "/usr/bin/readlink",
+            "-f",
+            "/lib/x86_64-linux-gnu/libcuda.so.1",
+        ],
     );
+    library
+        .stdout
+        .trim()
+        .rsplit_once(".so.")
+        .unwrap()
+        .1
+        .to_owned()
+}
+
+/// An image of a host's, made from another by links, and changed.
+struct Variant {
+    root: PathBuf,
+    name: String,
+}
+
+impl Variant {
+    fn new(host: &str, of: &str, name: &str) -> Self {
+        let root = fixture(host).join("images").join(name);
+        let _ = fs::remove_dir_all(&root);
+        succeed(Command::new("cp").arg("-al").arg(fixture(of)).arg(&root));
+        Self {
+            root,
+            name: format!("/images/{name}"),
+        }
+    }
+
+    /// Puts a file of the host's into it.
+    fn put(&self, host: &str, from: &str, to: &str) {
+        let to = self.root.join(to);
+        fs::create_dir_all(to.parent().unwrap()).unwrap();
+        let _ = fs::remove_file(&to);
+        fs::copy(fixture(host).join(from), to).unwrap();
+    }
+}
+
+impl Drop for Variant {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.root);
+    }
+}
+
+/// What `front gpu explain` says of one library: its fate and why.
+fn explained(text: &str, library: &str) -> (String, String) {
+    let line = text
+        .lines()
+        .find(|line| line.split("    ").any(|cell| cell.trim() == library));
+    let line = line.unwrap_or_else(|| panic!("{library}: {text}"));
+    let mut cells = line
+        .split("   ")
+        .map(str::trim)
+        .filter(|cell| !cell.is_empty());
+    let fate = cells.next().unwrap().to_owned();
+    (fate, cells.skip(1).collect::<Vec<_>>().join(" "))
 }
 
 #[test]
-fn it_is_silent_without_a_driver() {
+fn the_real_nvidia_smi_starts_on_every_pair_and_all_that_is_lent_loads() {
+    for host in HOSTS {
+        for image in ["/images/old", "/images/py", "/images/py.sif", "/images/new"] {
+            let smi = front(
+                host,
+                &[
+                    "exec",
+                    "--nv",
+                    image,
+                    "env",
+                    "-u",
+                    "LD_LIBRARY_PATH",
+                    "nvidia-smi",
+                ],
+            );
+            let text = format!("{}{}", smi.stdout, smi.stderr);
+            assert!(
+                text.contains("couldn't communicate with the NVIDIA driver"),
+                "{host} {image}: {smi:?}"
+            );
+            // The image's own loader is the judge.
+            let script = "set -e; n=0; for f in /.singularity.d/libs/*.so* /usr/bin/nvidia-smi; do \
+                LD_TRACE_LOADED_OBJECTS=1 /lib64/ld-linux-x86-64.so.2 $f; n=$((n+1)); done; echo $n";
+            let traced = front(
+                host,
+                &[
+                    "exec",
+                    "--nv",
+                    image,
+                    "env",
+                    "-u",
+                    "LD_LIBRARY_PATH",
+                    "sh",
+                    "-c",
+                    script,
+                ],
+            );
+            assert_eq!(
+                (traced.code, traced.stderr.as_str()),
+                (0, ""),
+                "{host} {image}"
+            );
+            assert!(
+                !traced.stdout.contains("not found"),
+                "{host} {image}: {}",
+                traced.stdout
+            );
+            let count: usize = traced.stdout.lines().last().unwrap().parse().unwrap();
+            assert!(count > 12, "{host} {image}: {count}");
+        }
+    }
+}
+
+#[test]
+fn libraries_are_found_through_the_cache_and_nothing_is_inherited() {
+    for host in HOSTS {
+        let script = "echo [$LD_LIBRARY_PATH]; ldconfig -p | grep -c ' => /.singularity.d/libs/libcuda.so'; \
+            ls /dev/nvidia0 /dev/nvidiactl; echo $(ls /.singularity.d/libs/libcuda.so)";
+        let seen = front(
+            host,
+            &[
+                "exec",
+                "--nv",
+                "/images/old",
+                "sh",
+                "-c",
+                &format!("PATH=$PATH:/sbin; {script}"),
+            ],
+        );
+        assert_eq!(
+            seen.stdout, "[]\n2\n/dev/nvidia0\n/dev/nvidiactl\n/.singularity.d/libs/libcuda.so\n",
+            "{host}: {seen:?}"
+        );
+        // Scripts that name the directory find what they look for.
+        let by_path = "LD_LIBRARY_PATH=/.singularity.d/libs nvidia-smi";
+        let smi = front(host, &["exec", "--nv", "/images/old", "sh", "-c", by_path]);
+        assert!(
+            smi.stdout.contains("couldn't communicate"),
+            "{host}: {smi:?}"
+        );
+        // The image's own libraries are found as before.
+        let own = front(
+            host,
+            &[
+                "exec",
+                "--nv",
+                "/images/old",
+                "sh",
+                "-c",
+                "/sbin/ldconfig -p | grep libz.so.1",
+            ],
+        );
+        assert!(
+            own.stdout.contains("/lib/x86_64-linux-gnu/libz.so.1"),
+            "{host}: {own:?}"
+        );
+    }
+}
+
+#[test]
+fn the_images_own_dispatchers_win_and_none_is_mixed_in() {
+    for host in HOSTS {
+        let text = front(host, &["gpu", "explain", "/images/new"]).stdout;
+        for library in [
+            "libGL.so.1",
+            "libEGL.so.1",
+            "libGLdispatch.so.0",
+            "libGLX.so.0",
+            "libOpenCL.so.1",
+        ] {
+            let (fate, why) = explained(&text, library);
+            assert_eq!(fate, "own", "{host} {library}: {why}");
+            assert!(
+                why.starts_with("the image's /usr/lib/x86_64-linux-gnu/"),
+                "{host} {library}: {why}"
+            );
+        }
+        let list = front(
+            host,
+            &["exec", "--nv", "/images/new", "ls", "/.singularity.d/libs"],
+        )
+        .stdout;
+        assert!(
+            !list.contains("libGL.so") && list.contains("libGLX_nvidia.so.0"),
+            "{host}: {list}"
+        );
+    }
+}
+
+#[test]
+fn who_cannot_use_the_driver_is_told_so() {
+    for (image, what, command) in [
+        ("/images/bb", "none", vec!["echo", "hello"]),
+        ("/images/musl", "musl", vec!["/bin/hello"]),
+    ] {
+        let outcome = front(
+            HOSTS[0],
+            &[&["exec", "--nv", image], command.as_slice()].concat(),
+        );
+        assert_eq!(
+            (outcome.code, outcome.stdout.as_str()),
+            (0, "hello\n"),
+            "{outcome:?}"
+        );
+        let said = format!(
+            "WARNING: --nv: no library is lent: the driver's are made for the GNU C library, and the \
+             image has {what}\n"
+        );
+        assert_eq!(outcome.stderr, said);
+    }
     let image = fixture("bb").display().to_string();
     let outcome = run(&mut tests::front(["exec", "--nv", &image, "true"]));
     assert_eq!(
@@ -61,4 +262,212 @@ fn it_is_silent_without_a_driver() {
         (0, ""),
         "{outcome:?}"
     );
+    let none = succeed(&mut tests::front(["gpu"]));
+    assert_eq!(none, "no NVIDIA driver\n");
+}
+
+#[test]
+fn answers_are_right_on_ten_images() {
+    let (older, newer) = (HOSTS[0], HOSTS[1]);
+    let (old_driver, new_driver) = (driver(older), driver(newer));
+    let text = |host: &str, image: &str| {
+        let outcome = front(host, &["gpu", "explain", image]);
+        assert_eq!(
+            (outcome.code, outcome.stderr.as_str()),
+            (0, ""),
+            "{host} {image}: {outcome:?}"
+        );
+        outcome.stdout
+    };
+    let lent = |text: &str, library: &str| {
+        let (fate, why) = explained(text, library);
+        assert_eq!(fate, "lent", "{library}: {why}");
+        why
+    };
+    let left = |text: &str, library: &str, reason: &str| {
+        assert_eq!(
+            explained(text, library),
+            ("left out".to_owned(), reason.to_owned())
+        );
+    };
+
+    // 1. An old glibc under an old driver: all of Debian 12's asks for no more than 2.34, but Debian 11 has 2.31.
+    let one = text(older, "/images/old");
+    assert!(
+        one.starts_with(&format!(
+            "/images/old: glibc 2.31; NVIDIA driver {old_driver}\n"
+        )),
+        "{one}"
+    );
+    lent(&one, "libcuda.so.1");
+    left(
+        &one,
+        "libGLX_nvidia.so.0",
+        "it needs libX11.so.6, which the image does not have",
+    );
+    // 2. The same under a host of today: the dispatchers are its own, the driver's libraries are not.
+    let two = text(newer, "/images/old");
+    let cuda = lent(&two, "libcuda.so.1");
+    assert!(
+        cuda.ends_with(&format!("libcuda.so.{new_driver}")),
+        "{cuda}"
+    );
+    left(
+        &two,
+        "libEGL.so.1",
+        "it needs GLIBC_2.38 and the image has glibc 2.31",
+    );
+    left(
+        &two,
+        "libGL.so.1",
+        "it needs libGLdispatch.so.0, which is left out, too",
+    );
+    left(
+        &two,
+        "libOpenCL.so.1",
+        "it needs GLIBC_2.38 and the image has glibc 2.31",
+    );
+    // 3. A newer glibc than the host's carries everything that needs no more than that.
+    let three = text(older, "/images/py");
+    assert!(three.starts_with("/images/py: glibc 2.41; "), "{three}");
+    lent(&three, "libEGL.so.1");
+    lent(&three, "libGLdispatch.so.0");
+    // 4. The same image as a SIF.
+    let four = text(older, "/images/py.sif");
+    assert_eq!(
+        three.lines().skip(1).collect::<Vec<_>>(),
+        four.lines().skip(1).collect::<Vec<_>>()
+    );
+    // 5. An image of today with GLVND and X.
+    let five = text(newer, "/images/new");
+    lent(&five, "libGLX_nvidia.so.0");
+    assert_eq!(explained(&five, "libGLdispatch.so.0").0, "own");
+    // 6, 7. No C library, and another.
+    for (image, has) in [
+        ("/images/bb", "the image has none"),
+        ("/images/musl", "the image has musl"),
+    ] {
+        let (fate, why) = explained(&text(older, image), "libcuda.so.1");
+        assert!(fate == "left out" && why.ends_with(has), "{why}");
+    }
+    // 8. Forward compatibility: the image brings a newer driver's libraries.
+    let compat = Variant::new(older, "old", "compat");
+    let library = format!("libcuda.so.{new_driver}");
+    compat.put(
+        newer,
+        &format!("usr/lib/x86_64-linux-gnu/nvidia/current/{library}"),
+        &format!("usr/local/cuda/compat/{library}"),
+    );
+    symlink(
+        &library,
+        compat.root.join("usr/local/cuda/compat/libcuda.so.1"),
+    )
+    .unwrap();
+    let eight = text(older, &compat.name);
+    assert_eq!(explained(&eight, "libcuda.so.1").0, "own", "{eight}");
+    assert!(
+        eight.contains(&format!(
+            "the image's own CUDA libraries for driver {new_driver} are used\n"
+        )),
+        "{eight}"
+    );
+    let cached = front(
+        older,
+        &[
+            "exec",
+            "--nv",
+            &compat.name,
+            "sh",
+            "-c",
+            "/sbin/ldconfig -p | grep 'libcuda.so.1 '",
+        ],
+    );
+    assert!(
+        cached
+            .stdout
+            .contains("=> /usr/local/cuda/compat/libcuda.so.1"),
+        "{cached:?}"
+    );
+    drop(compat);
+    // ... and not, where the driver is as new.
+    let same = Variant::new(newer, "old", "same");
+    same.put(
+        newer,
+        &format!("usr/lib/x86_64-linux-gnu/nvidia/current/{library}"),
+        &format!("usr/local/cuda/compat/{library}"),
+    );
+    let eight = text(newer, &same.name);
+    assert_eq!(explained(&eight, "libcuda.so.1").0, "lent", "{eight}");
+    assert!(
+        eight.contains("compatibility libraries are not used: the driver"),
+        "{eight}"
+    );
+    drop(same);
+    // 9. Somebody has built the driver's library of another version into the image.
+    let baked = Variant::new(older, "old", "baked");
+    let into = "usr/lib/x86_64-linux-gnu/libcuda.so.1";
+    baked.put(
+        newer,
+        &format!("usr/lib/x86_64-linux-gnu/nvidia/current/{library}"),
+        into,
+    );
+    let nine = lent(&text(older, &baked.name), "libcuda.so.1");
+    assert!(
+        nine.contains(&format!("in place of the image's /{into}")),
+        "{nine}"
+    );
+    drop(baked);
+    // 10. An image without a cache of its own, whose cache is a link to elsewhere.
+    let bare = Variant::new(older, "old", "bare");
+    fs::remove_file(bare.root.join("etc/ld.so.cache")).unwrap();
+    symlink(
+        "../../../../../../etc/passwd",
+        bare.root.join("etc/ld.so.cache"),
+    )
+    .unwrap();
+    lent(&text(older, &bare.name), "libcuda.so.1");
+    let smi = front(older, &["exec", "--nv", &bare.name, "nvidia-smi"]);
+    assert!(smi.stdout.contains("couldn't communicate"), "{smi:?}");
+}
+
+#[test]
+fn an_update_of_the_driver_is_noticed() {
+    // Of its own, since the host is changed.
+    let host = "nvidia-535";
+    let cache = fixture(host).join("tmp/cache");
+    let _ = fs::remove_dir_all(&cache);
+    let words = ["exec", "--nv", "/images/old", "ls", "/.singularity.d/libs"];
+    let list = || {
+        let run = format!(
+            "HOME=/tmp FRONT_CACHEDIR=/tmp/cache exec front {}",
+            words.join(" ")
+        );
+        front(host, &["run"]);
+        there(host, &["/bin/sh", "-c", &run]).stdout
+    };
+    let before = list();
+    assert!(before.contains("libnvoptix.so.1"), "{before}");
+    assert_eq!(list(), before);
+    assert_eq!(fs::read_dir(cache.join("front/lent")).unwrap().count(), 1);
+    // What an update does: other files, and a new cache.
+    let library = Path::new("usr/lib/x86_64-linux-gnu/libnvoptix.so.1");
+    let (there_now, aside) = (fixture(host).join(library), fixture(host).join("tmp/aside"));
+    fs::rename(&there_now, &aside).unwrap();
+    let rebuild = || {
+        succeed(
+            Command::new("/sbin/ldconfig")
+                .arg("-X")
+                .arg("-r")
+                .arg(fixture(host)),
+        )
+    };
+    rebuild();
+    let after = list();
+    fs::rename(&aside, &there_now).unwrap();
+    rebuild();
+    assert!(
+        !after.contains("libnvoptix.so.1") && after.contains("libcuda.so.1"),
+        "{after}"
+    );
+    assert_eq!(list(), before);
 }
