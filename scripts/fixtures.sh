@@ -5,6 +5,7 @@
 #   bb.sif, py.sif SIFs of the two, written by that Apptainer
 #   criu           a Debian stable root with CRIU, which Debian 12 lacks, and a script that runs it from there
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
+#   rocm           a Debian root with ROCm's packages, and nodes for it in rocm.dev
 #   nvidia-535, nvidia-550   Debian roots with NVIDIA's driver packages, and nodes for them in NAME.dev
 . "$(dirname "$0")/common.sh"
 mkdir -p "$SLIPWAY_FIXTURES"
@@ -79,6 +80,14 @@ nvidia_host() {
   # The driver's majors: 195 is NVIDIA's own, LANANA's list of devices.
   printf '%s\n' 'nvidia0 195 0' 'nvidia1 195 1' 'nvidiactl 195 255' 'nvidia-uvm 510 0' >"$1.dev"
 }
+make_rocm() {
+  debian bookworm rocm main rocminfo,rocm-smi,libamdhip64-5,libhsa-runtime64-1
+  mkdir -p rocm/tmp/host rocm/images
+  local image
+  for image in bb py old; do cp -al "$image" "rocm/images/$image"; done
+  # 226 is the kernel's number for graphics; kfd's is given at run time.
+  printf '%s\n' 'kfd 511 0' 'dri/card1 226 1' 'dri/renderD128 226 128' >rocm.dev
+}
 make_nvidia-535() { nvidia_host nvidia-535 bookworm; }
 make_nvidia-550() { nvidia_host nvidia-550 sid; }
 
@@ -110,6 +119,7 @@ step sifs
 step old
 step new
 step musl
+step rocm
 step nvidia-535
 step nvidia-550
 step criu

@@ -263,7 +263,7 @@ fn who_cannot_use_the_driver_is_told_so() {
         "{outcome:?}"
     );
     let none = succeed(&mut tests::front(["gpu"]));
-    assert_eq!(none, "no NVIDIA driver\n");
+    assert_eq!(none, "no NVIDIA driver, no AMD driver\n");
 }
 
 #[test]
@@ -432,8 +432,12 @@ fn answers_are_right_on_ten_images() {
 
 #[test]
 fn an_update_of_the_driver_is_noticed() {
-    // Of its own, since the host is changed.
-    let host = "nvidia-535";
+    // A host of its own, made by links, since it is changed.
+    let (host, of) = ("nvidia-update", fixture("nvidia-535"));
+    let root = of.with_file_name(host);
+    let _ = fs::remove_dir_all(&root);
+    succeed(Command::new("cp").arg("-al").arg(&of).arg(&root));
+    fs::copy(of.with_extension("dev"), root.with_extension("dev")).unwrap();
     let cache = fixture(host).join("tmp/cache");
     let _ = fs::remove_dir_all(&cache);
     let words = ["exec", "--nv", "/images/old", "ls", "/.singularity.d/libs"];
@@ -470,4 +474,5 @@ fn an_update_of_the_driver_is_noticed() {
         "{after}"
     );
     assert_eq!(list(), before);
+    fs::remove_dir_all(&root).unwrap();
 }

@@ -259,7 +259,7 @@ mod tests {
             overrides: Vec::new(),
             clean_environment: clean,
             cwd: None,
-            nv: false,
+            vendors: Vec::new(),
             network: None,
             dry_run: false,
         }

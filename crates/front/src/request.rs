@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use bundle::{Bind, parse_binds};
+use inject::Vendor;
 
 use crate::caller::Caller;
 use crate::cli::ContainerFlags;
@@ -64,8 +65,8 @@ pub struct Request {
     pub clean_environment: bool,
     /// The working directory, if the user chose one.
     pub cwd: Option<PathBuf>,
-    /// Whether NVIDIA's driver is lent.
-    pub nv: bool,
+    /// Whose drivers are lent.
+    pub vendors: Vec<Vendor>,
     /// How an image that is no file is reached.
     pub network: Option<Network>,
     /// Whether `config.json` is printed instead.
@@ -107,7 +108,7 @@ impl Request {
             overrides: overrides(flags, caller)?,
             clean_environment: flags.cleanenv || variables.switch("CLEANENV")?,
             cwd,
-            nv: flags.nv || variables.switch("NV")?,
+            vendors: vendors(flags, caller)?,
             network,
             dry_run: flags.dry_run,
         })
@@ -131,6 +132,20 @@ impl Source {
         }
         absolute(Path::new(image), caller).map(Self::Path)
     }
+}
+
+fn vendors(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Vendor>> {
+    let each = [
+        (Vendor::Nvidia, flags.nv, "NV"),
+        (Vendor::Amd, flags.rocm, "ROCM"),
+    ];
+    let mut vendors = Vec::new();
+    for (vendor, flag, variable) in each {
+        if flag || caller.variables.switch(variable)? {
+            vendors.push(vendor);
+        }
+    }
+    Ok(vendors)
 }
 
 fn absolute(path: &Path, caller: &Caller) -> Result<PathBuf> {

@@ -5,11 +5,19 @@
 
 #![forbid(unsafe_code)]
 
+mod choice;
 mod edits;
+mod gpu;
 mod host;
+mod lend;
 mod library;
 pub mod nvidia;
+mod offer;
+pub mod rocm;
 
+pub use choice::{Choice, Unknown};
 pub use edits::{Edits, Mount};
+pub use gpu::{Gpu, Part};
 pub use host::Host;
+pub use lend::{LIBRARIES, Lent, Vendor, identity, lend};
 pub use library::{Class, Fate, Verdict};

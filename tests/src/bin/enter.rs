@@ -107,7 +107,9 @@ fn make_dev(root: &Path) -> Result<()> {
         else {
             continue;
         };
-        node(&dev.join(name), major.parse()?, minor.parse()?)?;
+        let path = dev.join(name);
+        fs::create_dir_all(path.parent().unwrap_or(&dev))?;
+        node(&path, major.parse()?, minor.parse()?)?;
     }
     for directory in ["pts", "shm"] {
         fs::create_dir(dev.join(directory))?;

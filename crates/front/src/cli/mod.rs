@@ -160,6 +160,9 @@ pub struct ContainerFlags {
     /// Lend NVIDIA's driver: devices, libraries and nvidia-smi
     #[arg(long)]
     pub nv: bool,
+    /// Lend what AMD's GPUs need: devices, libraries, rocminfo and rocm-smi
+    #[arg(long)]
+    pub rocm: bool,
     /// Print the OCI config.json instead of running it
     #[arg(long)]
     pub dry_run: bool,

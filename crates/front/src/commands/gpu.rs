@@ -6,8 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use image::Image;
-use inject::nvidia::{self, Nvidia};
-use inject::{Class, Fate, Host, Verdict};
+use inject::{Class, Fate, Host, Lent, Vendor, Verdict, nvidia, rocm};
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
@@ -40,50 +39,81 @@ fn pretty(document: &Value) -> Result<String> {
     Ok(format!("{text}\n"))
 }
 
-fn driver(host: &Host) -> Option<String> {
-    nvidia::driver(host, host::own_machine()?)
+/// The driver of a vendor, what else is known of it, and the GPUs.
+struct Own {
+    name: &'static str,
+    driver: String,
+    gpus: Vec<inject::Gpu>,
+}
+
+fn own(host: &Host) -> Vec<Own> {
+    let machine = host::own_machine();
+    let nvidia = machine
+        .and_then(|machine| nvidia::driver(host, machine))
+        .map(|driver| {
+            let cuda = nvidia::cuda(&driver);
+            let cuda = cuda.map(|(major, minor)| format!(", CUDA {major}.{minor}"));
+            Own {
+                name: "NVIDIA",
+                driver: driver + &cuda.unwrap_or_default(),
+                gpus: nvidia::gpus(host),
+            }
+        });
+    let amd = rocm::driver(host).map(|driver| Own {
+        name: "AMD",
+        driver,
+        gpus: rocm::gpus(host),
+    });
+    nvidia.into_iter().chain(amd).collect()
 }
 
 fn host_json(host: &Host) -> Value {
-    let driver = driver(host);
-    json!({
-        "nvidia": {
-            "driver": driver,
-            "cuda": driver.as_deref().and_then(nvidia::cuda).map(|(major, minor)| format!("{major}.{minor}")),
-            "gpus": nvidia::gpus(host),
-        }
-    })
+    let each = own(host).into_iter();
+    let each = each.map(|own| {
+        (
+            own.name.to_lowercase(),
+            json!({"driver": own.driver, "gpus": own.gpus}),
+        )
+    });
+    Value::Object(each.collect())
 }
 
 fn host_text(host: &Host) -> String {
-    let Some(driver) = driver(host) else {
-        return "no NVIDIA driver\n".to_owned();
-    };
-    let cuda = nvidia::cuda(&driver);
-    let cuda = cuda.map(|(major, minor)| format!(", CUDA {major}.{minor}"));
-    let gpus = nvidia::gpus(host);
-    let rows = gpus.iter().flat_map(|gpu| {
-        let parts = gpu.mig.iter().enumerate().map(|(index, part)| {
+    let all = own(host);
+    if all.is_empty() {
+        return "no NVIDIA driver, no AMD driver\n".to_owned();
+    }
+    all.iter().map(vendor_text).collect()
+}
+
+fn vendor_text(own: &Own) -> String {
+    let text = format!("{} driver {}\n", own.name, own.driver);
+    if own.gpus.is_empty() {
+        return text + "no GPU\n";
+    }
+    let rows = own.gpus.iter().flat_map(|gpu| {
+        let parts = gpu.parts.iter().enumerate().map(|(index, part)| {
             let (above, below) = (part.gpu_instance, part.compute_instance);
             [
                 format!("{}:{index}", gpu.index),
-                format!("MIG {above}/{below}"),
+                format!("part {above}/{below}"),
                 String::new(),
                 String::new(),
             ]
         });
+        let nodes: Vec<String> = gpu
+            .nodes
+            .iter()
+            .map(|node| node.display().to_string())
+            .collect();
         let whole = [
             gpu.index.to_string(),
             gpu.model.clone(),
             gpu.uuid.clone(),
-            gpu.node.display().to_string(),
+            nodes.join(" "),
         ];
         [whole].into_iter().chain(parts)
     });
-    let text = format!("NVIDIA driver {driver}{}\n", cuda.unwrap_or_default());
-    if gpus.is_empty() {
-        return text + "no GPU\n";
-    }
     text + &table(rows)
 }
 
@@ -92,7 +122,7 @@ struct Explained {
     image: Image,
     /// The C library of the image, in words.
     library: String,
-    nvidia: Nvidia,
+    lent: Lent,
 }
 
 impl Explained {
@@ -117,11 +147,12 @@ impl Explained {
             (None, _) => "no C library".to_owned(),
         };
         drop(loader);
-        let nvidia = nvidia::nvidia(host, &image.root, machine).with_context(named)?;
+        let vendors = [Vendor::Nvidia, Vendor::Amd];
+        let lent = inject::lend(host, &image.root, machine, &vendors).with_context(named)?;
         Ok(Self {
             image,
             library,
-            nvidia,
+            lent,
         })
     }
 
@@ -129,23 +160,34 @@ impl Explained {
         json!({
             "image": self.image.path,
             "library": self.library,
-            "driver": self.nvidia.driver,
-            "notes": self.nvidia.notes,
-            "libraries": self.nvidia.verdicts,
-            "mounts": self.nvidia.edits.mounts,
+            "drivers": self.drivers(),
+            "notes": self.lent.notes,
+            "libraries": self.lent.verdicts,
+            "mounts": self.lent.edits.mounts,
         })
+    }
+
+    /// The drivers, in words.
+    fn drivers(&self) -> Vec<String> {
+        let each = self.lent.drivers.iter();
+        each.map(|(vendor, driver)| match vendor {
+            Vendor::Nvidia => format!("NVIDIA driver {driver}"),
+            Vendor::Amd => format!("AMD driver {driver}"),
+        })
+        .collect()
     }
 
     fn text(&self) -> String {
         let image = self.image.path.display();
-        let Some(driver) = &self.nvidia.driver else {
-            return format!("{image}: {}; no NVIDIA driver on this host\n", self.library);
+        let drivers = match self.drivers().as_slice() {
+            [] => "no driver of a GPU on this host".to_owned(),
+            drivers => drivers.join(", "),
         };
-        let mut text = format!("{image}: {}; NVIDIA driver {driver}\n", self.library);
-        for note in &self.nvidia.notes {
+        let mut text = format!("{image}: {}; {drivers}\n", self.library);
+        for note in &self.lent.notes {
             text.push_str(&format!("{note}\n"));
         }
-        text + &table(self.nvidia.verdicts.iter().map(row))
+        text + &table(self.lent.verdicts.iter().map(row))
     }
 }
 

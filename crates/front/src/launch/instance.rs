@@ -146,9 +146,9 @@ pub fn join(
     })?;
     let record: Record = serde_json::from_str(&running.about)
         .with_context(|| format!("instance {name} was started by another version"))?;
-    if !request.binds.is_empty() || request.nv {
+    if !request.binds.is_empty() || !request.vendors.is_empty() {
         messages.warning(format_args!(
-            "instance {name} has its mounts since its start: binds and --nv have no effect"
+            "instance {name} has its mounts since its start: binds and GPUs have no effect"
         ));
     }
     if request.dry_run {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use image::{Cache, Image, Kind, RootFs};
-use inject::{Edits, Host, nvidia};
+use inject::{Edits, Host, Vendor};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -35,39 +35,39 @@ pub fn edits(
     cache: &Path,
     messages: &Messages,
 ) -> Result<Edits> {
-    if !request.nv {
+    if request.vendors.is_empty() {
         return Ok(Edits::default());
     }
     let host = host::lender(caller)?;
-    let record = match key(&host, &image.root).context("look at the host")? {
-        Some(key) => recorded(&key, cache, || work_out(&host, image))?,
-        None => work_out(&host, image)?,
+    let record = match key(&host, &image.root, &request.vendors).context("look at the host")? {
+        Some(key) => recorded(&key, cache, || work_out(&host, image, &request.vendors))?,
+        None => work_out(&host, image, &request.vendors)?,
     };
     for note in &record.notes {
-        messages.warning(format_args!("--nv: {note}"));
+        messages.warning(note);
     }
     tracing::debug!(mounts = record.edits.mounts.len(), "lent");
     Ok(record.edits)
 }
 
-fn work_out(host: &Host, image: &Image) -> Result<Record> {
+fn work_out(host: &Host, image: &Image, vendors: &[Vendor]) -> Result<Record> {
     let Some(machine) = host::machine(&image.root) else {
         return Ok(Record {
             notes: Vec::new(),
             edits: Edits::default(),
         });
     };
-    let found = nvidia::nvidia(host, &image.root, machine);
-    let found = found.context("look for the NVIDIA driver's libraries")?;
+    let lent = inject::lend(host, &image.root, machine, vendors);
+    let lent = lent.context("look for the driver's libraries")?;
     Ok(Record {
-        notes: found.notes,
-        edits: found.edits,
+        notes: lent.notes,
+        edits: lent.edits,
     })
 }
 
 /// Names an answer by all that it depends on; `None` for an image that has nothing to look at.
-fn key(host: &Host, root: &RootFs) -> io::Result<Option<String>> {
-    let theirs = nvidia::identity(host)?;
+fn key(host: &Host, root: &RootFs, vendors: &[Vendor]) -> io::Result<Option<String>> {
+    let theirs = inject::identity(host, vendors)?;
     let image = match root {
         RootFs::Embedded(_) => return Ok(None),
         RootFs::Squashfs(squashed) => {

@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 
 use tree::Files;
 
-use super::gpus::{Gpu, is_version};
+use super::gpus::is_version;
+use crate::Gpu;
 
 /// Where CUDA's images have the packages.
 const DIRECTORIES: &[&str] = &["/usr/local/cuda/compat", "/usr/local/cuda/lib64/compat"];

@@ -4,39 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
-
-use crate::Host;
-
-/// A GPU of this host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Gpu {
-    /// Its number in the order of the PCI bus, as `nvidia-smi` counts.
-    pub index: usize,
-    /// Its UUID, `GPU-…`.
-    pub uuid: String,
-    /// What it is called.
-    pub model: String,
-    /// Its place on the PCI bus, `0000:3b:00.0`.
-    pub bus: String,
-    /// Its own node.
-    pub node: PathBuf,
-    /// Its nodes for graphics: `/dev/dri/card1`, `/dev/dri/renderD129`.
-    pub drm: Vec<PathBuf>,
-    /// What it is divided into.
-    pub mig: Vec<Mig>,
-}
-
-/// A part of a GPU: a compute instance of a GPU instance.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Mig {
-    /// The number of the GPU instance.
-    pub gpu_instance: u32,
-    /// The number of the compute instance in it.
-    pub compute_instance: u32,
-    /// The nodes that give access to the two.
-    pub nodes: Vec<PathBuf>,
-}
+use crate::{Gpu, Host, Part};
 
 const GPUS: &str = "/proc/driver/nvidia/gpus";
 const CAPABILITIES: &str = "/proc/driver/nvidia/capabilities";
@@ -92,9 +60,8 @@ pub fn gpus(host: &Host) -> Vec<Gpu> {
             index,
             uuid: field("GPU UUID").unwrap_or_default(),
             model: field("Model").unwrap_or_default(),
-            node: PathBuf::from(format!("/dev/nvidia{minor}")),
-            drm: drm(host, &bus),
-            mig: mig(host, minor),
+            nodes: [own(minor)].into_iter().chain(drm(host, &bus)).collect(),
+            parts: parts(host, minor),
             bus,
         })
     });
@@ -118,11 +85,14 @@ fn by_nodes(host: &Host) -> Vec<Gpu> {
         uuid: String::new(),
         model: String::new(),
         bus: String::new(),
-        node: PathBuf::from(format!("/dev/nvidia{minor}")),
-        drm: Vec::new(),
-        mig: mig(host, *minor),
+        nodes: vec![own(*minor)],
+        parts: parts(host, *minor),
     };
     minors.iter().enumerate().map(gpu).collect()
+}
+
+fn own(minor: u32) -> PathBuf {
+    PathBuf::from(format!("/dev/nvidia{minor}"))
 }
 
 fn drm(host: &Host, bus: &str) -> Vec<PathBuf> {
@@ -133,7 +103,7 @@ fn drm(host: &Host, bus: &str) -> Vec<PathBuf> {
 }
 
 /// The parts of a GPU, from the nodes that give access to them: `gpu0/mig/gi1/ci0/access`.
-fn mig(host: &Host, minor: u32) -> Vec<Mig> {
+fn parts(host: &Host, minor: u32) -> Vec<Part> {
     let directory = Path::new(CAPABILITIES).join(format!("gpu{minor}/mig"));
     let numbered = |directory: &Path, prefix: &str| -> Vec<u32> {
         let names = host.names(directory).into_iter();
@@ -158,7 +128,7 @@ fn mig(host: &Host, minor: u32) -> Vec<Mig> {
         let above = directory.join(format!("gi{gpu_instance}"));
         for compute_instance in numbered(&above, "ci") {
             let below = above.join(format!("ci{compute_instance}"));
-            parts.push(Mig {
+            parts.push(Part {
                 gpu_instance,
                 compute_instance,
                 nodes: [node(&above), node(&below)].into_iter().flatten().collect(),
@@ -262,13 +232,15 @@ mod tests {
             .collect();
         assert_eq!(told, [(0, "GPU-a"), (1, "GPU-b")]);
         let second = &found[1];
-        assert_eq!(second.node, Path::new("/dev/nvidia1"));
-        assert_eq!(second.drm, [PathBuf::from("/dev/dri/card1")]);
+        assert_eq!(
+            second.nodes,
+            ["/dev/nvidia1", "/dev/dri/card1"].map(PathBuf::from)
+        );
         let caps = [
             "/dev/nvidia-caps/nvidia-cap21",
             "/dev/nvidia-caps/nvidia-cap22",
         ];
-        assert_eq!(second.mig[0].nodes, caps.map(PathBuf::from));
+        assert_eq!(second.parts[0].nodes, caps.map(PathBuf::from));
         let common = [
             "/dev/nvidiactl",
             "/dev/gdrdrv",
@@ -276,7 +248,7 @@ mod tests {
         ];
         assert_eq!(common_nodes(&host), common.map(PathBuf::from));
         fs::remove_dir_all(root.path().join("proc")).unwrap();
-        let by_node: Vec<_> = gpus(&host).into_iter().map(|gpu| gpu.node).collect();
+        let by_node: Vec<_> = gpus(&host).into_iter().flat_map(|gpu| gpu.nodes).collect();
         assert_eq!(by_node, ["/dev/nvidia0", "/dev/nvidia1"].map(PathBuf::from));
     }
 }

@@ -1,44 +1,22 @@
 //! NVIDIA: the driver's devices, libraries, programs and data.
-//!
-//! Libraries go to `/.singularity.d/libs`, programs to `/usr/bin`, as Apptainer has them; data and sockets
-//! lie where they lie on the host.
 
-mod choice;
 mod compat;
 mod gpus;
 mod names;
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::ffi::{OsStr, OsString};
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use elf::{CacheEntry, Flavour, Loader, Object};
+use elf::{Loader, Object};
 use tree::Files;
 
-pub use choice::{Choice, Unknown};
-pub use gpus::{Gpu, Mig, gpus};
+pub use gpus::gpus;
 
-use crate::library::{Candidate, Class, Fate, Verdict, weigh};
-use crate::{Edits, Host, Mount};
-use compat::Compat;
+use crate::Host;
+use crate::library::{Candidate, Class, Fate, Verdict};
+use crate::offer::{Offer, programs};
 use names::{ALIASES, DATA, DISPATCH, DRIVER, FOREIGN, PROGRAMS, SOCKETS};
-
-/// Where the libraries go.
-pub const LIBRARIES: &str = "/.singularity.d/libs";
-
-/// What NVIDIA's driver is to a container.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nvidia {
-    /// The driver's version, `535.261.03`; `None` when there is no driver.
-    pub driver: Option<String>,
-    /// What to add to the container: everything but the GPUs' own nodes.
-    pub edits: Edits,
-    /// What became of each library and program.
-    pub verdicts: Vec<Verdict>,
-    /// What the user should know, in words.
-    pub notes: Vec<String>,
-}
 
 /// Returns the version of the driver, `535.261.03`; `None` when there is none. `machine` is that of
 /// the host's programs.
@@ -85,71 +63,59 @@ pub fn cuda(driver: &str) -> Option<(u32, u32)> {
     known.map(|(_, release)| *release)
 }
 
-/// Returns what the host's part of the answer of [`nvidia`] depends on, as text that changes with it: the
-/// driver, the loader's cache, which every installation writes anew, and the programs' places.
-///
-/// # Errors
-///
-/// Fails when the host cannot be looked at.
-pub fn identity(host: &Host) -> io::Result<String> {
-    let driver = gpus::version(host).unwrap_or_default();
-    let cache = host.files().stamp(Path::new(elf::CACHE))?;
+/// Returns what the answer depends on besides the loader's cache, as text that changes with it.
+pub(crate) fn identity(host: &Host) -> String {
+    let driver = gpus::version(host);
     let programs: Vec<_> = PROGRAMS.iter().map(|name| host.program(name)).collect();
-    Ok(format!(
-        "{driver} {cache} {programs:?} {:?}",
-        gpus::common_nodes(host)
-    ))
+    format!("{driver:?} {programs:?} {:?}", gpus::common_nodes(host))
 }
 
-/// Works out what an image needs of the host's NVIDIA driver. `machine` is that of the image's programs.
-///
-/// # Errors
-///
-/// Fails when the image or the host cannot be read.
-pub fn nvidia(host: &Host, image: &dyn Files, machine: Object) -> io::Result<Nvidia> {
-    let theirs = Loader::new(host.files(), machine)?;
-    let mut candidates = libraries(host, &theirs);
-    let driver = gpus::version(host).or_else(|| by_library(&candidates));
-    let Some(driver) = driver else {
-        return Ok(Nvidia {
-            driver: None,
-            edits: Edits::default(),
-            verdicts: Vec::new(),
-            notes: Vec::new(),
-        });
+/// Returns what NVIDIA's driver has for an image; `None` where there is no driver.
+pub(crate) fn offer(
+    host: &Host,
+    theirs: &Loader<'_>,
+    image: &dyn Files,
+) -> io::Result<Option<Offer>> {
+    let all = libraries(host, theirs);
+    let Some(driver) = gpus::version(host).or_else(|| by_library(&all)) else {
+        return Ok(None);
     };
-    candidates.extend(programs(host));
-    let mut loader = Loader::new(image, machine)?;
-    let compat = compat::find(image, &driver, &gpus::gpus(host))?;
-    let used = compat.as_ref().filter(|compat| compat.unused.is_none());
-    let nothing = BTreeMap::new();
-    let own = used.map_or(&nothing, |compat| &compat.libraries);
-    let (stale, current): (Vec<_>, Vec<_>) = candidates
+    let (stale, mut candidates): (Vec<_>, Vec<_>) = all
         .into_iter()
         .partition(|candidate| is_stale(candidate, &driver));
-    let mut verdicts = weigh(host, &mut loader, &current, own)?;
-    verdicts.extend(stale.into_iter().map(|candidate| Verdict {
+    let left = stale.into_iter().map(|candidate| Verdict {
         name: candidate.name,
         class: candidate.class,
         host_path: candidate.path,
         fate: Fate::Left {
             reason: format!("it is of another driver than the kernel's {driver}"),
         },
-    }));
-    let mut edits = Edits {
-        device_nodes: gpus::common_nodes(host),
-        mounts: mounts(host, &verdicts),
-        library_cache: None,
-    };
-    if loader.flavour() == Some(Flavour::Glibc) {
-        edits.library_cache = library_cache(&loader, &verdicts, own);
-    }
-    Ok(Nvidia {
-        notes: notes(loader.flavour(), &verdicts, compat.as_ref()),
-        driver: Some(driver),
-        edits,
-        verdicts,
-    })
+    });
+    candidates.extend(programs(host, PROGRAMS));
+    let compat = compat::find(image, &driver, &gpus::gpus(host))?;
+    let note = compat.as_ref().map(|compat| match &compat.unused {
+        None => format!(
+            "the image's own CUDA libraries for driver {} are used",
+            compat.version
+        ),
+        Some(reason) => {
+            format!("the image's CUDA compatibility libraries are not used: {reason}")
+        }
+    });
+    let used = compat.filter(|compat| compat.unused.is_none());
+    let files = DATA.iter().chain(SOCKETS).map(PathBuf::from);
+    Ok(Some(Offer {
+        candidates,
+        left: left.collect(),
+        own: used.map(|compat| compat.libraries).unwrap_or_default(),
+        files: files.filter(|path| host.exists(path)).collect(),
+        nodes: gpus::common_nodes(host),
+        aliases: ALIASES,
+        // Without these two nothing works; the rest is for few.
+        vital: &["libcuda.so.1", "libnvidia-ml.so.1"],
+        notes: note.into_iter().collect(),
+        driver,
+    }))
 }
 
 /// The libraries that the host's loader would find.
@@ -186,17 +152,6 @@ fn libraries(host: &Host, theirs: &Loader<'_>) -> Vec<Candidate> {
     found
 }
 
-fn programs(host: &Host) -> impl Iterator<Item = Candidate> {
-    PROGRAMS.iter().filter_map(|name| {
-        Some(Candidate {
-            name: name.into(),
-            path: host.canonical(&host.program(name)?)?,
-            class: Class::Program,
-            family: None,
-        })
-    })
-}
-
 /// The version in the name of the driver's main library, where the kernel tells none.
 fn by_library(candidates: &[Candidate]) -> Option<String> {
     let main = ["libcuda.so.1", "libnvidia-ml.so.1"];
@@ -215,84 +170,4 @@ fn version_of(path: &Path) -> Option<&str> {
 fn is_stale(candidate: &Candidate, driver: &str) -> bool {
     let other = version_of(&candidate.path).is_some_and(|version| version != driver);
     candidate.class == Class::Driver && other
-}
-
-fn mounts(host: &Host, verdicts: &[Verdict]) -> Vec<Mount> {
-    let lent = |verdict: &&Verdict| matches!(verdict.fate, Fate::Lent { .. });
-    let mut mounts = Vec::new();
-    for verdict in verdicts.iter().filter(lent) {
-        let directory = match verdict.class {
-            Class::Program => "/usr/bin",
-            Class::Driver | Class::Dispatch => LIBRARIES,
-        };
-        mounts.extend(names(&verdict.name).map(|name| Mount {
-            host_path: verdict.host_path.clone(),
-            container_path: Path::new(directory).join(name),
-        }));
-    }
-    let there = DATA.iter().chain(SOCKETS).map(PathBuf::from);
-    mounts.extend(there.filter(|path| host.exists(path)).map(|path| Mount {
-        container_path: path.clone(),
-        host_path: path,
-    }));
-    mounts
-}
-
-/// A library's name, and the others by which programs ask for it.
-fn names(name: &OsStr) -> impl Iterator<Item = OsString> {
-    let aliases = ALIASES.iter().filter(move |(_, library)| name == *library);
-    let aliases = aliases.map(|(alias, _)| OsString::from(alias));
-    [name.to_owned()].into_iter().chain(aliases)
-}
-
-/// The image's own cache, in which the lent libraries stand for their names.
-fn library_cache(
-    loader: &Loader<'_>,
-    verdicts: &[Verdict],
-    own: &BTreeMap<OsString, PathBuf>,
-) -> Option<Vec<u8>> {
-    let flags = elf::flags(&loader.machine())?;
-    let mut cache = loader.cache().clone();
-    let lent = verdicts.iter().filter(|verdict| {
-        verdict.class != Class::Program && matches!(verdict.fate, Fate::Lent { .. })
-    });
-    for verdict in lent {
-        for name in names(&verdict.name) {
-            let path = Path::new(LIBRARIES).join(&name);
-            cache.replace(CacheEntry::new(name, path, flags));
-        }
-    }
-    for (name, path) in own {
-        for name in names(name) {
-            cache.replace(CacheEntry::new(name, path.clone(), flags));
-        }
-    }
-    cache.to_bytes()
-}
-
-fn notes(flavour: Option<Flavour>, verdicts: &[Verdict], compat: Option<&Compat>) -> Vec<String> {
-    if flavour != Some(Flavour::Glibc) {
-        let has = flavour.map_or("none", |_| "musl");
-        return vec![format!(
-            "no library is lent: the driver's are made for the GNU C library, and the image has {has}"
-        )];
-    }
-    // Without these two nothing works; the rest is for few.
-    let vital = verdicts
-        .iter()
-        .filter(|verdict| verdict.name == "libcuda.so.1" || verdict.name == "libnvidia-ml.so.1");
-    let left = vital.filter_map(|verdict| match &verdict.fate {
-        Fate::Left { reason } => Some(format!("{} is left out: {reason}", verdict.name.display())),
-        _ => None,
-    });
-    let compat = compat.map(|compat| match &compat.unused {
-        None => format!(
-            "the image's own CUDA libraries for driver {} are used",
-            compat.version
-        ),
-        Some(reason) => {
-            format!("the image's CUDA compatibility libraries are not used: {reason}")
-        }
-    });
-    left.chain(compat).collect()
 }

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::gpus::{Gpu, Mig};
+use crate::{Gpu, Part};
 
 /// Which GPUs are wanted, as `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES` say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +68,8 @@ impl Choice {
         match self {
             Self::None => {}
             Self::All => gpus.iter().for_each(|gpu| {
-                add(whole(gpu));
-                gpu.mig.iter().for_each(|part| add(part.nodes.clone()));
+                add(gpu.nodes.clone());
+                gpu.parts.iter().for_each(|part| add(part.nodes.clone()));
             }),
             Self::Some(words) => {
                 for word in words {
@@ -81,24 +81,15 @@ impl Choice {
                         wanted: word.clone(),
                         known: gpus.iter().map(name).collect(),
                     })?;
-                    add(whole(gpu));
-                    let parts = gpu
-                        .mig
-                        .iter()
-                        .filter(|mig| part.is_none_or(|part| part == *mig));
+                    add(gpu.nodes.clone());
+                    let parts = gpu.parts.iter();
+                    let parts = parts.filter(|own| part.is_none_or(|part| part == *own));
                     parts.for_each(|part| add(part.nodes.clone()));
                 }
             }
         }
         Ok(nodes)
     }
-}
-
-fn whole(gpu: &Gpu) -> Vec<PathBuf> {
-    [gpu.node.clone()]
-        .into_iter()
-        .chain(gpu.drm.iter().cloned())
-        .collect()
 }
 
 fn name(gpu: &Gpu) -> String {
@@ -109,7 +100,7 @@ fn name(gpu: &Gpu) -> String {
 }
 
 /// The GPU that a word means, and the part of it if it means one.
-fn find<'a>(gpus: &'a [Gpu], word: &str) -> Option<(&'a Gpu, Option<&'a Mig>)> {
+fn find<'a>(gpus: &'a [Gpu], word: &str) -> Option<(&'a Gpu, Option<&'a Part>)> {
     let by_index = |text: &str| {
         let index: usize = text.parse().ok()?;
         gpus.iter().find(|gpu| gpu.index == index)
@@ -120,7 +111,7 @@ fn find<'a>(gpus: &'a [Gpu], word: &str) -> Option<(&'a Gpu, Option<&'a Mig>)> {
     if let Some((gpu, part)) = word.split_once(':')
         && let (Some(gpu), Ok(part)) = (by_index(gpu), part.parse::<usize>())
     {
-        return Some((gpu, Some(gpu.mig.get(part)?)));
+        return Some((gpu, Some(gpu.parts.get(part)?)));
     }
     if let Some(rest) = word.strip_prefix("MIG-GPU-") {
         let mut pieces = rest.split('/');
@@ -128,7 +119,7 @@ fn find<'a>(gpus: &'a [Gpu], word: &str) -> Option<(&'a Gpu, Option<&'a Mig>)> {
         let gpu = gpus.iter().find(|gpu| gpu.uuid == uuid)?;
         let (above, below): (u32, u32) =
             (pieces.next()?.parse().ok()?, pieces.next()?.parse().ok()?);
-        let mut parts = gpu.mig.iter();
+        let mut parts = gpu.parts.iter();
         let part = parts.find(|part| part.gpu_instance == above && part.compute_instance == below);
         return part.map(|part| (gpu, Some(part)));
     }
@@ -148,22 +139,25 @@ mod tests {
     use super::*;
 
     fn gpus() -> Vec<Gpu> {
+        let node = |name: String| PathBuf::from("/dev").join(name);
         let gpu = |index: usize| Gpu {
             index,
             uuid: format!("GPU-{index}abc-def"),
             model: String::new(),
             bus: format!("0000:0{index}:00.0"),
-            node: PathBuf::from(format!("/dev/nvidia{index}")),
-            drm: vec![PathBuf::from(format!("/dev/dri/card{index}"))],
-            mig: Vec::new(),
+            nodes: vec![
+                node(format!("nvidia{index}")),
+                node(format!("dri/card{index}")),
+            ],
+            parts: Vec::new(),
         };
-        let part = |gpu_instance: u32, cap: u32| Mig {
+        let part = |gpu_instance: u32, cap: u32| Part {
             gpu_instance,
             compute_instance: 0,
-            nodes: vec![PathBuf::from(format!("/dev/nvidia-caps/nvidia-cap{cap}"))],
+            nodes: vec![node(format!("nvidia-caps/nvidia-cap{cap}"))],
         };
         let mut all = vec![gpu(0), gpu(1)];
-        all[1].mig = vec![part(1, 21), part(2, 30)];
+        all[1].parts = vec![part(1, 21), part(2, 30)];
         all
     }
 

@@ -1,0 +1,212 @@
+//! From what the host has to what one container gets.
+//!
+//! Libraries go to `/.singularity.d/libs`, programs to `/usr/bin`, as Apptainer has them; data and sockets
+//! lie where they lie on the host.
+
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use elf::{CacheEntry, Flavour, Loader, Object};
+use tree::Files;
+
+use crate::library::{Class, Fate, Verdict, weigh};
+use crate::offer::Offer;
+use crate::{Edits, Host, Mount, nvidia, rocm};
+
+/// Where the libraries go.
+pub const LIBRARIES: &str = "/.singularity.d/libs";
+
+/// Whose GPUs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Vendor {
+    /// NVIDIA's: `--nv`.
+    Nvidia,
+    /// AMD's: `--rocm`.
+    Amd,
+}
+
+/// What a container gets of the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lent {
+    /// The drivers' versions; none for a vendor who has no driver here.
+    pub drivers: Vec<(Vendor, String)>,
+    /// What to add to the container: everything but the GPUs' own nodes.
+    pub edits: Edits,
+    /// What became of each library and program.
+    pub verdicts: Vec<Verdict>,
+    /// What the user should know, in words.
+    pub notes: Vec<String>,
+}
+
+impl Vendor {
+    /// The flag that asks for them.
+    #[must_use]
+    pub fn flag(self) -> &'static str {
+        match self {
+            Self::Nvidia => "--nv",
+            Self::Amd => "--rocm",
+        }
+    }
+
+    fn offer(
+        self,
+        host: &Host,
+        theirs: &Loader<'_>,
+        image: &dyn Files,
+    ) -> io::Result<Option<Offer>> {
+        match self {
+            Self::Nvidia => nvidia::offer(host, theirs, image),
+            Self::Amd => Ok(rocm::offer(host, theirs)),
+        }
+    }
+}
+
+/// Returns what the host's part of the answer of [`lend`] depends on, as text that changes with it: the
+/// drivers, the loader's cache, which every installation writes anew, and the programs' places.
+///
+/// # Errors
+///
+/// Fails when the host cannot be looked at.
+pub fn identity(host: &Host, vendors: &[Vendor]) -> io::Result<String> {
+    let cache = host.files().stamp(Path::new(elf::CACHE))?;
+    let each = vendors.iter().map(|vendor| match vendor {
+        Vendor::Nvidia => nvidia::identity(host),
+        Vendor::Amd => rocm::identity(host),
+    });
+    let each: Vec<String> = each.collect();
+    Ok(format!("{vendors:?} {cache} {each:?}"))
+}
+
+/// Works out what an image needs of the host's drivers. `machine` is that of the image's programs.
+///
+/// # Errors
+///
+/// Fails when the image or the host cannot be read.
+pub fn lend(
+    host: &Host,
+    image: &dyn Files,
+    machine: Object,
+    vendors: &[Vendor],
+) -> io::Result<Lent> {
+    let theirs = Loader::new(host.files(), machine)?;
+    let mut offers = Vec::new();
+    for vendor in vendors {
+        let offer = vendor.offer(host, &theirs, image)?;
+        offers.extend(offer.map(|offer| (*vendor, offer)));
+    }
+    let mut lent = Lent {
+        drivers: Vec::new(),
+        edits: Edits::default(),
+        verdicts: Vec::new(),
+        notes: Vec::new(),
+    };
+    if offers.is_empty() {
+        return Ok(lent);
+    }
+    let mut loader = Loader::new(image, machine)?;
+    let mut aliases = Vec::new();
+    let mut own = BTreeMap::new();
+    for (vendor, offer) in offers {
+        let mut verdicts = weigh(host, &mut loader, &offer.candidates, &offer.own)?;
+        verdicts.extend(offer.left);
+        lent.notes.extend(offer.notes);
+        lent.notes
+            .extend(missing(&loader, vendor, offer.vital, &verdicts));
+        lent.drivers.push((vendor, offer.driver));
+        lent.edits.device_nodes.extend(offer.nodes);
+        lent.edits
+            .mounts
+            .extend(mounts(&verdicts, offer.aliases, &offer.files));
+        lent.verdicts.extend(verdicts);
+        aliases.extend(offer.aliases);
+        own.extend(offer.own);
+    }
+    if loader.flavour() == Some(Flavour::Glibc) {
+        lent.edits.library_cache = library_cache(&loader, &lent.verdicts, &aliases, &own);
+    }
+    Ok(lent)
+}
+
+type Aliases = [(&'static str, &'static str)];
+
+/// A library's name, and the others by which programs ask for it.
+fn names<'a>(name: &'a OsStr, aliases: &'a Aliases) -> impl Iterator<Item = OsString> + 'a {
+    let others = aliases.iter().filter(move |(_, library)| name == *library);
+    let others = others.map(|(alias, _)| OsString::from(alias));
+    [name.to_owned()].into_iter().chain(others)
+}
+
+fn mounts(verdicts: &[Verdict], aliases: &Aliases, files: &[PathBuf]) -> Vec<Mount> {
+    let lent = verdicts
+        .iter()
+        .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
+    let mut mounts = Vec::new();
+    for verdict in lent {
+        let directory = match verdict.class {
+            Class::Program => "/usr/bin",
+            Class::Driver | Class::Dispatch => LIBRARIES,
+        };
+        mounts.extend(names(&verdict.name, aliases).map(|name| Mount {
+            host_path: verdict.host_path.clone(),
+            container_path: Path::new(directory).join(name),
+        }));
+    }
+    mounts.extend(files.iter().map(|path| Mount {
+        container_path: path.clone(),
+        host_path: path.clone(),
+    }));
+    mounts
+}
+
+/// The image's own cache, in which the lent libraries stand for their names.
+fn library_cache(
+    loader: &Loader<'_>,
+    verdicts: &[Verdict],
+    aliases: &Aliases,
+    own: &BTreeMap<OsString, PathBuf>,
+) -> Option<Vec<u8>> {
+    let flags = elf::flags(&loader.machine())?;
+    let mut cache = loader.cache().clone();
+    let lent = verdicts.iter().filter(|verdict| {
+        verdict.class != Class::Program && matches!(verdict.fate, Fate::Lent { .. })
+    });
+    for name in lent.flat_map(|verdict| names(&verdict.name, aliases)) {
+        let path = Path::new(LIBRARIES).join(&name);
+        cache.replace(CacheEntry::new(name, path, flags));
+    }
+    for (name, path) in own {
+        for name in names(name, aliases) {
+            cache.replace(CacheEntry::new(name, path.clone(), flags));
+        }
+    }
+    cache.to_bytes()
+}
+
+/// What is left out and will be missed.
+fn missing(
+    loader: &Loader<'_>,
+    vendor: Vendor,
+    vital: &[&str],
+    verdicts: &[Verdict],
+) -> Vec<String> {
+    let flag = vendor.flag();
+    if loader.flavour() != Some(Flavour::Glibc) {
+        let has = loader.flavour().map_or("none", |_| "musl");
+        return vec![format!(
+            "{flag}: no library is lent: the driver's are made for the GNU C library, and the image has {has}"
+        )];
+    }
+    let vital = verdicts
+        .iter()
+        .filter(|verdict| vital.iter().any(|name| verdict.name == *name));
+    let left = vital.filter_map(|verdict| match &verdict.fate {
+        Fate::Left { reason } => Some(format!(
+            "{flag}: {} is left out: {reason}",
+            verdict.name.display()
+        )),
+        _ => None,
+    });
+    left.collect()
+}

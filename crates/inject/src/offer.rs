@@ -1,0 +1,46 @@
+//! What a vendor's driver has for containers, before anybody has looked at one.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::Host;
+use crate::library::{Candidate, Class, Verdict};
+
+/// What a vendor's driver has for a container.
+#[derive(Debug)]
+pub(crate) struct Offer {
+    /// The driver's version.
+    pub(crate) driver: String,
+    /// Libraries and programs.
+    pub(crate) candidates: Vec<Candidate>,
+    /// Those that need no second look.
+    pub(crate) left: Vec<Verdict>,
+    /// Libraries that the image brings in place of the host's, and where it has them.
+    pub(crate) own: BTreeMap<OsString, PathBuf>,
+    /// Data and sockets, which lie in the container where they lie on the host.
+    pub(crate) files: Vec<PathBuf>,
+    /// Nodes that every use of a GPU needs.
+    pub(crate) nodes: Vec<PathBuf>,
+    /// Other names by which programs ask for a library, and its own.
+    pub(crate) aliases: &'static [(&'static str, &'static str)],
+    /// Libraries without which nothing works.
+    pub(crate) vital: &'static [&'static str],
+    /// What the user should know.
+    pub(crate) notes: Vec<String>,
+}
+
+/// Returns those of the programs that the host has.
+pub(crate) fn programs<'a>(
+    host: &'a Host,
+    names: &'a [&str],
+) -> impl Iterator<Item = Candidate> + 'a {
+    names.iter().filter_map(|name| {
+        Some(Candidate {
+            name: name.into(),
+            path: host.canonical(&host.program(name)?)?,
+            class: Class::Program,
+            family: None,
+        })
+    })
+}

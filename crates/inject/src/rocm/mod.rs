@@ -1,0 +1,137 @@
+//! AMD: the GPUs' nodes, and ROCm's libraries and programs.
+//!
+//! The kernel's interface is the same for every release of ROCm, so none of its libraries has to be the
+//! host's: the image's own are best, and complete.
+
+mod gpus;
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use elf::Loader;
+
+pub use gpus::gpus;
+
+use crate::Host;
+use crate::library::{Candidate, Class};
+use crate::offer::{Offer, programs};
+
+/// Beginnings of the names of libraries, and the one that speaks for its family: ROCm's are made for
+/// each other.
+const LIBRARIES: &[(&str, Option<&str>)] = &[
+    ("libhsa-runtime64.so.", None),
+    ("libhsakmt.so.", RUNTIME),
+    ("libamdhip64.so.", RUNTIME),
+    ("libhiprtc.so.", RUNTIME),
+    ("libhiprtc-builtins.so.", RUNTIME),
+    ("libamd_comgr.so.", RUNTIME),
+    ("libamdocl64.so", RUNTIME),
+    ("librocprofiler-register.so.", RUNTIME),
+    ("librocm-core.so.", RUNTIME),
+    ("librocm_smi64.so.", None),
+    ("libamd_smi.so.", None),
+    ("libdrm.so.2", None),
+    ("libdrm_amdgpu.so.1", Some("libdrm.so.2")),
+    ("libnuma.so.1", None),
+    ("libelf.so.1", None),
+    ("libOpenCL.so.1", None),
+];
+
+const RUNTIME: Option<&str> = Some("libhsa-runtime64.so.1");
+
+const PROGRAMS: &[&str] = &["rocminfo", "rocm-smi", "amd-smi", "rocm_agent_enumerator"];
+
+/// What tells the dispatching library of OpenCL, and libdrm's names of the models.
+const DATA: &[&str] = &[
+    "/etc/OpenCL/vendors/amdocl64.icd",
+    "/usr/share/libdrm/amdgpu.ids",
+    "/opt/amdgpu/share/libdrm/amdgpu.ids",
+];
+
+const KFD: &str = "/dev/kfd";
+
+/// Returns the version of the driver: that of the module where it is AMD's own, else the kernel's; `None`
+/// where there is no GPU for ROCm.
+#[must_use]
+pub fn driver(host: &Host) -> Option<String> {
+    if !host.exists(Path::new(KFD)) {
+        return None;
+    }
+    let own = host.text(Path::new("/sys/module/amdgpu/version"));
+    let kernel = || {
+        let release = host.text(Path::new("/proc/sys/kernel/osrelease"))?;
+        Some(format!("of Linux {release}"))
+    };
+    own.or_else(kernel)
+}
+
+/// Returns what the answer depends on besides the loader's cache, as text that changes with it.
+pub(crate) fn identity(host: &Host) -> String {
+    let programs: Vec<_> = PROGRAMS.iter().map(|name| host.program(name)).collect();
+    format!("{:?} {programs:?}", driver(host))
+}
+
+/// Returns what ROCm has for a container; `None` where there is no GPU for it.
+pub(crate) fn offer(host: &Host, theirs: &Loader<'_>) -> Option<Offer> {
+    let driver = driver(host)?;
+    let mut candidates = libraries(host, theirs);
+    let programs: Vec<Candidate> = programs(host, PROGRAMS).collect();
+    candidates.extend(programs.iter().flat_map(|program| modules(host, program)));
+    candidates.extend(programs);
+    let data = DATA.iter().map(PathBuf::from);
+    Some(Offer {
+        driver,
+        candidates,
+        left: Vec::new(),
+        own: Default::default(),
+        files: data.filter(|path| host.exists(path)).collect(),
+        nodes: vec![PathBuf::from(KFD)],
+        aliases: &[],
+        vital: &["libhsa-runtime64.so.1"],
+        notes: Vec::new(),
+    })
+}
+
+/// What lies beside a program in Python, and is looked for there.
+fn modules(host: &Host, program: &Candidate) -> Vec<Candidate> {
+    let Some(directory) = program.path.parent().filter(|_| is_python(&program.path)) else {
+        return Vec::new();
+    };
+    let names = host.names(directory).into_iter();
+    let paths = names.map(|name| (directory.join(&name), name));
+    let others = paths.filter(|(path, _)| is_python(path) && *path != program.path);
+    let candidate = |(path, name)| Candidate {
+        name,
+        path,
+        class: Class::Program,
+        family: None,
+    };
+    others.map(candidate).collect()
+}
+
+fn is_python(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "py")
+}
+
+fn libraries(host: &Host, theirs: &Loader<'_>) -> Vec<Candidate> {
+    let Some(flags) = elf::flags(&theirs.machine()) else {
+        return Vec::new();
+    };
+    let entries = theirs.cache().entries.iter();
+    let entries = entries.filter(|entry| entry.flags == flags && !entry.is_special());
+    let mut seen = BTreeSet::new();
+    let candidates = entries.filter_map(|entry| {
+        let name = entry.name.to_str()?;
+        let (_, family) = LIBRARIES
+            .iter()
+            .find(|(prefix, _)| name.starts_with(prefix))?;
+        let path = host.canonical(&entry.path)?;
+        seen.insert(entry.name.clone()).then(|| Candidate {
+            name: entry.name.clone(),
+            path,
+            class: Class::Dispatch,
+            family: *family,
+        })
+    });
+    candidates.collect()
+}
