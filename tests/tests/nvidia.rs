@@ -436,7 +436,19 @@ fn an_update_of_the_driver_is_noticed() {
     let (host, of) = ("nvidia-update", fixture("nvidia-535"));
     let root = of.with_file_name(host);
     let _ = fs::remove_dir_all(&root);
-    succeed(Command::new("cp").arg("-al").arg(&of).arg(&root));
+    fs::create_dir_all(root.join("images")).unwrap();
+    let others = fs::read_dir(&of)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    // Its images are changed by others meanwhile.
+    let others = others.filter(|path| path.file_name().unwrap() != "images");
+    succeed(Command::new("cp").arg("-al").args(others).arg(&root));
+    succeed(
+        Command::new("cp")
+            .arg("-al")
+            .arg(fixture("old"))
+            .arg(root.join("images")),
+    );
     fs::copy(of.with_extension("dev"), root.with_extension("dev")).unwrap();
     let cache = fixture(host).join("tmp/cache");
     let _ = fs::remove_dir_all(&cache);

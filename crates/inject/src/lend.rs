@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use elf::{CacheEntry, Flavour, Loader, Object};
@@ -110,15 +111,13 @@ pub fn lend(
     let mut own = BTreeMap::new();
     for (vendor, offer) in offers {
         let mut verdicts = weigh(host, &mut loader, &offer.candidates, &offer.own)?;
-        verdicts.extend(offer.left);
+        verdicts.extend(offer.left.iter().cloned());
+        lent.edits.mounts.extend(mounts(&verdicts, &offer));
         lent.notes.extend(offer.notes);
         lent.notes
             .extend(missing(&loader, vendor, offer.vital, &verdicts));
         lent.drivers.push((vendor, offer.driver));
         lent.edits.device_nodes.extend(offer.nodes);
-        lent.edits
-            .mounts
-            .extend(mounts(&verdicts, offer.aliases, &offer.files));
         lent.verdicts.extend(verdicts);
         aliases.extend(offer.aliases);
         own.extend(offer.own);
@@ -138,7 +137,7 @@ fn names<'a>(name: &'a OsStr, aliases: &'a Aliases) -> impl Iterator<Item = OsSt
     [name.to_owned()].into_iter().chain(others)
 }
 
-fn mounts(verdicts: &[Verdict], aliases: &Aliases, files: &[PathBuf]) -> Vec<Mount> {
+fn mounts(verdicts: &[Verdict], offer: &Offer) -> Vec<Mount> {
     let lent = verdicts
         .iter()
         .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
@@ -148,12 +147,18 @@ fn mounts(verdicts: &[Verdict], aliases: &Aliases, files: &[PathBuf]) -> Vec<Mou
             Class::Program => "/usr/bin",
             Class::Driver | Class::Dispatch => LIBRARIES,
         };
-        mounts.extend(names(&verdict.name, aliases).map(|name| Mount {
+        let known = names(&verdict.name, offer.aliases).map(|name| Path::new(directory).join(name));
+        let places = offer.places.iter().filter(|(prefix, _)| {
+            let name = verdict.name.as_bytes();
+            name.starts_with(prefix.as_bytes())
+        });
+        let places = places.map(|(_, place)| PathBuf::from(place));
+        mounts.extend(known.chain(places).map(|container_path| Mount {
             host_path: verdict.host_path.clone(),
-            container_path: Path::new(directory).join(name),
+            container_path,
         }));
     }
-    mounts.extend(files.iter().map(|path| Mount {
+    mounts.extend(offer.files.iter().map(|path| Mount {
         container_path: path.clone(),
         host_path: path.clone(),
     }));

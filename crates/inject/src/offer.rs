@@ -24,6 +24,8 @@ pub(crate) struct Offer {
     pub(crate) nodes: Vec<PathBuf>,
     /// Other names by which programs ask for a library, and its own.
     pub(crate) aliases: &'static [(&'static str, &'static str)],
+    /// Beginnings of the names of libraries that some look for at a fixed place, and that.
+    pub(crate) places: &'static [(&'static str, &'static str)],
     /// Libraries without which nothing works.
     pub(crate) vital: &'static [&'static str],
     /// What the user should know.

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use bundle::{Account, Bundle, HostFacts, Paths};
 use image::{Image, Medium};
-use inject::{Edits, Vendor};
+use inject::Edits;
 use session::{Door, Ground, Instance, Layout};
 use tree::Files as _;
 
@@ -72,7 +72,7 @@ impl Prepared {
         let cache = caller.cache(&account);
         let edits = lent::edits(&request, caller, &image, &cache, messages)?;
         let named = || format!("{}: the image is damaged", image.path.display());
-        let libraries = has_libraries(&request, &image, &edits);
+        let libraries = has_libraries(&image, &edits);
         let ingredients = Ingredients {
             caller: caller.variables.clone(),
             request: request.clone(),
@@ -159,16 +159,14 @@ fn open_image(request: &Request, caller: &Caller, messages: &Messages) -> Result
 
 /// A bare directory tree without Singularity's own files gets no library path of theirs, unless
 /// something is put there that is not found otherwise.
-fn has_libraries(request: &Request, image: &Image, edits: &Edits) -> bool {
+fn has_libraries(image: &Image, edits: &Edits) -> bool {
     let own = || {
         image
             .root
             .entry(Path::new("/.singularity.d"))
             .is_ok_and(|entry| entry.is_some())
     };
-    // ROCm's tools in Python look for their library by themselves, and know only the variable.
-    let by_variable = edits.library_cache.is_none() || request.vendors.contains(&Vendor::Amd);
-    let lent = !edits.mounts.is_empty() && by_variable;
+    let lent = !edits.mounts.is_empty() && edits.library_cache.is_none();
     lent || image.medium == Medium::Sif || own()
 }
 

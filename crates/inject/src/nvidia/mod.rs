@@ -111,6 +111,7 @@ pub(crate) fn offer(
         files: files.filter(|path| host.exists(path)).collect(),
         nodes: gpus::common_nodes(host),
         aliases: ALIASES,
+        places: &[],
         // Without these two nothing works; the rest is for few.
         vital: &["libcuda.so.1", "libnvidia-ml.so.1"],
         notes: note.into_iter().collect(),

@@ -48,6 +48,12 @@ const DATA: &[&str] = &[
     "/opt/amdgpu/share/libdrm/amdgpu.ids",
 ];
 
+/// ROCm's tools in Python look in `../../lib` for their library, seen from themselves.
+const PLACES: &[(&str, &str)] = &[
+    ("librocm_smi64.so.", "/lib/librocm_smi64.so"),
+    ("librocm_smi64.so.1", "/lib/librocm_smi64.so.1"),
+];
+
 const KFD: &str = "/dev/kfd";
 
 /// Returns the version of the driver: that of the module where it is AMD's own, else the kernel's; `None`
@@ -87,6 +93,7 @@ pub(crate) fn offer(host: &Host, theirs: &Loader<'_>) -> Option<Offer> {
         files: data.filter(|path| host.exists(path)).collect(),
         nodes: vec![PathBuf::from(KFD)],
         aliases: &[],
+        places: PLACES,
         vital: &["libhsa-runtime64.so.1"],
         notes: Vec::new(),
     })
