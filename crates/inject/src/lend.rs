@@ -28,6 +28,26 @@ pub enum Vendor {
     Amd,
 }
 
+/// What a container wants of the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Whose drivers.
+    pub vendors: Vec<Vendor>,
+    /// What of NVIDIA's.
+    pub capabilities: nvidia::Capabilities,
+}
+
+impl Wanted {
+    /// All that the drivers of some vendors have.
+    #[must_use]
+    pub fn all(vendors: Vec<Vendor>) -> Self {
+        Self {
+            vendors,
+            capabilities: nvidia::Capabilities::ALL,
+        }
+    }
+}
+
 /// What a container gets of the host's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lent {
@@ -56,9 +76,10 @@ impl Vendor {
         host: &Host,
         theirs: &Loader<'_>,
         image: &dyn Files,
+        wanted: &Wanted,
     ) -> io::Result<Option<Offer>> {
         match self {
-            Self::Nvidia => nvidia::offer(host, theirs, image),
+            Self::Nvidia => nvidia::offer(host, theirs, image, wanted.capabilities),
             Self::Amd => Ok(rocm::offer(host, theirs)),
         }
     }
@@ -70,14 +91,14 @@ impl Vendor {
 /// # Errors
 ///
 /// Fails when the host cannot be looked at.
-pub fn identity(host: &Host, vendors: &[Vendor]) -> io::Result<String> {
+pub fn identity(host: &Host, wanted: &Wanted) -> io::Result<String> {
     let cache = host.files().stamp(Path::new(elf::CACHE))?;
-    let each = vendors.iter().map(|vendor| match vendor {
+    let each = wanted.vendors.iter().map(|vendor| match vendor {
         Vendor::Nvidia => nvidia::identity(host),
         Vendor::Amd => rocm::identity(host),
     });
     let each: Vec<String> = each.collect();
-    Ok(format!("{vendors:?} {cache} {each:?}"))
+    Ok(format!("{wanted:?} {cache} {each:?}"))
 }
 
 /// Works out what an image needs of the host's drivers. `machine` is that of the image's programs.
@@ -85,16 +106,11 @@ pub fn identity(host: &Host, vendors: &[Vendor]) -> io::Result<String> {
 /// # Errors
 ///
 /// Fails when the image or the host cannot be read.
-pub fn lend(
-    host: &Host,
-    image: &dyn Files,
-    machine: Object,
-    vendors: &[Vendor],
-) -> io::Result<Lent> {
+pub fn lend(host: &Host, image: &dyn Files, machine: Object, wanted: &Wanted) -> io::Result<Lent> {
     let theirs = Loader::new(host.files(), machine)?;
     let mut offers = Vec::new();
-    for vendor in vendors {
-        let offer = vendor.offer(host, &theirs, image)?;
+    for vendor in &wanted.vendors {
+        let offer = vendor.offer(host, &theirs, image, wanted)?;
         offers.extend(offer.map(|offer| (*vendor, offer)));
     }
     let mut lent = Lent {

@@ -19,5 +19,5 @@ pub use choice::{Choice, Unknown};
 pub use edits::{Edits, Mount};
 pub use gpu::{Gpu, Part};
 pub use host::Host;
-pub use lend::{LIBRARIES, Lent, Vendor, identity, lend};
+pub use lend::{LIBRARIES, Lent, Vendor, Wanted, identity, lend};
 pub use library::{Class, Fate, Verdict};

@@ -9,20 +9,18 @@
 //!
 //! [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
 
-use std::ffi::OsStr;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use oci_spec::runtime::Mount;
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, mkdirat, openat, openat2};
-use rustix::io::Errno;
+use rustix::fs::CWD;
 use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
+    fsconfig_set_string, fsmount, fsopen, open_tree,
 };
 use sys::MountAttributes;
+use tree::Directory;
 
 use crate::Error;
 
@@ -30,7 +28,7 @@ use crate::Error;
 /// process must make.
 pub(crate) fn mount_all(root: &Path, mounts: &[Mount]) -> Result<(), Error> {
     for mount in mounts.iter().filter(|mount| !is_inits(mount, mounts)) {
-        let made = File::open(root).and_then(|root| make(&root, mount));
+        let made = Directory::open_root(root).and_then(|root| make(&root, mount));
         made.map_err(|source| Error::Mount {
             what: mount
                 .source()
@@ -52,7 +50,7 @@ pub(crate) fn is_inits(mount: &Mount, all: &[Mount]) -> bool {
     shows.any(|other| mount.destination().starts_with(other.destination()))
 }
 
-fn make(root: &File, mount: &Mount) -> io::Result<()> {
+fn make(root: &Directory, mount: &Mount) -> io::Result<()> {
     let options = Options::parse(mount.options().as_deref().unwrap_or_default());
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
     let kind = mount.typ().as_deref().unwrap_or("bind");
@@ -66,15 +64,9 @@ fn make(root: &File, mount: &Mount) -> io::Result<()> {
         new_file_system(kind, &options)?
     };
     sys::set_mount_attributes(detached.as_fd(), options.attributes)?;
-    let directory = kind != "bind" || is_directory(&detached)?;
-    let destination = open_destination(root, mount.destination(), directory)?;
-    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
-    Ok(move_mount(&detached, "", &destination, "", empty)?)
-}
-
-fn is_directory(fd: &OwnedFd) -> io::Result<bool> {
-    let mode = rustix::fs::fstat(fd)?.st_mode;
-    Ok(rustix::fs::FileType::from_raw_mode(mode) == rustix::fs::FileType::Directory)
+    let directory = kind != "bind" || tree::is_directory(&detached)?;
+    let destination = root.mount_point(mount.destination(), directory)?;
+    tree::attach(&detached, &destination)
 }
 
 fn new_file_system(kind: &str, options: &Options<'_>) -> io::Result<OwnedFd> {
@@ -91,28 +83,6 @@ fn new_file_system(kind: &str, options: &Options<'_>) -> io::Result<OwnedFd> {
         FsMountFlags::FSMOUNT_CLOEXEC,
         MountAttrFlags::empty(),
     )?)
-}
-
-/// Opens the place to mount on, and makes it where it is missing, as in a directory that was bound.
-fn open_destination(root: &File, path: &Path, directory: bool) -> io::Result<OwnedFd> {
-    match open_inside(root, path) {
-        Err(Errno::NOENT) => {}
-        opened => return Ok(opened?),
-    }
-    let parent = open_destination(root, path.parent().unwrap_or(Path::new("/")), true)?;
-    let name = path.file_name().unwrap_or(OsStr::new("."));
-    if directory {
-        mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
-    } else {
-        let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-        openat(&parent, name, create, Mode::from_raw_mode(0o644))?;
-    }
-    Ok(open_inside(root, path)?)
-}
-
-fn open_inside(root: &File, path: &Path) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::PATH | OFlags::CLOEXEC;
-    openat2(root, path, flags, Mode::empty(), ResolveFlags::IN_ROOT)
 }
 
 /// The options of a mount, sorted: those of every mount, and those that its file system reads.
@@ -152,18 +122,5 @@ mod tests {
         assert!(options.recursive && options.attributes.no_suid && options.attributes.read_only);
         assert!(!options.attributes.no_dev);
         assert_eq!(options.data, ["mode=755", "newinstance"]);
-    }
-
-    #[test]
-    fn destinations_stay_inside() {
-        let dir = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
-        let root = File::open(dir.path()).unwrap();
-        // The link leads to a path below the root, where nothing is and nothing is made.
-        assert!(open_destination(&root, Path::new("/link/x"), true).is_err());
-        assert!(std::fs::read_dir(outside.path()).unwrap().next().is_none());
-        open_destination(&root, Path::new("/a/b/file"), false).unwrap();
-        assert!(dir.path().join("a/b/file").is_file());
     }
 }

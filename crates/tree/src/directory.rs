@@ -64,7 +64,7 @@ impl Directory {
     /// Opens `path` as if this directory were `/` ([openat2(2)], Linux 5.6).
     ///
     /// [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
-    fn open_inside(&self, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+    pub(crate) fn open_inside(&self, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
         let mut flags = flags | OFlags::CLOEXEC;
         if !flags.contains(OFlags::PATH) {
             flags |= OFlags::NONBLOCK | OFlags::NOCTTY;

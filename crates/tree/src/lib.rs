@@ -5,7 +5,9 @@
 mod directory;
 mod entry;
 mod files;
+mod mount;
 
 pub use directory::Directory;
 pub use entry::{Entry, Place, Step};
 pub use files::{Content, Files};
+pub use mount::{attach, is_directory};

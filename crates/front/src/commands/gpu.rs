@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use image::Image;
-use inject::{Class, Fate, Host, Lent, Vendor, Verdict, nvidia, rocm};
+use inject::{Class, Fate, Host, Lent, Vendor, Verdict, Wanted, nvidia, rocm};
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
@@ -147,8 +147,8 @@ impl Explained {
             (None, _) => "no C library".to_owned(),
         };
         drop(loader);
-        let vendors = [Vendor::Nvidia, Vendor::Amd];
-        let lent = inject::lend(host, &image.root, machine, &vendors).with_context(named)?;
+        let wanted = Wanted::all(vec![Vendor::Nvidia, Vendor::Amd]);
+        let lent = inject::lend(host, &image.root, machine, &wanted).with_context(named)?;
         Ok(Self {
             image,
             library,

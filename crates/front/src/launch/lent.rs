@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use image::{Cache, Image, Kind, RootFs};
-use inject::{Edits, Host, Vendor};
+use inject::{Edits, Host, Wanted};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -39,9 +39,10 @@ pub fn edits(
         return Ok(Edits::default());
     }
     let host = host::lender(caller)?;
-    let record = match key(&host, &image.root, &request.vendors).context("look at the host")? {
-        Some(key) => recorded(&key, cache, || work_out(&host, image, &request.vendors))?,
-        None => work_out(&host, image, &request.vendors)?,
+    let wanted = Wanted::all(request.vendors.clone());
+    let record = match key(&host, &image.root, &wanted).context("look at the host")? {
+        Some(key) => recorded(&key, cache, || work_out(&host, image, &wanted))?,
+        None => work_out(&host, image, &wanted)?,
     };
     for note in &record.notes {
         messages.warning(note);
@@ -50,14 +51,14 @@ pub fn edits(
     Ok(record.edits)
 }
 
-fn work_out(host: &Host, image: &Image, vendors: &[Vendor]) -> Result<Record> {
+fn work_out(host: &Host, image: &Image, wanted: &Wanted) -> Result<Record> {
     let Some(machine) = host::machine(&image.root) else {
         return Ok(Record {
             notes: Vec::new(),
             edits: Edits::default(),
         });
     };
-    let lent = inject::lend(host, &image.root, machine, vendors);
+    let lent = inject::lend(host, &image.root, machine, wanted);
     let lent = lent.context("look for the driver's libraries")?;
     Ok(Record {
         notes: lent.notes,
@@ -66,8 +67,8 @@ fn work_out(host: &Host, image: &Image, vendors: &[Vendor]) -> Result<Record> {
 }
 
 /// Names an answer by all that it depends on; `None` for an image that has nothing to look at.
-fn key(host: &Host, root: &RootFs, vendors: &[Vendor]) -> io::Result<Option<String>> {
-    let theirs = inject::identity(host, vendors)?;
+fn key(host: &Host, root: &RootFs, wanted: &Wanted) -> io::Result<Option<String>> {
+    let theirs = inject::identity(host, wanted)?;
     let image = match root {
         RootFs::Embedded(_) => return Ok(None),
         RootFs::Squashfs(squashed) => {

@@ -1,8 +1,10 @@
 //! NVIDIA: the driver's devices, libraries, programs and data.
 
+mod capability;
 mod compat;
 mod gpus;
 mod names;
+mod require;
 
 use std::collections::BTreeSet;
 use std::io;
@@ -11,7 +13,9 @@ use std::path::{Path, PathBuf};
 use elf::{Loader, Object};
 use tree::Files;
 
+pub use capability::Capabilities;
 pub use gpus::gpus;
+pub use require::{Known, is_met};
 
 use crate::Host;
 use crate::library::{Candidate, Class, Fate, Verdict};
@@ -75,6 +79,7 @@ pub(crate) fn offer(
     host: &Host,
     theirs: &Loader<'_>,
     image: &dyn Files,
+    wanted: Capabilities,
 ) -> io::Result<Option<Offer>> {
     let all = libraries(host, theirs);
     let Some(driver) = gpus::version(host).or_else(|| by_library(&all)) else {
@@ -92,6 +97,7 @@ pub(crate) fn offer(
         },
     });
     candidates.extend(programs(host, PROGRAMS));
+    candidates.retain(|candidate| wanted.want(&candidate.name.to_string_lossy()));
     let compat = compat::find(image, &driver, &gpus::gpus(host))?;
     let note = compat.as_ref().map(|compat| match &compat.unused {
         None => format!(
@@ -103,7 +109,14 @@ pub(crate) fn offer(
         }
     });
     let used = compat.filter(|compat| compat.unused.is_none());
-    let files = DATA.iter().chain(SOCKETS).map(PathBuf::from);
+    let files = DATA
+        .iter()
+        .chain(SOCKETS)
+        .map(PathBuf::from)
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default();
+            wanted.want(&name.to_string_lossy())
+        });
     Ok(Some(Offer {
         candidates,
         left: left.collect(),

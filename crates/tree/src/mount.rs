@@ -1,0 +1,91 @@
+//! Mounting in a root file system, by descriptors: no link in it leads out ([openat2(2)],
+//! `RESOLVE_IN_ROOT`).
+//!
+//! [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::{FileType, Mode, OFlags, mkdirat, openat};
+use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use crate::Directory;
+
+impl Directory {
+    /// Opens the place to mount on, and makes it where it is missing, as in a directory that was bound.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system refuses.
+    pub fn mount_point(&self, path: &Path, directory: bool) -> io::Result<OwnedFd> {
+        if let Some(there) = self.open_inside(path, OFlags::PATH)? {
+            return Ok(there);
+        }
+        let above = path.parent().ok_or(io::ErrorKind::NotFound)?;
+        let parent = self.mount_point(above, true)?;
+        let name = path.file_name().unwrap_or(OsStr::new("."));
+        if directory {
+            mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
+        } else {
+            let create = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+            openat(&parent, name, create, Mode::from_raw_mode(0o644))?;
+        }
+        let made = self.open_inside(path, OFlags::PATH)?;
+        made.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Makes a mount of what is at `path`, that is nowhere yet (open_tree(2), Linux 5.2).
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing is there, and when the kernel refuses.
+    pub fn detached(&self, path: &Path) -> io::Result<OwnedFd> {
+        let source = self.open_inside(path, OFlags::PATH)?;
+        let source = source.ok_or(io::ErrorKind::NotFound)?;
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE
+            | OpenTreeFlags::OPEN_TREE_CLOEXEC
+            | OpenTreeFlags::AT_RECURSIVE
+            | OpenTreeFlags::AT_EMPTY_PATH;
+        Ok(open_tree(source, "", flags)?)
+    }
+}
+
+/// Puts a mount that is nowhere yet on a place.
+///
+/// # Errors
+///
+/// Fails when the kernel refuses: a directory on a file, another mount namespace.
+pub fn attach(mount: impl AsFd, place: impl AsFd) -> io::Result<()> {
+    let empty = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
+    Ok(move_mount(mount, "", place, "", empty)?)
+}
+
+/// Whether an open thing is a directory.
+///
+/// # Errors
+///
+/// Fails when it cannot be looked at.
+pub fn is_directory(open: impl AsFd) -> io::Result<bool> {
+    let mode = rustix::fs::fstat(open)?.st_mode;
+    Ok(FileType::from_raw_mode(mode) == FileType::Directory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn places_stay_inside() {
+        let dir = tempfile::tempdir().unwrap();
+        let outside = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink(outside.path(), dir.path().join("link")).unwrap();
+        let root = Directory::open_root(dir.path()).unwrap();
+        // The link leads to a path below the root, where nothing is and nothing is made.
+        assert!(root.mount_point(Path::new("/link/x"), true).is_err());
+        assert!(std::fs::read_dir(outside.path()).unwrap().next().is_none());
+        root.mount_point(Path::new("/a/b/file"), false).unwrap();
+        assert!(dir.path().join("a/b/file").is_file());
+    }
+}
