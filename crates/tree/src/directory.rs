@@ -42,6 +42,18 @@ impl Directory {
         &self.path
     }
 
+    /// Returns what the kernel knows of the thing at `path`; `None` when nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be looked at.
+    pub fn status(&self, path: &Path) -> io::Result<Option<rustix::fs::Stat>> {
+        let Some(fd) = self.open_inside(path, OFlags::PATH)? else {
+            return Ok(None);
+        };
+        Ok(Some(rustix::fs::fstat(&fd)?))
+    }
+
     /// Returns what changes whenever the thing at `path` does: its place on the disk, its size and its
     /// times. Empty when nothing is there.
     ///
@@ -49,10 +61,9 @@ impl Directory {
     ///
     /// Fails when it cannot be looked at.
     pub fn stamp(&self, path: &Path) -> io::Result<String> {
-        let Some(fd) = self.open_inside(path, OFlags::PATH)? else {
+        let Some(stat) = self.status(path)? else {
             return Ok(String::new());
         };
-        let stat = rustix::fs::fstat(&fd)?;
         let place = (stat.st_dev, stat.st_ino, stat.st_size);
         let times = [
             (stat.st_mtime, stat.st_mtime_nsec),

@@ -1,0 +1,163 @@
+//! Putting edits into a container.
+
+use std::fs;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use inject::{Edits, Host, LIBRARIES};
+use rustix::fs::{Mode, OFlags, openat};
+use rustix::mount::{
+    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
+    fsmount, fsopen, open_tree,
+};
+use sys::MountAttributes;
+use tree::Directory;
+
+use crate::{Container, Error, cgroup};
+
+/// The loader's cache, among the libraries: those have a file system of their own, in which it is made.
+const CACHE: &str = ".ld.so.cache";
+
+/// A mount that is nowhere yet, and where it shall be.
+struct Ready {
+    what: PathBuf,
+    place: PathBuf,
+    mount: OwnedFd,
+}
+
+/// Works out edits and more nodes of the host's from a look at the container's root file system, and puts
+/// them into the container, which must have been entered.
+///
+/// Nothing of the image's is written to but what a mount needs to stand on.
+///
+/// # Errors
+///
+/// Fails at the first that cannot be put in; the runtime makes no container then.
+pub fn apply(
+    container: &Container,
+    host: &Host,
+    work_out: impl FnOnce(&Directory) -> Result<(Edits, Vec<PathBuf>), Error>,
+) -> Result<(), Error> {
+    let root = container.open_root()?;
+    let (edits, nodes) = work_out(&root)?;
+    let nodes: Vec<PathBuf> = edits.device_nodes.iter().chain(&nodes).cloned().collect();
+    let mut ready = Vec::new();
+    for mount in &edits.mounts {
+        let attributes = MountAttributes {
+            no_suid: true,
+            no_dev: true,
+            read_only: true,
+            ..MountAttributes::default()
+        };
+        ready.push(take_up(
+            host,
+            &mount.host_path,
+            &mount.container_path,
+            attributes,
+        )?);
+    }
+    for node in &nodes {
+        let attributes = MountAttributes {
+            no_suid: true,
+            no_exec: true,
+            ..MountAttributes::default()
+        };
+        ready.push(take_up(host, node, node, attributes)?);
+    }
+    put(&root, &ready, edits.library_cache.as_deref())?;
+    if container.is_privileged() {
+        for node in &nodes {
+            cgroup::allow(container.pid(), host, node).map_err(|source| Error::Allow {
+                node: node.clone(),
+                source,
+            })?;
+        }
+    }
+    Ok(())
+}
+
+fn take_up(
+    host: &Host,
+    what: &Path,
+    place: &Path,
+    attributes: MountAttributes,
+) -> Result<Ready, Error> {
+    let mount = host.files().detached(what).and_then(|mount| {
+        sys::set_mount_attributes(mount.as_fd(), attributes)?;
+        Ok(mount)
+    });
+    Ok(Ready {
+        what: what.to_owned(),
+        place: place.to_owned(),
+        mount: mount.map_err(failed(what, place))?,
+    })
+}
+
+fn failed<'a>(what: &'a Path, place: &'a Path) -> impl FnOnce(io::Error) -> Error + 'a {
+    move |source| Error::Put {
+        what: what.to_owned(),
+        place: place.to_owned(),
+        source,
+    }
+}
+
+fn put(root: &Directory, ready: &[Ready], cache: Option<&[u8]>) -> Result<(), Error> {
+    let libraries = Path::new(LIBRARIES);
+    let has_libraries = ready.iter().any(|one| one.place.starts_with(libraries));
+    if has_libraries || cache.is_some() {
+        let made = own_directory(root, libraries);
+        made.map_err(failed(Path::new("a directory"), libraries))?;
+    }
+    for Ready { what, place, mount } in ready {
+        let put = tree::is_directory(mount)
+            .and_then(|directory| root.mount_point(place, directory))
+            .and_then(|point| tree::attach(mount, point));
+        put.map_err(failed(what, place))?;
+    }
+    if let Some(cache) = cache {
+        let place = Path::new(elf::CACHE);
+        let put = write_cache(root, cache).and_then(|mount| {
+            let point = root.mount_point(place, false)?;
+            tree::attach(mount, point)
+        });
+        put.map_err(failed(Path::new("the loader's cache"), place))?;
+    }
+    Ok(())
+}
+
+/// Puts an empty file system on a directory, so that nothing is written to the image's.
+fn own_directory(root: &Directory, path: &Path) -> io::Result<()> {
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    for (key, value) in [("mode", "755"), ("size", "16m")] {
+        fsconfig_set_string(&context, key, value)?;
+    }
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
+    tree::attach(mount, root.mount_point(path, true)?)
+}
+
+/// Writes the cache beside the libraries, and makes a mount of it.
+fn write_cache(root: &Directory, cache: &[u8]) -> io::Result<OwnedFd> {
+    let directory = root.mount_point(Path::new(LIBRARIES), true)?;
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = openat(&directory, CACHE, flags, Mode::from_raw_mode(0o644))?;
+    let file = fs::File::from(file);
+    io::Write::write_all(&mut &file, cache)?;
+    // Whatever the runtime's umask is.
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let mount = open_tree(file, "", flags)?;
+    let attributes = MountAttributes {
+        read_only: true,
+        no_suid: true,
+        no_dev: true,
+        no_exec: true,
+    };
+    sys::set_mount_attributes(mount.as_fd(), attributes)?;
+    Ok(mount)
+}

@@ -1,0 +1,71 @@
+//! An OCI hook that lends NVIDIA's driver to containers that ask for it, by `NVIDIA_VISIBLE_DEVICES`.
+
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+use hook::{Container, Error};
+use inject::nvidia::{self, Capabilities, Known};
+use inject::{Choice, Host, Vendor, Wanted};
+
+fn main() -> ExitCode {
+    hook::main("slipway-hook-nvidia", run)
+}
+
+fn run(container: &Container, enter: &dyn Fn() -> Result<Host, Error>) -> Result<(), Error> {
+    // `void` is what a container gets whose GPUs came by another way.
+    let asked = container.variable("NVIDIA_VISIBLE_DEVICES");
+    let Some(asked) = asked.filter(|asked| !asked.is_empty() && *asked != "void") else {
+        return Ok(());
+    };
+    let host = enter()?;
+    let gpus = nvidia::gpus(&host);
+    let choice = Choice::parse(asked);
+    let nodes = choice
+        .nodes(&gpus)
+        .map_err(|error| Error::Refused(error.to_string()))?;
+    let capabilities = Capabilities::parse(container.variable("NVIDIA_DRIVER_CAPABILITIES"));
+    hook::apply(container, &host, |root| {
+        let wanted = Wanted {
+            vendors: vec![Vendor::Nvidia],
+            capabilities,
+        };
+        let (edits, driver) = hook::lend(&host, root, &wanted)?;
+        let Some(driver) = driver else {
+            return Err(Error::Refused(
+                "the container asks for NVIDIA's GPUs, and this host has no driver for them"
+                    .to_owned(),
+            ));
+        };
+        let models = gpus.iter().map(|gpu| gpu.model.clone());
+        check(container, &driver, models.collect())?;
+        Ok((edits, nodes))
+    })
+}
+
+/// Refuses an image that says that it needs another driver.
+fn check(container: &Container, driver: &str, models: Vec<String>) -> Result<(), Error> {
+    let disabled = container.variable("NVIDIA_DISABLE_REQUIRE");
+    if disabled.is_some_and(|value| value == "1" || value.eq_ignore_ascii_case("true")) {
+        return Ok(());
+    }
+    let known = Known {
+        driver: driver.to_owned(),
+        cuda: nvidia::cuda(driver),
+        models,
+    };
+    let unmet = container
+        .variables("NVIDIA_REQUIRE_")
+        .find(|(_, requirement)| !nvidia::is_met(requirement, &known));
+    let Some((name, requirement)) = unmet else {
+        return Ok(());
+    };
+    let cuda = known
+        .cuda
+        .map(|(major, minor)| format!(" for CUDA {major}.{minor}"));
+    Err(Error::Refused(format!(
+        "the image asks for {requirement} ({name}), and the driver of this host is {driver}{}; \
+         NVIDIA_DISABLE_REQUIRE=1 goes on all the same",
+        cuda.unwrap_or_default()
+    )))
+}
