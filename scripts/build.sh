@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The two static programs, in build/.
+# The two static programs and the hooks, in build/.
 . "$(dirname "$0")/common.sh"
 install_build_tools
 target=$(rustc -vV | sed -n 's/^host: //p')
@@ -9,6 +9,8 @@ library=$(dirname "$(find /usr/lib -name libseccomp.a 2>/dev/null | head -n 1)")
 # At a fixed address: 19,000 relocations at each start took a tenth of a launch.
 LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$library \
   RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
-  cargo build --release --locked --target "$target" -p front -p slipway
+  cargo build --release --locked --target "$target" -p front -p slipway -p slipway-hook-nvidia -p slipway-hook-rocm
 mkdir -p build
-cp "target/$target/release/front" "target/$target/release/slipway" build/
+for program in front slipway slipway-hook-nvidia slipway-hook-rocm; do
+  cp "target/$target/release/$program" build/
+done

@@ -57,5 +57,5 @@ install_programs() {
   as_root mkdir -p "$SLIPWAY_BIN"
   as_root chmod 755 "$SLIPWAY_BIN"
   # In place of the old files, not into them: a program may still be running.
-  as_root env install -m 755 "$top/build/front" "$top/build/slipway" "$SLIPWAY_BIN/"
+  as_root env install -m 755 "$top"/build/* "$SLIPWAY_BIN/"
 }

@@ -4,7 +4,7 @@
 install_build_tools
 make_tester
 install readelf=binutils
-for program in front slipway; do
+for program in front slipway slipway-hook-nvidia slipway-hook-rocm; do
   ! readelf -d "$top/build/$program" | grep -q NEEDED || die "$program is not static"
 done
 cd "$top"
@@ -21,4 +21,4 @@ enter 0 /bin/slipway features >/dev/null
 enter "$(id -u "$tester")" /bin/front --version
 enter "$(id -u "$tester")" /bin/front run
 say "sizes in bytes"
-stat -c '%s %n' build/front build/slipway
+stat -c '%s %n' build/*

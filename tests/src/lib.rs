@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod daemon;
 mod faults;
 mod layout;
 mod place;
@@ -12,6 +13,7 @@ mod registry;
 mod saved;
 
 pub use bundle::Bundle;
+pub use daemon::Daemon;
 pub use faults::{Fault, Faulty};
 pub use layout::{Member, layer, layout};
 pub use place::{Place, is_bb};

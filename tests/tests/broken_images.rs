@@ -1,6 +1,7 @@
 //! Images that are damaged, or none: one line, exit 255, at once.
 
 use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -102,6 +103,19 @@ fn a_damaged_block_hurts_its_file_alone() {
     assert_eq!(outcome.code, 255, "{outcome:?}");
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
     assert!(start.elapsed() < Duration::from_secs(1));
+}
+
+#[test]
+fn devices_are_made_in_the_image_only() {
+    let dir = tempfile::tempdir().unwrap();
+    open_to_all(dir.path());
+    let (image, outside) = (dir.path().join("image"), dir.path().join("outside"));
+    fs::create_dir_all(image.join("bin")).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::set_permissions(&outside, fs::Permissions::from_mode(0o777)).unwrap();
+    symlink(&outside, image.join("dev")).unwrap();
+    refused(&image, &["/dev", "symbolic link"]);
+    assert!(fs::read_dir(&outside).unwrap().next().is_none());
 }
 
 #[test]

@@ -3,10 +3,9 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::process::{Command, Stdio};
 
-use tests::{TESTER, archive, as_tester, fixture, program, run, succeed, tester, wait_for};
+use tests::{Daemon, TESTER, archive, as_tester, fixture, program, run, succeed, tester};
 
 /// What the tours are compared with.
 const RUNC: &str = "/usr/sbin/runc";
@@ -14,27 +13,6 @@ const RUNC: &str = "/usr/sbin/runc";
 /// What `integration/podman/slipway.conf` has, and what needs no systemd.
 const PODMAN_ENGINE: &str = "[engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
     runtime_supports_json = [\"runc\", \"slipway\"]\n";
-
-/// A daemon that ends with the test.
-struct Daemon(Child);
-
-impl Daemon {
-    fn start(command: &mut Command, log: &Path) -> Self {
-        let log = fs::File::create(log).unwrap();
-        let command = command
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap());
-        Self(command.stderr(log).spawn().unwrap())
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        let pid = nix::unistd::Pid::from_raw(self.0.id().cast_signed());
-        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
-        let _ = self.0.wait();
-    }
-}
 
 fn tour(engine: &str) -> PathBuf {
     let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
@@ -99,36 +77,15 @@ fn nothing_left(root: &Path) {
 #[test]
 fn docker() {
     let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    let file = |name: &str| home.path().join(name).display().to_string();
-    let config = serde_json::json!({
-        "runtimes": {"slipway": {"path": program("slipway")}},
-        "data-root": file("data"),
-        "exec-root": file("exec"),
-        "pidfile": file("pid"),
-        "hosts": [format!("unix://{}", file("socket"))],
-        "storage-driver": "vfs",
-        "iptables": false,
-        "bridge": "none",
-    });
-    fs::write(file("daemon.json"), config.to_string()).unwrap();
-    let mut dockerd = Command::new("dockerd");
-    dockerd.args(["--config-file", &file("daemon.json")]);
-    let _daemon = Daemon::start(&mut dockerd, &home.path().join("log"));
-    let docker = || {
-        let mut command = Command::new("docker");
-        command.env("DOCKER_HOST", format!("unix://{}", file("socket")));
-        command
-    };
-    wait_for("dockerd", Duration::from_secs(60), || {
-        run(docker().arg("version")).code == 0
-    });
+    let runtimes = serde_json::json!({"slipway": {"path": program("slipway")}});
+    let daemon = Daemon::docker(home.path(), &runtimes);
     let tar = archive(home.path()).display().to_string();
-    succeed(docker().args(["import", &tar, "bb"]));
+    succeed(&mut daemon.client(&["import", &tar, "bb"]));
     let volume = volume(home.path());
     let tour = |runtime: &Path| {
         let mut command = Command::new(tour("docker"));
-        command.arg(runtime).arg(&volume);
-        succeed(command.env("DOCKER_HOST", format!("unix://{}", file("socket"))))
+        daemon.reach(command.arg(runtime).arg(&volume));
+        succeed(&mut command)
     };
     assert_same(tour, Path::new("slipway"), Path::new("runc"));
     nothing_left(&home.path().join("exec/runtime-slipway/moby"));
@@ -138,27 +95,7 @@ fn docker() {
 fn containerd() {
     let home = tempfile::tempdir_in("/var/tmp").unwrap();
     let file = |name: &str| home.path().join(name).display().to_string();
-    let config = format!(
-        "version = 2\nroot = {:?}\nstate = {:?}\n\
-         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-         [grpc]\naddress = {:?}\n[ttrpc]\naddress = {:?}\n",
-        file("root"),
-        file("state"),
-        file("socket"),
-        file("socket.ttrpc")
-    );
-    fs::write(file("config.toml"), config).unwrap();
-    let mut containerd = Command::new("containerd");
-    containerd.args(["--config", &file("config.toml")]);
-    let _daemon = Daemon::start(&mut containerd, &home.path().join("log"));
-    let ctr = |args: &[&str]| {
-        let mut command = Command::new("ctr");
-        command.args(args).env("CONTAINERD_ADDRESS", file("socket"));
-        command
-    };
-    wait_for("containerd", Duration::from_secs(60), || {
-        run(&mut ctr(&["version"])).code == 0
-    });
+    let daemon = Daemon::containerd(home.path());
     // As docker and podman save an image.
     let storage = [
         "--root",
@@ -184,7 +121,7 @@ fn containerd() {
         &file("image.tar"),
         "docker.io/library/bb:latest",
     ]);
-    succeed(&mut ctr(&[
+    succeed(&mut daemon.client(&[
         "image",
         "import",
         "--snapshotter",
@@ -193,11 +130,8 @@ fn containerd() {
     ]));
     let tour = |runtime: &Path| {
         let mut command = Command::new(tour("containerd"));
-        succeed(
-            command
-                .arg(runtime)
-                .env("CONTAINERD_ADDRESS", file("socket")),
-        )
+        daemon.reach(command.arg(runtime));
+        succeed(&mut command)
     };
     assert_same(tour, &program("slipway"), Path::new(RUNC));
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use image::RootFs;
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use tree::{Entry, Files};
+use tree::{Entry, Files, Step};
 
 use crate::{Bind, Error, MountPoint, Request, Warning};
 
@@ -71,6 +71,7 @@ fn words(words: &[&str]) -> Vec<String> {
 
 /// Plans the mounts of `request`.
 pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, Error> {
+    refuse_links(request.root)?;
     let mut warnings = Vec::new();
     let asked = asked(request, &mut warnings)?;
     let taken: BTreeSet<&Path> = asked
@@ -93,6 +94,22 @@ pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, 
         mount_points,
         warnings,
     })
+}
+
+/// Refuses an image whose `/dev` leads elsewhere: the engine makes nodes and links in there by their
+/// paths.
+fn refuse_links(root: &RootFs) -> Result<(), Error> {
+    let path = Path::new("/dev");
+    let failed = |source| Error::Image {
+        path: path.to_owned(),
+        source,
+    };
+    match root.step(path).map_err(failed)? {
+        Some(Step::Link(_)) => Err(failed(std::io::Error::other(
+            "it is a symbolic link, where devices cannot be made safely",
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// What every container gets, unless the user binds something else there.

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::Error;
 use crate::normalise::{Context, normalise};
+use crate::{Error, hooks_dir};
 
 /// The directory of shadows within the state root. No id begins with a dot and has no more.
 const SHADOWS: &str = ".bundles";
@@ -49,6 +49,7 @@ pub(crate) fn prepare(
     bundle: &Path,
     config: &Path,
     systemd_cgroup: bool,
+    hooks_directories: &[PathBuf],
 ) -> Result<Prepared, Error> {
     let text = fs::read(config).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::NoConfig(bundle.to_owned()),
@@ -58,10 +59,11 @@ pub(crate) fn prepare(
             source,
         },
     })?;
-    let document: Value = serde_json::from_slice(&text).map_err(|error| Error::Config {
+    let mut document: Value = serde_json::from_slice(&text).map_err(|error| Error::Config {
         path: config.to_owned(),
         reason: error.to_string(),
     })?;
+    hooks_dir::add(&mut document, hooks_directories)?;
     let normalised = normalise(
         &document,
         &Context {
@@ -92,6 +94,7 @@ pub(crate) fn prepare(
         });
         found
             .map_err(|error| Error::Refused(format!("root.path {root}: {}", sys::words(&error))))?;
+        refuse_links(Path::new(root))?;
     }
     Ok(Prepared {
         document: normalised.document,
@@ -100,6 +103,19 @@ pub(crate) fn prepare(
         devices,
         terminal,
     })
+}
+
+/// Refuses a root file system whose `/dev` leads elsewhere: libcontainer makes nodes and links in there by
+/// their paths, and would make them where that leads on the host.
+fn refuse_links(root: &Path) -> Result<(), Error> {
+    let device = root.join("dev");
+    match fs::symlink_metadata(&device) {
+        Ok(metadata) if metadata.is_symlink() => Err(Error::Refused(format!(
+            "{} is a symbolic link: devices cannot be made there safely",
+            device.display()
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// Refuses what this host does not have, and libcontainer would pass over in silence.

@@ -47,6 +47,8 @@ pub struct Create {
     pub no_pivot: bool,
     /// Whether systemd manages the cgroups.
     pub systemd_cgroup: bool,
+    /// Directories of more hooks, as podman and CRI-O have them.
+    pub hooks_directories: Vec<PathBuf>,
     /// The signal mask of the program.
     pub mask: SigSet,
     /// What the first process does in the end; `None` means to execute the program.
@@ -111,6 +113,7 @@ impl Create {
             preserve_fds: 0,
             no_pivot: false,
             systemd_cgroup: false,
+            hooks_directories: Vec::new(),
             mask: SigSet::empty(),
             executor: None,
         }
@@ -143,7 +146,13 @@ pub(crate) fn check(request: &mut Create) -> Result<Prepared, Error> {
         Some(config) => config,
         None => &request.bundle.join("config.json"),
     };
-    let prepared = prepare(&request.id, &request.bundle, config, request.systemd_cgroup)?;
+    let prepared = prepare(
+        &request.id,
+        &request.bundle,
+        config,
+        request.systemd_cgroup,
+        &request.hooks_directories,
+    )?;
     for warning in &prepared.warnings {
         tracing::warn!("{warning}");
     }

@@ -16,6 +16,7 @@ mod error;
 mod exec;
 mod executor;
 mod foreground;
+mod hooks_dir;
 mod identifier;
 mod limits;
 pub mod normalise;

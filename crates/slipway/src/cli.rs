@@ -46,6 +46,9 @@ pub struct Global {
     /// Ignore cgroup permission errors: true, false or auto
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub rootless: String,
+    /// Add the hooks of a directory, as podman does: oci-hooks(5)
+    #[arg(long, value_name = "DIRECTORY")]
+    pub hooks_dir: Vec<PathBuf>,
     /// The program that saves and restores processes
     #[arg(long, value_name = "FILE", default_value = "criu")]
     pub criu: PathBuf,

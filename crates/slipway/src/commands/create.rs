@@ -21,6 +21,7 @@ pub fn request(global: &Global, args: Create) -> Result<engine::Create> {
         pidfd_socket: args.pidfd_socket,
         no_pivot: args.no_pivot,
         systemd_cgroup: global.systemd_cgroup,
+        hooks_directories: global.hooks_dir.clone(),
         ..engine::Create::new(args.id, super::root(global)?, args.bundle)
     })
 }

@@ -1,0 +1,537 @@
+//! The hook for NVIDIA's driver under every engine and runtime: each container gets the same.
+//!
+//! The host is a root with the driver's packages, as where a container brings the driver.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tests::{Bundle, Daemon, Outcome, TESTER, as_tester, fixture, program, run, succeed, tester};
+
+const RUNC: &str = "/usr/sbin/runc";
+const CRUN: &str = "/usr/bin/crun";
+const STAGES: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
+
+/// What a container sees: where something of the driver's is mounted, and how its program fares.
+const LOOK: &str =
+    "awk '{print $5}' /proc/self/mountinfo | grep -E 'nvidia|libs|ld.so.cache' | sort; nvidia-smi";
+
+/// Where the driver is installed, with nodes for two GPUs.
+fn driver() -> PathBuf {
+    let root = fixture("nvidia-550");
+    for (name, minor) in [("nvidia0", "0"), ("nvidia1", "1"), ("nvidiactl", "255")] {
+        let node = root.join("dev").join(name);
+        if !node.exists() {
+            // Another test may be at it.
+            run(Command::new("mknod")
+                .args(["-m", "666"])
+                .arg(&node)
+                .args(["c", "195", minor]));
+        }
+        assert!(node.exists(), "{}", node.display());
+    }
+    root
+}
+
+/// A busybox with the C library of an older Debian: enough for `nvidia-smi`.
+fn image(into: &Path) -> PathBuf {
+    let (image, old) = (into.join("image"), fixture("old"));
+    succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&image));
+    let libraries = "lib/x86_64-linux-gnu";
+    for directory in [libraries, "lib64"] {
+        fs::create_dir_all(image.join(directory)).unwrap();
+    }
+    let loader = "ld-linux-x86-64.so.2";
+    let from = old.join(libraries).join(loader);
+    fs::copy(from, image.join("lib64").join(loader)).unwrap();
+    for name in [
+        "libc.so.6",
+        "libm.so.6",
+        "libdl.so.2",
+        "libpthread.so.0",
+        "librt.so.1",
+    ] {
+        let path = Path::new(libraries).join(name);
+        fs::copy(old.join(&path), image.join(&path)).unwrap();
+    }
+    fs::set_permissions(into, fs::Permissions::from_mode(0o755)).unwrap();
+    image
+}
+
+fn hook() -> Value {
+    json!({
+        "path": program("slipway-hook-nvidia"),
+        "args": ["slipway-hook-nvidia", "--driver-root", driver()],
+    })
+}
+
+/// The hook as podman, CRI-O and `slipway --hooks-dir` read it.
+fn hooks_directory(into: &Path) -> PathBuf {
+    let directory = into.join("hooks.d");
+    fs::create_dir(&directory).unwrap();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = fs::read(top.join("integration/gpu/slipway-nvidia.json")).unwrap();
+    let mut file: Value = serde_json::from_slice(&text).unwrap();
+    assert!(
+        file["hook"]["path"]
+            .as_str()
+            .unwrap()
+            .ends_with("/slipway-hook-nvidia")
+    );
+    file["hook"] = hook();
+    fs::write(directory.join("slipway-nvidia.json"), file.to_string()).unwrap();
+    directory
+}
+
+/// Runs the rest of a script where cgroups are of version 2 alone, which Debian's crun wants.
+fn unified(mut command: Command) -> Command {
+    let words: Vec<_> = std::iter::once(command.get_program().to_owned())
+        .chain(command.get_args().map(ToOwned::to_owned))
+        .collect();
+    let mut outer = Command::new("unshare");
+    outer.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    outer
+        .args(["mount -t cgroup2 none /sys/fs/cgroup && exec \"$@\"", "sh"])
+        .args(words);
+    outer.envs(
+        command
+            .get_envs()
+            .filter_map(|(name, value)| Some((name, value?))),
+    );
+    command.stdin(Stdio::null());
+    outer
+}
+
+/// What every container that asks must have got.
+fn expected(outcome: &Outcome, what: &str) -> BTreeSet<String> {
+    assert_eq!(outcome.stderr, "", "{what}");
+    assert!(
+        outcome
+            .stdout
+            .contains("couldn't communicate with the NVIDIA driver"),
+        "{what}: {outcome:?}"
+    );
+    let mounts = outcome.stdout.lines().filter(|line| line.starts_with('/'));
+    let mounts: BTreeSet<String> = mounts.map(str::to_owned).collect();
+    for place in [
+        "/.singularity.d/libs",
+        "/.singularity.d/libs/libcuda.so.1",
+        "/.singularity.d/libs/libnvidia-ml.so.1",
+        "/dev/nvidia0",
+        "/dev/nvidia1",
+        "/dev/nvidiactl",
+        "/etc/ld.so.cache",
+        "/usr/bin/nvidia-smi",
+    ] {
+        assert!(mounts.contains(place), "{what}: {place}: {outcome:?}");
+    }
+    mounts
+}
+
+/// A bundle of the image, with variables, and the hook at a stage.
+fn bundle(image: &Path, variables: &[&str], stage: &str, script: &str) -> Bundle {
+    Bundle::new(&["sh", "-c", script], |spec| {
+        spec["root"]["path"] = image.display().to_string().into();
+        spec["process"]["env"]
+            .as_array_mut()
+            .unwrap()
+            .extend(variables.iter().map(|one| json!(one)));
+        spec["hooks"] = json!({stage: [hook()]});
+    })
+}
+
+/// Runs a bundle by a runtime.
+fn by_hand(runtime: &Path, bundle: &Bundle) -> Outcome {
+    let id = bundle.id();
+    let mut command = Command::new(runtime);
+    if runtime == Path::new(CRUN) {
+        command.arg("--cgroup-manager=disabled");
+    }
+    command
+        .args(["run", "-b"])
+        .arg(bundle.path())
+        .arg(&id)
+        .stdin(Stdio::null());
+    if runtime == Path::new(CRUN) {
+        run(&mut unified(command))
+    } else {
+        run(&mut command)
+    }
+}
+
+#[test]
+fn every_runtime_and_engine_gives_the_same() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let image = image(home.path());
+    let (slipway, asks) = (program("slipway"), ["NVIDIA_VISIBLE_DEVICES=all"]);
+    let mut all: Vec<(String, BTreeSet<String>)> = Vec::new();
+    for stage in STAGES {
+        for runtime in [slipway.as_path(), Path::new(RUNC), Path::new(CRUN)] {
+            let what = format!("{} {stage}", runtime.display());
+            // In the container's own cgroup, nobody can be allowed a device any more.
+            let outcome = by_hand(runtime, &bundle(&image, &asks, stage, LOOK));
+            let outcome = match stage {
+                "createContainer" => Outcome {
+                    stdout: outcome.stdout.replace(
+                        "Failed to initialize NVML: Unknown Error",
+                        "couldn't communicate with the NVIDIA driver",
+                    ),
+                    ..outcome
+                },
+                _ => outcome,
+            };
+            all.push((what.clone(), expected(&outcome, &what)));
+            let nothing = by_hand(runtime, &bundle(&image, &[], stage, LOOK));
+            assert!(!nothing.stdout.contains('/'), "{what}: {nothing:?}");
+        }
+    }
+    let tar = home.path().join("image.tar");
+    succeed(
+        Command::new("tar")
+            .arg("-C")
+            .arg(&image)
+            .arg("-cf")
+            .arg(&tar)
+            .arg("."),
+    );
+    let hooks = hooks_directory(home.path());
+    all.extend(podman(home.path(), &tar, &hooks, false));
+    all.extend(podman(home.path(), &tar, &hooks, true));
+    all.extend(docker(&tar, &hooks));
+    all.extend(containerd(&image));
+    let (_, first) = all.first().unwrap().clone();
+    for (what, mounts) in &all {
+        assert_eq!(mounts, &first, "{what}");
+    }
+    assert_eq!(all.len(), 9 + 3 + 3 + 1 + 2);
+}
+
+/// podman as root or without, on three runtimes.
+fn podman(
+    home: &Path,
+    tar: &Path,
+    hooks: &Path,
+    rootless: bool,
+) -> Vec<(String, BTreeSet<String>)> {
+    let conf = home.join("containers.conf");
+    let limits = if rootless {
+        "[]"
+    } else {
+        "[\"nofile=1024:1024\", \"nproc=4096:4096\"]"
+    };
+    let text = format!(
+        "[containers]\ndefault_ulimits = {limits}\n[engine]\ncgroup_manager = \"cgroupfs\"\n\
+         events_logger = \"file\"\nruntime_supports_json = [\"runc\", \"slipway\", \"crun\"]\n"
+    );
+    fs::write(&conf, text).unwrap();
+    let slipway = program("slipway");
+    let runtimes = [slipway.as_path(), Path::new(RUNC), Path::new(CRUN)];
+    let seen = runtimes.map(|runtime| {
+        let is_crun = runtime == Path::new(CRUN);
+        // Of its own for each kind of cgroups: a process of podman's stays in the namespaces of the first.
+        let runs = home.join(format!("run-{rootless}-{is_crun}"));
+        let _ = fs::create_dir(&runs);
+        fs::set_permissions(&runs, fs::Permissions::from_mode(0o700)).unwrap();
+        let storage = match rootless {
+            true => PathBuf::from(format!(
+                "/home/{TESTER}/.hooks-{is_crun}-{}",
+                std::process::id()
+            )),
+            false => home.join(format!("storage-{is_crun}")),
+        };
+        if rootless {
+            std::os::unix::fs::chown(&runs, Some(tester()), Some(tester())).unwrap();
+        }
+        let command = |args: &[&str]| {
+            let mut podman = if rootless {
+                as_tester("podman")
+            } else {
+                Command::new("podman")
+            };
+            podman
+                .arg("--root")
+                .arg(&storage)
+                .arg("--runroot")
+                .arg(runs.join("containers"));
+            podman.arg("--tmpdir").arg(runs.join("tmp"));
+            podman
+                .args(["--storage-driver", "vfs", "--log-level", "error"])
+                .args(args);
+            podman
+                .env("CONTAINERS_CONF", &conf)
+                .env("XDG_RUNTIME_DIR", &runs)
+                .stdin(Stdio::null());
+            podman.env("PATH", "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin");
+            if is_crun && rootless {
+                // The user is another only once the cgroups are as wanted.
+                let mut inner = Command::new("setpriv");
+                let id = tester().to_string();
+                inner
+                    .args(["--reuid", &id, "--regid", &id, "--clear-groups", "podman"])
+                    .args(podman.get_args());
+                inner.envs(
+                    podman
+                        .get_envs()
+                        .filter_map(|(name, value)| Some((name, value?))),
+                );
+                inner.current_dir("/");
+                return unified(inner);
+            }
+            if is_crun { unified(podman) } else { podman }
+        };
+        let tar = tar.display().to_string();
+        if run(&mut command(&["image", "exists", "image"])).code != 0 {
+            succeed(&mut command(&["import", "-q", &tar, "image"]));
+        }
+        let container = |flags: &[&str]| {
+            let cgroups: &[&str] = if is_crun {
+                &["--cgroups=disabled"]
+            } else {
+                &[]
+            };
+            let hooks = hooks.display().to_string();
+            let words = [
+                "--hooks-dir",
+                &hooks,
+                "--runtime",
+                runtime.to_str().unwrap(),
+                "run",
+                "--rm",
+                "--network",
+                "none",
+            ];
+            let all = [&words, cgroups, flags, &["image", "sh", "-c", LOOK]].concat();
+            run(&mut command(&all))
+        };
+        let what = format!("podman {} rootless: {rootless}", runtime.display());
+        let nothing = container(&[]);
+        assert!(!nothing.stdout.contains('/'), "{what}: {nothing:?}");
+        let mounts = expected(&container(&["-e", "NVIDIA_VISIBLE_DEVICES=all"]), &what);
+        let keeper = fs::read_to_string(runs.join("libpod/tmp/pause.pid")).unwrap_or_default();
+        if let Ok(pid) = keeper.trim().parse() {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+        (what, mounts)
+    });
+    if rootless {
+        for is_crun in [false, true] {
+            let storage = format!("/home/{TESTER}/.hooks-{is_crun}-{}", std::process::id());
+            let _ = fs::remove_dir_all(storage);
+        }
+    }
+    seen.into()
+}
+
+/// docker has no hooks of its own; `slipway --hooks-dir` has.
+fn docker(tar: &Path, hooks: &Path) -> Vec<(String, BTreeSet<String>)> {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let arguments = ["--hooks-dir".to_owned(), hooks.display().to_string()];
+    let runtimes = json!({"slipway": {"path": program("slipway"), "runtimeArgs": arguments}});
+    let daemon = Daemon::docker(home.path(), &runtimes);
+    succeed(&mut daemon.client(&["import", tar.to_str().unwrap(), "image"]));
+    let container = |flags: &[&str]| {
+        let words = ["run", "--rm", "--runtime", "slipway", "--network", "none"];
+        run(&mut daemon.client(&[&words, flags, &["image", "sh", "-c", LOOK]].concat()))
+    };
+    let nothing = container(&[]);
+    assert!(!nothing.stdout.contains('/'), "{nothing:?}");
+    let outcome = container(&["-e", "NVIDIA_VISIBLE_DEVICES=all"]);
+    vec![("docker".to_owned(), expected(&outcome, "docker"))]
+}
+
+/// containerd takes them from the specification that it is given.
+fn containerd(image: &Path) -> Vec<(String, BTreeSet<String>)> {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let daemon = Daemon::containerd(home.path());
+    let slipway = program("slipway");
+    let runtimes = [slipway.to_str().unwrap(), RUNC];
+    let seen = runtimes.map(|runtime| {
+        let bundle = bundle(
+            image,
+            &["NVIDIA_VISIBLE_DEVICES=all"],
+            "createRuntime",
+            LOOK,
+        );
+        let (id, config) = (bundle.id(), bundle.path().join("config.json"));
+        let words = [
+            "run",
+            "--rm",
+            "--runc-binary",
+            runtime,
+            "--config",
+            config.to_str().unwrap(),
+            &id,
+        ];
+        let outcome = run(&mut daemon.client(&words));
+        (format!("containerd {runtime}"), expected(&outcome, runtime))
+    });
+    seen.into()
+}
+
+#[test]
+fn a_container_gets_what_it_asks_for() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let image = image(home.path());
+    let look = |variables: &[&str]| {
+        by_hand(
+            &program("slipway"),
+            &bundle(&image, variables, "createRuntime", LOOK),
+        )
+    };
+    for nothing in ["NVIDIA_VISIBLE_DEVICES=", "NVIDIA_VISIBLE_DEVICES=void"] {
+        assert!(!look(&[nothing]).stdout.contains('/'), "{nothing}");
+    }
+    let none = look(&["NVIDIA_VISIBLE_DEVICES=none"]).stdout;
+    assert!(
+        none.contains("libcuda.so.1") && !none.contains("/dev/nvidia0"),
+        "{none}"
+    );
+    let one = look(&["NVIDIA_VISIBLE_DEVICES=1"]).stdout;
+    assert!(
+        one.contains("/dev/nvidia1\n") && !one.contains("/dev/nvidia0"),
+        "{one}"
+    );
+    assert!(
+        !one.contains("libnvcuvid") && one.contains("libcuda.so.1"),
+        "{one}"
+    );
+    let all = look(&[
+        "NVIDIA_VISIBLE_DEVICES=all",
+        "NVIDIA_DRIVER_CAPABILITIES=all",
+    ])
+    .stdout;
+    assert!(
+        all.contains("libnvcuvid") && all.contains("libEGL_nvidia"),
+        "{all}"
+    );
+    let utility = look(&[
+        "NVIDIA_VISIBLE_DEVICES=all",
+        "NVIDIA_DRIVER_CAPABILITIES=utility",
+    ])
+    .stdout;
+    assert!(
+        utility.contains("libnvidia-ml") && !utility.contains("libcuda"),
+        "{utility}"
+    );
+    // The last of a name counts, as for the program.
+    let last = look(&["NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_VISIBLE_DEVICES=0"]).stdout;
+    assert!(
+        last.contains("/dev/nvidia0\n") && !last.contains("/dev/nvidia1"),
+        "{last}"
+    );
+    let rows = [
+        (
+            "NVIDIA_VISIBLE_DEVICES=7",
+            "slipway-hook-nvidia: there is no GPU 7: there are 0, 1\n",
+        ),
+        (
+            "NVIDIA_REQUIRE_CUDA=cuda>=99.9 brand=tesla,driver>=999",
+            "slipway-hook-nvidia: the image asks for cuda>=99.9 brand=tesla,driver>=999 (NVIDIA_REQUIRE_CUDA), and \
+             the driver of this host is 550",
+        ),
+    ];
+    for (variable, words) in rows {
+        let refused = look(&["NVIDIA_VISIBLE_DEVICES=all", variable]);
+        assert!(
+            refused.code != 0 && refused.stdout.is_empty(),
+            "{refused:?}"
+        );
+        assert!(refused.stderr.contains(words), "{refused:?}");
+    }
+    let disabled = [
+        "NVIDIA_VISIBLE_DEVICES=all",
+        "NVIDIA_REQUIRE_CUDA=cuda>=99.9",
+        "NVIDIA_DISABLE_REQUIRE=1",
+    ];
+    assert_eq!(look(&disabled).stderr, "");
+}
+
+#[test]
+fn a_hostile_image_leads_nowhere() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let outside = home.path().join("outside");
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("victim"), "untouched").unwrap();
+    let untouched = || {
+        let names: Vec<_> = fs::read_dir(&outside)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        assert_eq!(names, ["victim"]);
+        assert_eq!(
+            fs::read_to_string(outside.join("victim")).unwrap(),
+            "untouched"
+        );
+        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
+        assert!(!mounts.contains(outside.to_str().unwrap()), "{mounts}");
+    };
+    let up = "../".repeat(40);
+    let climb =
+        |path: &Path| PathBuf::from(format!("{up}{}", path.strip_prefix("/").unwrap().display()));
+    let all: [(&str, &dyn Fn(&Path)); 7] = [
+        ("libraries", &|image| {
+            fs::create_dir(image.join(".singularity.d")).unwrap();
+            symlink(&outside, image.join(".singularity.d/libs")).unwrap();
+        }),
+        ("above them", &|image| {
+            symlink(climb(&outside), image.join(".singularity.d")).unwrap()
+        }),
+        ("program", &|image| {
+            symlink(
+                climb(&outside.join("new")),
+                image.join("usr/bin/nvidia-smi"),
+            )
+            .unwrap()
+        }),
+        ("cache", &|image| {
+            let _ = fs::remove_file(image.join("etc/ld.so.cache"));
+            symlink(outside.join("victim"), image.join("etc/ld.so.cache")).unwrap();
+        }),
+        ("false cache", &|image| {
+            let mut bytes = b"glibc-ld.so.cache1.1".to_vec();
+            bytes.extend([0xff; 28 + 24 * 50]);
+            fs::write(image.join("etc/ld.so.cache"), bytes).unwrap();
+        }),
+        ("devices", &|image| {
+            fs::remove_dir_all(image.join("dev")).unwrap();
+            symlink(&outside, image.join("dev")).unwrap();
+        }),
+        ("loops", &|image| {
+            symlink("libs", image.join("loop")).unwrap();
+            symlink("loop", image.join("libs")).unwrap();
+            symlink("/loop", image.join(".singularity.d")).unwrap();
+        }),
+    ];
+    for runtime in [program("slipway"), PathBuf::from(RUNC)] {
+        for (name, spoil) in all {
+            let place = tempfile::tempdir_in("/var/tmp").unwrap();
+            let image = image(place.path());
+            spoil(&image);
+            // Debian's runc itself follows this one.
+            if name == "devices" && runtime == Path::new(RUNC) {
+                continue;
+            }
+            let bundle = bundle(
+                &image,
+                &["NVIDIA_VISIBLE_DEVICES=all"],
+                "createRuntime",
+                LOOK,
+            );
+            let outcome = by_hand(&runtime, &bundle);
+            // It works, or it is refused; either way nothing is done to the host.
+            assert!(
+                outcome.code != 0
+                    || outcome.stdout.contains("/libs/libcuda.so.1")
+                    || outcome.stdout.contains("libcuda"),
+                "{name}: {outcome:?}"
+            );
+            untouched();
+        }
+    }
+}
