@@ -452,6 +452,9 @@ fn a_container_gets_what_it_asks_for() {
     assert_eq!(look(&disabled).stderr, "");
 }
 
+/// Makes an image hostile.
+type Spoil<'a> = &'a dyn Fn(&Path);
+
 #[test]
 fn a_hostile_image_leads_nowhere() {
     let home = tempfile::tempdir_in("/var/tmp").unwrap();
@@ -474,7 +477,7 @@ fn a_hostile_image_leads_nowhere() {
     let up = "../".repeat(40);
     let climb =
         |path: &Path| PathBuf::from(format!("{up}{}", path.strip_prefix("/").unwrap().display()));
-    let all: [(&str, &dyn Fn(&Path)); 7] = [
+    let all: [(&str, Spoil<'_>); 7] = [
         ("libraries", &|image| {
             fs::create_dir(image.join(".singularity.d")).unwrap();
             symlink(&outside, image.join(".singularity.d/libs")).unwrap();
