@@ -7,6 +7,7 @@
 mod bundle;
 mod daemon;
 mod faults;
+mod gpu;
 mod layout;
 mod place;
 mod registry;
@@ -15,6 +16,7 @@ mod saved;
 pub use bundle::Bundle;
 pub use daemon::Daemon;
 pub use faults::{Fault, Faulty};
+pub use gpu::{nvidia_driver, small_glibc};
 pub use layout::{Member, layer, layout};
 pub use place::{Place, is_bb};
 pub use registry::Registry;

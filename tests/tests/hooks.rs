@@ -9,7 +9,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use tests::{Bundle, Daemon, Outcome, TESTER, as_tester, fixture, program, run, succeed, tester};
+use tests::{
+    Bundle, Daemon, Outcome, TESTER, as_tester, nvidia_driver, program, run, small_glibc, succeed,
+    tester,
+};
 
 const RUNC: &str = "/usr/sbin/runc";
 const CRUN: &str = "/usr/bin/crun";
@@ -19,52 +22,10 @@ const STAGES: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
 const LOOK: &str =
     "awk '{print $5}' /proc/self/mountinfo | grep -E 'nvidia|libs|ld.so.cache' | sort; nvidia-smi";
 
-/// Where the driver is installed, with nodes for two GPUs.
-fn driver() -> PathBuf {
-    let root = fixture("nvidia-550");
-    for (name, minor) in [("nvidia0", "0"), ("nvidia1", "1"), ("nvidiactl", "255")] {
-        let node = root.join("dev").join(name);
-        if !node.exists() {
-            // Another test may be at it.
-            run(Command::new("mknod")
-                .args(["-m", "666"])
-                .arg(&node)
-                .args(["c", "195", minor]));
-        }
-        assert!(node.exists(), "{}", node.display());
-    }
-    root
-}
-
-/// A busybox with the C library of an older Debian: enough for `nvidia-smi`.
-fn image(into: &Path) -> PathBuf {
-    let (image, old) = (into.join("image"), fixture("old"));
-    succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&image));
-    let libraries = "lib/x86_64-linux-gnu";
-    for directory in [libraries, "lib64"] {
-        fs::create_dir_all(image.join(directory)).unwrap();
-    }
-    let loader = "ld-linux-x86-64.so.2";
-    let from = old.join(libraries).join(loader);
-    fs::copy(from, image.join("lib64").join(loader)).unwrap();
-    for name in [
-        "libc.so.6",
-        "libm.so.6",
-        "libdl.so.2",
-        "libpthread.so.0",
-        "librt.so.1",
-    ] {
-        let path = Path::new(libraries).join(name);
-        fs::copy(old.join(&path), image.join(&path)).unwrap();
-    }
-    fs::set_permissions(into, fs::Permissions::from_mode(0o755)).unwrap();
-    image
-}
-
 fn hook() -> Value {
     json!({
         "path": program("slipway-hook-nvidia"),
-        "args": ["slipway-hook-nvidia", "--driver-root", driver()],
+        "args": ["slipway-hook-nvidia", "--driver-root", nvidia_driver()],
     })
 }
 
@@ -165,7 +126,7 @@ fn by_hand(runtime: &Path, bundle: &Bundle) -> Outcome {
 #[test]
 fn every_runtime_and_engine_gives_the_same() {
     let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    let image = image(home.path());
+    let image = small_glibc(home.path());
     let (slipway, asks) = (program("slipway"), ["NVIDIA_VISIBLE_DEVICES=all"]);
     let mut all: Vec<(String, BTreeSet<String>)> = Vec::new();
     for stage in STAGES {
@@ -377,7 +338,7 @@ fn containerd(image: &Path) -> Vec<(String, BTreeSet<String>)> {
 #[test]
 fn a_container_gets_what_it_asks_for() {
     let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    let image = image(home.path());
+    let image = small_glibc(home.path());
     let look = |variables: &[&str]| {
         by_hand(
             &program("slipway"),
@@ -514,7 +475,7 @@ fn a_hostile_image_leads_nowhere() {
     for runtime in [program("slipway"), PathBuf::from(RUNC)] {
         for (name, spoil) in all {
             let place = tempfile::tempdir_in("/var/tmp").unwrap();
-            let image = image(place.path());
+            let image = small_glibc(place.path());
             spoil(&image);
             // Debian's runc itself follows this one.
             if name == "devices" && runtime == Path::new(RUNC) {

@@ -190,11 +190,21 @@ fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Plann
             .iter()
             .any(|other| other.destination == mount.container_path)
         {
-            asked.push(Planned::bind(
+            let mut planned = Planned::bind(
                 &mount.host_path,
                 &mount.container_path,
                 mount.host_path.is_dir(),
-            ));
+            );
+            if mount.container_path.starts_with("/dev") {
+                planned = planned.device();
+            }
+            // Of the others none means anything for a bind of somebody without rights.
+            let known = mount
+                .options
+                .iter()
+                .filter(|word| ["ro", "noexec"].contains(&word.as_str()));
+            planned.options.extend(known.cloned());
+            asked.push(planned);
         }
     }
     Ok(asked)

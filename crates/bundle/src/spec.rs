@@ -5,9 +5,10 @@ use std::path::Path;
 
 use inject::Edits;
 use oci_spec::runtime::{
-    Capabilities, LinuxBuilder, LinuxCapabilities, LinuxCapabilitiesBuilder, LinuxDevice,
-    LinuxDeviceBuilder, LinuxDeviceType, LinuxNamespaceBuilder, LinuxNamespaceType, ProcessBuilder,
-    RootBuilder, Spec, SpecBuilder, UserBuilder,
+    Capabilities, HookBuilder, Hooks, HooksBuilder, LinuxBuilder, LinuxCapabilities,
+    LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType,
+    LinuxNamespaceBuilder, LinuxNamespaceType, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    UserBuilder,
 };
 
 use tree::Files;
@@ -53,8 +54,10 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
         .process(process(request.process, request)?)
         .linux(without_defaults(linux))
         .build()?;
+    let mut spec = without_hostname(spec);
+    spec.set_hooks(hooks(&request.edits.hooks)?);
     Ok(Bundle {
-        spec: without_hostname(spec),
+        spec,
         files,
         mount_points: mounts.mount_points,
         warnings: mounts.warnings,
@@ -139,6 +142,32 @@ fn devices(host: &[Device], edits: &Edits) -> Result<Vec<LinuxDevice>, Error> {
                 .build()?)
         })
         .collect()
+}
+
+/// The hooks that run while a container is made.
+fn hooks(lent: &[cdi::Hook]) -> Result<Option<Hooks>, Error> {
+    let of = |stage: &str| {
+        let of_it = lent.iter().filter(|hook| hook.hook_name == stage);
+        let built = of_it.map(|hook| {
+            let mut builder = HookBuilder::default()
+                .path(hook.path.clone())
+                .args(hook.args.clone())
+                .env(hook.env.clone());
+            if let Some(timeout) = hook.timeout {
+                builder = builder.timeout(timeout);
+            }
+            builder.build()
+        });
+        built.collect::<Result<Vec<_>, _>>()
+    };
+    if lent.is_empty() {
+        return Ok(None);
+    }
+    let hooks = HooksBuilder::default()
+        .create_runtime([of("prestart")?, of("createRuntime")?].concat())
+        .create_container(of("createContainer")?)
+        .build()?;
+    Ok(Some(hooks))
 }
 
 fn process(process: &Process, request: &Request<'_>) -> Result<oci_spec::runtime::Process, Error> {

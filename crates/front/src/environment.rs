@@ -259,6 +259,7 @@ mod tests {
             overrides: Vec::new(),
             clean_environment: clean,
             cwd: None,
+            devices: (Vec::new(), Vec::new()),
             vendors: Vec::new(),
             network: None,
             dry_run: false,

@@ -65,6 +65,8 @@ pub struct Request {
     pub clean_environment: bool,
     /// The working directory, if the user chose one.
     pub cwd: Option<PathBuf>,
+    /// Devices by name, and where the files are that know them.
+    pub devices: (Vec<cdi::Name>, Vec<PathBuf>),
     /// Whose drivers are lent.
     pub vendors: Vec<Vendor>,
     /// How an image that is no file is reached.
@@ -108,6 +110,7 @@ impl Request {
             overrides: overrides(flags, caller)?,
             clean_environment: flags.cleanenv || variables.switch("CLEANENV")?,
             cwd,
+            devices: devices(flags, caller)?,
             vendors: vendors(flags, caller)?,
             network,
             dry_run: flags.dry_run,
@@ -132,6 +135,34 @@ impl Source {
         }
         absolute(Path::new(image), caller).map(Self::Path)
     }
+}
+
+fn devices(flags: &ContainerFlags, caller: &Caller) -> Result<(Vec<cdi::Name>, Vec<PathBuf>)> {
+    let list = |flag: &[String], name: &str| -> Vec<String> {
+        let variable = caller.variables.flag(name).filter(|_| flag.is_empty());
+        let variable = variable.map(|(_, value)| value.to_string_lossy().into_owned());
+        let words = variable
+            .iter()
+            .flat_map(|value| value.split(','))
+            .map(str::to_owned);
+        flag.iter().cloned().chain(words).collect()
+    };
+    let names = list(&flags.device, "DEVICE");
+    let names = names
+        .iter()
+        .map(|name| cdi::Name::parse(name))
+        .collect::<Result<_, _>>()?;
+    let mut directories = flags.cdi_dirs.clone();
+    if directories.is_empty() {
+        directories = list(&[], "CDI_DIRS")
+            .into_iter()
+            .map(PathBuf::from)
+            .collect();
+    }
+    if directories.is_empty() {
+        directories = cdi::Registry::DIRECTORIES.map(PathBuf::from).into();
+    }
+    Ok((names, directories))
 }
 
 fn vendors(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Vendor>> {

@@ -27,21 +27,28 @@ use std::process::ExitCode;
 
 use inject::Host;
 
-/// Runs a hook: `act` gets the container, and what enters it and returns the host as seen from there.
-/// What fails is one line on standard error, which
-/// the runtime shows, and code 1, on which it makes no container.
-///
-/// Hooks take one argument, `--driver-root DIRECTORY`: where the host's driver is installed, if not in
-/// the host's own root, as where a container brings it.
+/// A hook's arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arguments {
+    /// `--driver-root DIRECTORY`: where the host's driver is installed, if not in the host's own root, as
+    /// where a container brings it.
+    pub driver_root: PathBuf,
+    /// `--libraries`: the container gets the driver without asking, and its GPUs by another way.
+    pub libraries: bool,
+}
+
+/// Runs a hook: `act` gets the container, the arguments, and what enters it and returns the host as seen
+/// from there. What fails is one line on standard error, which the runtime shows, and code 1, on which
+/// it makes no container.
 pub fn main(
     name: &str,
-    act: impl FnOnce(&Container, &dyn Fn() -> Result<Host, Error>) -> Result<(), Error>,
+    act: impl FnOnce(&Container, &Arguments, &dyn Fn() -> Result<Host, Error>) -> Result<(), Error>,
 ) -> ExitCode {
-    let outcome = driver_root(std::env::args_os().skip(1)).and_then(|root| {
+    let outcome = Arguments::parse(std::env::args_os().skip(1)).and_then(|arguments| {
         let container = Container::from_state(std::io::stdin().lock())?;
-        act(&container, &|| {
+        act(&container, &arguments, &|| {
             container.enter()?;
-            lend::host(&root)
+            lend::host(&arguments.driver_root)
         })
     });
     match outcome {
@@ -53,14 +60,27 @@ pub fn main(
     }
 }
 
-fn driver_root(arguments: impl Iterator<Item = OsString>) -> Result<PathBuf, Error> {
-    let words: Vec<OsString> = arguments.collect();
-    match words.as_slice() {
-        [] => Ok(PathBuf::from("/")),
-        [flag, root] if flag == "--driver-root" => Ok(PathBuf::from(root)),
-        [word, ..] => Err(Error::Refused(format!(
-            "unknown argument {}; there is --driver-root DIRECTORY only",
-            word.display()
-        ))),
+impl Arguments {
+    fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, Error> {
+        let mut arguments = Self {
+            driver_root: PathBuf::from("/"),
+            libraries: false,
+        };
+        while let Some(word) = words.next() {
+            match word.to_str() {
+                Some("--libraries") => arguments.libraries = true,
+                Some("--driver-root") => {
+                    let missing = || Error::Refused("--driver-root takes a directory".to_owned());
+                    arguments.driver_root = words.next().ok_or_else(missing)?.into();
+                }
+                _ => {
+                    return Err(Error::Refused(format!(
+                        "unknown argument {}; there are --driver-root DIRECTORY and --libraries",
+                        word.display()
+                    )));
+                }
+            }
+        }
+        Ok(arguments)
     }
 }

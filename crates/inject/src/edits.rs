@@ -17,6 +17,12 @@ pub struct Edits {
     /// The content of `/etc/ld.so.cache`, by which the libraries are found; `None` where the image's
     /// loader reads none, and `LD_LIBRARY_PATH` has to do.
     pub library_cache: Option<Vec<u8>>,
+    /// `env`: variables.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
+    /// `hooks`.
+    #[serde(default)]
+    pub hooks: Vec<cdi::Hook>,
 }
 
 /// A bind mount.
@@ -26,6 +32,21 @@ pub struct Mount {
     pub host_path: PathBuf,
     /// The path in the container.
     pub container_path: PathBuf,
+    /// How, besides what holds for all that is lent.
+    #[serde(default)]
+    pub options: Vec<String>,
+}
+
+impl Mount {
+    /// A mount with nothing special about it.
+    #[must_use]
+    pub fn new(host_path: PathBuf, container_path: PathBuf) -> Self {
+        Self {
+            host_path,
+            container_path,
+            options: Vec::new(),
+        }
+    }
 }
 
 impl Edits {

@@ -71,7 +71,7 @@ impl Vendor {
         }
     }
 
-    fn offer(
+    pub(crate) fn offer(
         self,
         host: &Host,
         theirs: &Loader<'_>,
@@ -147,7 +147,10 @@ pub fn lend(host: &Host, image: &dyn Files, machine: Object, wanted: &Wanted) ->
 type Aliases = [(&'static str, &'static str)];
 
 /// A library's name, and the others by which programs ask for it.
-fn names<'a>(name: &'a OsStr, aliases: &'a Aliases) -> impl Iterator<Item = OsString> + 'a {
+pub(crate) fn names<'a>(
+    name: &'a OsStr,
+    aliases: &'a Aliases,
+) -> impl Iterator<Item = OsString> + 'a {
     let others = aliases.iter().filter(move |(_, library)| name == *library);
     let others = others.map(|(alias, _)| OsString::from(alias));
     [name.to_owned()].into_iter().chain(others)
@@ -169,15 +172,11 @@ fn mounts(verdicts: &[Verdict], offer: &Offer) -> Vec<Mount> {
             name.starts_with(prefix.as_bytes())
         });
         let places = places.map(|(_, place)| PathBuf::from(place));
-        mounts.extend(known.chain(places).map(|container_path| Mount {
-            host_path: verdict.host_path.clone(),
-            container_path,
-        }));
+        let mount = |place| Mount::new(verdict.host_path.clone(), place);
+        mounts.extend(known.chain(places).map(mount));
     }
-    mounts.extend(offer.files.iter().map(|path| Mount {
-        container_path: path.clone(),
-        host_path: path.clone(),
-    }));
+    let files = offer.files.iter();
+    mounts.extend(files.map(|path| Mount::new(path.clone(), path.clone())));
     mounts
 }
 

@@ -6,7 +6,9 @@
 #![forbid(unsafe_code)]
 
 mod choice;
+mod device;
 mod edits;
+mod generate;
 mod gpu;
 mod host;
 mod lend;
@@ -16,7 +18,9 @@ mod offer;
 pub mod rocm;
 
 pub use choice::{Choice, Unknown};
+pub use device::{add_devices, vendors};
 pub use edits::{Edits, Mount};
+pub use generate::cdi_spec;
 pub use gpu::{Gpu, Part};
 pub use host::Host;
 pub use lend::{LIBRARIES, Lent, Vendor, Wanted, identity, lend};

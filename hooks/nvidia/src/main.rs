@@ -4,7 +4,7 @@
 
 use std::process::ExitCode;
 
-use hook::{Container, Error};
+use hook::{Arguments, Container, Error};
 use inject::nvidia::{self, Capabilities, Known};
 use inject::{Choice, Host, Vendor, Wanted};
 
@@ -12,25 +12,35 @@ fn main() -> ExitCode {
     hook::main("slipway-hook-nvidia", run)
 }
 
-fn run(container: &Container, enter: &dyn Fn() -> Result<Host, Error>) -> Result<(), Error> {
-    // `void` is what a container gets whose GPUs came by another way.
-    let asked = container.variable("NVIDIA_VISIBLE_DEVICES");
-    let Some(asked) = asked.filter(|asked| !asked.is_empty() && *asked != "void") else {
-        return Ok(());
+fn run(
+    container: &Container,
+    arguments: &Arguments,
+    enter: &dyn Fn() -> Result<Host, Error>,
+) -> Result<(), Error> {
+    let words = container.variable("NVIDIA_DRIVER_CAPABILITIES");
+    let (asked, capabilities) = match arguments.libraries {
+        true if words.is_none() => ("none", Capabilities::ALL),
+        true => ("none", Capabilities::parse(words)),
+        false => {
+            let asked = container.variable("NVIDIA_VISIBLE_DEVICES");
+            (asked.unwrap_or_default(), Capabilities::parse(words))
+        }
     };
+    // `void` is what a container gets whose GPUs came by another way.
+    if asked.is_empty() || asked == "void" {
+        return Ok(());
+    }
     let host = enter()?;
     let gpus = nvidia::gpus(&host);
-    let choice = Choice::parse(asked);
-    let nodes = choice
+    let nodes = Choice::parse(asked)
         .nodes(&gpus)
         .map_err(|error| Error::Refused(error.to_string()))?;
-    let capabilities = Capabilities::parse(container.variable("NVIDIA_DRIVER_CAPABILITIES"));
     hook::apply(container, &host, |root| {
         let wanted = Wanted {
             vendors: vec![Vendor::Nvidia],
             capabilities,
         };
-        let (edits, driver) = hook::lend(&host, root, &wanted)?;
+        let (mut edits, driver) = hook::lend(&host, root, &wanted)?;
         let Some(driver) = driver else {
             return Err(Error::Refused(
                 "the container asks for NVIDIA's GPUs, and this host has no driver for them"
@@ -39,6 +49,9 @@ fn run(container: &Container, enter: &dyn Fn() -> Result<Host, Error>) -> Result
         };
         let models = gpus.iter().map(|gpu| gpu.model.clone());
         check(container, &driver, models.collect())?;
+        if arguments.libraries {
+            edits.device_nodes.clear();
+        }
         Ok((edits, nodes))
     })
 }

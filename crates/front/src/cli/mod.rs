@@ -1,5 +1,6 @@
 //! What is typed: the commands and flags, as Singularity has them.
 
+mod cdi;
 mod gpu;
 mod images;
 mod instance;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+pub use cdi::{CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
 pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, NetworkFlags, Pull, Push};
 pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
@@ -74,6 +76,9 @@ pub enum Command {
     /// Show what an image says of itself
     #[command(override_usage = "front inspect [FLAGS] IMAGE")]
     Inspect(Inspect),
+    /// Write and list CDI files, by which other engines know GPUs
+    #[command(subcommand)]
+    Cdi(CdiCommand),
     /// Tell which GPUs this host has, and what an image would get of their driver
     Gpu(Gpu),
     /// Start containers in the background, list and stop them
@@ -163,6 +168,12 @@ pub struct ContainerFlags {
     /// Lend what AMD's GPUs need: devices, libraries, rocminfo and rocm-smi
     #[arg(long)]
     pub rocm: bool,
+    /// Lend devices by their CDI names: VENDOR/CLASS=NAME, several with commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub device: Vec<String>,
+    /// Where CDI files are
+    #[arg(long, value_name = "DIRECTORY", value_delimiter = ',')]
+    pub cdi_dirs: Vec<PathBuf>,
     /// Print the OCI config.json instead of running it
     #[arg(long)]
     pub dry_run: bool,

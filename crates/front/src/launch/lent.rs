@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use cdi::ContainerEdits;
 use image::{Cache, Image, Kind, RootFs};
 use inject::{Edits, Host, Wanted};
 use serde::{Deserialize, Serialize};
@@ -35,14 +36,54 @@ pub fn edits(
     cache: &Path,
     messages: &Messages,
 ) -> Result<Edits> {
-    if request.vendors.is_empty() {
+    if request.vendors.is_empty() && request.devices.0.is_empty() {
         return Ok(Edits::default());
     }
     let host = host::lender(caller)?;
-    let wanted = Wanted::all(request.vendors.clone());
-    let record = match key(&host, &image.root, &wanted).context("look at the host")? {
-        Some(key) => recorded(&key, cache, || work_out(&host, image, &wanted))?,
-        None => work_out(&host, image, &wanted)?,
+    let devices = devices(request, messages)?;
+    let mut vendors = request.vendors.clone();
+    for vendor in inject::vendors(&devices) {
+        if !vendors.contains(&vendor) {
+            vendors.push(vendor);
+        }
+    }
+    let mut edits = match vendors.is_empty() {
+        true => Edits::default(),
+        false => drivers(&host, &Wanted::all(vendors), image, cache, messages)?,
+    };
+    if !devices.is_empty() {
+        let machine = host::machine(&image.root).context("the image has no programs")?;
+        let notes = inject::add_devices(&mut edits, &devices, &host, &image.root, machine);
+        for note in notes.context("lend the devices")? {
+            messages.warning(format_args!("--device: {note}"));
+        }
+    }
+    Ok(edits)
+}
+
+/// What the CDI files of this host say about the devices that are asked for.
+fn devices(request: &Request, messages: &Messages) -> Result<ContainerEdits> {
+    let (names, directories) = &request.devices;
+    if names.is_empty() {
+        return Ok(ContainerEdits::default());
+    }
+    let registry = cdi::Registry::read(directories);
+    for broken in registry.broken() {
+        messages.warning(broken);
+    }
+    Ok(registry.edits(names)?)
+}
+
+fn drivers(
+    host: &Host,
+    wanted: &Wanted,
+    image: &Image,
+    cache: &Path,
+    messages: &Messages,
+) -> Result<Edits> {
+    let record = match key(host, &image.root, wanted).context("look at the host")? {
+        Some(key) => recorded(&key, cache, || work_out(host, image, wanted))?,
+        None => work_out(host, image, wanted)?,
     };
     for note in &record.notes {
         messages.warning(note);

@@ -60,7 +60,7 @@ impl Prepared {
     /// Opens the image, looks at the host, and works out the bundle. `instance` is the name of the
     /// instance that it shall be.
     fn new(
-        request: Request,
+        mut request: Request,
         instance: Option<&str>,
         caller: &Caller,
         messages: &Messages,
@@ -71,6 +71,16 @@ impl Prepared {
         let facts = host::facts(caller, &account);
         let cache = caller.cache(&account);
         let edits = lent::edits(&request, caller, &image, &cache, messages)?;
+        // Stronger than the image's own, weaker than what the user sets.
+        for (name, value) in &edits.env {
+            if !request
+                .overrides
+                .iter()
+                .any(|(own, _)| own == name.as_str())
+            {
+                request.overrides.push((name.into(), value.into()));
+            }
+        }
         let named = || format!("{}: the image is damaged", image.path.display());
         let libraries = has_libraries(&image, &edits);
         let ingredients = Ingredients {

@@ -1,0 +1,17 @@
+//! The Container Device Interface: files that say what a device is to a container.
+//!
+//! After the [CDI specification], 1.1.0.
+//!
+//! [CDI specification]: https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md
+
+#![forbid(unsafe_code)]
+
+mod error;
+mod name;
+mod registry;
+mod spec;
+
+pub use error::Error;
+pub use name::Name;
+pub use registry::Registry;
+pub use spec::{ContainerEdits, Device, DeviceNode, Hook, Mount, Spec, VERSION};

@@ -1,0 +1,212 @@
+//! The files of a host.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+
+use crate::{ContainerEdits, Error, Name, Spec};
+
+/// How much of a file is read, in bytes.
+const LIMIT: u64 = 8 << 20;
+
+/// The files of a host's directories.
+#[derive(Debug, Default)]
+pub struct Registry {
+    /// By rising priority: where it was found, in the how manieth directory, and what is in it.
+    specs: Vec<(PathBuf, usize, Spec)>,
+    /// Files that are not what they should be.
+    broken: Vec<Error>,
+}
+
+impl Registry {
+    /// Where files are, by rising priority.
+    pub const DIRECTORIES: [&'static str; 2] = ["/etc/cdi", "/var/run/cdi"];
+
+    /// Reads the files of directories, by rising priority. What is no file for this is left out, and told
+    /// when something is not found.
+    #[must_use]
+    pub fn read(directories: &[PathBuf]) -> Self {
+        let mut registry = Self::default();
+        for (priority, directory) in directories.iter().enumerate() {
+            let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+            let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            paths.retain(|path| {
+                path.extension()
+                    .is_some_and(|name| name == "json" || name == "yaml")
+            });
+            paths.sort();
+            for path in paths {
+                match read_file(&path) {
+                    Ok(spec) => registry.specs.push((path, priority, spec)),
+                    Err(error) => registry.broken.push(error),
+                }
+            }
+        }
+        registry
+    }
+
+    /// Returns the names of all devices.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let all = self.specs.iter().flat_map(|(_, _, spec)| {
+            let names = spec.devices.iter().map(|device| &device.name);
+            names.map(|name| format!("{}={name}", spec.kind))
+        });
+        let sorted: BTreeSet<String> = all.collect();
+        sorted.into_iter().collect()
+    }
+
+    /// Returns the files that are not what they should be.
+    #[must_use]
+    pub fn broken(&self) -> &[Error] {
+        &self.broken
+    }
+
+    /// Returns what some devices are to a container. What a file has for all of its devices comes once.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a name that no file has, and on one that two of one directory have.
+    pub fn edits(&self, names: &[Name]) -> Result<ContainerEdits, Error> {
+        let mut edits = ContainerEdits::default();
+        let mut files: BTreeSet<&Path> = BTreeSet::new();
+        for name in names {
+            let (path, spec) = self.find(name)?;
+            if files.insert(path) {
+                edits.extend(&spec.container_edits);
+            }
+            let mut devices = spec.devices.iter();
+            if let Some(device) = devices.find(|device| device.name == name.device) {
+                edits.extend(&device.container_edits);
+            }
+        }
+        Ok(edits)
+    }
+
+    fn find(&self, name: &Name) -> Result<(&Path, &Spec), Error> {
+        let has = |spec: &Spec| {
+            spec.kind == name.kind && spec.devices.iter().any(|device| device.name == name.device)
+        };
+        let having = self.specs.iter().filter(|(_, _, spec)| has(spec));
+        let highest = having.clone().map(|(_, priority, _)| *priority).max();
+        let mut of_it = having.filter(|(_, priority, _)| Some(*priority) == highest);
+        match (of_it.next(), of_it.next()) {
+            (Some((path, _, spec)), None) => Ok((path, spec)),
+            (Some((first, _, _)), Some((second, _, _))) => Err(Error::Conflict {
+                name: name.to_string(),
+                first: first.clone(),
+                second: second.clone(),
+            }),
+            (None, _) => Err(Error::Unknown {
+                name: name.to_string(),
+                known: self.names(),
+            }),
+        }
+    }
+}
+
+fn read_file(path: &Path) -> Result<Spec, Error> {
+    let broken = |reason: String| Error::File {
+        path: path.to_owned(),
+        reason,
+    };
+    let mut text = String::new();
+    let opened = File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text));
+    opened.map_err(|error| broken(error.to_string()))?;
+    let spec: Spec = if path.extension().is_some_and(|name| name == "yaml") {
+        serde_norway::from_str(&text).map_err(|error| broken(error.to_string()))?
+    } else {
+        serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?
+    };
+    spec.check().map_err(broken)?;
+    Ok(spec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const YAML: &str = "
+cdiVersion: 0.5.0
+kind: example.com/gpu
+containerEdits:
+  env: [COMMON=1]
+devices:
+- name: '0'
+  containerEdits:
+    deviceNodes:
+    - path: /dev/x0
+- name: all
+  containerEdits:
+    mounts:
+    - hostPath: /etc/hosts
+      containerPath: /mnt/hosts
+      options: [ro, rbind]
+";
+
+    #[test]
+    fn files_are_found_and_the_later_directory_counts() {
+        let (low, high) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(low.path().join("a.yaml"), YAML).unwrap();
+        fs::write(low.path().join("b.json"), "{}").unwrap();
+        fs::write(low.path().join("c.txt"), "no file for this").unwrap();
+        let directories = [
+            low.path().to_owned(),
+            high.path().to_owned(),
+            "/nonexistent".into(),
+        ];
+        let registry = Registry::read(&directories);
+        assert_eq!(
+            registry.names(),
+            ["example.com/gpu=0", "example.com/gpu=all"]
+        );
+        assert_eq!(registry.broken().len(), 1);
+        let name = |text: &str| Name::parse(text).unwrap();
+        let both = [name("example.com/gpu=0"), name("example.com/gpu=all")];
+        let edits = registry.edits(&both).unwrap();
+        assert_eq!(edits.env, ["COMMON=1"]);
+        assert_eq!((edits.device_nodes.len(), edits.mounts.len()), (1, 1));
+        let unknown = registry
+            .edits(&[name("example.com/gpu=9")])
+            .unwrap_err()
+            .to_string();
+        let said = "there is no device example.com/gpu=9: there are example.com/gpu=0, example.com/gpu=all";
+        assert_eq!(unknown, said);
+        fs::write(
+            high.path().join("a.yaml"),
+            YAML.replace("COMMON=1", "COMMON=2"),
+        )
+        .unwrap();
+        let edits = Registry::read(&directories).edits(&both).unwrap();
+        assert_eq!(edits.env, ["COMMON=2"]);
+        fs::write(high.path().join("z.yaml"), YAML).unwrap();
+        let conflict = Registry::read(&directories).edits(&both).unwrap_err();
+        assert!(matches!(conflict, Error::Conflict { .. }));
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let changes = [
+            ("0.5.0", "9.9.9"),
+            ("example.com/gpu", "gpu"),
+            ("name: all", "name: '0'"),
+            ("path: /dev/x0", "path: dev/x0"),
+            ("path: /dev/x0", "path: /dev/x0\n      colour: red"),
+            ("COMMON=1", "COMMON"),
+            ("containerPath: /mnt", "containerPath: mnt"),
+        ];
+        for (from, to) in changes {
+            let text = YAML.replace(from, to);
+            assert_ne!(text, YAML);
+            fs::write(directory.path().join("a.yaml"), text).unwrap();
+            let registry = Registry::read(&[directory.path().to_owned()]);
+            assert_eq!(
+                (registry.names().len(), registry.broken().len()),
+                (0, 1),
+                "{to}"
+            );
+        }
+    }
+}

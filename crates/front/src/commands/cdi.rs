@@ -1,0 +1,119 @@
+//! `front cdi`: this host's GPUs for engines that read CDI files.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use cdi::{Registry, Spec};
+use inject::{Host, Vendor};
+
+use crate::caller::Caller;
+use crate::cli::{CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
+use crate::host;
+use crate::messages::Messages;
+
+/// Where an administrator puts the hooks.
+const HOOKS: &str = "/usr/local/libexec/slipway";
+
+pub fn run(command: &CdiCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    match command {
+        CdiCommand::Generate(args) => generate(args, caller, messages)?,
+        CdiCommand::List { cdi_dirs } => list(cdi_dirs, messages)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn list(directories: &[PathBuf], messages: &Messages) -> Result<()> {
+    let usual = Registry::DIRECTORIES.map(PathBuf::from);
+    let registry = Registry::read(if directories.is_empty() {
+        &usual
+    } else {
+        directories
+    });
+    for broken in registry.broken() {
+        messages.warning(broken);
+    }
+    let lines: String = registry
+        .names()
+        .into_iter()
+        .map(|name| name + "\n")
+        .collect();
+    std::io::stdout()
+        .lock()
+        .write_all(lines.as_bytes())
+        .context("print the list")
+}
+
+fn generate(args: &CdiGenerate, caller: &Caller, messages: &Messages) -> Result<()> {
+    let path = caller.variables.get("PATH").unwrap_or_default();
+    let host = Host::new(&args.driver_root, path)
+        .with_context(|| format!("look at {}", args.driver_root.display()))?;
+    let machine = host::own_machine().context("this program's own file cannot be read")?;
+    let all = [
+        (CdiVendor::Nvidia, Vendor::Nvidia, "nvidia"),
+        (CdiVendor::Amd, Vendor::Amd, "rocm"),
+    ];
+    let mut found = Vec::new();
+    for (name, vendor, hook) in all {
+        if args.vendor.is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        let usual = Path::new(HOOKS).join(format!("slipway-hook-{hook}"));
+        let usual = Some(usual).filter(|usual| !args.no_hook && usual.exists());
+        let hook = args.hook.clone().or(usual);
+        let spec = inject::cdi_spec(&host, vendor, machine, &args.driver_root, hook.as_deref());
+        found.extend(spec.context("look at the host")?);
+    }
+    let spec = match found.as_slice() {
+        [] => bail!(
+            "there is no driver of a GPU in {}",
+            args.driver_root.display()
+        ),
+        [one] => one,
+        [..] => bail!("there are GPUs of two vendors, and a file is for one: choose by --vendor"),
+    };
+    let text = text(spec, args)?;
+    match &args.output {
+        None => std::io::stdout()
+            .lock()
+            .write_all(text.as_bytes())
+            .context("print the file"),
+        Some(path) => {
+            write(path, &text).with_context(|| format!("write {}", path.display()))?;
+            messages.info(format_args!(
+                "{}: {} devices",
+                path.display(),
+                spec.devices.len()
+            ));
+            Ok(())
+        }
+    }
+}
+
+fn text(spec: &Spec, args: &CdiGenerate) -> Result<String> {
+    let by_name = args.output.as_deref().and_then(Path::extension);
+    let by_name = by_name.map(|name| match name == OsStr::new("json") {
+        true => CdiFormat::Json,
+        false => CdiFormat::Yaml,
+    });
+    match args.format.or(by_name).unwrap_or(CdiFormat::Yaml) {
+        CdiFormat::Json => Ok(serde_json::to_string_pretty(spec).context("write JSON")? + "\n"),
+        CdiFormat::Yaml => serde_norway::to_string(spec).context("write YAML"),
+    }
+}
+
+/// Writes a file that others read: whole, or not at all.
+fn write(path: &Path, text: &str) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let mut part = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
+    part.write_all(text.as_bytes())?;
+    part.as_file()
+        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
+    part.persist(path)?;
+    Ok(())
+}

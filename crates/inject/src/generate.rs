@@ -1,0 +1,163 @@
+//! The same discovery as a CDI file, for engines that read such.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use cdi::{ContainerEdits, Device, DeviceNode, Hook, Mount, Spec};
+use elf::{Loader, Object};
+use tree::Files;
+
+use crate::lend::{LIBRARIES, names};
+use crate::library::Class;
+use crate::{Gpu, Host, Vendor, Wanted, nvidia, rocm};
+
+/// The version that is written: the oldest that has all that is used, which podman 4 reads.
+const VERSION: &str = "0.5.0";
+
+/// How what is lent is mounted.
+const OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
+
+/// Describes a vendor's GPUs and driver as a CDI file; `None` where there is no driver.
+///
+/// `root` is where the host's files are for whoever reads the file. With `hook`, the program of
+/// `hooks/`, the libraries are chosen for each image when its container is made. Without, all of the
+/// driver's own are mounted, and found through `LD_LIBRARY_PATH`.
+///
+/// # Errors
+///
+/// Fails when the host cannot be read.
+pub fn cdi_spec(
+    host: &Host,
+    vendor: Vendor,
+    machine: Object,
+    root: &Path,
+    hook: Option<&Path>,
+) -> io::Result<Option<Spec>> {
+    let theirs = Loader::new(host.files(), machine)?;
+    let wanted = Wanted::all(vec![vendor]);
+    // An image that has nothing: what depends on one is not in the file.
+    let Some(offer) = vendor.offer(host, &theirs, &Nothing, &wanted)? else {
+        return Ok(None);
+    };
+    let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
+    let node = |path: &PathBuf| DeviceNode {
+        path: path.clone(),
+        host_path: Some(below(path)).filter(|own| own != path),
+        ..DeviceNode::default()
+    };
+    let mut common = ContainerEdits {
+        device_nodes: offer.nodes.iter().map(node).collect(),
+        ..ContainerEdits::default()
+    };
+    if vendor == Vendor::Nvidia {
+        // So that no hook does it a second time.
+        common.env.push("NVIDIA_VISIBLE_DEVICES=void".to_owned());
+    }
+    if let Some(hook) = hook {
+        let name = hook
+            .file_name()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let mut args = vec![name, "--libraries".to_owned()];
+        if root != Path::new("/") {
+            args.extend(["--driver-root".to_owned(), root.display().to_string()]);
+        }
+        common.hooks.push(Hook {
+            hook_name: "createRuntime".to_owned(),
+            path: hook.to_owned(),
+            args,
+            ..Hook::default()
+        });
+    } else {
+        let options: Vec<String> = OPTIONS.map(str::to_owned).into();
+        let mount = |from: &Path, to: PathBuf| Mount {
+            host_path: below(from),
+            container_path: to,
+            options: options.clone(),
+            kind: None,
+        };
+        for candidate in &offer.candidates {
+            let directory = match candidate.class {
+                Class::Driver => Path::new(LIBRARIES),
+                Class::Program => Path::new("/usr/bin"),
+                // The image's own are best, and whether it has them is not known.
+                Class::Dispatch if vendor == Vendor::Nvidia => continue,
+                Class::Dispatch => Path::new(LIBRARIES),
+            };
+            let places = names(&candidate.name, offer.aliases).map(|name| directory.join(name));
+            common
+                .mounts
+                .extend(places.map(|place| mount(&candidate.path, place)));
+        }
+        // Links of a root elsewhere would lead out of it.
+        let files = offer.files.iter();
+        let files = files.filter_map(|path| Some(mount(&host.canonical(path)?, path.clone())));
+        common.mounts.extend(files);
+        common.env.push(format!("LD_LIBRARY_PATH={LIBRARIES}"));
+    }
+    let (kind, gpus) = match vendor {
+        Vendor::Nvidia => ("nvidia.com/gpu", nvidia::gpus(host)),
+        Vendor::Amd => ("amd.com/gpu", rocm::gpus(host)),
+    };
+    Ok(Some(Spec {
+        cdi_version: VERSION.to_owned(),
+        kind: kind.to_owned(),
+        annotations: BTreeMap::new(),
+        devices: devices(&gpus, node),
+        container_edits: common,
+    }))
+}
+
+/// Each GPU by its number and its UUID, its parts, and all together.
+fn devices(gpus: &[Gpu], node: impl Fn(&PathBuf) -> DeviceNode) -> Vec<Device> {
+    let device = |name: String, nodes: Vec<&PathBuf>| Device {
+        name,
+        annotations: BTreeMap::new(),
+        container_edits: ContainerEdits {
+            device_nodes: nodes.into_iter().map(&node).collect(),
+            // A device must be something.
+            ..ContainerEdits::default()
+        },
+    };
+    let mut all: Vec<&PathBuf> = Vec::new();
+    let mut devices = Vec::new();
+    for gpu in gpus {
+        let parts = gpu.parts.iter().flat_map(|part| &part.nodes);
+        let nodes: Vec<&PathBuf> = gpu.nodes.iter().chain(parts).collect();
+        for name in [gpu.index.to_string(), gpu.uuid.clone()] {
+            if !name.is_empty() {
+                devices.push(device(name, nodes.clone()));
+            }
+        }
+        for (index, part) in gpu.parts.iter().enumerate() {
+            let nodes = gpu.nodes.iter().chain(&part.nodes).collect();
+            devices.push(device(format!("{}:{index}", gpu.index), nodes));
+        }
+        all.extend(nodes);
+    }
+    devices.push(device("all".to_owned(), all));
+    devices
+}
+
+/// A root file system with nothing in it.
+struct Nothing;
+
+impl Files for Nothing {
+    fn step(&self, _: &Path) -> io::Result<Option<tree::Step>> {
+        Ok(None)
+    }
+
+    fn entry(&self, _: &Path) -> io::Result<Option<tree::Entry>> {
+        Ok(None)
+    }
+
+    fn open(&self, _: &Path) -> io::Result<Option<Box<dyn tree::Content + '_>>> {
+        Ok(None)
+    }
+
+    fn list(&self, _: &Path) -> io::Result<Vec<std::ffi::OsString>> {
+        Ok(Vec::new())
+    }
+}

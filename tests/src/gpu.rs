@@ -1,0 +1,60 @@
+//! What tests of GPUs share.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{fixture, run, succeed};
+
+/// Where the driver is installed, with nodes for two GPUs.
+///
+/// # Panics
+///
+/// Panics when the nodes cannot be made.
+#[must_use]
+pub fn nvidia_driver() -> PathBuf {
+    let root = fixture("nvidia-550");
+    for (name, minor) in [("nvidia0", "0"), ("nvidia1", "1"), ("nvidiactl", "255")] {
+        let node = root.join("dev").join(name);
+        if !node.exists() {
+            // Another test may be at it.
+            run(Command::new("mknod")
+                .args(["-m", "666"])
+                .arg(&node)
+                .args(["c", "195", minor]));
+        }
+        assert!(node.exists(), "{}", node.display());
+    }
+    root
+}
+
+/// A busybox with the C library of an older Debian: enough for `nvidia-smi`.
+///
+/// # Panics
+///
+/// Panics when it cannot be made.
+#[must_use]
+pub fn small_glibc(into: &Path) -> PathBuf {
+    let (image, old) = (into.join("image"), fixture("old"));
+    succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&image));
+    let libraries = "lib/x86_64-linux-gnu";
+    for directory in [libraries, "lib64"] {
+        fs::create_dir_all(image.join(directory)).expect("it can be made");
+    }
+    let loader = "ld-linux-x86-64.so.2";
+    let from = old.join(libraries).join(loader);
+    fs::copy(from, image.join("lib64").join(loader)).expect("it can be made");
+    for name in [
+        "libc.so.6",
+        "libm.so.6",
+        "libdl.so.2",
+        "libpthread.so.0",
+        "librt.so.1",
+    ] {
+        let path = Path::new(libraries).join(name);
+        fs::copy(old.join(&path), image.join(&path)).expect("it can be made");
+    }
+    fs::set_permissions(into, fs::Permissions::from_mode(0o755)).expect("it can be made");
+    image
+}
