@@ -139,8 +139,14 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
             ],
         ),
     ];
-    for directory in &host.device_directories {
-        planned.push(Planned::bind(directory, directory, true).device());
+    if request.contained {
+        planned.push(empty(Path::new("/dev/shm"), "1777"));
+        let nodes = request.edits.device_nodes.iter();
+        planned.extend(nodes.map(|node| Planned::bind(node, node, false).device()));
+    } else {
+        for directory in &host.device_directories {
+            planned.push(Planned::bind(directory, directory, true).device());
+        }
     }
     // One with process ids of its own outlives its caller, whose terminal is none of its business.
     if let Some(terminal) = host.terminal.as_ref().filter(|_| !request.own_processes) {
@@ -148,13 +154,20 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
         planned.push(Planned::bind(terminal, Path::new("/dev/console"), false).device());
     }
     for path in crate::HostFacts::SHARED.map(Path::new) {
-        if host.has(path) {
-            planned.push(Planned::bind(path, path, !path.starts_with("/etc")));
+        let temporary = !path.starts_with("/etc");
+        if request.contained && temporary {
+            planned.push(empty(path, "1777"));
+        } else if host.has(path) {
+            planned.push(Planned::bind(path, path, temporary));
         }
     }
     let home = &request.account.home;
-    if home.is_absolute() && home != Path::new("/") && host.has(home) {
-        planned.push(Planned::bind(home, home, true));
+    if home.is_absolute() && home != Path::new("/") {
+        if request.contained {
+            planned.push(empty(home, "755"));
+        } else if host.has(home) {
+            planned.push(Planned::bind(home, home, true));
+        }
     }
     for (name, destination) in GENERATED {
         if generated.contains(&name) {
@@ -163,6 +176,12 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
         }
     }
     planned
+}
+
+/// An empty directory of the container's own.
+fn empty(path: &Path, mode: &str) -> Planned {
+    let options = ["nosuid", "nodev", &format!("mode={mode}")];
+    Planned::with("tmpfs", &path.to_string_lossy(), &options)
 }
 
 /// What the user asked for, and what the host lends.
@@ -243,7 +262,7 @@ const SYSTEM: [&str; 12] = [
 
 /// Binds the caller's working directory, unless it is there already.
 fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Planned> {
-    let cwd = request.host.cwd.as_deref()?;
+    let cwd = request.host.cwd.as_deref().filter(|_| !request.contained)?;
     let covering = planned
         .iter()
         .filter(|mount| cwd.starts_with(&mount.destination))

@@ -22,6 +22,9 @@ pub struct Request<'a> {
     pub binds: &'a [Bind],
     /// What the host lends.
     pub edits: &'a Edits,
+    /// Whether it gets an empty home, empty temporary directories, and no devices but those that every
+    /// container has and those that are lent.
+    pub contained: bool,
     /// Whether it has process ids of its own, and sees no others.
     pub own_processes: bool,
     /// What the host has.

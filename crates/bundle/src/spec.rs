@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::path::Path;
 
-use inject::Edits;
 use oci_spec::runtime::{
     Capabilities, HookBuilder, Hooks, HooksBuilder, LinuxBuilder, LinuxCapabilities,
     LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType,
@@ -40,7 +39,7 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
         .namespaces(namespaces)
         // Below the caller's own cgroup, which a job's limits and accounting hold.
         .cgroups_path(request.paths.cgroup.clone())
-        .devices(devices(&request.host.devices, request.edits)?)
+        .devices(devices(request)?)
         .build()?;
     let spec = SpecBuilder::default()
         .version("1.2.0")
@@ -122,7 +121,12 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
     Ok(files)
 }
 
-fn devices(host: &[Device], edits: &Edits) -> Result<Vec<LinuxDevice>, Error> {
+fn devices(request: &Request<'_>) -> Result<Vec<LinuxDevice>, Error> {
+    if request.contained {
+        // Those that are lent are mounts: what the engine would make has to be at the top of `/dev`.
+        return Ok(Vec::new());
+    }
+    let (host, edits) = (&request.host.devices, request.edits);
     // What is lent and what the caller may open anyway are, in `/dev`, the same nodes.
     let lent = |device: &&Device| edits.device_nodes.contains(&device.path);
     let own = |device: &&Device| !edits.device_nodes.contains(&device.path);

@@ -258,6 +258,7 @@ mod tests {
             binds: bundle::parse_binds(OsStr::new("/a,/b:/c")).unwrap(),
             overrides: Vec::new(),
             clean_environment: clean,
+            contained: false,
             cwd: None,
             devices: (Vec::new(), Vec::new()),
             vendors: Vec::new(),

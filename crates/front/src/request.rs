@@ -63,6 +63,8 @@ pub struct Request {
     pub overrides: Vec<(OsString, OsString)>,
     /// Whether the caller's environment stays outside.
     pub clean_environment: bool,
+    /// Whether the home, the temporary directories and the devices are its own.
+    pub contained: bool,
     /// The working directory, if the user chose one.
     pub cwd: Option<PathBuf>,
     /// Devices by name, and where the files are that know them.
@@ -109,6 +111,7 @@ impl Request {
             binds: binds(flags, caller)?,
             overrides: overrides(flags, caller)?,
             clean_environment: flags.cleanenv || variables.switch("CLEANENV")?,
+            contained: flags.contain || variables.switch("CONTAIN")?,
             cwd,
             devices: devices(flags, caller)?,
             vendors: vendors(flags, caller)?,

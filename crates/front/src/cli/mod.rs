@@ -159,6 +159,9 @@ pub struct ContainerFlags {
     /// Start with a clean environment
     #[arg(short = 'e', long)]
     pub cleanenv: bool,
+    /// Give it an empty home and temporary directories, and only the devices that it needs
+    #[arg(short = 'c', long)]
+    pub contain: bool,
     /// The working directory inside; it must exist
     #[arg(long, alias = "pwd", value_name = "DIRECTORY")]
     pub cwd: Option<PathBuf>,

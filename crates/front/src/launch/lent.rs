@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cdi::ContainerEdits;
 use image::{Cache, Image, Kind, RootFs};
-use inject::{Edits, Host, Wanted};
+use inject::{Choice, Edits, Host, Vendor, Wanted, nvidia, rocm};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -49,8 +49,13 @@ pub fn edits(
     }
     let mut edits = match vendors.is_empty() {
         true => Edits::default(),
-        false => drivers(&host, &Wanted::all(vendors), image, cache, messages)?,
+        false => drivers(&host, &Wanted::all(vendors.clone()), image, cache, messages)?,
     };
+    if request.contained {
+        for vendor in vendors {
+            choose(&mut edits, &host, vendor, caller)?;
+        }
+    }
     if !devices.is_empty() {
         let machine = host::machine(&image.root).context("the image has no programs")?;
         let notes = inject::add_devices(&mut edits, &devices, &host, &image.root, machine);
@@ -59,6 +64,62 @@ pub fn edits(
         }
     }
     Ok(edits)
+}
+
+/// Variables that say which GPUs a job has, strongest first. A scheduler's count all of the machine's;
+/// those of programs may count from the first that the job has.
+fn variables(vendor: Vendor) -> (&'static [&'static str], &'static str) {
+    match vendor {
+        Vendor::Nvidia => (
+            &[
+                "NVIDIA_VISIBLE_DEVICES",
+                "SLURM_STEP_GPUS",
+                "SLURM_JOB_GPUS",
+                "CUDA_VISIBLE_DEVICES",
+            ],
+            "CUDA_VISIBLE_DEVICES",
+        ),
+        Vendor::Amd => (
+            &[
+                "AMD_VISIBLE_DEVICES",
+                "SLURM_STEP_GPUS",
+                "SLURM_JOB_GPUS",
+                "ROCR_VISIBLE_DEVICES",
+            ],
+            "ROCR_VISIBLE_DEVICES",
+        ),
+    }
+}
+
+/// Lends the nodes of those GPUs that the user has chosen, by the variables that programs read. Those
+/// count what they see, which are the chosen ones only: inside, the variable says so.
+fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Result<()> {
+    let gpus = match vendor {
+        Vendor::Nvidia => nvidia::gpus(host),
+        Vendor::Amd => rocm::gpus(host),
+    };
+    let (names, own) = variables(vendor);
+    let asked = names
+        .iter()
+        .find_map(|name| Some((*name, caller.variables.get(name)?)));
+    let (name, choice) = match asked {
+        Some((name, value)) => (name, Choice::parse(&value.to_string_lossy())),
+        None => ("", Choice::All),
+    };
+    let nodes = choice
+        .nodes(&gpus)
+        .with_context(|| format!("{name} in {}", vendor.flag()))?;
+    if name == own
+        && let Choice::Some(words) = &choice
+    {
+        let whole = words.iter().all(|word| word.parse::<usize>().is_ok());
+        if whole {
+            let numbers: Vec<String> = (0..words.len()).map(|index| index.to_string()).collect();
+            edits.env.push((own.to_owned(), numbers.join(",")));
+        }
+    }
+    edits.device_nodes.extend(nodes);
+    Ok(())
 }
 
 /// What the CDI files of this host say about the devices that are asked for.

@@ -91,8 +91,9 @@ impl Prepared {
             instance: instance.map(str::to_owned),
             libraries,
         };
-        let start = Start::new(ingredients, &image.root, caller.cwd.as_deref(), messages);
-        let start = start.with_context(named)?;
+        // One with a home of its own starts there.
+        let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
+        let start = Start::new(ingredients, &image.root, cwd, messages).with_context(named)?;
         let layout = Layout::choose(&needed(&request, &image, &account, &facts, &edits))?;
         let process = start.process(session::is_privileged());
         let bundle = bundle::build(&bundle::Request {
@@ -101,6 +102,7 @@ impl Prepared {
             process: &process,
             binds: &request.binds,
             edits: &edits,
+            contained: request.contained,
             own_processes: instance.is_some(),
             host: &facts,
             paths: &Paths {
