@@ -495,8 +495,9 @@ fn one_that_is_contained_has_the_chosen_gpus_only() {
     front(host, &["run"]);
     let look = "ls /dev; ls -A ~ /tmp; touch ~/x /tmp/x && echo writable; echo $CUDA_VISIBLE_DEVICES; nvidia-smi";
     let contained = |variables: &str, flags: &str| {
-        let script =
-            format!("HOME=/home/someone {variables} exec front exec {flags} /images/old sh -c '{look}'");
+        let script = format!(
+            "HOME=/home/someone {variables} exec front exec {flags} /images/old sh -c '{look}'"
+        );
         there(host, &["/bin/sh", "-c", &script])
     };
     let base = [

@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub contained: bool,
     /// Whether it has process ids of its own, and sees no others.
     pub own_processes: bool,
+    /// Whether it has shared memory, semaphores and message queues of its own.
+    pub own_ipc: bool,
     /// What the host has.
     pub host: &'a HostFacts,
     /// Where things will lie when the container is made.

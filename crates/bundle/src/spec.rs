@@ -31,6 +31,9 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
     if request.own_processes {
         namespaces.push(LinuxNamespaceType::Pid);
     }
+    if request.own_ipc {
+        namespaces.push(LinuxNamespaceType::Ipc);
+    }
     let namespaces = namespaces
         .into_iter()
         .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())

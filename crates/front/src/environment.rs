@@ -259,6 +259,8 @@ mod tests {
             overrides: Vec::new(),
             clean_environment: clean,
             contained: false,
+            own_processes: false,
+            own_ipc: false,
             cwd: None,
             devices: (Vec::new(), Vec::new()),
             vendors: Vec::new(),

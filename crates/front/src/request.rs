@@ -65,6 +65,10 @@ pub struct Request {
     pub clean_environment: bool,
     /// Whether the home, the temporary directories and the devices are its own.
     pub contained: bool,
+    /// Whether it has processes of its own.
+    pub own_processes: bool,
+    /// Whether it has shared memory and the like of its own.
+    pub own_ipc: bool,
     /// The working directory, if the user chose one.
     pub cwd: Option<PathBuf>,
     /// Devices by name, and where the files are that know them.
@@ -105,13 +109,19 @@ impl Request {
             Source::Foreign(_) => Some(Network::new(&flags.network, caller)?),
             _ => None,
         };
+        let either = |one: &str, other: &str| {
+            Ok::<_, anyhow::Error>(variables.switch(one)? || variables.switch(other)?)
+        };
+        let all = flags.containall || variables.switch("CONTAINALL")?;
         Ok(Self {
             source,
             action,
             binds: binds(flags, caller)?,
             overrides: overrides(flags, caller)?,
-            clean_environment: flags.cleanenv || variables.switch("CLEANENV")?,
-            contained: flags.contain || variables.switch("CONTAIN")?,
+            clean_environment: all || flags.cleanenv || variables.switch("CLEANENV")?,
+            contained: all || flags.contain || variables.switch("CONTAIN")?,
+            own_processes: all || flags.pid || either("PID", "UNSHARE_PID")?,
+            own_ipc: all || flags.ipc || either("IPC", "UNSHARE_IPC")?,
             cwd,
             devices: devices(flags, caller)?,
             vendors: vendors(flags, caller)?,

@@ -16,6 +16,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, setsid};
+use oci_spec::runtime::LinuxNamespaceType;
 
 use crate::cgroup::Stand;
 use crate::fuse::Server;
@@ -57,6 +58,12 @@ pub(crate) fn run(ground: &Ground<'_>, socket: OwnedFd, caller: OwnedFd, name: O
     if let Some(instance) = ground.instance {
         drop(caller);
         keeper::keep_instance(&namespaces, listener, &instance.about, init);
+        return drop(stand);
+    }
+    if ground.has_own_processes() {
+        // The first process is theirs, and ends with them.
+        keeper::wait(&caller);
+        end_init(init);
         return drop(stand);
     }
     // What only making it took; the cgroup is empty once the process is gone.
@@ -134,12 +141,20 @@ fn take(name: Option<&Name>, called: &str) -> Result<OwnedFd, Error> {
 
 /// Opens the session's namespaces. The user namespace comes first: it gives the right to enter the
 /// others. Real root has none of its own.
-fn namespaces(init: Pid, privileged: bool, own_processes: bool) -> Result<Vec<File>, Error> {
+fn namespaces(init: Pid, privileged: bool, spec: &Spec) -> Result<Vec<File>, Error> {
     let init = init.to_string();
     let user = (!privileged).then(|| open_namespace("self", "user"));
-    let mount = open_namespace(&init, "mnt");
-    let processes = own_processes.then(|| open_namespace(&init, "pid"));
-    user.into_iter().chain([mount]).chain(processes).collect()
+    let linux = spec.linux().as_ref();
+    let kinds = linux.and_then(|linux| linux.namespaces().as_ref());
+    let has = |kind| kinds.is_some_and(|kinds| kinds.iter().any(|own| own.typ() == kind));
+    let others = [
+        (LinuxNamespaceType::Mount, "mnt"),
+        (LinuxNamespaceType::Ipc, "ipc"),
+        (LinuxNamespaceType::Pid, "pid"),
+    ];
+    let others = others.into_iter().filter(|(kind, _)| has(*kind));
+    let others = others.map(|(_, name)| open_namespace(&init, name));
+    user.into_iter().chain(others).collect()
 }
 
 fn enter_mount_namespace() -> Result<(), Error> {
@@ -178,9 +193,10 @@ fn create_container(ground: &Ground<'_>, privileged: bool) -> Result<(Pid, Vec<F
     let (report, theirs) = handover::pair().map_err(Error::Fork)?;
     let stand_in = StandIn {
         builder: Pid::this(),
-        instance: ground
-            .instance
-            .map(|instance| (instance.start.clone(), Arc::new(theirs))),
+        first: ground.has_own_processes().then(|| {
+            let start = ground.instance.and_then(|instance| instance.start.clone());
+            (start, Arc::new(theirs))
+        }),
     };
     let mut container = engine::create(Create {
         executor: Some(ExecutorBox::new(stand_in)),
@@ -192,8 +208,8 @@ fn create_container(ground: &Ground<'_>, privileged: bool) -> Result<(Pid, Vec<F
         .ok_or_else(|| Error::Engine("the container has no process".to_owned()))?;
     // libcontainer makes the builder undumpable, which closes its own /proc files to it.
     let _ = nix::sys::prctl::set_dumpable(true);
-    let finished = namespaces(init, privileged, ground.instance.is_some()).and_then(|namespaces| {
-        if ground.instance.is_some() {
+    let finished = namespaces(init, privileged, ground.spec).and_then(|namespaces| {
+        if ground.has_own_processes() {
             container.start().map_err(failed)?;
             // Its end of the socket went with the executor; so this ends when the process does.
             let said = handover::receive(&report).map_err(Error::Handover)?;
@@ -219,13 +235,13 @@ fn open_namespace(process: &str, name: &'static str) -> Result<File, Error> {
     open().map_err(|source| Error::Namespace { what: name, source })
 }
 
-/// Executes nothing: keeps the container's first process at the start line, or makes it that of an
-/// instance.
+/// Executes nothing: keeps the container's first process at the start line, or makes it the first of its
+/// own processes.
 #[derive(Debug, Clone)]
 struct StandIn {
     builder: Pid,
-    /// What an instance starts, and where it is reported.
-    instance: Option<(Option<Start>, Arc<OwnedFd>)>,
+    /// What it starts, and where that is reported, if it is the first of the container's own processes.
+    first: Option<(Option<Start>, Arc<OwnedFd>)>,
 }
 
 impl Executor for StandIn {
@@ -247,7 +263,7 @@ impl Executor for StandIn {
     }
 
     fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
-        let Some((start, report)) = &self.instance else {
+        let Some((start, report)) = &self.first else {
             loop {
                 std::thread::park();
             }

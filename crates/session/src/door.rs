@@ -25,6 +25,8 @@ pub struct Door(Vec<OwnedFd>);
 pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Error> {
     let name = match ground.instance {
         Some(instance) => Name::instance(&instance.name),
+        // Processes of its own end with the one that asks for them.
+        None if ground.private || ground.has_own_processes() => None,
         None => Name::of(ground),
     };
     let shared = name.as_ref().filter(|_| ground.instance.is_none());

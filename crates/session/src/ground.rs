@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use image::RootFs;
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use crate::{Instance, Layout};
 
@@ -24,10 +24,22 @@ pub struct Ground<'a> {
     pub files: &'a [(&'a str, &'a [u8])],
     /// Where an image is extracted that cannot be mounted.
     pub cache: &'a Path,
+    /// Whether nobody else joins it, though they ask for the same.
+    pub private: bool,
     /// The instance that it is, if it is to outlive its caller.
     pub instance: Option<&'a Instance>,
     /// Whether diagnostics may still be written to standard error while it is built.
     pub verbose: bool,
+}
+
+impl Ground<'_> {
+    /// Whether it has process ids of its own, which only children of those who enter have.
+    #[must_use]
+    pub fn has_own_processes(&self) -> bool {
+        let linux = self.spec.linux().as_ref();
+        let kinds = linux.and_then(|linux| linux.namespaces().as_ref());
+        kinds.is_some_and(|kinds| kinds.iter().any(|own| own.typ() == LinuxNamespaceType::Pid))
+    }
 }
 
 /// Something that happened while a session was built and that the user should know.

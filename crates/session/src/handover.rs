@@ -33,8 +33,8 @@ const FAILED: u8 = b'F';
 const READY: u8 = b'R';
 const INSTANCE: u8 = b'I';
 
-/// The most descriptors that a datagram carries: of the user, the mount and the pid namespace.
-const DESCRIPTORS: usize = 3;
+/// The most descriptors that a datagram carries: of the user, mount, ipc and pid namespaces.
+const DESCRIPTORS: usize = 4;
 
 /// Makes a pair: the caller's end, the builder's end.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {

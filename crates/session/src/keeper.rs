@@ -123,6 +123,13 @@ impl Keeper {
     }
 }
 
+/// Stays until a process has ended.
+pub(crate) fn wait(process: &OwnedFd) {
+    while !has_ended(process) {
+        let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], None);
+    }
+}
+
 /// Keeps an instance: stays until its first process has ended, which ends all others in there.
 pub(crate) fn keep_instance(
     namespaces: &[File],

@@ -162,6 +162,15 @@ pub struct ContainerFlags {
     /// Give it an empty home and temporary directories, and only the devices that it needs
     #[arg(short = 'c', long)]
     pub contain: bool,
+    /// The same, and processes, shared memory and an environment of its own
+    #[arg(short = 'C', long)]
+    pub containall: bool,
+    /// Give it processes of its own; it sees no others
+    #[arg(short, long)]
+    pub pid: bool,
+    /// Give it shared memory, semaphores and message queues of its own
+    #[arg(short, long)]
+    pub ipc: bool,
     /// The working directory inside; it must exist
     #[arg(long, alias = "pwd", value_name = "DIRECTORY")]
     pub cwd: Option<PathBuf>,

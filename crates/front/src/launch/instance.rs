@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use session::Instance;
 
 use super::start::Start;
-use super::{Prepared, print};
+use super::{Prepared, print, report};
 use crate::caller::Caller;
 use crate::environment::Ingredients;
 use crate::messages::Messages;
@@ -169,10 +169,7 @@ pub fn join(
     let privileged = session::is_privileged();
     let code = running.door().enter_by_child(|| {
         let payload = become_payload(ingredients, privileged, &account, caller, messages);
-        payload.unwrap_or_else(|error| {
-            messages.fatal(&error);
-            crate::commands::FAILURE
-        })
+        report(payload, messages)
     })?;
     Ok(ExitCode::from(code))
 }

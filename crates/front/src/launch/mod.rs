@@ -37,12 +37,28 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         return print(&prepared.bundle.spec);
     }
     let privileged = session::is_privileged();
-    prepared.open(None, messages)?.enter()?;
-    if !privileged {
-        session::shed_privileges()?;
-    }
-    let code = prepared.start.become_payload(&prepared.account, messages)?;
+    let door = prepared.open(None, messages)?;
+    let go = || {
+        if !privileged {
+            session::shed_privileges()?;
+        }
+        prepared.start.become_payload(&prepared.account, messages)
+    };
+    let code = if prepared.own_processes {
+        door.enter_by_child(|| report(go(), messages))?
+    } else {
+        door.enter()?;
+        go()?
+    };
     Ok(ExitCode::from(code))
+}
+
+/// Tells why nothing was started; returns the exit code.
+fn report(outcome: Result<u8>, messages: &Messages) -> u8 {
+    outcome.unwrap_or_else(|error| {
+        messages.fatal(&error);
+        crate::commands::FAILURE
+    })
 }
 
 /// A container that is ready to be made.
@@ -50,6 +66,8 @@ struct Prepared {
     image: Image,
     account: Account,
     libraries: bool,
+    own_processes: bool,
+    contained: bool,
     start: Start,
     layout: Layout,
     bundle: Bundle,
@@ -103,7 +121,8 @@ impl Prepared {
             binds: &request.binds,
             edits: &edits,
             contained: request.contained,
-            own_processes: instance.is_some(),
+            own_processes: request.own_processes || instance.is_some(),
+            own_ipc: request.own_ipc,
             host: &facts,
             paths: &Paths {
                 root: layout.root(),
@@ -120,6 +139,8 @@ impl Prepared {
         }
         Ok(Self {
             cache,
+            own_processes: request.own_processes,
+            contained: request.contained,
             image,
             account,
             libraries,
@@ -152,6 +173,8 @@ impl Prepared {
             spec,
             files: &files,
             cache: &self.cache,
+            // What one writes to its own temporary directories is not for the next.
+            private: self.contained,
             instance,
             verbose: messages.is_debug(),
         };
