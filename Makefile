@@ -17,6 +17,7 @@ dist: build ## build, prove in an empty root, print sizes
 bench: build ## measurements beside the peers
 	benches/launch.sh
 	benches/oci.sh
+	benches/gpu.sh
 	benches/images.sh
 
 lint: ## format, clippy, documentation

@@ -13,7 +13,7 @@ use elf::{CacheEntry, Flavour, Loader, Object};
 use tree::Files;
 
 use crate::library::{Class, Fate, Verdict, weigh};
-use crate::offer::Offer;
+use crate::offer::{Backend, Offer};
 use crate::{Edits, Host, Mount, nvidia, rocm};
 
 /// Where the libraries go.
@@ -129,6 +129,9 @@ pub fn lend(host: &Host, image: &dyn Files, machine: Object, wanted: &Wanted) ->
         let mut verdicts = weigh(host, &mut loader, &offer.candidates, &offer.own)?;
         verdicts.extend(offer.left.iter().cloned());
         lent.edits.mounts.extend(mounts(&verdicts, &offer));
+        lent.edits
+            .mounts
+            .extend(backends(host, &loader, &offer.backends)?);
         lent.notes.extend(offer.notes);
         lent.notes
             .extend(missing(&loader, vendor, offer.vital, &verdicts));
@@ -178,6 +181,19 @@ fn mounts(verdicts: &[Verdict], offer: &Offer) -> Vec<Mount> {
     let files = offer.files.iter();
     mounts.extend(files.map(|path| Mount::new(path.clone(), path.clone())));
     mounts
+}
+
+/// Libraries that those of the image look for beside themselves, as far as they would load.
+fn backends(host: &Host, loader: &Loader<'_>, backends: &[Backend]) -> io::Result<Vec<Mount>> {
+    let mut mounts = Vec::new();
+    for Backend { of, place, path } in backends {
+        let closure = loader.closure(host.files(), path)?;
+        let loads = closure.is_some_and(|closure| closure.problems.is_empty());
+        if let Some((library, _)) = loader.find(OsStr::new(of))?.filter(|_| loads) {
+            mounts.push(Mount::new(path.clone(), library.with_file_name(place)));
+        }
+    }
+    Ok(mounts)
 }
 
 /// The image's own cache, in which the lent libraries stand for their names.

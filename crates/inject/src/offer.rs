@@ -26,10 +26,23 @@ pub(crate) struct Offer {
     pub(crate) aliases: &'static [(&'static str, &'static str)],
     /// Beginnings of the names of libraries that some look for at a fixed place, and that.
     pub(crate) places: &'static [(&'static str, &'static str)],
+    /// Where libraries lie that others look for in directories of their own.
+    pub(crate) backends: Vec<Backend>,
     /// Libraries without which nothing works.
     pub(crate) vital: &'static [&'static str],
     /// What the user should know.
     pub(crate) notes: Vec<String>,
+}
+
+/// A library that another looks for beside itself.
+#[derive(Debug)]
+pub(crate) struct Backend {
+    /// The other: `libgbm.so.1`.
+    pub(crate) of: &'static str,
+    /// Where it looks, from its own directory: `gbm/nvidia-drm_gbm.so`.
+    pub(crate) place: &'static str,
+    /// Where it lies on the host, without links.
+    pub(crate) path: PathBuf,
 }
 
 /// Returns those of the programs that the host has.

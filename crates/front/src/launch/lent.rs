@@ -1,5 +1,6 @@
 //! What the host lends, worked out once for an image on a host.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -106,20 +107,30 @@ fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Re
         Some((name, value)) => (name, Choice::parse(&value.to_string_lossy())),
         None => ("", Choice::All),
     };
+    let choice = match choice {
+        // Only NVIDIA's library knows parts by these names; the program will pick its own.
+        Choice::Some(words) if words.iter().any(|word| is_opaque(word)) => Choice::All,
+        choice => choice,
+    };
     let nodes = choice
         .nodes(&gpus)
         .with_context(|| format!("{name} in {}", vendor.flag()))?;
     if name == own
         && let Choice::Some(words) = &choice
     {
-        let whole = words.iter().all(|word| word.parse::<usize>().is_ok());
-        if whole {
-            let numbers: Vec<String> = (0..words.len()).map(|index| index.to_string()).collect();
+        let indices: BTreeSet<usize> = words.iter().filter_map(|word| word.parse().ok()).collect();
+        if words.iter().all(|word| word.parse::<usize>().is_ok()) {
+            let numbers: Vec<String> = (0..indices.len()).map(|index| index.to_string()).collect();
             edits.env.push((own.to_owned(), numbers.join(",")));
         }
     }
     edits.device_nodes.extend(nodes);
     Ok(())
+}
+
+/// Whether it names a part of a GPU by a UUID of its own, `MIG-…`.
+fn is_opaque(word: &str) -> bool {
+    word.starts_with("MIG-") && !word.starts_with("MIG-GPU-")
 }
 
 /// What the CDI files of this host say about the devices that are asked for.

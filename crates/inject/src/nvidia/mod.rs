@@ -19,8 +19,8 @@ pub use require::{Known, is_met};
 
 use crate::Host;
 use crate::library::{Candidate, Class, Fate, Verdict};
-use crate::offer::{Offer, programs};
-use names::{ALIASES, DATA, DISPATCH, DRIVER, FOREIGN, PROGRAMS, SOCKETS};
+use crate::offer::{Backend, Offer, programs};
+use names::{ALIASES, BACKENDS, DATA, DISPATCH, DRIVER, FOREIGN, PROGRAMS, SOCKETS};
 
 /// Returns the version of the driver, `535.261.03`; `None` when there is none. `machine` is that of
 /// the host's programs.
@@ -121,15 +121,43 @@ pub(crate) fn offer(
         candidates,
         left: left.collect(),
         own: used.map(|compat| compat.libraries).unwrap_or_default(),
-        files: files.filter(|path| host.exists(path)).collect(),
+        files: files
+            .filter(|path| host.exists(path))
+            .chain(firmware(host, &driver))
+            .collect(),
         nodes: gpus::common_nodes(host),
         aliases: ALIASES,
         places: &[],
+        backends: backends(host, theirs, wanted)?,
         // Without these two nothing works; the rest is for few.
         vital: &["libcuda.so.1", "libnvidia-ml.so.1"],
         notes: note.into_iter().collect(),
         driver,
     }))
+}
+
+/// The firmware of the GPUs' own processors, which a container's driver tools may load.
+fn firmware(host: &Host, driver: &str) -> Vec<PathBuf> {
+    let directory = Path::new("/lib/firmware/nvidia").join(driver);
+    let names = host.names(&directory).into_iter();
+    names.map(|name| directory.join(name)).collect()
+}
+
+/// Where the host's own dispatching libraries have the driver's beside themselves.
+fn backends(host: &Host, theirs: &Loader<'_>, wanted: Capabilities) -> io::Result<Vec<Backend>> {
+    let mut found = Vec::new();
+    for (of, place) in BACKENDS {
+        let file = Path::new(place).file_name().unwrap_or_default();
+        let Some((library, _)) = theirs.find(std::ffi::OsStr::new(of))? else {
+            continue;
+        };
+        let path = library.parent().map(|directory| directory.join(place));
+        let path = path.and_then(|path| host.canonical(&path));
+        if let Some(path) = path.filter(|_| wanted.want(&file.to_string_lossy())) {
+            found.push(Backend { of, place, path });
+        }
+    }
+    Ok(found)
 }
 
 /// The libraries that the host's loader would find.

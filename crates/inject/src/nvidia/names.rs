@@ -79,6 +79,12 @@ pub(super) const DATA: &[&str] = &[
     "/usr/share/vulkan/implicit_layer.d/nvidia_layers.json",
 ];
 
+/// Libraries that others look for beside themselves: whose, and where.
+pub(super) const BACKENDS: &[(&str, &str)] = &[
+    ("libgbm.so.1", "gbm/nvidia-drm_gbm.so"),
+    ("libvdpau.so.1", "vdpau/libvdpau_nvidia.so.1"),
+];
+
 /// Sockets of the driver's daemons.
 pub(super) const SOCKETS: &[&str] = &[
     "/run/nvidia-persistenced/socket",

@@ -94,6 +94,7 @@ pub(crate) fn offer(host: &Host, theirs: &Loader<'_>) -> Option<Offer> {
         nodes: vec![PathBuf::from(KFD)],
         aliases: &[],
         places: PLACES,
+        backends: Vec::new(),
         vital: &["libhsa-runtime64.so.1"],
         notes: Vec::new(),
     })
