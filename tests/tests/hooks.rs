@@ -438,10 +438,18 @@ fn a_hostile_image_leads_nowhere() {
     let up = "../".repeat(40);
     let climb =
         |path: &Path| PathBuf::from(format!("{up}{}", path.strip_prefix("/").unwrap().display()));
-    let all: [(&str, Spoil<'_>); 7] = [
+    let all: [(&str, Spoil<'_>); 9] = [
         ("libraries", &|image| {
             fs::create_dir(image.join(".singularity.d")).unwrap();
             symlink(&outside, image.join(".singularity.d/libs")).unwrap();
+        }),
+        ("the root itself", &|image| {
+            fs::create_dir(image.join(".singularity.d")).unwrap();
+            symlink("/", image.join(".singularity.d/libs")).unwrap();
+        }),
+        ("a volume", &|image| {
+            fs::create_dir(image.join(".singularity.d")).unwrap();
+            symlink("/vol", image.join(".singularity.d/libs")).unwrap();
         }),
         ("above them", &|image| {
             symlink(climb(&outside), image.join(".singularity.d")).unwrap()
@@ -487,7 +495,16 @@ fn a_hostile_image_leads_nowhere() {
                 "createRuntime",
                 LOOK,
             );
+            let config = bundle.path().join("config.json");
+            let mut spec: Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+            let volume = json!({"destination": "/vol", "source": outside, "options": ["rbind", "rw", "rshared"]});
+            spec["mounts"].as_array_mut().unwrap().push(volume);
+            fs::write(&config, spec.to_string()).unwrap();
             let outcome = by_hand(&runtime, &bundle);
+            if ["the root itself", "a volume"].contains(&name) {
+                let words = "it leads to a mount, or to the root itself";
+                assert!(outcome.stderr.contains(words), "{name}: {outcome:?}");
+            }
             // It works, or it is refused; either way nothing is done to the host.
             assert!(
                 outcome.code != 0

@@ -39,12 +39,12 @@ impl fmt::Display for Name {
 }
 
 /// Whether it is `vendor/class`: each begins with a letter, ends with a letter or digit, and has of other
-/// characters only `_`, `-` and, a vendor, `.`.
+/// characters only `_`, `-` and `.`.
 pub(crate) fn is_kind(text: &str) -> bool {
     let Some((vendor, class)) = text.split_once('/') else {
         return false;
     };
-    is_word(vendor, "_-.", false) && is_word(class, "_-", false)
+    is_word(vendor, "_-.", false) && is_word(class, "_-.", false)
 }
 
 /// Whether it is a device's name: as a vendor's, with `:` besides, and a digit may come first.

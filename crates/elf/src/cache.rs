@@ -20,6 +20,11 @@ const OLD_ENTRY: usize = 12;
 const HEADER: usize = 48;
 const ENTRY: usize = 24;
 
+/// The longest string that is read, in bytes: a path's limit.
+const LONGEST: usize = 4096;
+/// How much of names and paths is kept of one cache, in bytes; the largest known have a tenth.
+const KEPT: usize = 16 << 20;
+
 /// `cache_extension_magic`.
 const EXTENSION_MAGIC: u32 = 0xeaa4_2174;
 /// `cache_extension_tag_glibc_hwcaps`: offsets of the names of subdirectories for better processors.
@@ -114,9 +119,12 @@ impl Cache {
             return Err(CacheError::ByteOrder);
         }
         let table = cache.get(HEADER..).unwrap_or_default();
+        // Entries may share a string, so a small file may stand for a large cache.
+        let mut left = KEPT;
         let entries = table.chunks_exact(ENTRY).take(count).filter_map(|entry| {
             let name = text(cache, u32_at(entry, 4)?)?;
             let path = text(cache, u32_at(entry, 8)?)?;
+            left = left.checked_sub(name.len() + path.len())?;
             let hwcap = entry.get(16..)?.first_chunk()?;
             Some(CacheEntry {
                 name: name.to_owned(),
@@ -307,7 +315,7 @@ fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
 
 fn text(bytes: &[u8], at: u32) -> Option<&OsStr> {
     let rest = bytes.get(at as usize..)?;
-    let end = rest.iter().position(|byte| *byte == 0)?;
+    let end = rest.iter().take(LONGEST).position(|byte| *byte == 0)?;
     rest.get(..end)
         .filter(|text| !text.is_empty())
         .map(OsStr::from_bytes)
@@ -404,6 +412,31 @@ mod tests {
             })
             .collect();
         assert_eq!(ours, theirs);
+    }
+
+    /// Entries may share a string: a small file must not stand for more memory than there is.
+    #[test]
+    fn what_is_kept_has_an_end() {
+        let count = 1 << 16;
+        let at = (HEADER + count * ENTRY) as u32;
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend((count as u32).to_ne_bytes());
+        bytes.resize(HEADER, 0);
+        for _ in 0..count {
+            bytes.extend(
+                [0x303u32, at, at, 0, 0, 0]
+                    .iter()
+                    .flat_map(|n| n.to_ne_bytes()),
+            );
+        }
+        bytes.extend([b'x'; 4000]);
+        bytes.push(0);
+        let kept = Cache::parse(&bytes).unwrap().entries;
+        let size: usize = kept
+            .iter()
+            .map(|entry| entry.name.len() + entry.path.as_os_str().len())
+            .sum();
+        assert!(!kept.is_empty() && size <= KEPT, "{size}");
     }
 
     /// glibc's own tool reads back what is written, in the same order.

@@ -37,6 +37,13 @@ pub struct Linkage {
     pub isa_needed: u32,
 }
 
+/// The longest name, in bytes, and how many of them there may be; honest objects have a tenth.
+const LONGEST: usize = 255;
+const MOST_NEEDED: usize = 1024;
+const MOST_VERSIONS: usize = 8192;
+/// The longest search path, in bytes.
+const LONGEST_PATH: usize = 4096;
+
 /// A symbol version that an object needs of another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VersionNeed {
@@ -69,11 +76,46 @@ impl Linkage {
         let data = &Bounded::new(content);
         let head = data.read_bytes_at(0, Object::HEAD as u64);
         let object = Object::parse(head.map_err(|()| ObjectError::NotElf)?)?;
-        match object.class {
+        let linkage = match object.class {
             crate::Class::Elf32 => linkage::<elf::FileHeader32<Endianness>, _>(data, object),
             crate::Class::Elf64 => linkage::<elf::FileHeader64<Endianness>, _>(data, object),
+        };
+        let linkage = linkage.map_err(|error| ObjectError::Damaged(error.to_string()))?;
+        match linkage.is_honest() {
+            true => Ok(linkage),
+            false => Err(ObjectError::Damaged("names without end".to_owned())),
         }
-        .map_err(|error| ObjectError::Damaged(error.to_string()))
+    }
+
+    /// Whether it is of the size that objects have.
+    fn is_honest(&self) -> bool {
+        let versions = self.versions_needed.iter();
+        let names = versions.flat_map(|need| [&need.library, &need.version]);
+        let names = names
+            .chain(&self.needed)
+            .chain(&self.versions_defined)
+            .chain(&self.soname);
+        let mut paths = self
+            .rpath
+            .iter()
+            .chain(&self.runpath)
+            .chain(&self.interpreter);
+        self.needed.len() <= MOST_NEEDED
+            && self.versions_needed.len() + self.versions_defined.len() <= MOST_VERSIONS
+            && paths.all(|path| path.len() <= LONGEST_PATH)
+            && { names }.all(|name| name.len() <= LONGEST)
+    }
+
+    /// About how many bytes it takes.
+    pub(crate) fn size(&self) -> usize {
+        let versions = self.versions_needed.iter();
+        let versions = versions.map(|need| need.library.len() + need.version.len() + 64);
+        let names = self
+            .needed
+            .iter()
+            .chain(&self.versions_defined)
+            .map(|name| name.len() + 32);
+        versions.chain(names).sum::<usize>() + 512
     }
 
     /// Returns the level of x86-64 that it needs: 1 is what all have, 4 has AVX-512; 0 when it does
@@ -155,7 +197,7 @@ where
                 || -> object::Result<OsString> { Ok(text(entry.string(endian, strings)?)) };
             match entry.tag(endian) {
                 elf::DT_NULL => break,
-                elf::DT_NEEDED => found.needed.push(string()?),
+                elf::DT_NEEDED if found.needed.len() <= MOST_NEEDED => found.needed.push(string()?),
                 elf::DT_SONAME => found.soname = Some(string()?),
                 elf::DT_RPATH => found.rpath = Some(string()?),
                 elf::DT_RUNPATH => found.runpath = Some(string()?),
@@ -168,6 +210,9 @@ where
         while let Some((need, mut versions)) = needs.next()? {
             let library = text(need.file(endian, strings)?);
             while let Some(version) = versions.next()? {
+                if found.versions_needed.len() > MOST_VERSIONS {
+                    return Ok(found);
+                }
                 found.versions_needed.push(VersionNeed {
                     library: library.clone(),
                     version: text(version.name(endian, strings)?),

@@ -5,7 +5,7 @@
 //!
 //! [ld.so(8)]: https://man7.org/linux/man-pages/man8/ld.so.8.html
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fmt;
@@ -24,10 +24,18 @@ use crate::object::{Class, Object};
 pub const CACHE: &str = "/etc/ld.so.cache";
 
 /// How much of a cache or path file is read, in bytes.
-const LIMIT: usize = 64 << 20;
+const LIMIT: usize = 4 << 20;
 
 /// How many objects one program may be put together from; the largest known have some hundreds.
-const MOST: usize = 4096;
+const MOST: usize = 1024;
+
+/// How many directories one search path may have.
+const MOST_DIRECTORIES: usize = 64;
+
+/// How often a loader looks for a file, and how many bytes of what it has read it keeps: what is hostile
+/// ends there.
+const LOOKS: usize = 200_000;
+const KEPT: usize = 64 << 20;
 
 /// Whose loader it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +61,8 @@ pub struct Loader<'a> {
     directories: Vec<PathBuf>,
     lent: BTreeMap<OsString, (&'a dyn Files, PathBuf)>,
     known: RefCell<Known>,
+    /// How often it may still look, and how many bytes it may still keep.
+    left: Cell<(usize, usize)>,
 }
 
 /// An object that a program is put together from.
@@ -146,6 +156,7 @@ impl<'a> Loader<'a> {
             directories: Vec::new(),
             lent: BTreeMap::new(),
             known: RefCell::new(HashMap::new()),
+            left: Cell::new((LOOKS, KEPT)),
         };
         if let Some(bytes) = root.read(Path::new(CACHE), LIMIT)? {
             // Damaged or of another kind: the loader passes it over, too.
@@ -246,10 +257,13 @@ impl<'a> Loader<'a> {
 
     /// The object at a path, if it is for this machine.
     fn fitting(&self, files: &dyn Files, path: &Path) -> io::Result<Option<Found>> {
+        let too_much = || io::Error::other("libraries without end");
+        let (looks, bytes) = self.left.get();
+        let looks = looks.checked_sub(1).ok_or_else(too_much)?;
+        self.left.set((looks, bytes));
         let place = match files.locate(path) {
             Ok(place) => place,
-            // A loop of links is as good as nothing.
-            Err(error) if error.kind() == io::ErrorKind::Other => return Ok(None),
+            Err(error) if is_nothing(&error) => return Ok(None),
             Err(error) => return Err(error),
         };
         let Some(Entry::File { .. }) = place.entry else {
@@ -259,11 +273,17 @@ impl<'a> Loader<'a> {
         if let Some(known) = self.known.borrow().get(&key) {
             return Ok(known.clone().map(|linkage| (place.path, linkage)));
         }
-        let content = files.open(&place.path)?;
+        let content = match files.open(&place.path) {
+            Err(error) if is_nothing(&error) => None,
+            content => content?,
+        };
         let linkage = content.and_then(|content| Linkage::read(content).ok());
         let linkage = linkage
             .filter(|linkage| linkage.object == self.machine)
             .map(Rc::new);
+        let size = linkage.as_ref().map_or(0, |linkage| linkage.size());
+        let bytes = bytes.checked_sub(size).ok_or_else(too_much)?;
+        self.left.set((looks, bytes));
         self.known.borrow_mut().insert(key, linkage.clone());
         Ok(linkage.map(|linkage| (place.path, linkage)))
     }
@@ -350,11 +370,13 @@ impl<'a> Loader<'a> {
         }
         let musl = self.flavour == Some(Flavour::Musl);
         let mut directories = Vec::new();
+        let first = object.linkage.runpath.as_ref();
         for object in [object].into_iter().chain(ancestors) {
             let linkage = &object.linkage;
             let path = match (&linkage.rpath, &linkage.runpath) {
                 (rpath, Some(runpath)) if musl => Some(rpath.as_ref().unwrap_or(runpath)),
-                (Some(rpath), None) => Some(rpath),
+                // Who has a path of the newer kind has no other's of the older.
+                (Some(rpath), None) if first.is_none() => Some(rpath),
                 _ => None,
             };
             directories.extend(path.into_iter().flat_map(|path| expand(path, object)));
@@ -375,6 +397,22 @@ impl<'a> Loader<'a> {
             .filter_map(|index| closure.objects.get(index).cloned())
             .collect()
     }
+}
+
+/// Whether an error means that the loader would find nothing there, and look elsewhere.
+fn is_nothing(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound, Other, PermissionDenied};
+    // Loops of links are none of those.
+    let errno = error.raw_os_error() == Some(40);
+    errno
+        || [
+            InvalidFilename,
+            NotADirectory,
+            NotFound,
+            Other,
+            PermissionDenied,
+        ]
+        .contains(&error.kind())
 }
 
 /// What an object is called among people.
@@ -438,7 +476,7 @@ fn expand(path: &OsStr, object: &Loaded) -> Vec<PathBuf> {
             })
     });
     let whole = directories.filter(|text| text.starts_with('/'));
-    whole.map(PathBuf::from).collect()
+    whole.take(MOST_DIRECTORIES).map(PathBuf::from).collect()
 }
 
 /// The directories that a glibc searches by itself; each distribution has its own of these.

@@ -138,13 +138,17 @@ fn is_wanted(when: &When, document: &Value) -> Result<bool, String> {
     let Some(wanted) = when.has_bind_mounts else {
         return Ok(true);
     };
+    // As podman has it: nobody can ask for containers without.
+    if !wanted {
+        return Ok(false);
+    }
     let mounts = document.get("mounts").and_then(Value::as_array);
     let is_bind = |mount: &Value| {
         let options = mount.get("options").and_then(Value::as_array);
         let mut words = options.into_iter().flatten().filter_map(Value::as_str);
         words.any(|word| word == "bind" || word == "rbind")
     };
-    Ok(mounts.is_some_and(|mounts| mounts.iter().any(is_bind)) == wanted)
+    Ok(mounts.is_some_and(|mounts| mounts.iter().any(is_bind)))
 }
 
 #[cfg(test)]

@@ -106,21 +106,32 @@ fn failed<'a>(what: &'a Path, place: &'a Path) -> impl FnOnce(io::Error) -> Erro
 fn put(root: &Directory, ready: &[Ready], cache: Option<&[u8]>) -> Result<(), Error> {
     let libraries = Path::new(LIBRARIES);
     let has_libraries = ready.iter().any(|one| one.place.starts_with(libraries));
-    if has_libraries || cache.is_some() {
-        let made = own_directory(root, libraries);
-        made.map_err(failed(Path::new("a directory"), libraries))?;
-    }
+    let own = match has_libraries || cache.is_some() {
+        true => {
+            let made = own_directory(root, libraries);
+            Some(made.map_err(failed(Path::new("a directory"), libraries))?)
+        }
+        false => None,
+    };
     for Ready { what, place, mount } in ready {
-        let put = tree::is_directory(mount)
-            .and_then(|directory| root.mount_point(place, directory))
-            .and_then(|point| tree::attach(mount, point));
+        let inside = place.strip_prefix(libraries).ok().zip(own.as_ref());
+        let put = tree::is_directory(mount).and_then(|directory| {
+            let point = match inside {
+                Some((name, own)) => Some(own.mount_point(&Path::new("/").join(name), directory)?),
+                // The runtime has mounted something there, for this.
+                None if place.starts_with("/dev") => Some(root.mount_point(place, directory)?),
+                None => root.own_mount_point(place, directory)?,
+            };
+            // A mount that the user wants there counts more.
+            point.map_or(Ok(()), |point| tree::attach(mount, point))
+        });
         put.map_err(failed(what, place))?;
     }
-    if let Some(cache) = cache {
+    if let (Some(cache), Some(own)) = (cache, &own) {
         let place = Path::new(elf::CACHE);
-        let put = write_cache(root, cache).and_then(|mount| {
-            let point = root.mount_point(place, false)?;
-            tree::attach(mount, point)
+        let put = write_cache(own, cache).and_then(|mount| {
+            let point = root.own_mount_point(place, false)?;
+            point.map_or(Ok(()), |point| tree::attach(mount, point))
         });
         put.map_err(failed(Path::new("the loader's cache"), place))?;
     }
@@ -128,7 +139,7 @@ fn put(root: &Directory, ready: &[Ready], cache: Option<&[u8]>) -> Result<(), Er
 }
 
 /// Puts an empty file system on a directory, so that nothing is written to the image's.
-fn own_directory(root: &Directory, path: &Path) -> io::Result<()> {
+fn own_directory(root: &Directory, path: &Path) -> io::Result<Directory> {
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in [("mode", "755"), ("size", "16m")] {
         fsconfig_set_string(&context, key, value)?;
@@ -136,12 +147,19 @@ fn own_directory(root: &Directory, path: &Path) -> io::Result<()> {
     fsconfig_create(&context)?;
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    tree::attach(mount, root.mount_point(path, true)?)
+    let point = root.own_mount_point(path, true)?;
+    let elsewhere = || io::Error::other("it leads to a mount, or to the root itself");
+    let point = point.ok_or_else(elsewhere)?;
+    if root.is_itself(&point)? {
+        return Err(elsewhere());
+    }
+    tree::attach(&mount, point)?;
+    Ok(Directory::new(path.to_owned(), mount))
 }
 
 /// Writes the cache beside the libraries, and makes a mount of it.
-fn write_cache(root: &Directory, cache: &[u8]) -> io::Result<OwnedFd> {
-    let directory = root.mount_point(Path::new(LIBRARIES), true)?;
+fn write_cache(own: &Directory, cache: &[u8]) -> io::Result<OwnedFd> {
+    let directory = own.mount_point(Path::new("/"), true)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = openat(&directory, CACHE, flags, Mode::from_raw_mode(0o644))?;
     let file = fs::File::from(file);

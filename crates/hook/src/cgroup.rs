@@ -25,7 +25,7 @@ pub(crate) fn allow(pid: Option<i32>, host: &Host, node: &Path) -> io::Result<()
         FileType::BlockDevice => 'b',
         _ => return Ok(()),
     };
-    let rule = format!("{kind} {}:{} rwm", major(node.st_rdev), minor(node.st_rdev));
+    let rule = format!("{kind} {}:{} rw", major(node.st_rdev), minor(node.st_rdev));
     fs::write(directory.join("devices.allow"), rule)
 }
 

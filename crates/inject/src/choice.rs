@@ -51,6 +51,29 @@ impl Choice {
         }
     }
 
+    /// Returns the numbers of the chosen ones, each once, in their order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Choice::nodes`].
+    pub fn indices(&self, gpus: &[Gpu]) -> Result<Vec<usize>, Unknown> {
+        let mut indices: Vec<usize> = match self {
+            Self::None => Vec::new(),
+            Self::All => gpus.iter().map(|gpu| gpu.index).collect(),
+            Self::Some(words) => {
+                let words = words.iter().take_while(|word| *word != "-1");
+                let found = words.map(|word| {
+                    let unknown = || Unknown::new(word, gpus);
+                    Ok(find(gpus, word).ok_or_else(unknown)?.0.index)
+                });
+                found.collect::<Result<_, _>>()?
+            }
+        };
+        indices.sort_unstable();
+        indices.dedup();
+        Ok(indices)
+    }
+
     /// Returns the nodes of the chosen ones.
     ///
     /// # Errors
@@ -77,10 +100,7 @@ impl Choice {
                     if word == "-1" {
                         break;
                     }
-                    let (gpu, part) = find(gpus, word).ok_or_else(|| Unknown {
-                        wanted: word.clone(),
-                        known: gpus.iter().map(name).collect(),
-                    })?;
+                    let (gpu, part) = find(gpus, word).ok_or_else(|| Unknown::new(word, gpus))?;
                     add(gpu.nodes.clone());
                     let parts = gpu.parts.iter();
                     let parts = parts.filter(|own| part.is_none_or(|part| part == *own));
@@ -90,6 +110,38 @@ impl Choice {
         }
         Ok(nodes)
     }
+}
+
+impl Unknown {
+    fn new(wanted: &str, gpus: &[Gpu]) -> Self {
+        Self {
+            wanted: wanted.to_owned(),
+            known: gpus.iter().map(name).collect(),
+        }
+    }
+}
+
+/// What a program's own variable must say where it sees the chosen GPUs only, and counts those. `None`
+/// where it may stay as it is: when it has no numbers, or when they fit what is seen and it did not choose
+/// itself, as under a scheduler that counts each job's own.
+#[must_use]
+pub fn seen_as(words: &str, chosen: &[usize], chose: bool) -> Option<String> {
+    let words = words
+        .split(',')
+        .map(str::trim)
+        .take_while(|word| *word != "-1");
+    let numbers: Vec<usize> = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
+    let fit = numbers.iter().all(|number| *number < chosen.len());
+    let is_choice = numbers.iter().all(|number| chosen.contains(number));
+    let whole = numbers.len() == chosen.len() && is_choice;
+    if numbers.is_empty() || !is_choice || !chose && fit && !whole {
+        return None;
+    }
+    let ranks = numbers
+        .iter()
+        .filter_map(|number| chosen.iter().position(|own| own == number));
+    let ranks: Vec<String> = ranks.map(|rank| rank.to_string()).collect();
+    Some(ranks.join(","))
 }
 
 fn name(gpu: &Gpu) -> String {
@@ -170,6 +222,29 @@ mod tests {
                 .to_string()
         };
         nodes.iter().map(name).collect()
+    }
+
+    #[test]
+    fn programs_count_what_they_see() {
+        let rows: [(&str, &[usize], bool, Option<&str>); 9] = [
+            ("1", &[1], true, Some("0")),
+            ("1,0", &[0, 1], true, Some("1,0")),
+            ("3,1", &[1, 3], true, Some("1,0")),
+            ("0,0", &[0], true, Some("0,0")),
+            ("2,-1", &[2], true, Some("0")),
+            ("GPU-abc", &[1], true, None),
+            // Slurm counts the machine's; the program's variable the machine's, or the job's.
+            ("1", &[1], false, Some("0")),
+            ("0", &[1], false, None),
+            ("0,1", &[2, 3], false, None),
+        ];
+        for (words, chosen, chose, seen) in rows {
+            assert_eq!(
+                seen_as(words, chosen, chose).as_deref(),
+                seen,
+                "{words} {chosen:?}"
+            );
+        }
     }
 
     #[test]

@@ -56,8 +56,12 @@ pub fn add_devices(
     for node in &devices.device_nodes {
         let source = node.host_path.as_ref().unwrap_or(&node.path);
         // The same node in the same place is there, if it is for this user at all.
-        if *source == node.path && node.path.starts_with("/dev") {
-            edits.device_nodes.push(node.path.clone());
+        if !host.exists(source) {
+            notes.push(format!("{} is not there", source.display()));
+        } else if *source == node.path && node.path.starts_with("/dev") {
+            if !edits.device_nodes.contains(source) {
+                edits.device_nodes.push(node.path.clone());
+            }
         } else {
             edits
                 .mounts
@@ -100,6 +104,10 @@ pub fn add_devices(
                 "the hook {path} is not run: there is no {stage} here"
             ));
         }
+    }
+    if !devices.additional_gids.is_empty() {
+        notes
+            .push("the groups that it names are left out: the program has the caller's".to_owned());
     }
     if !devices.net_devices.is_empty() || devices.intel_rdt.is_some() {
         notes.push("network devices and shares of caches are left out".to_owned());

@@ -47,6 +47,14 @@ impl Mount {
             options: Vec::new(),
         }
     }
+
+    /// One that nobody writes through.
+    pub(crate) fn read_only(host_path: PathBuf, container_path: PathBuf) -> Self {
+        Self {
+            options: vec!["ro".to_owned()],
+            ..Self::new(host_path, container_path)
+        }
+    }
 }
 
 impl Edits {

@@ -18,6 +18,26 @@ pub struct Host {
     program_path: Vec<PathBuf>,
 }
 
+/// A node that should be there is not.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{} is not there: nobody has used the GPU since the machine started; `nvidia-modprobe -u -c 0` as root, or the \
+     persistence daemon, makes it", .0.display()
+)]
+pub struct Missing(pub PathBuf);
+
+/// Checks that the nodes of chosen GPUs are there: what `/proc` tells of may have none yet.
+///
+/// # Errors
+///
+/// Fails with the first that is not.
+pub fn check_nodes(host: &Host, nodes: &[PathBuf]) -> Result<(), Missing> {
+    match nodes.iter().find(|node| !host.exists(node)) {
+        Some(node) => Err(Missing(node.clone())),
+        None => Ok(()),
+    }
+}
+
 impl Host {
     /// Describes the host whose root directory is `root` and whose `PATH` is `path`.
     ///

@@ -175,11 +175,11 @@ fn mounts(verdicts: &[Verdict], offer: &Offer) -> Vec<Mount> {
             name.starts_with(prefix.as_bytes())
         });
         let places = places.map(|(_, place)| PathBuf::from(place));
-        let mount = |place| Mount::new(verdict.host_path.clone(), place);
+        let mount = |place| Mount::read_only(verdict.host_path.clone(), place);
         mounts.extend(known.chain(places).map(mount));
     }
     let files = offer.files.iter();
-    mounts.extend(files.map(|path| Mount::new(path.clone(), path.clone())));
+    mounts.extend(files.map(|path| Mount::read_only(path.clone(), path.clone())));
     mounts
 }
 
@@ -190,7 +190,10 @@ fn backends(host: &Host, loader: &Loader<'_>, backends: &[Backend]) -> io::Resul
         let closure = loader.closure(host.files(), path)?;
         let loads = closure.is_some_and(|closure| closure.problems.is_empty());
         if let Some((library, _)) = loader.find(OsStr::new(of))?.filter(|_| loads) {
-            mounts.push(Mount::new(path.clone(), library.with_file_name(place)));
+            mounts.push(Mount::read_only(
+                path.clone(),
+                library.with_file_name(place),
+            ));
         }
     }
     Ok(mounts)

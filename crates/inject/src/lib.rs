@@ -17,11 +17,11 @@ pub mod nvidia;
 mod offer;
 pub mod rocm;
 
-pub use choice::{Choice, Unknown};
+pub use choice::{Choice, Unknown, seen_as};
 pub use device::{add_devices, vendors};
 pub use edits::{Edits, Mount};
 pub use generate::cdi_spec;
 pub use gpu::{Gpu, Part};
-pub use host::Host;
+pub use host::{Host, Missing, check_nodes};
 pub use lend::{LIBRARIES, Lent, Vendor, Wanted, identity, lend};
 pub use library::{Class, Fate, Verdict};

@@ -42,6 +42,16 @@ impl Directory {
         &self.path
     }
 
+    /// Whether an open thing is this directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails when either cannot be looked at.
+    pub fn is_itself(&self, open: &OwnedFd) -> io::Result<bool> {
+        let (own, other) = (rustix::fs::fstat(&self.handle)?, rustix::fs::fstat(open)?);
+        Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+    }
+
     /// Returns what the kernel knows of the thing at `path`; `None` when nothing is there.
     ///
     /// # Errors
@@ -76,17 +86,20 @@ impl Directory {
     ///
     /// [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
     pub(crate) fn open_inside(&self, path: &Path, flags: OFlags) -> io::Result<Option<OwnedFd>> {
+        self.resolve(path, flags, ResolveFlags::IN_ROOT)
+    }
+
+    pub(crate) fn resolve(
+        &self,
+        path: &Path,
+        flags: OFlags,
+        resolve: ResolveFlags,
+    ) -> io::Result<Option<OwnedFd>> {
         let mut flags = flags | OFlags::CLOEXEC;
         if !flags.contains(OFlags::PATH) {
             flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
         }
-        match rustix::fs::openat2(
-            &self.handle,
-            path,
-            flags,
-            Mode::empty(),
-            ResolveFlags::IN_ROOT,
-        ) {
+        match rustix::fs::openat2(&self.handle, path, flags, Mode::empty(), resolve) {
             Ok(fd) => Ok(Some(fd)),
             Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rustix::fs::{FileType, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, mkdirat, openat};
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use crate::Directory;
@@ -34,6 +34,35 @@ impl Directory {
         }
         let made = self.open_inside(path, OFlags::PATH)?;
         made.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// As [`mount_point`](Self::mount_point), but never on another mount than this directory's own; `None`
+    /// where the way leads over one.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn own_mount_point(&self, path: &Path, directory: bool) -> io::Result<Option<OwnedFd>> {
+        match self.resolve(
+            path,
+            OFlags::PATH,
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV,
+        ) {
+            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => return Ok(None),
+            Ok(Some(there)) => return Ok(Some(there)),
+            other => other?,
+        };
+        // What is made is made where the same way leads, or not at all.
+        let above = path.parent().ok_or(io::ErrorKind::NotFound)?;
+        if self.own_mount_point(above, true)?.is_none() {
+            return Ok(None);
+        }
+        self.mount_point(path, directory)?;
+        self.resolve(
+            path,
+            OFlags::PATH,
+            ResolveFlags::IN_ROOT | ResolveFlags::NO_XDEV,
+        )
     }
 
     /// Makes a mount of what is at `path`, that is nowhere yet (open_tree(2), Linux 5.2).

@@ -35,6 +35,7 @@ fn run(
     let nodes = Choice::parse(asked)
         .nodes(&gpus)
         .map_err(|error| Error::Refused(error.to_string()))?;
+    inject::check_nodes(&host, &nodes).map_err(|error| Error::Refused(error.to_string()))?;
     hook::apply(container, &host, |root| {
         let wanted = Wanted {
             vendors: vec![Vendor::Nvidia],
@@ -77,8 +78,9 @@ fn check(container: &Container, driver: &str, models: Vec<String>) -> Result<(),
         .cuda
         .map(|(major, minor)| format!(" for CUDA {major}.{minor}"));
     Err(Error::Refused(format!(
-        "the image asks for {requirement} ({name}), and the driver of this host is {driver}{}; \
+        "the image asks for {} ({name}), and the driver of this host is {driver}{}; \
          NVIDIA_DISABLE_REQUIRE=1 goes on all the same",
+        requirement.escape_debug(),
         cuda.unwrap_or_default()
     )))
 }

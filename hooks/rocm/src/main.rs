@@ -30,6 +30,7 @@ fn run(
     let nodes = Choice::parse(asked)
         .nodes(&gpus)
         .map_err(|error| Error::Refused(error.to_string()))?;
+    inject::check_nodes(&host, &nodes).map_err(|error| Error::Refused(error.to_string()))?;
     hook::apply(container, &host, |root| {
         let wanted = Wanted::all(vec![Vendor::Amd]);
         let (mut edits, driver) = hook::lend(&host, root, &wanted)?;

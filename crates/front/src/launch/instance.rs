@@ -26,6 +26,8 @@ pub struct Record {
     pub image: (PathBuf, String),
     /// Whether libraries are lent to it.
     libraries: bool,
+    /// Whether it has a home and temporary directories of its own.
+    contained: bool,
     /// Where its program's standard output and error go.
     pub logs: Logs,
 }
@@ -70,6 +72,7 @@ pub fn start_instance(
     let record = Record {
         image: (prepared.image.path.clone(), prepared.image.name()),
         libraries: prepared.libraries,
+        contained: prepared.contained,
         logs,
     };
     let instance = Instance {
@@ -166,9 +169,10 @@ pub fn join(
         instance: Some(name.to_owned()),
         libraries: record.libraries,
     };
+    let cwd = caller.cwd.clone().filter(|_| !record.contained);
     let privileged = session::is_privileged();
     let code = running.door().enter_by_child(|| {
-        let payload = become_payload(ingredients, privileged, &account, caller, messages);
+        let payload = become_payload(ingredients, privileged, &account, cwd.as_deref(), messages);
         report(payload, messages)
     })?;
     Ok(ExitCode::from(code))
@@ -178,14 +182,14 @@ fn become_payload(
     ingredients: Ingredients,
     privileged: bool,
     account: &Account,
-    caller: &Caller,
+    cwd: Option<&Path>,
     messages: &Messages,
 ) -> Result<u8> {
     if !privileged {
         session::shed_privileges()?;
     }
     let root = Image::open(Path::new("/"))?.root;
-    let start = Start::new(ingredients, &root, caller.cwd.as_deref(), messages);
+    let start = Start::new(ingredients, &root, cwd, messages);
     start
         .context("read the instance's image")?
         .become_payload(account, messages)

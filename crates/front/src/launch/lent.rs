@@ -1,6 +1,5 @@
 //! What the host lends, worked out once for an image on a host.
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
@@ -50,11 +49,12 @@ pub fn edits(
     }
     let mut edits = match vendors.is_empty() {
         true => Edits::default(),
-        false => drivers(&host, &Wanted::all(vendors.clone()), image, cache, messages)?,
+        false => drivers(&host, &Wanted::all(vendors), image, cache, messages)?,
     };
     if request.contained {
-        for vendor in vendors {
-            choose(&mut edits, &host, vendor, caller)?;
+        // A device's own file says which nodes are its.
+        for vendor in &request.vendors {
+            choose(&mut edits, &host, *vendor, caller)?;
         }
     }
     if !devices.is_empty() {
@@ -100,11 +100,14 @@ fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Re
         Vendor::Amd => rocm::gpus(host),
     };
     let (names, own) = variables(vendor);
-    let asked = names
-        .iter()
-        .find_map(|name| Some((*name, caller.variables.get(name)?)));
+    // `void` is what a container gets whose GPUs came by another way.
+    let asked = names.iter().find_map(|name| {
+        let value = caller.variables.get(name)?.to_string_lossy().into_owned();
+        let says = name == &own || !(value.is_empty() || value == "void");
+        says.then_some((*name, value))
+    });
     let (name, choice) = match asked {
-        Some((name, value)) => (name, Choice::parse(&value.to_string_lossy())),
+        Some((name, value)) => (name, Choice::parse(&value)),
         None => ("", Choice::All),
     };
     let choice = match choice {
@@ -112,17 +115,16 @@ fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Re
         Choice::Some(words) if words.iter().any(|word| is_opaque(word)) => Choice::All,
         choice => choice,
     };
-    let nodes = choice
-        .nodes(&gpus)
-        .with_context(|| format!("{name} in {}", vendor.flag()))?;
-    if name == own
-        && let Choice::Some(words) = &choice
-    {
-        let indices: BTreeSet<usize> = words.iter().filter_map(|word| word.parse().ok()).collect();
-        if words.iter().all(|word| word.parse::<usize>().is_ok()) {
-            let numbers: Vec<String> = (0..indices.len()).map(|index| index.to_string()).collect();
-            edits.env.push((own.to_owned(), numbers.join(",")));
-        }
+    let failed = || format!("{name} in {}", vendor.flag());
+    let chosen = choice.indices(&gpus).with_context(failed)?;
+    let nodes = choice.nodes(&gpus).with_context(failed)?;
+    inject::check_nodes(host, &nodes)?;
+    let words = caller
+        .variables
+        .get(own)
+        .map(|value| value.to_string_lossy());
+    if let Some(seen) = words.and_then(|words| inject::seen_as(&words, &chosen, name == own)) {
+        edits.env.push((own.to_owned(), seen));
     }
     edits.device_nodes.extend(nodes);
     Ok(())

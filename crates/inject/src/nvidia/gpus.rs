@@ -58,7 +58,10 @@ pub fn gpus(host: &Host) -> Vec<Gpu> {
         let minor: u32 = field("Device Minor")?.parse().ok()?;
         Some(Gpu {
             index,
-            uuid: field("GPU UUID").unwrap_or_default(),
+            // Question marks until somebody has used it.
+            uuid: field("GPU UUID")
+                .filter(|uuid| !uuid.contains('?'))
+                .unwrap_or_default(),
             model: field("Model").unwrap_or_default(),
             nodes: [own(minor)].into_iter().chain(drm(host, &bus)).collect(),
             parts: parts(host, minor),

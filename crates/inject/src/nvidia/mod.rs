@@ -58,12 +58,15 @@ const CUDA: &[(u32, (u32, u32))] = &[
     (418, (10, 1)),
 ];
 
-/// Returns the release of CUDA that a driver was made for: 12 and 2 for 535. `None` for one older than
-/// all that are known; for newer ones, the newest that is known.
+/// Returns the release of CUDA that a driver was made for: 12 and 2 for 535. `None` for one that is older
+/// or newer than all that are known.
 #[must_use]
 pub fn cuda(driver: &str) -> Option<(u32, u32)> {
     let branch: u32 = driver.split('.').next()?.parse().ok()?;
-    let known = CUDA.iter().find(|(first, _)| branch >= *first);
+    let (newest, _) = CUDA.first()?;
+    let known = CUDA
+        .iter()
+        .find(|(first, _)| branch >= *first && branch <= *newest);
     known.map(|(_, release)| *release)
 }
 
