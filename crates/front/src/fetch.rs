@@ -14,7 +14,6 @@ use crate::cli::NetworkFlags;
 use crate::clock::build_time;
 use crate::messages::Messages;
 use crate::progress::Bars;
-use crate::request;
 use crate::site::Site;
 
 /// How sources are reached: flags, variables and the site's configuration, put together.
@@ -329,30 +328,6 @@ fn credentials(chosen: Option<PathBuf>, caller: &Caller) -> Vec<PathBuf> {
     files.push(home.join(".config/containers/auth.json"));
     files.push(docker.join("config.json"));
     files
-}
-
-/// Opens an image to look into it.
-///
-/// # Errors
-///
-/// Fails when there is none, or none that can be read.
-pub fn image(
-    source: &request::Source,
-    flags: &NetworkFlags,
-    caller: &Caller,
-    messages: &Messages,
-) -> Result<Image> {
-    match source {
-        request::Source::Path(path) => open(path, caller, messages),
-        request::Source::Foreign(source) => {
-            let network = Network::new(flags, caller)?;
-            obtain(source, &network, caller, messages)
-        }
-        request::Source::Instance(name) => {
-            bail!("instance://{name} is no image: `front instance list` shows its image")
-        }
-        request::Source::Embedded => Ok(crate::embedded::image()),
-    }
 }
 
 /// Where `front registry login` writes: Apptainer's own file, so that both know it.

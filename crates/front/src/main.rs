@@ -43,7 +43,7 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             messages.fatal(&error);
-            ExitCode::from(commands::FAILURE)
+            ExitCode::from(messages::FAILURE)
         }
     }
 }

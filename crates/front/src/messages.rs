@@ -6,6 +6,9 @@ use std::io::{IsTerminal, Write};
 use crate::caller::Caller;
 use crate::cli::Global;
 
+/// Exit status when the container's program could not be started, or a command did not do its work.
+pub const FAILURE: u8 = 255;
+
 /// How much is said, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct Messages {

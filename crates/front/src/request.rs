@@ -9,7 +9,7 @@ use bundle::{Bind, parse_binds};
 use inject::Vendor;
 
 use crate::caller::Caller;
-use crate::cli::ContainerFlags;
+use crate::cli::{ContainerFlags, NetworkFlags};
 use crate::fetch::Network;
 
 /// What is to be started.
@@ -105,10 +105,7 @@ impl Request {
                 cwd.display()
             );
         }
-        let network = match source {
-            Source::Foreign(_) => Some(Network::new(&flags.network, caller)?),
-            _ => None,
-        };
+        let network = source.network(&flags.network, caller)?;
         let either = |one: &str, other: &str| {
             Ok::<_, anyhow::Error>(variables.switch(one)? || variables.switch(other)?)
         };
@@ -147,6 +144,18 @@ impl Source {
             return Ok(Self::Foreign(source));
         }
         absolute(Path::new(image), caller).map(Self::Path)
+    }
+
+    /// Returns how it is reached; `None` for what is a file, or here already.
+    ///
+    /// # Errors
+    ///
+    /// Fails on flags, variables and a site configuration that have no meaning.
+    pub fn network(&self, flags: &NetworkFlags, caller: &Caller) -> Result<Option<Network>> {
+        match self {
+            Self::Foreign(_) => Network::new(flags, caller).map(Some),
+            _ => Ok(None),
+        }
     }
 }
 

@@ -11,10 +11,11 @@ use serde_json::{Value, json};
 
 use crate::caller::Caller;
 use crate::cli::{Gpu, GpuCommand, GpuExplain};
+use crate::host;
+use crate::launch::open_image;
 use crate::messages::Messages;
 use crate::request::Source;
 use crate::table::table;
-use crate::{fetch, host};
 
 pub fn run(args: &Gpu, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     let host = host::lender(caller)?;
@@ -128,7 +129,8 @@ struct Explained {
 impl Explained {
     fn new(args: &GpuExplain, host: &Host, caller: &Caller, messages: &Messages) -> Result<Self> {
         let source = Source::parse(&args.image, caller)?;
-        let image = fetch::image(&source, &args.network, caller, messages)?;
+        let network = source.network(&args.network, caller)?;
+        let image = open_image(&source, network.as_ref(), caller, messages)?;
         let named = || format!("{}: the image is damaged", image.path.display());
         let machine = host::machine(&image.root).with_context(|| {
             format!(

@@ -12,13 +12,14 @@ use serde_json::ser::PrettyFormatter;
 
 use crate::caller::Caller;
 use crate::cli::Inspect;
-use crate::fetch;
+use crate::launch::open_image;
 use crate::messages::Messages;
 use crate::request::Source;
 
 pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     let source = Source::parse(&args.image, caller)?;
-    let image = fetch::image(&source, &args.network, caller, messages)?;
+    let network = source.network(&args.network, caller)?;
+    let image = open_image(&source, network.as_ref(), caller, messages)?;
     let damaged = || format!("{}: the image is damaged", image.path.display());
     let attributes = Attributes::read(&image.root).with_context(damaged)?;
     let text = if args.list_apps && !args.json {

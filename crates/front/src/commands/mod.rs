@@ -24,9 +24,6 @@ use crate::caller::Caller;
 use crate::cli::{Cli, Command};
 use crate::messages::Messages;
 
-/// Exit status when the container's program could not be started.
-pub const FAILURE: u8 = 255;
-
 /// Exit status of a usage error.
 const USAGE: u8 = 1;
 

@@ -16,7 +16,7 @@ use tree::Files as _;
 
 use crate::caller::Caller;
 use crate::environment::Ingredients;
-use crate::fetch::{self, obtain};
+use crate::fetch::{self, Network, obtain};
 use crate::messages::Messages;
 use crate::request::{Request, Source};
 use crate::{embedded, host};
@@ -57,7 +57,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
 fn report(outcome: Result<u8>, messages: &Messages) -> u8 {
     outcome.unwrap_or_else(|error| {
         messages.fatal(&error);
-        crate::commands::FAILURE
+        crate::messages::FAILURE
     })
 }
 
@@ -83,7 +83,8 @@ impl Prepared {
         caller: &Caller,
         messages: &Messages,
     ) -> Result<Self> {
-        let image = open_image(&request, caller, messages)?;
+        let network = request.network.as_ref();
+        let image = open_image(&request.source, network, caller, messages)?;
         tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
         let account = caller.account();
         let facts = host::facts(caller, &account);
@@ -182,12 +183,24 @@ impl Prepared {
     }
 }
 
-fn open_image(request: &Request, caller: &Caller, messages: &Messages) -> Result<Image> {
-    Ok(match (&request.source, &request.network) {
+/// Opens the image of a source; `network` is how one that is no file is reached.
+///
+/// # Errors
+///
+/// Fails when there is none, or none that can be read.
+pub fn open_image(
+    source: &Source,
+    network: Option<&Network>,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<Image> {
+    Ok(match (source, network) {
         (Source::Foreign(source), Some(network)) => obtain(source, network, caller, messages)?,
         (Source::Foreign(source), None) => bail!("{source}: there is no way to it"),
         (Source::Path(path), _) => fetch::open(path, caller, messages)?,
-        (Source::Instance(name), _) => bail!("instance://{name} runs already"),
+        (Source::Instance(name), _) => {
+            bail!("instance://{name} is no image: `front instance list` shows its image")
+        }
         (Source::Embedded, _) => embedded::image(),
     })
 }
