@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{fixture, run, succeed};
+use crate::{Outcome, fixture, program, run, succeed, tester};
 
 /// Where the driver is installed, with nodes for two GPUs.
 ///
@@ -57,4 +57,27 @@ pub fn small_glibc(into: &Path) -> PathBuf {
     }
     fs::set_permissions(into, fs::Permissions::from_mode(0o755)).expect("it can be made");
     image
+}
+
+/// Runs `front` as the ordinary user in a root with a driver's packages; `enter` is the program that goes
+/// there.
+///
+/// # Panics
+///
+/// Panics when it cannot be put there.
+#[must_use]
+pub fn front_in(enter: &str, host: &str, args: &[&str]) -> Outcome {
+    let binary = fixture(host).join("usr/local/bin/front");
+    // By a rename, since an earlier one may be running.
+    let part = binary.with_extension(format!("{:?}", std::thread::current().id()));
+    succeed(
+        Command::new("cp")
+            .arg("-p")
+            .arg(program("front"))
+            .arg(&part),
+    );
+    fs::rename(&part, &binary).expect("it can be renamed");
+    let mut command = Command::new(enter);
+    command.arg(fixture(host)).arg(tester().to_string());
+    run(command.arg("/usr/local/bin/front").args(args))
 }

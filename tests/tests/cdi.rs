@@ -6,7 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use tests::{
-    Outcome, Place, fixture, front, nvidia_driver, program, run, small_glibc, succeed, tester,
+    Outcome, Place, fixture, front, front_in, nvidia_driver, program, run, small_glibc, succeed,
+    tester,
 };
 
 const RUNC: &str = "/usr/sbin/runc";
@@ -133,18 +134,7 @@ fn podman_takes_what_is_generated() {
 
 /// Runs `front` in a Debian root that has the driver's packages.
 fn front_there(args: &[&str]) -> Outcome {
-    let binary = fixture(HOST).join("usr/local/bin/front");
-    let part = binary.with_extension(format!("{:?}", std::thread::current().id()));
-    succeed(
-        Command::new("cp")
-            .arg("-p")
-            .arg(program("front"))
-            .arg(&part),
-    );
-    fs::rename(&part, &binary).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_enter"));
-    command.arg(fixture(HOST)).arg(tester().to_string());
-    run(command.arg("/usr/local/bin/front").args(args))
+    front_in(env!("CARGO_BIN_EXE_enter"), HOST, args)
 }
 
 #[test]

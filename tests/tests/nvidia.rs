@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::{Outcome, fixture, program, run, succeed, tester};
+use tests::{Outcome, fixture, front_in, run, succeed, tester};
 
 /// The hosts, by their driver, and its whole version.
 const HOSTS: [&str; 2] = ["nvidia-535", "nvidia-550"];
@@ -23,21 +23,7 @@ fn there(host: &str, words: &[&str]) -> Outcome {
 
 /// Runs `front` there.
 fn front(host: &str, args: &[&str]) -> Outcome {
-    let binary = fixture(host).join("usr/local/bin/front");
-    let new = fs::metadata(program("front")).unwrap().modified().unwrap();
-    if fs::metadata(&binary).is_ok_and(|own| own.modified().unwrap() == new) {
-        return there(host, &[&["/usr/local/bin/front"], args].concat());
-    }
-    // By a rename, since an earlier one may be running.
-    let part = binary.with_extension(format!("{:?}", std::thread::current().id()));
-    succeed(
-        Command::new("cp")
-            .arg("-p")
-            .arg(program("front"))
-            .arg(&part),
-    );
-    fs::rename(&part, &binary).unwrap();
-    there(host, &[&["/usr/local/bin/front"], args].concat())
+    front_in(env!("CARGO_BIN_EXE_enter"), host, args)
 }
 
 fn driver(host: &str) -> String {

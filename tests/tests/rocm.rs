@@ -1,24 +1,10 @@
 //! `--rocm` with Debian's own ROCm packages, and nodes without a driver behind.
 
-use std::fs;
-use std::process::Command;
-
-use tests::{Outcome, fixture, program, run, succeed, tester};
+use tests::{Outcome, front_in};
 
 /// Runs `front` in a Debian root that has ROCm's packages.
 fn front(args: &[&str]) -> Outcome {
-    let binary = fixture("rocm").join("usr/local/bin/front");
-    let part = binary.with_extension(format!("{:?}", std::thread::current().id()));
-    succeed(
-        Command::new("cp")
-            .arg("-p")
-            .arg(program("front"))
-            .arg(&part),
-    );
-    fs::rename(&part, &binary).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_enter"));
-    command.arg(fixture("rocm")).arg(tester().to_string());
-    run(command.arg("/usr/local/bin/front").args(args))
+    front_in(env!("CARGO_BIN_EXE_enter"), "rocm", args)
 }
 
 #[test]

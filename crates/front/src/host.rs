@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use bundle::{Account, Device, HostFacts};
 use rustix::fs::{Access, FileType, major, minor};
-use tree::Files as _;
 
 use crate::caller::Caller;
 
@@ -98,17 +97,7 @@ pub fn lender(caller: &Caller) -> Result<inject::Host> {
 /// Returns the machine of the container's programs, so that libraries match them: that of its
 /// shell, else of this program.
 pub fn machine(root: &image::RootFs) -> Option<elf::Object> {
-    let candidates = [
-        "/bin/sh",
-        "/usr/bin/env",
-        "/bin/busybox",
-        "/usr/bin/python3",
-    ];
-    let heads = candidates
-        .iter()
-        .filter_map(|path| root.read(Path::new(path), elf::Object::HEAD).ok().flatten());
-    let mut objects = heads.filter_map(|head| elf::Object::parse(&head).ok());
-    objects.next().or_else(own_machine)
+    inject::machine(root).or_else(own_machine)
 }
 
 /// Returns the machine of this program.

@@ -1,28 +1,31 @@
 //! What a host lends to a container that a hook is called for.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use elf::Object;
-use inject::{Edits, Host, Wanted};
-use tree::{Directory, Files};
+use inject::{Choice, Edits, Gpu, Host, Wanted};
+use tree::Directory;
 
 use crate::Error;
 
 /// Where programs are on every host; hooks are called with any `PATH`.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/opt/rocm/bin";
 
-/// Programs of every image, by which its machine is told.
-const PROGRAMS: [&str; 4] = [
-    "/bin/sh",
-    "/usr/bin/env",
-    "/bin/busybox",
-    "/usr/bin/python3",
-];
-
 /// Returns the host whose driver is installed below `root`.
 pub(crate) fn host(root: &Path) -> Result<Host, Error> {
     Host::new(root, OsStr::new(PATH)).map_err(Error::Look)
+}
+
+/// Returns the nodes of the GPUs that a variable's value asks for.
+///
+/// # Errors
+///
+/// Fails when one is asked for that is not there, or whose node is not.
+pub fn nodes(host: &Host, gpus: &[Gpu], asked: &str) -> Result<Vec<PathBuf>, Error> {
+    let nodes = Choice::parse(asked).nodes(gpus);
+    let nodes = nodes.map_err(|error| Error::Refused(error.to_string()))?;
+    inject::check_nodes(host, &nodes).map_err(|error| Error::Refused(error.to_string()))?;
+    Ok(nodes)
 }
 
 /// Works out what the host's drivers have for a container's root file system; returns the driver's
@@ -36,13 +39,7 @@ pub fn lend(
     root: &Directory,
     wanted: &Wanted,
 ) -> Result<(Edits, Option<String>), Error> {
-    let head =
-        |files: &Directory, path: &str| files.read(Path::new(path), Object::HEAD).ok().flatten();
-    let heads = PROGRAMS.iter().filter_map(|path| head(root, path));
-    let theirs = PROGRAMS.iter().filter_map(|path| head(host.files(), path));
-    let machine = heads
-        .chain(theirs)
-        .find_map(|head| Object::parse(&head).ok());
+    let machine = inject::machine(root).or_else(|| inject::machine(host.files()));
     let machine = machine.ok_or_else(|| Error::Refused("the image has no programs".to_owned()))?;
     let lent = inject::lend(host, root, machine, wanted).map_err(Error::Look)?;
     let driver = lent.drivers.into_iter().next().map(|(_, driver)| driver);

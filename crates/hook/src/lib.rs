@@ -19,7 +19,7 @@ mod lend;
 pub use apply::apply;
 pub use container::Container;
 pub use error::Error;
-pub use lend::lend;
+pub use lend::{lend, nodes};
 
 use std::ffi::OsString;
 use std::path::PathBuf;

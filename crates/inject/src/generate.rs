@@ -10,7 +10,7 @@ use tree::Files;
 
 use crate::lend::{LIBRARIES, names};
 use crate::library::Class;
-use crate::{Gpu, Host, Vendor, Wanted, nvidia, rocm};
+use crate::{Gpu, Host, Vendor, Wanted};
 
 /// The version that is written: the oldest that has all that is used, which podman 4 reads.
 const VERSION: &str = "0.5.0";
@@ -97,15 +97,15 @@ pub fn cdi_spec(
         common.mounts.extend(files);
         common.env.push(format!("LD_LIBRARY_PATH={LIBRARIES}"));
     }
-    let (kind, gpus) = match vendor {
-        Vendor::Nvidia => ("nvidia.com/gpu", nvidia::gpus(host)),
-        Vendor::Amd => ("amd.com/gpu", rocm::gpus(host)),
+    let kind = match vendor {
+        Vendor::Nvidia => "nvidia.com/gpu",
+        Vendor::Amd => "amd.com/gpu",
     };
     Ok(Some(Spec {
         cdi_version: VERSION.to_owned(),
         kind: kind.to_owned(),
         annotations: BTreeMap::new(),
-        devices: devices(&gpus, node),
+        devices: devices(&vendor.gpus(host), node),
         container_edits: common,
     }))
 }

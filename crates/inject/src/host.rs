@@ -5,10 +5,27 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use elf::Object;
 use tree::{Directory, Entry, Files};
 
 /// How much of a file of `/proc` or `/sys` is read, in bytes.
 const LIMIT: usize = 64 << 10;
+
+/// Programs that root file systems have, by which their machine is told.
+const PROGRAMS: [&str; 4] = [
+    "/bin/sh",
+    "/usr/bin/env",
+    "/bin/busybox",
+    "/usr/bin/python3",
+];
+
+/// Returns the machine of a root file system's programs; `None` where it has none of the usual ones.
+#[must_use]
+pub fn machine(root: &dyn Files) -> Option<Object> {
+    let head = |path: &&str| root.read(Path::new(path), Object::HEAD).ok().flatten();
+    let heads = PROGRAMS.iter().filter_map(head);
+    { heads }.find_map(|head| Object::parse(&head).ok())
+}
 
 /// The host to look at. Its root is `/` but in tests.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use tree::Files;
 
 use crate::library::{Class, Fate, Verdict, weigh};
 use crate::offer::{Backend, Offer};
-use crate::{Edits, Host, Mount, nvidia, rocm};
+use crate::{Edits, Gpu, Host, Mount, nvidia, rocm};
 
 /// Where the libraries go.
 pub const LIBRARIES: &str = "/.singularity.d/libs";
@@ -68,6 +68,15 @@ impl Vendor {
         match self {
             Self::Nvidia => "--nv",
             Self::Amd => "--rocm",
+        }
+    }
+
+    /// Returns the GPUs of a host.
+    #[must_use]
+    pub fn gpus(self, host: &Host) -> Vec<Gpu> {
+        match self {
+            Self::Nvidia => nvidia::gpus(host),
+            Self::Amd => rocm::gpus(host),
         }
     }
 

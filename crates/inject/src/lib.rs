@@ -22,6 +22,6 @@ pub use device::{add_devices, vendors};
 pub use edits::{Edits, Mount};
 pub use generate::cdi_spec;
 pub use gpu::{Gpu, Part};
-pub use host::{Host, Missing, check_nodes};
+pub use host::{Host, Missing, check_nodes, machine};
 pub use lend::{LIBRARIES, Lent, Vendor, Wanted, identity, lend};
 pub use library::{Class, Fate, Verdict};

@@ -1,8 +1,10 @@
 //! What a vendor's driver has for containers, before anybody has looked at one.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::path::PathBuf;
+
+use elf::Loader;
 
 use crate::Host;
 use crate::library::{Candidate, Class, Verdict};
@@ -43,6 +45,33 @@ pub(crate) struct Backend {
     pub(crate) place: &'static str,
     /// Where it lies on the host, without links.
     pub(crate) path: PathBuf,
+}
+
+/// Returns the libraries that the host's loader would find and that `sort` knows by their names: why each is
+/// considered, and who speaks for it.
+pub(crate) fn libraries(
+    host: &Host,
+    theirs: &Loader<'_>,
+    sort: impl Fn(&str) -> Option<(Class, Option<&'static str>)>,
+) -> Vec<Candidate> {
+    let Some(flags) = elf::flags(&theirs.machine()) else {
+        return Vec::new();
+    };
+    let entries = theirs.cache().entries.iter();
+    let entries = entries.filter(|entry| entry.flags == flags && !entry.is_special());
+    let mut seen = BTreeSet::new();
+    let candidates = entries.filter_map(|entry| {
+        let (class, family) = sort(entry.name.to_str()?)?;
+        let path = host.canonical(&entry.path)?;
+        // Of two files with one name the first wins, as for the loader.
+        seen.insert(entry.name.clone()).then(|| Candidate {
+            name: entry.name.clone(),
+            path,
+            class,
+            family,
+        })
+    });
+    candidates.collect()
 }
 
 /// Returns those of the programs that the host has.

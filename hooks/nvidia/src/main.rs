@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use hook::{Arguments, Container, Error};
 use inject::nvidia::{self, Capabilities, Known};
-use inject::{Choice, Host, Vendor, Wanted};
+use inject::{Host, Vendor, Wanted};
 
 fn main() -> ExitCode {
     hook::main("slipway-hook-nvidia", run)
@@ -32,10 +32,7 @@ fn run(
     }
     let host = enter()?;
     let gpus = nvidia::gpus(&host);
-    let nodes = Choice::parse(asked)
-        .nodes(&gpus)
-        .map_err(|error| Error::Refused(error.to_string()))?;
-    inject::check_nodes(&host, &nodes).map_err(|error| Error::Refused(error.to_string()))?;
+    let nodes = hook::nodes(&host, &gpus, asked)?;
     hook::apply(container, &host, |root| {
         let wanted = Wanted {
             vendors: vec![Vendor::Nvidia],

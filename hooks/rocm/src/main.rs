@@ -5,7 +5,7 @@
 use std::process::ExitCode;
 
 use hook::{Arguments, Container, Error};
-use inject::{Choice, Host, Vendor, Wanted, rocm};
+use inject::{Host, Vendor, Wanted, rocm};
 
 fn main() -> ExitCode {
     hook::main("slipway-hook-rocm", run)
@@ -27,10 +27,7 @@ fn run(
     }
     let host = enter()?;
     let gpus = rocm::gpus(&host);
-    let nodes = Choice::parse(asked)
-        .nodes(&gpus)
-        .map_err(|error| Error::Refused(error.to_string()))?;
-    inject::check_nodes(&host, &nodes).map_err(|error| Error::Refused(error.to_string()))?;
+    let nodes = hook::nodes(&host, &gpus, asked)?;
     hook::apply(container, &host, |root| {
         let wanted = Wanted::all(vec![Vendor::Amd]);
         let (mut edits, driver) = hook::lend(&host, root, &wanted)?;

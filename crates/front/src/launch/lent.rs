@@ -9,7 +9,7 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cdi::ContainerEdits;
 use image::{Cache, Image, Kind, RootFs};
-use inject::{Choice, Edits, Host, Vendor, Wanted, nvidia, rocm};
+use inject::{Choice, Edits, Host, Vendor, Wanted};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -95,10 +95,7 @@ fn variables(vendor: Vendor) -> (&'static [&'static str], &'static str) {
 /// Lends the nodes of those GPUs that the user has chosen, by the variables that programs read. Those
 /// count what they see, which are the chosen ones only: inside, the variable says so.
 fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Result<()> {
-    let gpus = match vendor {
-        Vendor::Nvidia => nvidia::gpus(host),
-        Vendor::Amd => rocm::gpus(host),
-    };
+    let gpus = vendor.gpus(host);
     let (names, own) = variables(vendor);
     // `void` is what a container gets whose GPUs came by another way.
     let asked = names.iter().find_map(|name| {

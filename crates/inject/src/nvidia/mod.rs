@@ -6,7 +6,6 @@ mod gpus;
 mod names;
 mod require;
 
-use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -19,7 +18,7 @@ pub use require::{Known, is_met};
 
 use crate::Host;
 use crate::library::{Candidate, Class, Fate, Verdict};
-use crate::offer::{Backend, Offer, programs};
+use crate::offer::{Backend, Offer, libraries, programs};
 use names::{ALIASES, BACKENDS, DATA, DISPATCH, DRIVER, FOREIGN, PROGRAMS, SOCKETS};
 
 /// Returns the version of the driver, `535.261.03`; `None` when there is none. `machine` is that of
@@ -28,7 +27,7 @@ use names::{ALIASES, BACKENDS, DATA, DISPATCH, DRIVER, FOREIGN, PROGRAMS, SOCKET
 pub fn driver(host: &Host, machine: Object) -> Option<String> {
     gpus::version(host).or_else(|| {
         let theirs = Loader::new(host.files(), machine).ok()?;
-        by_library(&libraries(host, &theirs))
+        by_library(&libraries(host, &theirs, sort))
     })
 }
 
@@ -84,7 +83,7 @@ pub(crate) fn offer(
     image: &dyn Files,
     wanted: Capabilities,
 ) -> io::Result<Option<Offer>> {
-    let all = libraries(host, theirs);
+    let all = libraries(host, theirs, sort);
     let Some(driver) = gpus::version(host).or_else(|| by_library(&all)) else {
         return Ok(None);
     };
@@ -163,38 +162,15 @@ fn backends(host: &Host, theirs: &Loader<'_>, wanted: Capabilities) -> io::Resul
     Ok(found)
 }
 
-/// The libraries that the host's loader would find.
-fn libraries(host: &Host, theirs: &Loader<'_>) -> Vec<Candidate> {
-    let Some(flags) = elf::flags(&theirs.machine()) else {
-        return Vec::new();
-    };
-    let entries = theirs.cache().entries.iter();
-    let entries = entries.filter(|entry| entry.flags == flags && !entry.is_special());
-    let mut seen = BTreeSet::new();
-    let mut found = Vec::new();
-    for entry in entries {
-        let name = entry.name.to_string_lossy();
-        let dispatch = DISPATCH.iter().find(|(dispatch, _)| *dispatch == name);
-        let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-        let class = match dispatch {
-            Some(_) => Class::Dispatch,
-            // Names without a version are for those who build.
-            None if begins(DRIVER) && !begins(FOREIGN) && name.contains(".so.") => Class::Driver,
-            None => continue,
-        };
-        // Of two files with one name the first wins, as for the loader.
-        if let Some(path) = host.canonical(&entry.path)
-            && seen.insert(entry.name.clone())
-        {
-            found.push(Candidate {
-                name: entry.name.clone(),
-                path,
-                class,
-                family: dispatch.and_then(|(_, family)| *family),
-            });
-        }
+/// What a library is, by its name.
+fn sort(name: &str) -> Option<(Class, Option<&'static str>)> {
+    if let Some((_, family)) = DISPATCH.iter().find(|(dispatch, _)| *dispatch == name) {
+        return Some((Class::Dispatch, *family));
     }
-    found
+    let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
+    // Names without a version are for those who build.
+    let is_driver = begins(DRIVER) && !begins(FOREIGN) && name.contains(".so.");
+    is_driver.then_some((Class::Driver, None))
 }
 
 /// The version in the name of the driver's main library, where the kernel tells none.

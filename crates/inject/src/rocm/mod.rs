@@ -5,7 +5,6 @@
 
 mod gpus;
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use elf::Loader;
@@ -14,7 +13,7 @@ pub use gpus::gpus;
 
 use crate::Host;
 use crate::library::{Candidate, Class};
-use crate::offer::{Offer, programs};
+use crate::offer::{Offer, libraries, programs};
 
 /// Beginnings of the names of libraries, and the one that speaks for its family: ROCm's are made for
 /// each other.
@@ -80,7 +79,7 @@ pub(crate) fn identity(host: &Host) -> String {
 /// Returns what ROCm has for a container; `None` where there is no GPU for it.
 pub(crate) fn offer(host: &Host, theirs: &Loader<'_>) -> Option<Offer> {
     let driver = driver(host)?;
-    let mut candidates = libraries(host, theirs);
+    let mut candidates = libraries(host, theirs, sort);
     let programs: Vec<Candidate> = programs(host, PROGRAMS).collect();
     candidates.extend(programs.iter().flat_map(|program| modules(host, program)));
     candidates.extend(programs);
@@ -121,25 +120,10 @@ fn is_python(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "py")
 }
 
-fn libraries(host: &Host, theirs: &Loader<'_>) -> Vec<Candidate> {
-    let Some(flags) = elf::flags(&theirs.machine()) else {
-        return Vec::new();
-    };
-    let entries = theirs.cache().entries.iter();
-    let entries = entries.filter(|entry| entry.flags == flags && !entry.is_special());
-    let mut seen = BTreeSet::new();
-    let candidates = entries.filter_map(|entry| {
-        let name = entry.name.to_str()?;
-        let (_, family) = LIBRARIES
-            .iter()
-            .find(|(prefix, _)| name.starts_with(prefix))?;
-        let path = host.canonical(&entry.path)?;
-        seen.insert(entry.name.clone()).then(|| Candidate {
-            name: entry.name.clone(),
-            path,
-            class: Class::Dispatch,
-            family: *family,
-        })
-    });
-    candidates.collect()
+/// What a library is, by its name.
+fn sort(name: &str) -> Option<(Class, Option<&'static str>)> {
+    let known = LIBRARIES
+        .iter()
+        .find(|(prefix, _)| name.starts_with(prefix));
+    known.map(|(_, family)| (Class::Dispatch, *family))
 }
