@@ -4,6 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use squashfs::Kind;
@@ -58,6 +59,23 @@ impl Squashed {
             size,
             filesystem,
         })
+    }
+
+    /// Returns what changes whenever the image does: its place on the disk, its extent and its times.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be looked at.
+    pub fn stamp(&self) -> io::Result<String> {
+        let stat = self.file.metadata()?;
+        let changed = (
+            stat.mtime(),
+            stat.mtime_nsec(),
+            stat.ctime(),
+            stat.ctime_nsec(),
+        );
+        let place = (stat.dev(), stat.ino(), stat.len(), self.offset, self.size);
+        Ok(format!("{place:?} {changed:?}"))
     }
 
     /// Unpacks it below an empty directory; `path` is what the image is called in errors.

@@ -186,22 +186,6 @@ fn image(root: &RootFs) -> Option<String> {
                 directory.path().display()
             ))
         }
-        RootFs::Squashfs(squashed) => {
-            let stat = squashed.file.metadata().ok()?;
-            let changed = (
-                stat.mtime(),
-                stat.mtime_nsec(),
-                stat.ctime(),
-                stat.ctime_nsec(),
-            );
-            let place = (
-                stat.dev(),
-                stat.ino(),
-                stat.len(),
-                squashed.offset,
-                squashed.size,
-            );
-            Some(format!("squashfs {place:?} {changed:?}"))
-        }
+        RootFs::Squashfs(squashed) => Some(format!("squashfs {}", squashed.stamp().ok()?)),
     }
 }

@@ -3,7 +3,6 @@
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -183,17 +182,7 @@ fn key(host: &Host, root: &RootFs, wanted: &Wanted) -> io::Result<Option<String>
     let theirs = inject::identity(host, wanted)?;
     let image = match root {
         RootFs::Embedded(_) => return Ok(None),
-        RootFs::Squashfs(squashed) => {
-            let stat = squashed.file.metadata()?;
-            let place = (stat.dev(), stat.ino(), stat.len(), squashed.offset);
-            let times = (
-                stat.mtime(),
-                stat.mtime_nsec(),
-                stat.ctime(),
-                stat.ctime_nsec(),
-            );
-            format!("{place:?} {times:?}")
-        }
+        RootFs::Squashfs(squashed) => squashed.stamp()?,
         // What installs a library changes its directory, and the loader's cache.
         RootFs::Directory(directory) => {
             let telling = [
