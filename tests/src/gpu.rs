@@ -29,6 +29,49 @@ pub fn nvidia_driver() -> PathBuf {
     root
 }
 
+/// Where ROCm is installed, with nodes for one GPU and what the kernel would tell of it; and an image that can
+/// carry its libraries.
+///
+/// # Panics
+///
+/// Panics when they cannot be made.
+#[must_use]
+pub fn rocm_driver(into: &Path) -> (PathBuf, PathBuf) {
+    let (root, image) = (into.join("rocm"), into.join("image"));
+    for (from, to) in [("rocm", &root), ("py", &image)] {
+        succeed(Command::new("cp").arg("-al").arg(fixture(from)).arg(to));
+    }
+    fs::create_dir_all(root.join("dev/dri")).expect("it can be made");
+    for (name, major, minor) in [
+        ("kfd", "511", "0"),
+        ("dri/card1", "226", "1"),
+        ("dri/renderD128", "226", "128"),
+    ] {
+        let node = root.join("dev").join(name);
+        let _ = fs::remove_file(&node);
+        succeed(
+            Command::new("mknod")
+                .args(["-m", "666"])
+                .arg(node)
+                .args(["c", major, minor]),
+        );
+    }
+    let node = root.join("sys/class/kfd/kfd/topology/nodes/1");
+    fs::create_dir_all(&node).expect("it can be made");
+    let properties = "simd_count 304\ngfx_target_version 90402\nunique_id 255\nlocation_id 768\n\
+        drm_render_minor 128\n";
+    fs::write(node.join("properties"), properties).expect("it can be written");
+    for directory in [
+        "sys/class/drm/renderD128/device/drm/card1",
+        "sys/module/amdgpu",
+    ] {
+        fs::create_dir_all(root.join(directory)).expect("it can be made");
+    }
+    fs::write(root.join("sys/module/amdgpu/version"), "6.7.0\n").expect("it can be written");
+    fs::set_permissions(into, fs::Permissions::from_mode(0o755)).expect("it can be made");
+    (root, image)
+}
+
 /// A busybox with the C library of an older Debian: enough for `nvidia-smi`.
 ///
 /// # Panics

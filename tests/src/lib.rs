@@ -16,7 +16,7 @@ mod saved;
 pub use bundle::Bundle;
 pub use daemon::Daemon;
 pub use faults::{Fault, Faulty};
-pub use gpu::{front_in, nvidia_driver, small_glibc};
+pub use gpu::{front_in, nvidia_driver, rocm_driver, small_glibc};
 pub use layout::{Member, layer, layout};
 pub use place::{Place, is_bb};
 pub use registry::Registry;

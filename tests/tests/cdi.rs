@@ -2,25 +2,57 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use tests::{
-    Outcome, Place, fixture, front, front_in, nvidia_driver, program, run, small_glibc, succeed,
-    tester,
+    Outcome, Place, fixture, front, front_in, nvidia_driver, program, rocm_driver, run,
+    small_glibc, succeed, tester,
 };
 
 const RUNC: &str = "/usr/sbin/runc";
 const HOST: &str = "nvidia-550";
 
-#[test]
-fn podman_takes_what_is_generated() {
-    let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    let file = |name: &str| home.path().join(name).display().to_string();
+/// podman, where the CDI files of a directory are the host's.
+fn podman(home: &Path, cdi: &Path, args: &[&str]) -> Command {
+    let file = |name: &str| home.join(name).display().to_string();
     let conf = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
         [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
         runtime_supports_json = [\"runc\", \"slipway\"]\n";
     fs::write(file("containers.conf"), conf).unwrap();
+    // It looks in /etc/cdi only, which is the test's own here.
+    let mut command = Command::new("unshare");
+    let script = "mkdir -p /etc/cdi && mount --bind \"$0\" /etc/cdi && exec podman \"$@\"";
+    command
+        .args(["--mount", "--propagation", "private", "sh", "-c", script])
+        .arg(cdi);
+    command.args([
+        "--root",
+        &file("storage"),
+        "--runroot",
+        &file("run"),
+        "--tmpdir",
+        &file("tmp"),
+    ]);
+    command
+        .args(["--storage-driver", "vfs", "--log-level", "error"])
+        .args(args);
+    command
+        .env("CONTAINERS_CONF", file("containers.conf"))
+        .stdin(Stdio::null());
+    command
+}
+
+fn generate(driver: &str, output: &Path, flags: &[&str]) {
+    let mut generate = Command::new(program("front"));
+    generate.args(["-q", "cdi", "generate", "--driver-root", driver, "--output"]);
+    succeed(generate.arg(output).args(flags));
+}
+
+#[test]
+fn podman_takes_what_is_generated() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = |name: &str| home.path().join(name).display().to_string();
     let driver = nvidia_driver().display().to_string();
     let hook = program("slipway-hook-nvidia").display().to_string();
     let tar = file("image.tar");
@@ -37,19 +69,7 @@ fn podman_takes_what_is_generated() {
         let cdi = home.path().join(kind);
         fs::create_dir(&cdi).unwrap();
         let output = cdi.join("nvidia.yaml");
-        let mut generate = Command::new(program("front"));
-        generate
-            .args([
-                "-q",
-                "cdi",
-                "generate",
-                "--driver-root",
-                &driver,
-                "--output",
-            ])
-            .arg(&output)
-            .args(flags);
-        succeed(&mut generate);
+        generate(&driver, &output, &flags);
         assert_eq!(
             fs::metadata(&output).unwrap().permissions().mode() & 0o777,
             0o644
@@ -61,29 +81,7 @@ fn podman_takes_what_is_generated() {
             names,
             "nvidia.com/gpu=0\nnvidia.com/gpu=1\nnvidia.com/gpu=all\n"
         );
-        let podman = |args: &[&str]| {
-            // It looks in /etc/cdi only, which is the test's own here.
-            let mut command = Command::new("unshare");
-            let script = "mkdir -p /etc/cdi && mount --bind \"$0\" /etc/cdi && exec podman \"$@\"";
-            command
-                .args(["--mount", "--propagation", "private", "sh", "-c", script])
-                .arg(&cdi);
-            command.args([
-                "--root",
-                &file("storage"),
-                "--runroot",
-                &file("run"),
-                "--tmpdir",
-                &file("tmp"),
-            ]);
-            command
-                .args(["--storage-driver", "vfs", "--log-level", "error"])
-                .args(args);
-            command
-                .env("CONTAINERS_CONF", file("containers.conf"))
-                .stdin(Stdio::null());
-            command
-        };
+        let podman = |args: &[&str]| podman(home.path(), &cdi, args);
         if run(&mut podman(&["image", "exists", "image"])).code != 0 {
             succeed(&mut podman(&["import", "-q", &tar, "image"]));
         }
@@ -128,6 +126,58 @@ fn podman_takes_what_is_generated() {
             let all = container("nvidia.com/gpu=all");
             assert!(all.stdout.contains("nvidia0\nnvidia1\n"), "{all:?}");
             assert_ne!(container("nvidia.com/gpu=7").code, 0);
+        }
+    }
+}
+
+#[test]
+fn podman_takes_what_is_generated_for_amd() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (driver, image) = rocm_driver(home.path());
+    let hook = program("slipway-hook-rocm").display().to_string();
+    for (kind, flags) in [
+        ("hook", vec!["--hook", &hook]),
+        ("mounts", vec!["--no-hook"]),
+    ] {
+        let cdi = home.path().join(kind);
+        fs::create_dir(&cdi).unwrap();
+        generate(driver.to_str().unwrap(), &cdi.join("amd.json"), &flags);
+        for runtime in [PathBuf::from(RUNC), program("slipway")] {
+            let container = |device: &str| {
+                let words = [
+                    "--runtime",
+                    runtime.to_str().unwrap(),
+                    "run",
+                    "--rm",
+                    "--network",
+                    "none",
+                    "--device",
+                    device,
+                ];
+                let script = [
+                    "--rootfs",
+                    image.to_str().unwrap(),
+                    "sh",
+                    "-c",
+                    "ls /dev/kfd /dev/dri; rocminfo",
+                ];
+                run(&mut podman(
+                    home.path(),
+                    &cdi,
+                    &[&words[..], &script].concat(),
+                ))
+            };
+            for device in ["amd.com/gpu=0", "amd.com/gpu=all"] {
+                let seen = container(device);
+                let what = format!("{kind} {} {device}: {seen:?}", runtime.display());
+                assert!(
+                    seen.stdout
+                        .starts_with("/dev/kfd\n\n/dev/dri:\ncard1\nrenderD128\n"),
+                    "{what}"
+                );
+                assert!(seen.stdout.contains("ROCk module is NOT loaded"), "{what}");
+            }
+            assert_ne!(container("amd.com/gpu=1").code, 0);
         }
     }
 }

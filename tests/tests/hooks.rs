@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tests::{
-    Bundle, Daemon, Outcome, TESTER, as_tester, nvidia_driver, program, run, small_glibc, succeed,
-    tester,
+    Bundle, Daemon, Outcome, TESTER, as_tester, nvidia_driver, program, rocm_driver, run,
+    small_glibc, succeed, tester,
 };
 
 const RUNC: &str = "/usr/sbin/runc";
@@ -23,10 +23,11 @@ const LOOK: &str =
     "awk '{print $5}' /proc/self/mountinfo | grep -E 'nvidia|libs|ld.so.cache' | sort; nvidia-smi";
 
 fn hook() -> Value {
-    json!({
-        "path": program("slipway-hook-nvidia"),
-        "args": ["slipway-hook-nvidia", "--driver-root", nvidia_driver()],
-    })
+    hook_of("slipway-hook-nvidia", &nvidia_driver())
+}
+
+fn hook_of(name: &str, driver_root: &Path) -> Value {
+    json!({"path": program(name), "args": [name, "--driver-root", driver_root]})
 }
 
 /// The hook as podman, CRI-O and `slipway --hooks-dir` read it.
@@ -95,13 +96,15 @@ fn expected(outcome: &Outcome, what: &str) -> BTreeSet<String> {
 /// A bundle of the image, with variables, and the hook at a stage.
 fn bundle(image: &Path, variables: &[&str], stage: &str, script: &str) -> Bundle {
     Bundle::new(&["sh", "-c", script], |spec| {
-        spec["root"]["path"] = image.display().to_string().into();
-        spec["process"]["env"]
-            .as_array_mut()
-            .unwrap()
-            .extend(variables.iter().map(|one| json!(one)));
-        spec["hooks"] = json!({stage: [hook()]});
+        asking(spec, image, variables, json!({stage: [hook()]}));
     })
+}
+
+fn asking(spec: &mut Value, image: &Path, variables: &[&str], hooks: Value) {
+    spec["root"]["path"] = image.display().to_string().into();
+    let environment = spec["process"]["env"].as_array_mut().unwrap();
+    environment.extend(variables.iter().map(|one| json!(one)));
+    spec["hooks"] = hooks;
 }
 
 /// Runs a bundle by a runtime.
@@ -333,6 +336,103 @@ fn containerd(image: &Path) -> Vec<(String, BTreeSet<String>)> {
         (format!("containerd {runtime}"), expected(&outcome, runtime))
     });
     seen.into()
+}
+
+#[test]
+fn devices_are_allowed_where_cgroups_are_of_version_2_alone() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let image = small_glibc(home.path());
+    for (runtime, stage) in [
+        ("slipway", "prestart"),
+        ("slipway", "createRuntime"),
+        (RUNC, "createRuntime"),
+    ] {
+        let runtime = match runtime {
+            "slipway" => program("slipway"),
+            other => PathBuf::from(other),
+        };
+        let script = "nvidia-smi; cat /dev/other";
+        let bundle = Bundle::new(&["sh", "-c", script], |spec| {
+            asking(
+                spec,
+                &image,
+                &["NVIDIA_VISIBLE_DEVICES=0"],
+                json!({stage: [hook()]}),
+            );
+            spec["linux"]["resources"] = json!({"devices": [{"allow": false, "access": "rwm"}]});
+            // The other GPU, which nobody asked for.
+            let other = json!({"path": "/dev/other", "type": "c", "major": 195, "minor": 1, "fileMode": 438});
+            spec["linux"]["devices"] = json!([other]);
+        });
+        let mut command = Command::new(&runtime);
+        command
+            .args(["run", "-b"])
+            .arg(bundle.path())
+            .arg(bundle.id())
+            .stdin(Stdio::null());
+        let outcome = run(&mut unified(command));
+        assert!(
+            outcome
+                .stdout
+                .contains("couldn't communicate with the NVIDIA driver"),
+            "{}: {outcome:?}",
+            runtime.display()
+        );
+        assert!(
+            outcome.stderr.contains("Operation not permitted"),
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn amds_is_the_same_under_every_runtime() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    let (driver, image) = rocm_driver(home.path());
+    let script =
+        "awk '{print $5}' /proc/self/mountinfo | grep -E 'kfd|dri|libs|rocm' | sort; rocminfo";
+    let mut all: Vec<(String, String)> = Vec::new();
+    for stage in STAGES {
+        for runtime in [program("slipway"), RUNC.into(), CRUN.into()] {
+            let what = format!("{} {stage}", runtime.display());
+            let of = |variables: &[&str]| {
+                let hooks = json!({stage: [hook_of("slipway-hook-rocm", &driver)]});
+                let bundle = Bundle::new(&["sh", "-c", script], |spec| {
+                    asking(spec, &image, variables, hooks.clone());
+                });
+                by_hand(&runtime, &bundle)
+            };
+            let nothing = of(&[]);
+            assert!(!nothing.stdout.contains('/'), "{what}: {nothing:?}");
+            let asked = of(&["AMD_VISIBLE_DEVICES=0"]);
+            // It has loaded its libraries, and asked for the driver.
+            assert!(
+                asked.stdout.contains("ROCk module is NOT loaded"),
+                "{what}: {asked:?}"
+            );
+            for place in [
+                "/dev/kfd",
+                "/dev/dri/card1",
+                "/dev/dri/renderD128",
+                "/usr/bin/rocminfo",
+            ] {
+                assert!(
+                    asked.stdout.lines().any(|line| line == place),
+                    "{what}: {place}: {asked:?}"
+                );
+            }
+            let unknown = of(&["AMD_VISIBLE_DEVICES=1"]);
+            assert!(
+                unknown.code != 0 && unknown.stdout.is_empty(),
+                "{what}: {unknown:?}"
+            );
+            all.push((what, asked.stdout));
+        }
+    }
+    let (_, first) = all.first().unwrap().clone();
+    for (what, seen) in &all {
+        assert_eq!(seen, &first, "{what}");
+    }
 }
 
 #[test]

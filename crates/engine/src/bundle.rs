@@ -32,6 +32,16 @@ pub(crate) struct Prepared {
     pub(crate) terminal: bool,
 }
 
+impl Prepared {
+    /// Whether hooks run in the runtime's namespaces before the start.
+    pub(crate) fn has_early_hooks(&self) -> bool {
+        ["prestart", "createRuntime"].iter().any(|point| {
+            let hooks = self.document.pointer(&format!("/hooks/{point}"));
+            hooks.is_some_and(|hooks| hooks.as_array().is_none_or(|list| !list.is_empty()))
+        })
+    }
+}
+
 /// Returns where a container has what is needed only while it is made. No two kinds share a directory,
 /// or the name of one container could be that of another's.
 pub(crate) fn scratch(root: &Path, kind: &str, id: &str) -> PathBuf {

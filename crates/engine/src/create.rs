@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use libcontainer::container::builder::ContainerBuilder;
 use libcontainer::oci_spec::runtime::Spec;
@@ -184,6 +184,12 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let own = is_ours
         .then(|| own_cgroup(prepared, &root, &id, request.systemd_cgroup))
         .flatten();
+    let is_filtered = match (&prepared.cgroup, &prepared.devices) {
+        (Some(path), Some(rules)) if prepared.has_early_hooks() && !request.systemd_cgroup => {
+            cgroup::filter_devices_first(path, rules)?
+        }
+        _ => false,
+    };
     let act = || prepare_and_build(request, document, prepared, own.as_ref());
     let made = match &own {
         Some(own) => within(own, act),
@@ -201,7 +207,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
             container.set_cgroup(prepared)?;
             container.limit(prepared)?;
         }
-        finish(&container, prepared, pidfd_socket).inspect_err(|_| {
+        finish(&container, prepared, is_filtered, pidfd_socket).inspect_err(|_| {
             let _ = Container::load(&root, &id).and_then(|container| container.delete(true));
         })?;
         Ok(container)
@@ -209,6 +215,9 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     made.inspect_err(|_| {
         if let Some(own) = &own {
             own.remove();
+        }
+        if let Some(path) = prepared.cgroup.as_ref().filter(|_| is_filtered) {
+            let _ = cgroup::remove(Path::new(path), false, &id);
         }
         let _ = fs::remove_dir_all(root.join(&id));
         let _ = fs::remove_dir_all(&directory);
@@ -294,12 +303,13 @@ fn shed_groups(document: &Value) {
 fn finish(
     container: &Container,
     prepared: &Prepared,
+    is_filtered: bool,
     pidfd_socket: Option<PathBuf>,
 ) -> Result<(), Error> {
     let Some(pid) = container.pid() else {
         return Ok(());
     };
-    if let Some(rules) = &prepared.devices {
+    if let Some(rules) = prepared.devices.as_ref().filter(|_| !is_filtered) {
         cgroup::filter_devices(pid, rules)?;
     }
     if let Some(path) = pidfd_socket {

@@ -19,13 +19,9 @@ pub(crate) fn own_cgroup(
     systemd_cgroup: bool,
 ) -> Option<Own> {
     let path = prepared.cgroup.as_ref()?;
-    // A hook of the runtime's namespaces must not be held to the container's limits.
-    let has_hooks = ["prestart", "createRuntime"].iter().any(|point| {
-        let hooks = prepared.document.pointer(&format!("/hooks/{point}"));
-        hooks.is_some_and(|hooks| hooks.as_array().is_none_or(|list| !list.is_empty()))
-    });
-    // Under systemd the cgroup is its.
-    if systemd_cgroup || has_hooks {
+    // A hook of the runtime's namespaces must not be held to the container's limits; under systemd the
+    // cgroup is its.
+    if systemd_cgroup || prepared.has_early_hooks() {
         return None;
     }
     let decoy = scratch(root, "cgroup", id);

@@ -68,12 +68,7 @@ pub fn apply(
     }
     put(&root, &ready, edits.library_cache.as_deref())?;
     if container.is_privileged() {
-        for node in &nodes {
-            cgroup::allow(container.pid(), host, node).map_err(|source| Error::Allow {
-                node: node.clone(),
-                source,
-            })?;
-        }
+        cgroup::allow(container.pid(), host, &nodes).map_err(Error::Allow)?;
     }
     Ok(())
 }

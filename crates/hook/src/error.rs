@@ -34,14 +34,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
-    /// The container may not use a device.
-    #[error("allow the container {}: {source}", node.display())]
-    Allow {
-        /// Which.
-        node: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
+    /// The container may not be given devices.
+    #[error("allow the container the host's devices: {0}")]
+    Allow(#[source] io::Error),
     /// What the image or the user asks for is not to be had.
     #[error("{0}")]
     Refused(String),

@@ -1,16 +1,27 @@
-//! Programs that decide which devices a cgroup's processes may use.
+//! Putting device programs on cgroups, by [bpf(2)] and `linux/bpf.h`.
+//!
+//! [bpf(2)]: https://man7.org/linux/man-pages/man2/bpf.2.html
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
-/// Commands, types and flags of [bpf(2)] and `linux/bpf.h`.
-///
-/// [bpf(2)]: https://man7.org/linux/man-pages/man2/bpf.2.html
+use crate::device_program::{DeviceRule, program, widened};
+
+/// Commands.
 const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
+
+/// Types and flags.
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
+const BPF_F_REPLACE: u32 = 4;
+
+/// How many programs one cgroup may have: `BPF_CGROUP_MAX_PROGS`.
+const MOST: usize = 64;
 
 /// The part of `union bpf_attr` that `BPF_PROG_LOAD` reads first; the rest counts as zero.
 #[repr(C)]
@@ -30,16 +41,101 @@ struct AttachAttr {
     attach_bpf_fd: u32,
     attach_type: u32,
     attach_flags: u32,
+    replace_bpf_fd: u32,
 }
 
-/// Puts a device program on a cgroup of the unified hierarchy, beside those that are there (Linux
-/// 4.15): an access has to be allowed by all of them. `instructions` are `struct bpf_insn`s.
+#[repr(C)]
+struct QueryAttr {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    padding: u32,
+}
+
+#[repr(C)]
+struct IdAttr {
+    prog_id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+#[repr(C)]
+struct InfoAttr {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_prog_info`.
+#[repr(C)]
+#[derive(Default)]
+struct ProgInfo {
+    kind: u32,
+    id: u32,
+    tag: [u8; 8],
+    jited_prog_len: u32,
+    xlated_prog_len: u32,
+    jited_prog_insns: u64,
+    xlated_prog_insns: u64,
+}
+
+/// Puts a program of such rules on a cgroup of the unified hierarchy, beside those that are there (Linux
+/// 4.15): an access has to be allowed by all of them. The last rule that says anything decides; what none
+/// does is denied.
 ///
 /// # Errors
 ///
 /// Returns the errno of bpf(2): `EPERM` without `CAP_BPF` or `CAP_SYS_ADMIN`.
-pub fn attach_device_program(cgroup: BorrowedFd<'_>, instructions: &[u64]) -> io::Result<()> {
-    let load = LoadAttr {
+pub fn attach_device_program(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> io::Result<()> {
+    let program = load(&program(rules))?;
+    attach(cgroup, &program, BPF_F_ALLOW_MULTI, None)
+}
+
+/// Has the device programs of a cgroup allow what the rules allow, besides what they do (Linux 5.6). A
+/// cgroup without one allows everything, and is left so.
+///
+/// # Errors
+///
+/// Returns the errno of bpf(2); `EPERM`, too, where the kernel does not tell a program's instructions
+/// (`net.core.bpf_jit_harden`).
+pub fn widen_device_programs(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> io::Result<()> {
+    let mut ids = [0_u32; MOST];
+    let mut query = QueryAttr {
+        target_fd: number(cgroup.as_raw_fd()),
+        attach_type: BPF_CGROUP_DEVICE,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: ids.as_mut_ptr() as u64,
+        prog_cnt: u32::try_from(MOST).unwrap_or(0),
+        padding: 0,
+    };
+    // SAFETY: the kernel writes into the structure, and as many numbers as it says there is room for.
+    unsafe { bpf(BPF_PROG_QUERY, &mut query) }?;
+    let count = usize::try_from(query.prog_cnt).unwrap_or(MOST);
+    for id in ids.into_iter().take(count) {
+        let mut by_id = IdAttr {
+            prog_id: id,
+            next_id: 0,
+            open_flags: 0,
+        };
+        // SAFETY: the kernel reads the structure during the call.
+        let old = unsafe { descriptor(BPF_PROG_GET_FD_BY_ID, &mut by_id) }?;
+        let new = load(&widened(rules, &instructions(&old)?))?;
+        if query.attach_flags & BPF_F_ALLOW_MULTI == 0 {
+            // Where there may be only one, the new takes its place.
+            attach(cgroup, &new, query.attach_flags, None)?;
+        } else {
+            attach(cgroup, &new, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, Some(&old))?;
+        }
+    }
+    Ok(())
+}
+
+fn load(instructions: &[u64]) -> io::Result<OwnedFd> {
+    let mut load = LoadAttr {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: u32::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
         insns: instructions.as_ptr() as u64,
@@ -50,26 +146,74 @@ pub fn attach_device_program(cgroup: BorrowedFd<'_>, instructions: &[u64]) -> io
     };
     // SAFETY: the kernel reads the structure and, during the call, the slice and the string that it
     // points to.
-    let fd = unsafe { bpf(BPF_PROG_LOAD, &load) }?;
-    // SAFETY: the descriptor is new, and nobody else's.
-    let program = unsafe { OwnedFd::from_raw_fd(fd) };
-    let as_u32 = |fd: i32| fd.unsigned_abs();
-    let attach = AttachAttr {
-        target_fd: as_u32(cgroup.as_raw_fd()),
-        attach_bpf_fd: as_u32(program.as_raw_fd()),
+    unsafe { descriptor(BPF_PROG_LOAD, &mut load) }
+}
+
+fn attach(
+    cgroup: BorrowedFd<'_>,
+    program: &OwnedFd,
+    flags: u32,
+    replaced: Option<&OwnedFd>,
+) -> io::Result<()> {
+    let mut attach = AttachAttr {
+        target_fd: number(cgroup.as_raw_fd()),
+        attach_bpf_fd: number(program.as_raw_fd()),
         attach_type: BPF_CGROUP_DEVICE,
-        attach_flags: BPF_F_ALLOW_MULTI,
+        attach_flags: flags,
+        replace_bpf_fd: replaced.map_or(0, |old| number(old.as_raw_fd())),
     };
     // SAFETY: the kernel reads the structure during the call.
-    unsafe { bpf(BPF_PROG_ATTACH, &attach) }.map(|_| ())
+    unsafe { bpf(BPF_PROG_ATTACH, &mut attach) }.map(|_| ())
+}
+
+/// A program as the kernel has it: for one of devices, as it was loaded.
+fn instructions(program: &OwnedFd) -> io::Result<Vec<u64>> {
+    let ask = |info: &mut ProgInfo| {
+        let mut by_fd = InfoAttr {
+            bpf_fd: number(program.as_raw_fd()),
+            info_len: u32::try_from(size_of::<ProgInfo>()).unwrap_or(0),
+            info: std::ptr::from_mut(info) as u64,
+        };
+        // SAFETY: the kernel writes into the structure as much as it is told is there, and into the buffer
+        // that it names, which is empty or as long as said.
+        unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut by_fd) }
+    };
+    let mut info = ProgInfo::default();
+    ask(&mut info)?;
+    let length = info.xlated_prog_len;
+    let mut instructions = vec![0_u64; usize::try_from(length / 8).unwrap_or(0)];
+    info = ProgInfo {
+        xlated_prog_len: length,
+        xlated_prog_insns: instructions.as_mut_ptr() as u64,
+        ..ProgInfo::default()
+    };
+    ask(&mut info)?;
+    if instructions.is_empty() || info.xlated_prog_insns == 0 {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(instructions)
+}
+
+fn number(descriptor: i32) -> u32 {
+    descriptor.unsigned_abs()
 }
 
 /// # Safety
 ///
-/// `attr` must be what the command reads, and its pointers valid.
-unsafe fn bpf<T>(command: libc::c_int, attr: &T) -> io::Result<i32> {
+/// As of [`bpf`]; the command must be one that returns a new descriptor.
+unsafe fn descriptor<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
+    // SAFETY: the caller's promise.
+    let fd = unsafe { bpf(command, attr) }?;
+    // SAFETY: the descriptor is new, and nobody else's.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// # Safety
+///
+/// `attr` must be what the command reads and writes, and its pointers valid.
+unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<i32> {
     // SAFETY: the caller's promise; the size is that of the structure.
-    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw const *attr, size_of::<T>()) };
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());
     }

@@ -5,6 +5,7 @@
 
 mod bpf;
 mod descriptors;
+mod device_program;
 mod heap;
 mod kill;
 mod loopdev;
@@ -16,8 +17,9 @@ mod signal_names;
 mod signals;
 mod words;
 
-pub use bpf::attach_device_program;
+pub use bpf::{attach_device_program, widen_device_programs};
 pub use descriptors::{Inherited, close_inherited};
+pub use device_program::DeviceRule;
 pub use heap::keep_freed_memory;
 pub use kill::kill;
 pub use loopdev::attach_loop;

@@ -55,16 +55,34 @@ pub(crate) fn refuse_occupied(path: &str) -> Result<(), Error> {
 /// Has the kernel ask our program which devices a container's processes may use, where it does not
 /// know lists of them: in the unified hierarchy.
 pub(crate) fn filter_devices(init: Pid, rules: &Value) -> Result<(), Error> {
-    let Some(directory) = place::unified_alone(init) else {
-        return Ok(());
-    };
+    match place::unified_alone(init) {
+        Some(directory) => put_filter(&directory, rules),
+        None => Ok(()),
+    }
+}
+
+/// As [`filter_devices`], while nobody is in the cgroup yet, which is made: what puts devices into the
+/// container before its start finds the program, and can widen it. Returns whether it is there.
+pub(crate) fn filter_devices_first(path: &str, rules: &Value) -> Result<bool, Error> {
+    if !is_unified() {
+        return Ok(false);
+    }
+    let directory = Path::new(MOUNTED).join(path.trim_start_matches('/'));
+    // Where it cannot be made, libcontainer will say so, or do without.
+    if fs::create_dir_all(&directory).is_err() {
+        return Ok(false);
+    }
+    put_filter(&directory, rules).map(|()| true)
+}
+
+fn put_filter(directory: &Path, rules: &Value) -> Result<(), Error> {
     let rules: Vec<LinuxDeviceCgroup> = serde_json::from_value(rules.clone())
         .map_err(|error| Error::Refused(format!("linux.resources.devices: {error}")))?;
     if rules.is_empty() {
         return Ok(());
     }
-    let cgroup = fs::File::open(&directory).map_err(Error::state("open", &directory))?;
-    match sys::attach_device_program(cgroup.as_fd(), &devices::program(&rules)) {
+    let cgroup = fs::File::open(directory).map_err(Error::state("open", directory))?;
+    match sys::attach_device_program(cgroup.as_fd(), &devices::rules(&rules)) {
         // In a user namespace nobody may, and nobody can make a device that the kernel would open.
         Err(error)
             if error.raw_os_error() == Some(nix::libc::EPERM) && crate::in_user_namespace() =>
