@@ -11,13 +11,13 @@
 mkdir -p "$SLIPWAY_FIXTURES"
 cd "$SLIPWAY_FIXTURES"
 
-# debian SUITE DIRECTORY COMPONENTS PACKAGES: unpack a small Debian. A mirror may be frozen, so an old
+# debian SUITE DIRECTORY COMPONENTS PACKAGES [OPTION]...: unpack a small Debian. A mirror may be frozen, so an old
 # Release file is accepted; its signature must be good.
 debian() {
   rm -rf --one-file-system "$2" "$2.part"
   mmdebstrap --quiet --mode=root --variant=minbase --components="$3" --include="$4" \
     --aptopt='Acquire::Languages "none"' --aptopt='APT::Install-Recommends "false"' \
-    --aptopt='Acquire::Check-Valid-Until "false"' "$1" "$2.part"
+    --aptopt='Acquire::Check-Valid-Until "false"' "${@:5}" "$1" "$2.part"
   mv "$2.part" "$2"
 }
 
@@ -57,7 +57,7 @@ make_sifs() {
 }
 
 # Debians of other ages: before glibc 2.34, and of today with GLVND; and a musl with a program.
-make_old() { debian bullseye old main python3-minimal; }
+make_old() { debian bullseye old main python3-minimal,libc6-i386; }
 make_new() { debian sid new main libgl1,libegl1,libopengl0,libgles2,ocl-icd-libopencl1; }
 make_musl() {
   rm -rf musl musl.part
@@ -69,10 +69,10 @@ make_musl() {
   mv musl.part musl
 }
 
-# nvidia_host NAME SUITE: a Debian with NVIDIA's driver packages, and nodes for it.
+# nvidia_host NAME SUITE [,PACKAGES [OPTION]...]: a Debian with NVIDIA's driver packages, and nodes for it.
 nvidia_host() {
   debian "$2" "$1" main,contrib,non-free,non-free-firmware \
-    nvidia-smi,libcuda1,libnvidia-ml1,nvidia-driver-libs,nvidia-vulkan-icd,nvidia-egl-icd,nvidia-opencl-icd,libnvoptix1,libnvcuvid1,nvidia-cuda-mps,libnvidia-allocator1,libnvidia-ptxjitcompiler1
+    nvidia-smi,libcuda1,libnvidia-ml1,nvidia-driver-libs,nvidia-vulkan-icd,nvidia-egl-icd,nvidia-opencl-icd,libnvoptix1,libnvcuvid1,nvidia-cuda-mps,libnvidia-allocator1,libnvidia-ptxjitcompiler1"${3:-}" "${@:4}"
   mkdir -p "$1/tmp/host" "$1/images"
   local image
   for image in bb py old new musl; do cp -al "$image" "$1/images/$image"; done
@@ -89,7 +89,10 @@ make_rocm() {
   printf '%s\n' 'kfd 511 0' 'dri/card1 226 1' 'dri/renderD128 226 128' >rocm.dev
 }
 make_nvidia-535() { nvidia_host nvidia-535 bookworm; }
-make_nvidia-550() { nvidia_host nvidia-550 sid; }
+# With libraries for programs of 32 bits, which today's Debian has and needs no updates for.
+make_nvidia-550() {
+  nvidia_host nvidia-550 sid ,libcuda1:i386,libnvidia-ml1:i386 --architectures=amd64,i386
+}
 
 make_criu() {
   debian trixie criu main criu

@@ -145,6 +145,28 @@ fn the_real_nvidia_smi_starts_on_every_pair_and_all_that_is_lent_loads() {
 }
 
 #[test]
+fn programs_of_32_bits_find_their_own() {
+    let host = "nvidia-550";
+    let look =
+        |image: &str, script: &str| front(host, &["exec", "--nv", image, "sh", "-c", script]);
+    // The image's own loader for them is the judge, by the cache alone.
+    let script = "unset LD_LIBRARY_PATH; for f in libcuda.so.1 libnvidia-ml.so.1; do \
+        LD_TRACE_LOADED_OBJECTS=1 LD_PRELOAD=$f /lib/ld-linux.so.2 /lib32/libc.so.6; done";
+    let traced = look("/images/old", script);
+    assert_eq!((traced.code, traced.stderr.as_str()), (0, ""));
+    for name in ["libcuda.so.1", "libnvidia-ml.so.1"] {
+        let line = format!("/.singularity.d/libs/i386/{name} (0x");
+        assert!(traced.stdout.contains(&line), "{traced:?}");
+    }
+    assert!(!traced.stdout.contains("not found"), "{traced:?}");
+    let none = look("/images/py", "ls /.singularity.d/libs");
+    assert!(
+        none.stdout.contains("libcuda.so.1\n") && !none.stdout.contains("i386"),
+        "{none:?}"
+    );
+}
+
+#[test]
 fn libraries_are_found_through_the_cache_and_nothing_is_inherited() {
     for host in HOSTS {
         let script = "echo [$LD_LIBRARY_PATH]; ldconfig -p | grep -c ' => /.singularity.d/libs/libcuda.so'; \

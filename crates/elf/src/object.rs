@@ -68,6 +68,16 @@ impl Object {
             machine,
         })
     }
+
+    /// Returns the kind of 32 bits that its processor runs, too: i386 of x86-64.
+    #[must_use]
+    pub fn of_32_bits(self) -> Option<Self> {
+        (self.class == Class::Elf64 && self.machine == 62).then_some(Self {
+            class: Class::Elf32,
+            machine: 3,
+            ..self
+        })
+    }
 }
 
 #[cfg(test)]

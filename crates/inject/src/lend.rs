@@ -3,13 +3,12 @@
 //! Libraries go to `/.singularity.d/libs`, programs to `/usr/bin`, as Apptainer has them; data and sockets
 //! lie where they lie on the host.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use elf::{CacheEntry, Flavour, Loader, Object};
+use elf::{Cache, CacheEntry, Flavour, Loader, Object};
 use tree::Files;
 
 use crate::library::{Class, Fate, Verdict, weigh};
@@ -18,6 +17,9 @@ use crate::{Edits, Gpu, Host, Mount, nvidia, rocm};
 
 /// Where the libraries go.
 pub const LIBRARIES: &str = "/.singularity.d/libs";
+
+/// Where those for programs of 32 bits go; only the loader's cache leads there.
+const LIBRARIES_32: &str = "/.singularity.d/libs/i386";
 
 /// Whose GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,44 +118,91 @@ pub fn identity(host: &Host, wanted: &Wanted) -> io::Result<String> {
 ///
 /// Fails when the image or the host cannot be read.
 pub fn lend(host: &Host, image: &dyn Files, machine: Object, wanted: &Wanted) -> io::Result<Lent> {
-    let theirs = Loader::new(host.files(), machine)?;
-    let mut offers = Vec::new();
-    for vendor in &wanted.vendors {
-        let offer = vendor.offer(host, &theirs, image, wanted)?;
-        offers.extend(offer.map(|offer| (*vendor, offer)));
-    }
     let mut lent = Lent {
         drivers: Vec::new(),
         edits: Edits::default(),
         verdicts: Vec::new(),
         notes: Vec::new(),
     };
+    let theirs = Loader::new(host.files(), machine)?;
+    let offers = offers(host, &theirs, image, wanted)?;
     if offers.is_empty() {
         return Ok(lent);
     }
     let mut loader = Loader::new(image, machine)?;
-    let mut aliases = Vec::new();
-    let mut own = BTreeMap::new();
+    let mut cache = loader.cache().clone();
     for (vendor, offer) in offers {
         let mut verdicts = weigh(host, &mut loader, &offer.candidates, &offer.own)?;
         verdicts.extend(offer.left.iter().cloned());
-        lent.edits.mounts.extend(mounts(&verdicts, &offer));
-        lent.edits
+        let edits = &mut lent.edits;
+        edits.mounts.extend(mounts(&verdicts, &offer, LIBRARIES));
+        edits.mounts.extend(data(&offer));
+        edits
             .mounts
             .extend(backends(host, &loader, &offer.backends)?);
+        edits.device_nodes.extend(offer.nodes.iter().cloned());
+        enter(&mut cache, machine, &verdicts, &offer, LIBRARIES);
         lent.notes.extend(offer.notes);
         lent.notes
             .extend(missing(&loader, vendor, offer.vital, &verdicts));
         lent.drivers.push((vendor, offer.driver));
-        lent.edits.device_nodes.extend(offer.nodes);
         lent.verdicts.extend(verdicts);
-        aliases.extend(offer.aliases);
-        own.extend(offer.own);
+    }
+    if wanted.capabilities.compat32()
+        && let Some(machine) = machine.of_32_bits()
+    {
+        lend_32(host, image, machine, wanted, &mut lent, &mut cache)?;
     }
     if loader.flavour() == Some(Flavour::Glibc) {
-        lent.edits.library_cache = library_cache(&loader, &lent.verdicts, &aliases, &own);
+        lent.edits.library_cache = cache.to_bytes();
     }
     Ok(lent)
+}
+
+/// As [`lend`], for the programs of 32 bits of an image that has a C library for them.
+fn lend_32(
+    host: &Host,
+    image: &dyn Files,
+    machine: Object,
+    wanted: &Wanted,
+    lent: &mut Lent,
+    cache: &mut Cache,
+) -> io::Result<()> {
+    let mut loader = Loader::new(image, machine)?;
+    if loader.flavour() != Some(Flavour::Glibc) {
+        return Ok(());
+    }
+    let theirs = Loader::new(host.files(), machine)?;
+    for (_, mut offer) in offers(host, &theirs, image, wanted)? {
+        offer
+            .candidates
+            .retain(|candidate| candidate.class != Class::Program);
+        // What an image brings itself has 64 bits.
+        offer.own.clear();
+        let verdicts = weigh(host, &mut loader, &offer.candidates, &offer.own)?;
+        let mounts = mounts(&verdicts, &offer, LIBRARIES_32);
+        lent.edits.mounts.extend(mounts);
+        lent.edits
+            .mounts
+            .extend(backends(host, &loader, &offer.backends)?);
+        enter(cache, machine, &verdicts, &offer, LIBRARIES_32);
+        lent.verdicts.extend(verdicts);
+    }
+    Ok(())
+}
+
+fn offers(
+    host: &Host,
+    theirs: &Loader<'_>,
+    image: &dyn Files,
+    wanted: &Wanted,
+) -> io::Result<Vec<(Vendor, Offer)>> {
+    let mut offers = Vec::new();
+    for vendor in &wanted.vendors {
+        let offer = vendor.offer(host, theirs, image, wanted)?;
+        offers.extend(offer.map(|offer| (*vendor, offer)));
+    }
+    Ok(offers)
 }
 
 type Aliases = [(&'static str, &'static str)];
@@ -168,7 +217,7 @@ pub(crate) fn names<'a>(
     [name.to_owned()].into_iter().chain(others)
 }
 
-fn mounts(verdicts: &[Verdict], offer: &Offer) -> Vec<Mount> {
+fn mounts(verdicts: &[Verdict], offer: &Offer, libraries: &str) -> Vec<Mount> {
     let lent = verdicts
         .iter()
         .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
@@ -176,7 +225,7 @@ fn mounts(verdicts: &[Verdict], offer: &Offer) -> Vec<Mount> {
     for verdict in lent {
         let directory = match verdict.class {
             Class::Program => "/usr/bin",
-            Class::Driver | Class::Dispatch => LIBRARIES,
+            Class::Driver | Class::Dispatch => libraries,
         };
         let known = names(&verdict.name, offer.aliases).map(|name| Path::new(directory).join(name));
         let places = offer.places.iter().filter(|(prefix, _)| {
@@ -187,9 +236,13 @@ fn mounts(verdicts: &[Verdict], offer: &Offer) -> Vec<Mount> {
         let mount = |place| Mount::read_only(verdict.host_path.clone(), place);
         mounts.extend(known.chain(places).map(mount));
     }
-    let files = offer.files.iter();
-    mounts.extend(files.map(|path| Mount::read_only(path.clone(), path.clone())));
     mounts
+}
+
+/// Data and sockets, which lie in the container where they lie on the host.
+fn data(offer: &Offer) -> impl Iterator<Item = Mount> {
+    let files = offer.files.iter();
+    files.map(|path| Mount::read_only(path.clone(), path.clone()))
 }
 
 /// Libraries that those of the image look for beside themselves, as far as they would load.
@@ -208,28 +261,23 @@ fn backends(host: &Host, loader: &Loader<'_>, backends: &[Backend]) -> io::Resul
     Ok(mounts)
 }
 
-/// The image's own cache, in which the lent libraries stand for their names.
-fn library_cache(
-    loader: &Loader<'_>,
-    verdicts: &[Verdict],
-    aliases: &Aliases,
-    own: &BTreeMap<OsString, PathBuf>,
-) -> Option<Vec<u8>> {
-    let flags = elf::flags(&loader.machine())?;
-    let mut cache = loader.cache().clone();
+/// Has the lent libraries stand for their names in the image's cache, and those that the image brings.
+fn enter(cache: &mut Cache, machine: Object, verdicts: &[Verdict], offer: &Offer, libraries: &str) {
+    let Some(flags) = elf::flags(&machine) else {
+        return;
+    };
     let lent = verdicts.iter().filter(|verdict| {
         verdict.class != Class::Program && matches!(verdict.fate, Fate::Lent { .. })
     });
-    for name in lent.flat_map(|verdict| names(&verdict.name, aliases)) {
-        let path = Path::new(LIBRARIES).join(&name);
+    for name in lent.flat_map(|verdict| names(&verdict.name, offer.aliases)) {
+        let path = Path::new(libraries).join(&name);
         cache.replace(CacheEntry::new(name, path, flags));
     }
-    for (name, path) in own {
-        for name in names(name, aliases) {
+    for (name, path) in &offer.own {
+        for name in names(name, offer.aliases) {
             cache.replace(CacheEntry::new(name, path.clone(), flags));
         }
     }
-    cache.to_bytes()
 }
 
 /// What is left out and will be missed.

@@ -2,14 +2,14 @@
 
 /// What a container wants of NVIDIA's driver.
 ///
-/// The words and what belongs to each are those of NVIDIA's container toolkit; its "compat32", for
-/// programs of 32 bits, is not among them.
+/// The words and what belongs to each are those of NVIDIA's container toolkit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Capabilities {
     compute: bool,
     utility: bool,
     video: bool,
     graphics: bool,
+    compat32: bool,
 }
 
 /// What a library, program or file belongs to.
@@ -53,6 +53,7 @@ impl Capabilities {
         utility: true,
         video: true,
         graphics: true,
+        compat32: true,
     };
 
     /// Reads the variable's value; without one, to compute and to look is what a container gets. Words of
@@ -75,7 +76,13 @@ impl Capabilities {
             utility: has(&["utility"]),
             video: has(&["video"]),
             graphics: has(&["graphics", "display", "ngx"]),
+            compat32: has(&["compat32"]),
         }
+    }
+
+    /// Whether programs of 32 bits are to find their libraries, too.
+    pub(crate) fn compat32(self) -> bool {
+        self.compat32
     }
 
     /// Whether something of that name is wanted.
