@@ -5,6 +5,7 @@
 #   bb.sif, py.sif SIFs of the two, written by that Apptainer
 #   criu           a Debian stable root with CRIU, which Debian 12 lacks, and a script that runs it from there
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
+#   ompi, mpich, rpath   directories with an MPI each and a program that uses it; mpi: other MPIs for the host's side
 #   rocm           a Debian root with ROCm's packages, and nodes for it in rocm.dev
 #   nvidia-535, nvidia-550   Debian roots with NVIDIA's driver packages, and nodes for them in NAME.dev
 . "$(dirname "$0")/common.sh"
@@ -94,6 +95,35 @@ make_nvidia-550() {
   nvidia_host nvidia-550 sid ,libcuda1:i386,libnvidia-ml1:i386 --architectures=amd64,i386
 }
 
+# Images with Debian's Open MPI and MPICH, and with an MPICH in /opt that its programs find by RPATH; in each
+# the program hello. `mpi` has other MPIs for the host's side, from Python's packages.
+make_mpi() {
+  local name wheel
+  debian trixie ompi main openmpi-bin,python3-mpi4py,python3-h5py-mpi
+  debian trixie mpich main mpich,python3-minimal
+  rm -rf mpi mpi.part rpath rpath.part
+  mkdir -p mpi.part/wheels
+  python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 313 \
+    --dest mpi.part/wheels impi-rt==2021.19.0 mpich==4.3.2 openmpi==5.0.11 mpi4py==4.1.2
+  for wheel in mpi.part/wheels/*.whl; do
+    name=${wheel##*/}
+    python3 -m zipfile -e "$wheel" "mpi.part/wheels/${name%%-*}"
+    [ ! -d "mpi.part/wheels/${name%%-*}"/*.data ] || mv "mpi.part/wheels/${name%%-*}"/*.data/data "mpi.part/${name%%-*}"
+  done
+  cp -a mpi.part/wheels/mpi4py/mpi4py mpich/usr/local/lib/python3.13/dist-packages/
+  rm -r mpi.part/wheels
+  chmod -R a+rX mpi.part
+  chmod +x mpi.part/*/bin/*
+  mpicc.openmpi -o ompi/usr/bin/hello "$top/tests/mpi/hello.c"
+  mpicc.mpich -o mpich/usr/bin/hello "$top/tests/mpi/hello.c"
+  cp -al py rpath.part
+  cp -a mpi.part/mpich rpath.part/opt/
+  cc -o rpath.part/usr/bin/hello "$top/tests/mpi/hello.c" $(mpicc.mpich -show | grep -o -- '-I[^ ]*') \
+    -Wl,-rpath,/opt/mpich/lib,--disable-new-dtags mpi.part/mpich/lib/libmpi.so.12
+  mv rpath.part rpath
+  mv mpi.part mpi
+}
+
 make_criu() {
   debian trixie criu main criu
   cat >criu/criu <<EOF
@@ -111,7 +141,8 @@ step() {
   touch ".done-$1"
 }
 
-install mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools musl-gcc=musl-tools \
+install mpicc.openmpi=libopenmpi-dev mpirun.openmpi=openmpi-bin mpicc.mpich=libmpich-dev mpiexec.hydra=mpich \
+  pip3=python3-pip mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools musl-gcc=musl-tools \
   /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 cargo build --quiet --locked --manifest-path "$top/Cargo.toml" -p tests --bin enter
 make_tester
@@ -125,5 +156,6 @@ step musl
 step rocm
 step nvidia-535
 step nvidia-550
+step mpi
 step criu
 chmod 755 "$SLIPWAY_FIXTURES"

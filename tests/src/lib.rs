@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod cluster;
 mod daemon;
 mod faults;
 mod gpu;
@@ -14,6 +15,7 @@ mod registry;
 mod saved;
 
 pub use bundle::Bundle;
+pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use faults::{Fault, Faulty};
 pub use gpu::{front_in, nvidia_driver, rocm_driver, small_glibc};

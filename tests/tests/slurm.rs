@@ -2,38 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use tests::{Bundle, as_tester, fixture, program, run, succeed, tester};
-
-/// A Slurm of two nodes that ends with the test.
-struct Cluster(PathBuf);
-
-impl Cluster {
-    fn start(directory: PathBuf) -> Self {
-        let cluster = Self(directory);
-        succeed(cluster.script("start").arg("2"));
-        cluster
-    }
-
-    fn script(&self, verb: &str) -> Command {
-        let mut script = Command::new(integration("cluster.sh"));
-        script.arg(verb).arg(&self.0);
-        script
-    }
-}
-
-impl Drop for Cluster {
-    fn drop(&mut self) {
-        run(&mut self.script("stop"));
-    }
-}
-
-fn integration(name: &str) -> PathBuf {
-    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    top.join("integration/slurm").join(name)
-}
+use tests::{Bundle, Cluster, as_tester, fixture, program, succeed, tester};
 
 #[test]
 fn srun_runs_on_slipway() {
@@ -69,16 +41,15 @@ fn srun_runs_on_slipway() {
     let tour = |runtime: &Path, name: &str| {
         let directory = home.path().join(name);
         fs::create_dir(&directory).unwrap();
-        let conf = fs::read_to_string(integration("oci.conf")).unwrap();
+        let conf = fs::read_to_string(Cluster::integration("oci.conf")).unwrap();
         let state = home.path().join(format!("{name}-%u"));
         let conf = conf
             .replace("=\"slipway", &format!("=\"{}", runtime.display()))
             .replace("/tmp/slipway-%u", &state.display().to_string());
         fs::write(directory.join("oci.conf"), conf).unwrap();
         let cluster = Cluster::start(directory);
-        let mut tour = as_tester(integration("tour.sh"));
-        tour.arg(bundle.path())
-            .env("SLURM_CONF", cluster.0.join("slurm.conf"));
+        let mut tour = as_tester(Cluster::integration("tour.sh"));
+        tour.arg(bundle.path()).env("SLURM_CONF", cluster.conf());
         succeed(&mut tour)
     };
     fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use bundle::Account;
+use launcher::Job;
 
 use crate::account;
 use crate::variables::Variables;
@@ -23,6 +24,12 @@ impl Caller {
             variables: Variables(std::env::vars_os().collect()),
             cwd: std::env::current_dir().ok(),
         }
+    }
+
+    /// Returns the job that the caller is a rank of.
+    pub fn job(&self) -> Option<Job> {
+        let get = |name: &str| self.variables.text(name);
+        Job::find(&get, &parent().unwrap_or_default())
     }
 
     /// Looks the caller up in the host's user database.
@@ -49,4 +56,17 @@ impl Caller {
             |(_, directory)| PathBuf::from(directory),
         )
     }
+}
+
+/// Tells this process's parent from all that the machine has had since it started: by its id and the time
+/// of its start, field 22 of [proc_pid_stat(5)].
+///
+/// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+fn parent() -> Option<String> {
+    let pid = std::os::unix::process::parent_id();
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before may hold anything but ends with the last parenthesis; behind it is field 3.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let start = fields.split_whitespace().nth(19)?;
+    Some(format!("{pid}-{start}"))
 }

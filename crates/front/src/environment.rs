@@ -161,7 +161,13 @@ fn from_caller(ingredients: &Ingredients) -> Vec<(OsString, OsString)> {
                 .get(name)
                 .map(|value| (OsString::from(*name), value.to_owned()))
         });
-        return kept.chain([("LANG".into(), "C".into())]).collect();
+        let kept = kept.chain([("LANG".into(), "C".into())]);
+        // A rank finds the others by these, in however clean an environment.
+        let of_the_job = variables.0.iter().filter(|(name, _)| {
+            let is_rank = ingredients.request.job.is_some();
+            is_rank && name.to_str().is_some_and(launcher::is_kept)
+        });
+        return kept.chain(of_the_job.cloned()).collect();
     }
     let replaced = ["PATH", "HOME", "LD_LIBRARY_PATH", "PWD", "PROMPT_COMMAND"];
     let mut kept: Vec<(OsString, OsString)> = variables
@@ -265,6 +271,11 @@ mod tests {
             devices: (Vec::new(), Vec::new()),
             vendors: Vec::new(),
             network: None,
+            job: None,
+            launcher_directories: Vec::new(),
+            shared: true,
+            join: None,
+            mpi: crate::request::MpiMode::Auto,
             dry_run: false,
         }
     }

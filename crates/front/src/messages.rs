@@ -87,7 +87,8 @@ impl Messages {
             true => (format!("\x1b[{colour}m"), "\x1b[0m"),
             false => (String::new(), ""),
         };
-        // Nowhere is left to complain when standard error is gone.
-        let _ = writeln!(std::io::stderr(), "{on}{prefix:<9}{off}{text}");
+        let line = format!("{on}{prefix:<9}{off}{text}\n");
+        // By one write, since other ranks speak too; nowhere is left to complain when it fails.
+        let _ = std::io::stderr().write_all(line.as_bytes());
     }
 }

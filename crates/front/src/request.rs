@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bundle::{Bind, parse_binds};
 use inject::Vendor;
+use launcher::Job;
 
 use crate::caller::Caller;
 use crate::cli::{ContainerFlags, NetworkFlags};
@@ -50,6 +51,21 @@ pub enum Source {
     Embedded,
 }
 
+/// Which MPI library a program gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MpiMode {
+    /// The host's where it can stand in for the image's, else the image's.
+    #[default]
+    Auto,
+    /// The host's, or none is started.
+    Host,
+    /// The image's.
+    Container,
+    /// Whatever it finds: nothing is looked at.
+    None,
+}
+
 /// A container to be started, and what in it.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -77,6 +93,16 @@ pub struct Request {
     pub vendors: Vec<Vendor>,
     /// How an image that is no file is reached.
     pub network: Option<Network>,
+    /// The job that this process is a rank of.
+    pub job: Option<Job>,
+    /// Directories of the launcher's that its ranks must see.
+    pub launcher_directories: Vec<PathBuf>,
+    /// Whether others who ask for the same may come into its container.
+    pub shared: bool,
+    /// The running job whose container is entered instead.
+    pub join: Option<String>,
+    /// Which MPI library it gets.
+    pub mpi: MpiMode,
     /// Whether `config.json` is printed instead.
     pub dry_run: bool,
 }
@@ -123,6 +149,11 @@ impl Request {
             devices: devices(flags, caller)?,
             vendors: vendors(flags, caller)?,
             network,
+            job: caller.job(),
+            launcher_directories: launcher::directories(&|name| variables.text(name)),
+            shared: !(flags.no_share || variables.switch("NO_SHARE")?),
+            join: flags.join.clone(),
+            mpi: mpi(flags, caller)?,
             dry_run: flags.dry_run,
         })
     }
@@ -199,6 +230,18 @@ fn vendors(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Vendor>> {
         }
     }
     Ok(vendors)
+}
+
+fn mpi(flags: &ContainerFlags, caller: &Caller) -> Result<MpiMode> {
+    if let Some(mode) = flags.mpi {
+        return Ok(mode);
+    }
+    let Some((name, value)) = caller.variables.flag("MPI") else {
+        return Ok(MpiMode::default());
+    };
+    let text = value.to_string_lossy();
+    clap::ValueEnum::from_str(&text, true)
+        .map_err(|_| anyhow::anyhow!("{name}={text}: expected auto, host, container or none"))
 }
 
 fn absolute(path: &Path, caller: &Caller) -> Result<PathBuf> {

@@ -21,6 +21,12 @@ impl Variables {
             .map(|(_, value)| value.as_os_str())
     }
 
+    /// Returns a variable's value, if it is text and not empty.
+    pub fn text(&self, name: &str) -> Option<String> {
+        let value = self.get(name).and_then(OsStr::to_str);
+        value.filter(|value| !value.is_empty()).map(str::to_owned)
+    }
+
     /// Returns the value of the strongest set and non-empty variable of `name`, and its own name.
     pub fn flag(&self, name: &str) -> Option<(String, &OsStr)> {
         FAMILIES.iter().find_map(|family| {

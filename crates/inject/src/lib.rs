@@ -13,6 +13,7 @@ mod gpu;
 mod host;
 mod lend;
 mod library;
+pub mod mpi;
 pub mod nvidia;
 mod offer;
 pub mod rocm;

@@ -29,8 +29,14 @@ use crate::{Error, Ground, cgroup, handover, identity, init, mount, share, stage
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
 
-/// Builds the session, hands it over and keeps it. Returns when the process shall end.
-pub(crate) fn run(ground: &Ground<'_>, socket: OwnedFd, caller: OwnedFd, name: Option<&Name>) {
+/// Builds the session, hands it over and keeps it. Returns when the process shall end. Others wait at
+/// `listener`, if they may join.
+pub(crate) fn run(
+    ground: &Ground<'_>,
+    socket: OwnedFd,
+    caller: OwnedFd,
+    mut listener: Option<OwnedFd>,
+) {
     // Apart from the caller's terminal and process group: what is sent there is for the payload.
     let _ = setsid();
     ignore_signals();
@@ -40,7 +46,7 @@ pub(crate) fn run(ground: &Ground<'_>, socket: OwnedFd, caller: OwnedFd, name: O
     }
     let _ = std::env::set_current_dir("/");
     let _ = nix::sys::prctl::set_name(c"front: session");
-    let built = match build(ground, &socket, name) {
+    let built = match build(ground, &socket, &mut listener) {
         Ok(built) => built,
         Err(error) => return handover::send_failure(&socket, &sys::one_line(&error)),
     };
@@ -51,25 +57,27 @@ pub(crate) fn run(ground: &Ground<'_>, socket: OwnedFd, caller: OwnedFd, name: O
         init,
         stand,
     } = built;
-    // Before the caller goes on: what it starts next may ask for the same.
-    let listener = taken.or_else(|| name?.take()).and_then(share::open);
+    let taken = taken.and_then(share::open);
     handover::send_ready(&socket, &namespaces);
     drop(socket);
     if let Some(instance) = ground.instance {
         drop(caller);
-        keeper::keep_instance(&namespaces, listener, &instance.about, init);
+        keeper::keep_instance(&namespaces, taken, &instance.about, init);
         return drop(stand);
     }
-    if ground.has_own_processes() {
-        // The first process is theirs, and ends with them.
-        keeper::wait(&caller);
+    if !ground.has_own_processes() {
+        // What only making it took; the cgroup is empty once the process is gone.
         end_init(init);
-        return drop(stand);
+        drop(stand);
+        return Keeper::new(namespaces, listener, ground.about).keep(caller);
     }
-    // What only making it took; the cgroup is empty once the process is gone.
+    // The first process is theirs, and ends with them.
+    match listener {
+        Some(_) => Keeper::new(namespaces, listener, ground.about).keep(caller),
+        None => keeper::wait(&caller),
+    }
     end_init(init);
     drop(stand);
-    Keeper::new(namespaces, listener).keep(caller);
 }
 
 /// A finished session: what must be handed over.
@@ -82,7 +90,11 @@ struct Built {
     stand: Stand,
 }
 
-fn build(ground: &Ground<'_>, socket: &OwnedFd, name: Option<&Name>) -> Result<Built, Error> {
+fn build(
+    ground: &Ground<'_>,
+    socket: &OwnedFd,
+    listener: &mut Option<OwnedFd>,
+) -> Result<Built, Error> {
     let layout = ground.layout;
     let privileged = identity::is_real_root();
     let server = if privileged {
@@ -91,14 +103,14 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd, name: Option<&Name>) -> Result<B
         identity::enter_user_namespace()?;
         match ground.root {
             // Before the mount namespace, so that the server does not hold it.
-            RootFs::Squashfs(squashed) => Server::start(squashed)?,
+            RootFs::Squashfs(squashed) => Server::start(squashed, listener)?,
             _ => None,
         }
     };
     // Before anything is made, so that there is one of each; after the server, which would hold it
     // longer than the instance lasts.
     let taken = match ground.instance {
-        Some(instance) => Some(take(name, &instance.name)?),
+        Some(instance) => Some(take(&instance.name)?),
         None => None,
     };
     enter_mount_namespace()?;
@@ -128,8 +140,9 @@ fn build(ground: &Ground<'_>, socket: &OwnedFd, name: Option<&Name>) -> Result<B
     })
 }
 
-fn take(name: Option<&Name>, called: &str) -> Result<OwnedFd, Error> {
-    if let Some(taken) = name.and_then(Name::take) {
+fn take(called: &str) -> Result<OwnedFd, Error> {
+    let name = Name::instance(called);
+    if let Some(taken) = name.as_ref().and_then(Name::take) {
         return Ok(taken);
     }
     let ours = name.is_some_and(|name| name.call(share::Wish::Look).is_some());

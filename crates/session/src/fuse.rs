@@ -30,8 +30,12 @@ impl Server {
     /// Starts the server for `squashed`, outside of any mount namespace that is made later.
     ///
     /// Must be called inside the user namespace that will mount: the kernel wants the device opened
-    /// there. `None` where there is no `/dev/fuse` for this user.
-    pub(crate) fn start(squashed: &Squashed) -> Result<Option<Self>, Error> {
+    /// there. `None` where there is no `/dev/fuse` for this user. The server has no part in `listener`,
+    /// which it may outlive its keeper with.
+    pub(crate) fn start(
+        squashed: &Squashed,
+        listener: &mut Option<OwnedFd>,
+    ) -> Result<Option<Self>, Error> {
         let device = match File::options().read(true).write(true).open("/dev/fuse") {
             Ok(device) => OwnedFd::from(device),
             Err(error) => {
@@ -48,7 +52,7 @@ impl Server {
                 go: go.into(),
             })),
             sys::Fork::Child => {
-                drop(go);
+                drop((go, listener.take()));
                 serve(squashed, device, &mut File::from(wait));
                 sys::exit_at_once(0)
             }

@@ -23,6 +23,8 @@ pub(crate) enum Message {
     Ready(Vec<OwnedFd>),
     /// What an instance's starter says of it, and a handle of its first process.
     Instance { about: String, init: OwnedFd },
+    /// What a session's first member said of it, and who its members are now.
+    Session { about: String, members: Vec<i32> },
 }
 
 /// Text is cut at this length, in bytes, so that a datagram always fits.
@@ -32,6 +34,7 @@ const NOTE: u8 = b'N';
 const FAILED: u8 = b'F';
 const READY: u8 = b'R';
 const INSTANCE: u8 = b'I';
+const SESSION: u8 = b'S';
 
 /// The most descriptors that a datagram carries: of the user, mount, ipc and pid namespaces.
 const DESCRIPTORS: usize = 4;
@@ -61,6 +64,19 @@ pub(crate) fn send_ready(socket: &OwnedFd, namespaces: &[File]) {
 
 pub(crate) fn send_instance(socket: &OwnedFd, about: &str, init: &OwnedFd) {
     send(socket, INSTANCE, about, &[init.as_fd()]);
+}
+
+/// `members` are process ids; those that do not fit are left out.
+pub(crate) fn send_session(socket: &OwnedFd, about: &str, members: impl Iterator<Item = i32>) {
+    let mut text = format!("{about}\n");
+    for member in members {
+        let word = format!("{member} ");
+        if text.len() + word.len() > LIMIT {
+            break;
+        }
+        text += &word;
+    }
+    send(socket, SESSION, &text, &[]);
 }
 
 /// A caller that is gone cannot be told; the keeper finds out by itself.
@@ -109,6 +125,15 @@ pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
             about: text(rest),
             init: fds.remove(0),
         }),
+        [SESSION, rest @ ..] => {
+            let text = text(rest);
+            let (about, members) = text.split_once('\n').unwrap_or((&text, ""));
+            let members = members.split_whitespace();
+            Ok(Message::Session {
+                about: about.to_owned(),
+                members: members.filter_map(|word| word.parse().ok()).collect(),
+            })
+        }
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }

@@ -4,9 +4,8 @@
 //! What has ended is in no list, and two of one name cannot be.
 
 use std::fmt;
-use std::fs;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -82,7 +81,7 @@ impl Instance {
     ///
     /// Fails when the kernel's list of sockets cannot be read.
     pub fn all(wanted: impl Fn(&str) -> bool) -> Result<Vec<Running>, Error> {
-        let names = share::instance_names().map_err(Error::Instances)?;
+        let names = share::names(&share::instances()).map_err(Error::Instances)?;
         let names = names.iter().filter(|name| wanted(name));
         Ok(names.filter_map(|name| Self::find(name)).collect())
     }
@@ -114,10 +113,7 @@ impl Running {
     /// Returns the id of its first process, as the caller's `/proc` has it; `None` once it has ended.
     #[must_use]
     pub fn pid(&self) -> Option<i32> {
-        let info = format!("/proc/self/fdinfo/{}", self.init.as_raw_fd());
-        let info = fs::read_to_string(info).ok()?;
-        let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
-        pid.trim().parse().ok().filter(|pid| *pid > 0)
+        share::pid(&self.init)
     }
 
     /// Sends a signal to its first process, by number; that one passes on what is not for itself.

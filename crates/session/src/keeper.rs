@@ -43,19 +43,21 @@ const LINGER: Timespec = Timespec {
 };
 
 /// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
-pub(crate) struct Keeper {
+pub(crate) struct Keeper<'a> {
     namespaces: Vec<File>,
     listener: Option<OwnedFd>,
+    about: &'a str,
     members: Vec<OwnedFd>,
     /// The member that ended last, until it is known how.
     last: Option<OwnedFd>,
 }
 
-impl Keeper {
-    pub(crate) fn new(namespaces: Vec<File>, listener: Option<OwnedFd>) -> Self {
+impl<'a> Keeper<'a> {
+    pub(crate) fn new(namespaces: Vec<File>, listener: Option<OwnedFd>, about: &'a str) -> Self {
         Self {
             namespaces,
             listener,
+            about,
             members: Vec::new(),
             last: None,
         }
@@ -68,9 +70,16 @@ impl Keeper {
         self.members.push(first);
         loop {
             let nothing_happened = !self.wait();
-            if let Some((socket, process, _)) = self.listener.as_ref().and_then(share::admit) {
-                self.members.push(process);
-                handover::send_ready(&socket, &self.namespaces);
+            match self.listener.as_ref().and_then(share::admit) {
+                Some((socket, process, Wish::Join)) => {
+                    self.members.push(process);
+                    handover::send_ready(&socket, &self.namespaces);
+                }
+                Some((socket, _, Wish::Look)) => {
+                    let members = self.members.iter().filter_map(share::pid);
+                    handover::send_session(&socket, self.about, members);
+                }
+                Some((_, _, Wish::Wake)) | None => {}
             }
             let ended = self
                 .members

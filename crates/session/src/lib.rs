@@ -9,8 +9,8 @@
 //!   the program's own.
 //! - The **builder**, no child of the caller, makes the namespaces, mounts the image, and has the
 //!   engine make the container from the bundle. When all is ready it hands the namespaces over and
-//!   becomes the **keeper**: it lets others in who ask for the same, waits for the last one's end,
-//!   and ends what a killed one left.
+//!   becomes the **keeper**: it lets others in who ask for the same, as the ranks of a job do, waits
+//!   for the last one's end, and ends what a killed one left.
 //! - An **instance** outlives its caller: its first process is the container's own, in a pid namespace,
 //!   and its keeper stays until that one ends. Who joins it does so by a child.
 //! - The **server**, for a squashfs without privilege, answers for the image over FUSE. It stays
@@ -35,6 +35,7 @@ mod layout;
 mod mount;
 mod payload;
 mod share;
+mod shared;
 mod stage;
 
 pub use door::{Door, open};
@@ -44,3 +45,4 @@ pub use identity::is_real_root as is_privileged;
 pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use payload::{ExecError, Payload, enter_directory, exec, find_program, shed_privileges};
+pub use shared::Shared;

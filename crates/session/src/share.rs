@@ -1,8 +1,12 @@
 //! Joining a session that is there already, in place of building another.
 //!
-//! A keeper listens under a name that says all that makes two sessions the same: who, which image in
-//! which state, which mounts, from which namespaces and cgroup. A program that starts meanwhile, or
-//! soon after, joins: one image mount, one page cache, and a start without building anything.
+//! A keeper listens under a name that says all that makes two sessions the same: who, in which job,
+//! which image in which state, which mounts, from which namespaces. A program that starts meanwhile, or
+//! soon after, joins: one image mount, one page cache, and a start without building anything. The ranks
+//! of a job can read each other's memory then, which the kernel refuses between the user namespaces of
+//! two sessions (`process_vm_readv`, ptrace(2)).
+//!
+//! The first to come has the name before it builds, so that those who come at the same time wait for it.
 //!
 //! The name is an abstract socket's ([unix(7)]): it is gone with its process, so nothing is ever
 //! stale. Anybody may take a name first; what counts is whose process answers.
@@ -13,12 +17,12 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use image::RootFs;
-use nix::unistd::{Uid, getegid, geteuid};
+use nix::unistd::{getegid, geteuid};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
@@ -27,7 +31,8 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::Ground;
+use crate::handover::{self, Message};
+use crate::{Ground, Shared};
 
 /// How many programs may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -37,16 +42,21 @@ const BACKLOG: i32 = 1024;
 pub(crate) struct Name(SocketAddrUnix);
 
 /// What the names of a user's instances begin with.
-fn instances(uid: Uid) -> String {
-    format!("front/instance/{uid}/")
+pub(crate) fn instances() -> String {
+    format!("front/instance/{}/", geteuid())
 }
 
-/// Returns the names of the instances that the user has, as the kernel lists their sockets
-/// ([proc_net(5)], `unix`).
+/// What the names of a user's other sessions begin with; the job follows, if there is one, and what else
+/// makes two the same.
+pub(crate) fn sessions() -> String {
+    format!("front/session/{}/", geteuid())
+}
+
+/// Returns how the names go on that begin so, as the kernel lists sockets ([proc_net(5)], `unix`).
 ///
 /// [proc_net(5)]: https://man7.org/linux/man-pages/man5/proc_pid_net.5.html
-pub(crate) fn instance_names() -> io::Result<BTreeSet<String>> {
-    let prefix = format!("@{}", instances(geteuid()));
+pub(crate) fn names(beginning: &str) -> io::Result<BTreeSet<String>> {
+    let prefix = format!("@{beginning}");
     let sockets = fs::read("/proc/net/unix")?;
     let lines = String::from_utf8_lossy(&sockets).into_owned();
     let names = lines
@@ -58,10 +68,17 @@ pub(crate) fn instance_names() -> io::Result<BTreeSet<String>> {
 impl Name {
     /// The name of an instance; `None` for one that is too long for a socket.
     pub(crate) fn instance(name: &str) -> Option<Self> {
-        let whole = format!("{}{name}", instances(geteuid()));
-        SocketAddrUnix::new_abstract_name(whole.as_bytes())
-            .ok()
-            .map(Self)
+        Self::whole(&format!("{}{name}", instances()))
+    }
+
+    /// The name of a session, as [`names`] lists it.
+    pub(crate) fn session(name: &str) -> Option<Self> {
+        Self::whole(&format!("{}{name}", sessions()))
+    }
+
+    fn whole(name: &str) -> Option<Self> {
+        let address = SocketAddrUnix::new_abstract_name(name.as_bytes());
+        address.ok().map(Self)
     }
 
     /// Works the name out; `None` when something that it depends on cannot be found out.
@@ -78,37 +95,74 @@ impl Name {
             let link = fs::read_link(format!("/proc/self/ns/{namespace}")).ok()?;
             parts.push(link.to_string_lossy().into_owned());
         }
-        // A job's processes are ended together: a session must not outlive its own for another's.
-        parts.push(fs::read_to_string("/proc/self/cgroup").ok()?);
+        // A job's processes are ended together: a session must not outlive its own for another's. Where
+        // the job is known, its ranks may have a cgroup each.
+        if ground.job.is_none() {
+            parts.push(fs::read_to_string("/proc/self/cgroup").ok()?);
+        }
         let digest = |salt: u8| {
             let mut hasher = DefaultHasher::new();
             (salt, &parts, ground.files, ground.mount_points).hash(&mut hasher);
             hasher.finish()
         };
-        let name = format!("front/{:016x}{:016x}", digest(0), digest(1));
-        SocketAddrUnix::new_abstract_name(name.as_bytes())
-            .ok()
-            .map(Self)
+        let job = ground.job.unwrap_or(NO_JOB);
+        if ground.job.is_some_and(|job| !Shared::is_job(job)) {
+            return None;
+        }
+        Self::session(&format!("{job}/{:016x}{:016x}", digest(0), digest(1)))
     }
 
     /// Calls the keeper of that name; `None` when there is none of ours, or none that answers soon.
     pub(crate) fn call(&self, wish: Wish) -> Option<OwnedFd> {
-        let socket = socket(SocketFlags::NONBLOCK).ok()?;
-        let patience = Instant::now() + PATIENCE;
+        match self.reach(wish, Instant::now() + PATIENCE) {
+            Ok(Reached::Ours(socket)) => Some(socket),
+            _ => None,
+        }
+    }
+
+    /// Joins the session of that name, or takes the name; `in_job` is whether it is worth to wait for
+    /// whoever has it.
+    pub(crate) fn join_or_take(&self, in_job: bool) -> Entry {
+        let patience = if in_job { PATIENCE_IN_JOB } else { PATIENCE };
+        let end = Instant::now() + patience;
+        while Instant::now() < end {
+            match self.reach(Wish::Join, end) {
+                Ok(Reached::Ours(socket)) => {
+                    if let Ok(Message::Ready(namespaces)) = handover::receive(&socket) {
+                        return Entry::Joined(namespaces);
+                    }
+                    // It has ended, or was never finished.
+                }
+                Ok(Reached::Others) => return Entry::Neither,
+                Err(_) => {}
+            }
+            if let Some(listener) = self.take().and_then(open) {
+                return Entry::Taken(listener);
+            }
+            // Taken meanwhile, and opened the next moment.
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Entry::Neither
+    }
+
+    fn reach(&self, wish: Wish, end: Instant) -> io::Result<Reached> {
+        let socket = socket(SocketFlags::NONBLOCK)?;
         // Whoever has the name may let callers stand in a queue for ever.
         while let Err(errno) = connect(&socket, &self.0) {
-            if errno != Errno::AGAIN || Instant::now() > patience {
-                return None;
+            if errno != Errno::AGAIN || Instant::now() > end {
+                return Err(errno.into());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
         if !is_ours(&socket) {
-            return None;
+            return Ok(Reached::Others);
         }
-        rustix::io::ioctl_fionbio(&socket, false).ok()?;
-        set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).ok()?;
-        send(&socket, &[wish as u8], SendFlags::NOSIGNAL).ok()?;
-        Some(socket)
+        rustix::io::ioctl_fionbio(&socket, false)?;
+        let left = end.saturating_duration_since(Instant::now());
+        let left = left.max(Duration::from_millis(1));
+        set_socket_timeout(&socket, Timeout::Recv, Some(left))?;
+        send(&socket, &[wish as u8], SendFlags::NOSIGNAL)?;
+        Ok(Reached::Ours(socket))
     }
 
     /// Takes the name; `None` when it is taken. Nobody is let in before [`open`].
@@ -117,6 +171,28 @@ impl Name {
         bind(&socket, &self.0).ok()?;
         Some(socket)
     }
+}
+
+/// What stands in a name for the job, outside of any.
+pub(crate) const NO_JOB: &str = "-";
+
+/// Who was reached under a name.
+enum Reached {
+    /// One of the same user's keepers.
+    Ours(OwnedFd),
+    /// Somebody else.
+    Others,
+}
+
+/// What a name gives to who asks for it.
+#[derive(Debug)]
+pub(crate) enum Entry {
+    /// The namespaces of the session that has it.
+    Joined(Vec<OwnedFd>),
+    /// The name, open: callers wait there until the session is built.
+    Taken(OwnedFd),
+    /// Nothing: it is somebody else's, or nobody answers there.
+    Neither,
 }
 
 /// What a caller wants of a keeper.
@@ -132,6 +208,10 @@ pub(crate) enum Wish {
 
 /// How long one side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a job's rank waits for the session that another builds: without it, it could not work with
+/// the others. An image that must be extracted takes its time.
+const PATIENCE_IN_JOB: Duration = Duration::from_secs(600);
 
 /// Lets callers come to a name that was taken.
 pub(crate) fn open(socket: OwnedFd) -> Option<OwnedFd> {
@@ -171,6 +251,14 @@ pub(crate) fn admit(listener: &OwnedFd) -> Option<(OwnedFd, OwnedFd, Wish)> {
     let pid = socket_peercred(&socket).ok()?.pid;
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     Some((socket, process, wish))
+}
+
+/// Returns the id of a handle's process, as the caller's `/proc` has it; `None` once it has ended.
+pub(crate) fn pid(process: &OwnedFd) -> Option<i32> {
+    let info = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
+    let info = fs::read_to_string(info).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    pid.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 /// Says which image it is, and in which state.

@@ -12,6 +12,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::request::MpiMode;
+
 pub use cdi::{CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
 pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, NetworkFlags, Pull, Push};
@@ -84,6 +86,8 @@ pub enum Command {
     /// Start containers in the background, list and stop them
     #[command(subcommand)]
     Instance(InstanceCommand),
+    /// Show the containers of this node's jobs and other programs
+    Ps(Ps),
     /// Fetch an image into a SIF
     #[command(override_usage = "front pull [FLAGS] [FILE] SOURCE")]
     Pull(Pull),
@@ -147,6 +151,14 @@ pub struct Shell {
     pub flags: ContainerFlags,
 }
 
+/// `front ps`.
+#[derive(Debug, Args)]
+pub struct Ps {
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
+}
+
 /// The flags of every command that starts a container.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ContainerFlags {
@@ -186,6 +198,18 @@ pub struct ContainerFlags {
     /// Where CDI files are
     #[arg(long, value_name = "DIRECTORY", value_delimiter = ',')]
     pub cdi_dirs: Vec<PathBuf>,
+    /// Which MPI library ranks of a job get
+    #[arg(long, value_enum)]
+    pub mpi: Option<MpiMode>,
+    /// Give each rank of a job a container of its own; they cannot read each other's memory then
+    #[arg(long)]
+    pub no_share: bool,
+    /// As ever: the ranks of a job on a node share one container
+    #[arg(long, hide = true, conflicts_with = "no_share")]
+    pub sharens: bool,
+    /// Enter the container of a job that runs on this node; `front ps` shows which there are
+    #[arg(long, value_name = "JOB[.STEP]")]
+    pub join: Option<String>,
     /// Print the OCI config.json instead of running it
     #[arg(long)]
     pub dry_run: bool,

@@ -11,7 +11,7 @@ use session::{Instance, Running};
 
 use crate::caller::Caller;
 use crate::cli::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
-use crate::launch::{Record, start_instance};
+use crate::launch::{InstanceRecord, start_instance};
 use crate::messages::Messages;
 use crate::request::{Action, Request, Source};
 use crate::table::table;
@@ -44,7 +44,7 @@ fn start(
 }
 
 /// An instance, its record, and the id of its first process.
-type Known = (Running, Record, i32);
+type Known = (Running, InstanceRecord, i32);
 
 /// Those that match; what ends meanwhile, or is of another version, is left out.
 fn matching(pattern: &str) -> Result<Vec<Known>> {
@@ -78,7 +78,7 @@ fn list(args: &InstanceList) -> Result<ExitCode> {
         _ => {
             let head = ["INSTANCE NAME", "PID", "IP", "IMAGE"].map(str::to_owned);
             let rows = all.iter().map(|(running, record, pid)| {
-                let image = record.image.0.display().to_string();
+                let image = record.container.image.0.display().to_string();
                 [running.name.clone(), pid.to_string(), String::new(), image]
             });
             table([head].into_iter().chain(rows))
@@ -94,7 +94,7 @@ fn as_json(all: &[Known]) -> Result<String> {
         json!({
             "instance": running.name,
             "pid": pid,
-            "img": record.image.0,
+            "img": record.container.image.0,
             "ip": "",
             "logErrPath": record.logs.err,
             "logOutPath": record.logs.out,
@@ -118,7 +118,7 @@ fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
     }
     // All are asked before any is waited for.
     for (running, record, pid) in &all {
-        let image = record.image.0.display();
+        let image = record.container.image.0.display();
         let name = &running.name;
         messages.info(format_args!(
             "Stopping {name} instance of {image} (PID={pid})"
@@ -129,7 +129,7 @@ fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
     for (running, record, pid) in &all {
         let left = deadline.saturating_duration_since(std::time::Instant::now());
         if !running.wait(left) {
-            let (name, image) = (&running.name, record.image.0.display());
+            let (name, image) = (&running.name, record.container.image.0.display());
             messages.info(format_args!(
                 "Killing {name} instance of {image} (PID={pid}) (Timeout)"
             ));

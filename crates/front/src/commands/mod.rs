@@ -8,6 +8,7 @@ mod gpu;
 mod inspect;
 mod instance;
 mod key;
+mod ps;
 mod pull;
 mod push;
 mod registry;
@@ -38,6 +39,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Inspect(args) => inspect::run(args, caller, messages),
         Command::Instance(command) => instance::run(command, caller, messages),
         Command::Key(command) => key::run(command, caller, messages),
+        Command::Ps(args) => ps::run(args),
         Command::Pull(args) => pull::run(args, caller, messages),
         Command::Push(args) => push::run(args, caller, messages),
         Command::Registry(command) => registry::run(command, caller, messages),

@@ -8,26 +8,21 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use bundle::Account;
-use image::Image;
 use serde::{Deserialize, Serialize};
 use session::Instance;
 
-use super::start::Start;
-use super::{Prepared, print, report};
+use super::join::{Record, enter};
+use super::{Prepared, print};
 use crate::caller::Caller;
-use crate::environment::Ingredients;
 use crate::messages::Messages;
 use crate::request::Request;
 
 /// What is known of an instance besides that it runs. Its keeper tells it to whoever asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct Record {
-    /// The image's path and name.
-    pub image: (PathBuf, String),
-    /// Whether libraries are lent to it.
-    libraries: bool,
-    /// Whether it has a home and temporary directories of its own.
-    contained: bool,
+pub struct InstanceRecord {
+    /// What is known of every container.
+    #[serde(flatten)]
+    pub container: Record,
     /// Where its program's standard output and error go.
     pub logs: Logs,
 }
@@ -69,10 +64,11 @@ pub fn start_instance(
         return print(&prepared.bundle.spec);
     }
     let logs = Logs::new(name, &prepared.account, caller);
-    let record = Record {
-        image: (prepared.image.path.clone(), prepared.image.name()),
-        libraries: prepared.libraries,
-        contained: prepared.contained,
+    let record = InstanceRecord {
+        container: Record {
+            own_processes: true,
+            ..prepared.record()
+        },
         logs,
     };
     let instance = Instance {
@@ -147,52 +143,18 @@ pub fn join(
     let running = Instance::join(name).with_context(|| {
         format!("no instance found with name {name}; `front instance list` shows those that run")
     })?;
-    let record: Record = serde_json::from_str(&running.about)
+    let record: InstanceRecord = serde_json::from_str(&running.about)
         .with_context(|| format!("instance {name} was started by another version"))?;
-    if !request.binds.is_empty() || !request.vendors.is_empty() {
-        messages.warning(format_args!(
-            "instance {name} has its mounts since its start: binds and GPUs have no effect"
-        ));
-    }
-    if request.dry_run {
-        bail!("instance {name} runs already: there is no config.json to print");
-    }
-    let account = caller.account();
-    let ingredients = Ingredients {
-        caller: caller.variables.clone(),
-        request: Request {
-            binds: Vec::new(),
-            ..request
-        },
-        home: account.home.clone(),
-        image: record.image,
-        instance: Some(name.to_owned()),
-        libraries: record.libraries,
-    };
-    let cwd = caller.cwd.clone().filter(|_| !record.contained);
-    let privileged = session::is_privileged();
-    let code = running.door().enter_by_child(|| {
-        let payload = become_payload(ingredients, privileged, &account, cwd.as_deref(), messages);
-        report(payload, messages)
-    })?;
+    let door = running.door();
+    let code = enter(
+        door,
+        record.container,
+        Some(name),
+        request,
+        caller,
+        messages,
+    )?;
     Ok(ExitCode::from(code))
-}
-
-fn become_payload(
-    ingredients: Ingredients,
-    privileged: bool,
-    account: &Account,
-    cwd: Option<&Path>,
-    messages: &Messages,
-) -> Result<u8> {
-    if !privileged {
-        session::shed_privileges()?;
-    }
-    let root = Image::open(Path::new("/"))?.root;
-    let start = Start::new(ingredients, &root, cwd, messages);
-    start
-        .context("read the instance's image")?
-        .become_payload(account, messages)
 }
 
 impl Logs {

@@ -1,16 +1,15 @@
 //! What the host lends, worked out once for an image on a host.
 
-use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::Path;
 
 use anyhow::{Context, Result};
 use cdi::ContainerEdits;
-use image::{Cache, Image, Kind, RootFs};
+use image::Image;
 use inject::{Choice, Edits, Host, Vendor, Wanted};
 use serde::{Deserialize, Serialize};
 
+use super::kept;
 use crate::caller::Caller;
 use crate::host;
 use crate::messages::Messages;
@@ -151,8 +150,15 @@ fn drivers(
     cache: &Path,
     messages: &Messages,
 ) -> Result<Edits> {
-    let record = match key(host, &image.root, wanted).context("look at the host")? {
-        Some(key) => recorded(&key, cache, || work_out(host, image, wanted))?,
+    let theirs = inject::identity(host, wanted).context("look at the host")?;
+    let record = match kept::stamp(&image.root).context("look at the image")? {
+        Some(image_stamp) => kept::answer(
+            &kept::key(&["gpus", &theirs, &image_stamp]),
+            cache,
+            |bytes| parse(bytes).filter(holds),
+            to_bytes,
+            || work_out(host, image, wanted),
+        )?,
         None => work_out(host, image, wanted)?,
     };
     for note in &record.notes {
@@ -160,6 +166,12 @@ fn drivers(
     }
     tracing::debug!(mounts = record.edits.mounts.len(), "lent");
     Ok(record.edits)
+}
+
+/// Whether all that is lent is still there.
+fn holds(record: &Record) -> bool {
+    let mut mounts = record.edits.mounts.iter();
+    mounts.all(|mount| mount.host_path.exists())
 }
 
 fn work_out(host: &Host, image: &Image, wanted: &Wanted) -> Result<Record> {
@@ -175,61 +187,6 @@ fn work_out(host: &Host, image: &Image, wanted: &Wanted) -> Result<Record> {
         notes: lent.notes,
         edits: lent.edits,
     })
-}
-
-/// Names an answer by all that it depends on; `None` for an image that has nothing to look at.
-fn key(host: &Host, root: &RootFs, wanted: &Wanted) -> io::Result<Option<String>> {
-    let theirs = inject::identity(host, wanted)?;
-    let image = match root {
-        RootFs::Embedded(_) => return Ok(None),
-        RootFs::Squashfs(squashed) => squashed.stamp()?,
-        // What installs a library changes its directory, and the loader's cache.
-        RootFs::Directory(directory) => {
-            let telling = [
-                "/",
-                elf::CACHE,
-                "/lib64",
-                "/usr/lib64",
-                "/usr/lib",
-                "/usr/lib/x86_64-linux-gnu",
-                "/usr/lib/aarch64-linux-gnu",
-                "/usr/local/cuda/compat",
-            ];
-            let stamps = telling.iter().map(|path| directory.stamp(Path::new(path)));
-            stamps.collect::<io::Result<Vec<_>>>()?.join(" ")
-        }
-    };
-    let digest = |salt: u8| {
-        let mut hasher = DefaultHasher::new();
-        (salt, env!("CARGO_PKG_VERSION"), &theirs, &image).hash(&mut hasher);
-        hasher.finish()
-    };
-    Ok(Some(format!("{:016x}{:016x}", digest(0), digest(1))))
-}
-
-/// Returns the answer of that name, if there is one that still holds; else works it out and keeps it.
-fn recorded(key: &str, cache: &Path, work_out: impl FnOnce() -> Result<Record>) -> Result<Record> {
-    let cache = Cache::new(cache.to_owned());
-    if let Some(record) = fs::read(cache.path(Kind::Lent, key))
-        .ok()
-        .and_then(|bytes| parse(&bytes))
-    {
-        let holds = record
-            .edits
-            .mounts
-            .iter()
-            .all(|mount| mount.host_path.exists());
-        if holds {
-            return Ok(record);
-        }
-        let _ = cache.remove(Kind::Lent, key);
-    }
-    let record = work_out()?;
-    let kept = cache.get(Kind::Lent, key, |path| fs::write(path, to_bytes(&record)?));
-    if let Err::<_, io::Error>(error) = kept {
-        tracing::debug!(%error, "not kept");
-    }
-    Ok(record)
 }
 
 fn to_bytes(record: &Record) -> io::Result<Vec<u8>> {

@@ -1,16 +1,20 @@
 //! The way from a request to a running payload: image, host, bundle, session, exec.
 
 mod instance;
+mod join;
+mod kept;
 mod lent;
+mod rank;
 mod start;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use bundle::{Account, Bundle, HostFacts, Paths};
+use bundle::{Account, Bind, Bundle, HostFacts, Paths};
 use image::{Image, Medium};
 use inject::Edits;
+use launcher::Job;
 use session::{Door, Ground, Instance, Layout};
 use tree::Files as _;
 
@@ -21,7 +25,8 @@ use crate::messages::Messages;
 use crate::request::{Request, Source};
 use crate::{embedded, host};
 
-pub use instance::{Record, start_instance};
+pub use instance::{InstanceRecord, start_instance};
+pub use join::Record;
 use start::Start;
 
 /// Carries out a request. Returns only when nothing was started, with a code of the image's own, or
@@ -31,13 +36,23 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         let name = name.clone();
         return instance::join(&name, request, caller, messages);
     }
+    if let Some(job) = &request.join {
+        let job = job.clone();
+        return join::join_job(&job, request, caller, messages).map(ExitCode::from);
+    }
     let dry_run = request.dry_run;
-    let prepared = Prepared::new(request, None, caller, messages)?;
+    let prepared = Prepared::new(request.clone(), None, caller, messages)?;
     if dry_run {
         return print(&prepared.bundle.spec);
     }
+    if !rank::check(&request, &prepared, messages)? {
+        return Ok(ExitCode::from(crate::messages::FAILURE));
+    }
     let privileged = session::is_privileged();
     let door = prepared.open(None, messages)?;
+    if let Some(job) = prepared.job.as_ref().filter(|_| !door.is_joined()) {
+        tell_others_apart(job, &prepared, messages);
+    }
     let go = || {
         if !privileged {
             session::shed_privileges()?;
@@ -51,6 +66,30 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         go()?
     };
     Ok(ExitCode::from(code))
+}
+
+/// Warns a rank whose container is not that of the job's others here.
+fn tell_others_apart(job: &Job, prepared: &Prepared, messages: &Messages) {
+    let are_alone = job.local_size.is_some_and(|size| size < 2) || !prepared.shared;
+    if are_alone {
+        return;
+    }
+    let own = std::process::id().cast_signed();
+    let others = session::Shared::all(|name| name == Some(&job.name)).unwrap_or_default();
+    let others = others.iter().filter(|other| !other.members.contains(&own));
+    let images = others.filter_map(|other| serde_json::from_str::<Record>(&other.about).ok());
+    if let Some(other) = { images }.next() {
+        let (theirs, ours) = (other.image.0, &prepared.image.path);
+        let what = match &theirs == ours {
+            true => "with other flags".to_owned(),
+            false => format!("of {}", theirs.display()),
+        };
+        messages.warning(format_args!(
+            "other ranks of job {} on this node are in a container {what}: they and this one cannot read each \
+             other's memory, and MPI copies twice",
+            job.name
+        ));
+    }
 }
 
 /// Tells why nothing was started; returns the exit code.
@@ -68,6 +107,9 @@ struct Prepared {
     libraries: bool,
     own_processes: bool,
     contained: bool,
+    /// Whether others may come in.
+    shared: bool,
+    job: Option<Job>,
     start: Start,
     layout: Layout,
     bundle: Bundle,
@@ -87,7 +129,12 @@ impl Prepared {
         let image = open_image(&request.source, network, caller, messages)?;
         tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
         let account = caller.account();
-        let facts = host::facts(caller, &account);
+        let mut facts = host::facts(caller, &account);
+        if request.job.is_some() {
+            // Launchers give each rank a terminal of its own, which would tell the ranks apart.
+            facts.terminal = None;
+        }
+        let binds = launcher_binds(&request, &account, &facts);
         let cache = caller.cache(&account);
         let edits = lent::edits(&request, caller, &image, &cache, messages)?;
         // Stronger than the image's own, weaker than what the user sets.
@@ -113,13 +160,13 @@ impl Prepared {
         // One with a home of its own starts there.
         let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
         let start = Start::new(ingredients, &image.root, cwd, messages).with_context(named)?;
-        let layout = Layout::choose(&needed(&request, &image, &account, &facts, &edits))?;
+        let layout = Layout::choose(&needed(&binds, &image, &account, &facts, &edits))?;
         let process = start.process(session::is_privileged());
         let bundle = bundle::build(&bundle::Request {
             root: &image.root,
             account: &account,
             process: &process,
-            binds: &request.binds,
+            binds: &binds,
             edits: &edits,
             contained: request.contained,
             own_processes: request.own_processes || instance.is_some(),
@@ -142,6 +189,11 @@ impl Prepared {
             cache,
             own_processes: request.own_processes,
             contained: request.contained,
+            // What one writes to its own temporary directories, or runs among its own processes, is not for
+            // the next; but for the next rank.
+            shared: request.shared
+                && (request.job.is_some() || !request.contained && !request.own_processes),
+            job: request.job,
             image,
             account,
             libraries,
@@ -149,6 +201,31 @@ impl Prepared {
             layout,
             bundle,
         })
+    }
+
+    /// Where a path inside leads on the host; `None` for one of the image's.
+    fn host_path(&self, path: &Path) -> Option<PathBuf> {
+        let mounts = self.bundle.spec.mounts().iter().flatten();
+        let above = mounts.filter(|mount| path.starts_with(mount.destination()));
+        let nearest = above.max_by_key(|mount| mount.destination().as_os_str().len())?;
+        let source = nearest
+            .source()
+            .as_deref()
+            .filter(|source| source.is_absolute())?;
+        Some(match path.strip_prefix(nearest.destination()) {
+            Ok(rest) if !rest.as_os_str().is_empty() => source.join(rest),
+            _ => source.to_owned(),
+        })
+    }
+
+    /// What is told of it.
+    fn record(&self) -> Record {
+        Record {
+            image: (self.image.path.clone(), self.image.name()),
+            libraries: self.libraries,
+            contained: self.contained,
+            own_processes: self.own_processes,
+        }
     }
 
     /// Builds the session, or joins one that is the same.
@@ -167,6 +244,7 @@ impl Prepared {
             .iter()
             .map(|point| (point.path.as_path(), point.directory))
             .collect();
+        let about = serde_json::to_string(&self.record()).context("describe the container")?;
         let ground = Ground {
             layout: &self.layout,
             root: &self.image.root,
@@ -174,8 +252,9 @@ impl Prepared {
             spec,
             files: &files,
             cache: &self.cache,
-            // What one writes to its own temporary directories is not for the next.
-            private: self.contained,
+            private: !self.shared,
+            job: self.job.as_ref().map(|job| job.name.as_str()),
+            about: &about,
             instance,
             verbose: messages.is_debug(),
         };
@@ -218,15 +297,40 @@ fn has_libraries(image: &Image, edits: &Edits) -> bool {
     lent || image.medium == Medium::Sif || own()
 }
 
+/// The directories of the launcher's that would not be seen inside, and the user's binds.
+fn launcher_binds(request: &Request, account: &Account, facts: &HostFacts) -> Vec<Bind> {
+    let shared = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
+    let shared = shared.filter(|_| !request.contained);
+    let seen: Vec<&Path> = shared
+        .chain(facts.cwd.as_deref().filter(|_| !request.contained))
+        .chain(
+            [account.home.as_path()]
+                .into_iter()
+                .filter(|_| !request.contained),
+        )
+        .collect();
+    let directories = request.launcher_directories.iter().filter(|directory| {
+        request.job.is_some()
+            && directory.is_dir()
+            && !seen.iter().any(|seen| directory.starts_with(seen))
+    });
+    let binds = directories.map(|directory| Bind {
+        source: directory.clone(),
+        destination: None,
+        read_only: false,
+    });
+    binds.chain(request.binds.iter().cloned()).collect()
+}
+
 /// The paths that the session's own directory must not hide.
 fn needed<'a>(
-    request: &'a Request,
+    binds: &'a [Bind],
     image: &'a Image,
     account: &'a Account,
     facts: &'a HostFacts,
     edits: &'a Edits,
 ) -> Vec<&'a Path> {
-    let binds = request.binds.iter().map(|bind| bind.source.as_path());
+    let binds = binds.iter().map(|bind| bind.source.as_path());
     let lent = edits.mounts.iter().map(|mount| mount.host_path.as_path());
     binds
         .chain(lent)

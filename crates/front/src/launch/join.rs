@@ -1,0 +1,120 @@
+//! Entering a container that runs.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use bundle::Account;
+use image::Image;
+use serde::{Deserialize, Serialize};
+use session::{Door, Shared};
+
+use super::report;
+use super::start::Start;
+use crate::caller::Caller;
+use crate::environment::Ingredients;
+use crate::messages::Messages;
+use crate::request::{Request, Source};
+
+/// What is told of a container to who looks, and who joins must know.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The image's path and name.
+    pub image: (PathBuf, String),
+    /// Whether libraries are lent to it.
+    pub libraries: bool,
+    /// Whether it has a home and temporary directories of its own.
+    pub contained: bool,
+    /// Whether it has processes of its own.
+    pub own_processes: bool,
+}
+
+/// Runs something in the container of a job on this node. Returns only when nothing was started, or with
+/// the exit code where it has processes of its own.
+///
+/// # Errors
+///
+/// Fails when the job has none of that image here, and when nothing was started.
+pub fn join_job(job: &str, request: Request, caller: &Caller, messages: &Messages) -> Result<u8> {
+    let Source::Path(path) = &request.source else {
+        bail!("--join takes the image's file or directory, as `front ps` shows it");
+    };
+    let of_the_job = |name: Option<&str>| {
+        name.is_some_and(|name| {
+            let step = name.strip_prefix(job);
+            step.is_some_and(|step| step.is_empty() || step.starts_with('.'))
+        })
+    };
+    let image = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());
+    let all = Shared::all(of_the_job)?.into_iter();
+    let records = all.filter_map(|shared| {
+        let record: Record = serde_json::from_str(&shared.about).ok()?;
+        let theirs = std::fs::canonicalize(&record.image.0);
+        (theirs.as_ref().unwrap_or(&record.image.0) == &image).then_some((shared, record))
+    });
+    // The most of its ranks are what a debugger looks for.
+    let chosen = records.max_by_key(|(shared, _)| shared.members.len());
+    let joined = chosen.and_then(|(shared, record)| Some((shared.join()?, record)));
+    let (door, record) = joined.with_context(|| {
+        format!(
+            "job {job} has no container of {} here; `front ps` shows those that run",
+            path.display()
+        )
+    })?;
+    enter(door, record, None, request, caller, messages)
+}
+
+/// Goes in and becomes the payload, or has a child do so. `instance` is the container's name, if it is
+/// one.
+pub fn enter(
+    door: Door,
+    record: Record,
+    instance: Option<&str>,
+    request: Request,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<u8> {
+    if !request.binds.is_empty() || !request.vendors.is_empty() {
+        messages
+            .warning("the container has its mounts since its start: binds and GPUs have no effect");
+    }
+    if request.dry_run {
+        bail!("it runs already: there is no config.json to print");
+    }
+    let account = caller.account();
+    let cwd = caller.cwd.clone().filter(|_| !record.contained);
+    let ingredients = Ingredients {
+        caller: caller.variables.clone(),
+        request: Request {
+            binds: Vec::new(),
+            ..request
+        },
+        home: account.home.clone(),
+        image: record.image,
+        instance: instance.map(str::to_owned),
+        libraries: record.libraries,
+    };
+    let privileged = session::is_privileged();
+    let go = || become_payload(ingredients, privileged, &account, cwd.as_deref(), messages);
+    if record.own_processes {
+        return Ok(door.enter_by_child(|| report(go(), messages))?);
+    }
+    door.enter()?;
+    go()
+}
+
+fn become_payload(
+    ingredients: Ingredients,
+    privileged: bool,
+    account: &Account,
+    cwd: Option<&Path>,
+    messages: &Messages,
+) -> Result<u8> {
+    if !privileged {
+        session::shed_privileges()?;
+    }
+    let root = Image::open(Path::new("/"))?.root;
+    let start = Start::new(ingredients, &root, cwd, messages);
+    start
+        .context("read the container's image")?
+        .become_payload(account, messages)
+}

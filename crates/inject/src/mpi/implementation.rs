@@ -1,0 +1,166 @@
+//! Telling MPI libraries apart.
+
+use std::ffi::OsStr;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use elf::{Closure, Loaded, Loader};
+use launcher::Wireup;
+use serde::{Deserialize, Serialize};
+use tree::Files;
+
+/// Libraries of one family can stand in for each other: their programs know the same names, types and
+/// numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Family {
+    /// MPICH 3.1 and later, Intel MPI, Cray MPICH, MVAPICH, ParaStation: the [MPICH ABI compatibility
+    /// initiative](https://www.mpich.org/abi/).
+    Mpich,
+    /// Open MPI, by the number of its interface: 40 since version 3.
+    OpenMpi(u32),
+    /// The standard's own interface, of MPI 5.0, chapter 20.
+    Forum,
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mpich => "MPICH",
+            Self::OpenMpi(_) => "Open MPI",
+            Self::Forum => "an MPI of the standard's interface",
+        })
+    }
+}
+
+/// The MPI library that a program would use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Implementation {
+    /// What it can stand in for.
+    pub family: Family,
+    /// Which release, as far as its file says; such as `4.1`.
+    pub release: Option<String>,
+    /// Where it lies, without links.
+    pub path: PathBuf,
+    /// How its ranks can find each other; nothing where that is not known.
+    pub speaks: Vec<Wireup>,
+}
+
+/// Open MPI's releases by the second number in its library's name: `libmpi.so.40.30.4` is of 4.1.
+const OPEN_MPI: &[(&str, &str)] = &[("10", "3.1"), ("20", "4.0"), ("30", "4.1"), ("40", "5.0")];
+
+/// Of Open MPI before 5: what finds ranks by PMI, where it was built in.
+const OPEN_MPI_PMI: [&str; 2] = ["openmpi/mca_pmix_s2.so", "openmpi/mca_pmix_s1.so"];
+
+impl Implementation {
+    /// Finds the MPI library that a program of a root file system would be put together with; `None`
+    /// for a program without one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the root cannot be read.
+    pub fn of_program(
+        loader: &Loader<'_>,
+        root: &dyn Files,
+        program: &Path,
+    ) -> io::Result<Option<Self>> {
+        let Some(closure) = loader.closure(root, program)? else {
+            return Ok(None);
+        };
+        Self::in_closure(&closure, root)
+    }
+
+    fn in_closure(closure: &Closure, root: &dyn Files) -> io::Result<Option<Self>> {
+        let known = |object: &&Loaded| family(object).map(|family| (family, (*object).clone()));
+        let Some((family, library)) = closure.objects.iter().find_map(|object| known(&object))
+        else {
+            return Ok(None);
+        };
+        let needs = |beginning: &str| {
+            let mut needed = library.linkage.needed.iter();
+            needed.any(|name| name.to_string_lossy().starts_with(beginning))
+        };
+        let speaks = match family {
+            Family::OpenMpi(_) => {
+                let beside = library.path.parent().unwrap_or(Path::new("/"));
+                let has = |plugin: &str| {
+                    root.entry(&beside.join(plugin))
+                        .is_ok_and(|entry| entry.is_some())
+                };
+                let pmi = OPEN_MPI_PMI.iter().any(|plugin| has(plugin));
+                let pmi = pmi.then_some(Wireup::Pmi);
+                [Wireup::Pmix].into_iter().chain(pmi).collect()
+            }
+            // Cray's brings a library of its own for it.
+            Family::Mpich
+                if needs("libpmi.so.0") || needs("libpmi2.so.0") || needs("libpmi_cray") =>
+            {
+                vec![Wireup::Pmi, Wireup::Cray]
+            }
+            Family::Mpich if needs("libpmix.so") => vec![Wireup::Pmix],
+            Family::Mpich => vec![Wireup::Pmi],
+            Family::Forum => Vec::new(),
+        };
+        Ok(Some(Self {
+            family,
+            release: release(family, &library.path),
+            path: library.path,
+            speaks,
+        }))
+    }
+}
+
+impl fmt::Display for Implementation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.family)?;
+        match &self.release {
+            Some(release) => write!(f, " {release}"),
+            None => Ok(()),
+        }
+    }
+}
+
+fn family(object: &Loaded) -> Option<Family> {
+    let soname = object.linkage.soname.as_deref();
+    let names = [
+        soname,
+        Some(object.name.as_os_str()),
+        object.path.file_name(),
+    ];
+    let named = |name: &OsStr| {
+        let name = name.to_str()?;
+        if name.starts_with("libmpi_abi.so") {
+            return Some(Family::Forum);
+        }
+        if name.starts_with("libmpich.so.") || name.starts_with("libmpich_") {
+            return Some(Family::Mpich);
+        }
+        let number: u32 = name
+            .strip_prefix("libmpi.so.")?
+            .split('.')
+            .next()?
+            .parse()
+            .ok()?;
+        // Open MPI 1.10 had the number that MPICH's family has now.
+        let needed = &object.linkage.needed;
+        let is_open = number != 12
+            || needed
+                .iter()
+                .any(|name| name.to_string_lossy().starts_with("libopen-"));
+        Some(match is_open {
+            true => Family::OpenMpi(number),
+            false => Family::Mpich,
+        })
+    };
+    names.into_iter().flatten().find_map(named)
+}
+
+fn release(family: Family, path: &Path) -> Option<String> {
+    let Family::OpenMpi(40) = family else {
+        return None;
+    };
+    let name = path.file_name()?.to_str()?;
+    let second = name.strip_prefix("libmpi.so.40.")?.split('.').next()?;
+    let (_, release) = OPEN_MPI.iter().find(|(number, _)| *number == second)?;
+    Some((*release).to_owned())
+}

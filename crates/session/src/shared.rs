@@ -1,0 +1,84 @@
+//! The sessions that run on this machine, as their user sees them.
+
+use crate::handover::{self, Message};
+use crate::share::{self, NO_JOB, Name, Wish};
+use crate::{Door, Error};
+
+/// A session that others may join.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shared {
+    /// The job that it is for, if it is for one.
+    pub job: Option<String>,
+    /// What its first member said of it.
+    pub about: String,
+    /// The process ids of its members.
+    pub members: Vec<i32>,
+    name: String,
+}
+
+impl Shared {
+    /// The longest name of a job, in bytes: what an abstract socket's holds besides.
+    const LONGEST_JOB: usize = 40;
+
+    /// Whether `job` can be a job's name: letters, digits, `-`, `.` and `_`, and not too many.
+    #[must_use]
+    pub fn is_job(job: &str) -> bool {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+        let length = (1..=Self::LONGEST_JOB).contains(&job.len());
+        length && job != NO_JOB && job.bytes().all(fits)
+    }
+
+    /// Returns the caller's sessions of those jobs that are wanted, by name.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the kernel's list of sockets cannot be read.
+    pub fn all(wanted: impl Fn(Option<&str>) -> bool) -> Result<Vec<Self>, Error> {
+        let names = share::names(&share::sessions()).map_err(Error::Instances)?;
+        let look = |name: &String| {
+            let (job, _) = name.split_once('/')?;
+            let job = Some(job).filter(|job| *job != NO_JOB);
+            if !wanted(job) {
+                return None;
+            }
+            let socket = Name::session(name)?.call(Wish::Look)?;
+            let Ok(Message::Session { about, members }) = handover::receive(&socket) else {
+                return None;
+            };
+            let job = job.map(str::to_owned);
+            let name = name.clone();
+            Some(Self {
+                job,
+                about,
+                members,
+                name,
+            })
+        };
+        Ok(names.iter().filter_map(look).collect())
+    }
+
+    /// Joins it; `None` when it has ended meanwhile.
+    #[must_use]
+    pub fn join(&self) -> Option<Door> {
+        let socket = Name::session(&self.name)?.call(Wish::Join)?;
+        match handover::receive(&socket) {
+            Ok(Message::Ready(namespaces)) => Some(Door::new(namespaces)),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jobs_have_plain_names() {
+        for name in ["123.0", "slurm-7.batch", &"x".repeat(40)] {
+            assert!(Shared::is_job(name), "{name}");
+        }
+        for name in ["", "-", "a/b", "a b", "a\n", &"x".repeat(41)] {
+            assert!(!Shared::is_job(name), "{name}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! A real Slurm, on this machine alone.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::{run, succeed};
+
+/// A Slurm of two nodes that ends with the test.
+#[derive(Debug)]
+pub struct Cluster(PathBuf);
+
+impl Cluster {
+    /// Starts it, its things in `directory`.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it does not come up.
+    #[must_use]
+    pub fn start(directory: PathBuf) -> Self {
+        let cluster = Self(directory);
+        succeed(cluster.script("start").arg("2"));
+        cluster
+    }
+
+    /// Returns its configuration, for `SLURM_CONF`.
+    #[must_use]
+    pub fn conf(&self) -> PathBuf {
+        self.0.join("slurm.conf")
+    }
+
+    /// Returns a file that its users are shown.
+    #[must_use]
+    pub fn integration(name: &str) -> PathBuf {
+        let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+        top.expect("the crate is in the workspace")
+            .join("integration/slurm")
+            .join(name)
+    }
+
+    fn script(&self, verb: &str) -> Command {
+        let mut script = Command::new(Self::integration("cluster.sh"));
+        script.arg(verb).arg(&self.0);
+        script
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        run(&mut self.script("stop"));
+    }
+}

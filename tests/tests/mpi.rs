@@ -1,0 +1,355 @@
+//! Jobs of several ranks, by real launchers: Debian's Open MPI and MPICH, those of Python's packages with
+//! Intel's among them, and Slurm.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tests::{Cluster, Outcome, as_tester, fixture, front, program, run, wait_for};
+
+/// How ranks find each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wireup {
+    Pmi,
+    Pmix,
+    Nothing,
+}
+
+/// A launcher, by its words before the program.
+struct Launcher {
+    words: Vec<String>,
+    offers: Wireup,
+    environment: Vec<(&'static str, String)>,
+}
+
+/// The image's MPI, how it finds ranks, and what its library is called.
+const IMAGES: [(&str, Wireup, &str); 3] = [
+    ("ompi", Wireup::Pmix, "Open MPI v5.0"),
+    ("mpich", Wireup::Pmi, "MPICH Version:      4.2"),
+    ("rpath", Wireup::Pmi, "MPICH Version:      4.3"),
+];
+
+impl Launcher {
+    fn new(words: &[&str], offers: Wireup) -> Self {
+        Self {
+            words: words.iter().map(|word| (*word).to_owned()).collect(),
+            offers,
+            environment: Vec::new(),
+        }
+    }
+
+    /// Those that start `ranks` ranks on a machine.
+    fn of_mpis(ranks: u32) -> Vec<Self> {
+        let number = ranks.to_string();
+        let host = |name: &str| fixture("mpi").join(name).display().to_string();
+        let oversubscribe = ["-np", &number, "--oversubscribe"];
+        let open =
+            |program: &str| Self::new(&[&[program][..], &oversubscribe].concat(), Wireup::Pmix);
+        let hydra = |program: &str| Self::new(&[program, "-n", &number], Wireup::Pmi);
+        vec![
+            open("mpirun.openmpi"),
+            open(&host("openmpi/bin/mpirun")),
+            hydra("mpiexec.hydra"),
+            hydra(&host("mpich/bin/mpiexec.hydra")),
+            hydra(&host("impi_rt/bin/mpiexec.hydra")),
+        ]
+    }
+
+    /// `srun` with each of its wire-ups.
+    fn of_slurm(cluster: &Cluster, ranks: u32) -> Vec<Self> {
+        let number = format!("-n{ranks}");
+        let each = [
+            ("pmi2", Wireup::Pmi),
+            ("pmix", Wireup::Pmix),
+            ("none", Wireup::Nothing),
+        ];
+        let srun = |(kind, offers): (&str, Wireup)| {
+            let words = ["srun", "-N1", &number, "--overcommit", "--mpi", kind];
+            let mut launcher = Self::new(&words, offers);
+            let conf = cluster.conf().display().to_string();
+            launcher.environment.push(("SLURM_CONF", conf));
+            // Its nodes have no names that a network would know.
+            launcher
+                .environment
+                .push(("OMPI_MCA_btl_tcp_if_include", "lo".to_owned()));
+            launcher
+        };
+        each.map(srun).into()
+    }
+
+    fn command(&self, words: &[&str]) -> Command {
+        let (first, rest) = self.words.split_first().unwrap();
+        let mut command = as_tester(first);
+        command.args(rest).args(words);
+        for (name, value) in &self.environment {
+            command.env(name, value);
+        }
+        command
+    }
+
+    /// Runs `front` with arguments in each rank.
+    fn front(&self, args: &[&str]) -> Outcome {
+        let front = program("front").display().to_string();
+        run(&mut self.command(&[&[front.as_str()], args].concat()))
+    }
+}
+
+fn image(name: &str) -> String {
+    fixture(name).display().to_string()
+}
+
+/// A Slurm, and where its things are.
+fn cluster() -> (tempfile::TempDir, Cluster) {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let directory = home.path().join("slurm");
+    fs::create_dir(&directory).unwrap();
+    let cluster = Cluster::start(directory);
+    (home, cluster)
+}
+
+#[test]
+fn every_pair_runs_as_one_job_or_is_refused_before() {
+    let (_home, cluster) = cluster();
+    let mut pairs = 0;
+    let launchers = Launcher::of_mpis(2)
+        .into_iter()
+        .chain(Launcher::of_slurm(&cluster, 2));
+    for launcher in launchers {
+        for (name, speaks, library) in IMAGES {
+            let outcome = launcher.front(&["exec", "--mpi=container", &image(name), "hello"]);
+            let what = format!("{:?} {name}: {outcome:?}", launcher.words);
+            if launcher.offers == speaks {
+                assert_eq!(outcome.code, 0, "{what}");
+                let lines: BTreeSet<&str> = outcome.stdout.lines().collect();
+                for rank in 0..2 {
+                    let beginning = format!("rank {rank} of 2, sum 1: {library}");
+                    assert!(
+                        lines.iter().any(|line| line.starts_with(&beginning)),
+                        "{what}"
+                    );
+                }
+            } else {
+                assert!(outcome.code != 0 && outcome.stdout.is_empty(), "{what}");
+                let ours = outcome
+                    .stderr
+                    .lines()
+                    .filter(|line| line.starts_with("FATAL:"));
+                let ours: Vec<&str> = ours.collect();
+                let [line] = ours.as_slice() else {
+                    panic!("{what}")
+                };
+                assert!(
+                    line.contains("each of the 2 ranks would be alone; start it by "),
+                    "{what}"
+                );
+            }
+            pairs += 1;
+        }
+    }
+    assert_eq!(pairs, 24);
+}
+
+#[test]
+fn what_joins_the_ranks_survives_containment() {
+    let (_home, cluster) = cluster();
+    let launchers = Launcher::of_mpis(2)
+        .into_iter()
+        .chain(Launcher::of_slurm(&cluster, 2));
+    for launcher in launchers {
+        for (name, speaks, _) in &IMAGES[..2] {
+            for flag in ["-e", "-c", "-C"] {
+                if launcher.offers != *speaks {
+                    continue;
+                }
+                let outcome =
+                    launcher.front(&["exec", flag, "--mpi=container", &image(name), "hello"]);
+                let what = format!("{:?} {name} {flag}: {outcome:?}", launcher.words);
+                assert_eq!(outcome.code, 0, "{what}");
+                assert_eq!(outcome.stdout.matches(" of 2, sum 1").count(), 2, "{what}");
+            }
+        }
+    }
+}
+
+/// Reads a rank's memory from another, as MPI libraries do with long messages.
+const PEEK: &str = r"
+import ctypes, os
+from mpi4py import MPI
+world = MPI.COMM_WORLD
+word = ctypes.create_string_buffer(b'of rank %d' % world.rank)
+known = world.allgather((os.getpid(), ctypes.addressof(word), len(word)))
+class Vector(ctypes.Structure):
+    _fields_ = [('base', ctypes.c_void_p), ('length', ctypes.c_size_t)]
+pid, address, length = known[(world.rank + 1) % world.size]
+own = ctypes.create_string_buffer(length)
+read = ctypes.CDLL(None, use_errno=True).process_vm_readv
+here, there = Vector(ctypes.addressof(own), length), Vector(address, length)
+count = read(pid, ctypes.byref(here), 1, ctypes.byref(there), 1, 0)
+print(own.value.decode() if count > 0 else os.strerror(ctypes.get_errno()), flush=True)
+world.Barrier()
+";
+
+#[test]
+fn ranks_share_a_container_and_read_each_others_memory() {
+    let launcher = &Launcher::of_mpis(4)[0];
+    let lines = |flags: &[&str]| {
+        let image = image("ompi");
+        let words = [&["exec"], flags, &[image.as_str(), "python3", "-c", PEEK]].concat();
+        let outcome = launcher.front(&words);
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        let mut lines: Vec<String> = outcome.stdout.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let ranks = ["of rank 0", "of rank 1", "of rank 2", "of rank 3"];
+    assert_eq!(lines(&[]), ranks);
+    assert_eq!(lines(&["--contain"]), ranks);
+    assert_eq!(lines(&["--no-share"]), ["Operation not permitted"; 4]);
+}
+
+#[test]
+fn a_rank_that_differs_is_told() {
+    let launcher = &Launcher::of_mpis(2)[2];
+    let front = program("front");
+    let script = format!(
+        "if [ $PMI_RANK = 1 ]; then sleep 1; exec {0} exec -B /etc:/mnt {1} sleep 1; fi; exec {0} exec {1} sleep 3",
+        front.display(),
+        image("mpich")
+    );
+    let outcome = run(&mut launcher.command(&["sh", "-c", &script]));
+    let expected =
+        "are in a container with other flags: they and this one cannot read each other's memory";
+    assert!(outcome.stderr.contains(expected), "{outcome:?}");
+    assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+}
+
+/// What `front ps --json` tells of an image.
+fn sessions(image: &str) -> Vec<serde_json::Value> {
+    let all = run(&mut front(["ps", "--json"]));
+    let all: serde_json::Value = serde_json::from_str(&all.stdout).unwrap();
+    let all = all["sessions"].as_array().unwrap().iter();
+    all.filter(|session| session["img"] == image)
+        .cloned()
+        .collect()
+}
+
+#[test]
+fn a_job_is_listed_and_joined() {
+    let (_home, cluster) = cluster();
+    let image = image("rpath");
+    let front_program = program("front").display().to_string();
+    let words = [front_program.as_str(), "exec", &image, "sleep", "1234"];
+    let mut jobs: Vec<_> = [2, 3]
+        .map(|ranks| {
+            let mut command = Launcher::of_slurm(&cluster, ranks)[0].command(&words);
+            command.stderr(Stdio::null()).spawn().unwrap()
+        })
+        .into();
+    let started = || {
+        let found = sessions(&image);
+        let members = found
+            .iter()
+            .map(|one| one["pids"].as_array().unwrap().len());
+        found.len() == 2 && members.sum::<usize>() == 5
+    };
+    wait_for("both jobs", Duration::from_secs(30), started);
+    for session in sessions(&image) {
+        let job = session["job"].as_str().unwrap();
+        let members = session["pids"].as_array().unwrap();
+        for member in members {
+            let line = fs::read(format!("/proc/{member}/cmdline")).unwrap();
+            assert_eq!(line, b"sleep\x001234\0");
+        }
+        // By the step's name, and by the job's.
+        for name in [job, job.split('.').next().unwrap()] {
+            let script = format!("readlink /proc/self/ns/mnt /proc/{}/ns/mnt", members[0]);
+            let inside = run(&mut front([
+                "exec", "--join", name, &image, "sh", "-c", &script,
+            ]));
+            let namespaces: BTreeSet<&str> = inside.stdout.lines().collect();
+            assert_eq!((inside.code, namespaces.len()), (0, 1), "{inside:?}");
+        }
+    }
+    let other = run(&mut front([
+        "exec",
+        "--join",
+        "1",
+        &fixture("bb").display().to_string(),
+        "true",
+    ]));
+    assert_eq!(
+        (other.code, other.stderr.lines().count()),
+        (255, 1),
+        "{other:?}"
+    );
+    // Whoever is killed, nothing is left.
+    for session in sessions(&image) {
+        for member in session["pids"].as_array().unwrap() {
+            let pid = i32::try_from(member.as_i64().unwrap()).unwrap();
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGKILL,
+            );
+        }
+    }
+    for job in &mut jobs {
+        job.wait().unwrap();
+    }
+    let begin = Instant::now();
+    while !sessions(&image).is_empty() {
+        assert!(
+            begin.elapsed() < Duration::from_secs(2),
+            "{:?}",
+            sessions(&image)
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_container_has_its_own_launcher() {
+    for (name, words) in [
+        ("ompi", &["mpirun", "-np", "4", "--oversubscribe"][..]),
+        ("mpich", &["mpirun", "-np", "4"]),
+    ] {
+        let image = image(name);
+        let outcome = run(&mut front([&["exec", &image], words, &["hello"]].concat()));
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        assert_eq!(
+            outcome.stdout.matches(" of 4, sum 6").count(),
+            4,
+            "{outcome:?}"
+        );
+    }
+}
+
+#[test]
+fn a_program_of_the_hosts_is_looked_at_too() {
+    let place = tests::Place::new();
+    let hello = PathBuf::from(place.file("hello"));
+    fs::copy(fixture("ompi").join("usr/bin/hello"), &hello).unwrap();
+    let launcher = &Launcher::of_mpis(2)[2];
+    let outcome = launcher.front(&["exec", &image("ompi"), hello.to_str().unwrap()]);
+    assert!(
+        outcome
+            .stderr
+            .contains("Open MPI 5.0 finds its ranks by PMIx, and Hydra"),
+        "{outcome:?}"
+    );
+    // What has no MPI runs as often as asked.
+    let outcome = launcher.front(&["exec", &image("ompi"), "echo", "x"]);
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("x\nx\n", "")
+    );
+    // One that may use it later is told.
+    let script = "print('x')";
+    let outcome = launcher.front(&["exec", &image("ompi"), "python3", "-c", script]);
+    assert_eq!(outcome.stdout, "x\nx\n");
+    let told = "WARNING: if it uses MPI: Open MPI 5.0 finds its ranks by PMIx";
+    assert_eq!(outcome.stderr.matches(told).count(), 1, "{outcome:?}");
+}
