@@ -74,8 +74,13 @@ pub fn enter(
     messages: &Messages,
 ) -> Result<u8> {
     if !request.binds.is_empty() || !request.vendors.is_empty() {
-        messages
-            .warning("the container has its mounts since its start: binds and GPUs have no effect");
+        let what = instance.map_or_else(
+            || "the container".to_owned(),
+            |name| format!("instance {name}"),
+        );
+        messages.warning(format_args!(
+            "{what} has its mounts since its start: binds and GPUs have no effect"
+        ));
     }
     if request.dry_run {
         bail!("it runs already: there is no config.json to print");
