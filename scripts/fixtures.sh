@@ -100,7 +100,7 @@ make_nvidia-550() {
 make_mpi() {
   local name wheel
   debian trixie ompi main openmpi-bin,python3-mpi4py,python3-h5py-mpi
-  debian trixie mpich main mpich,python3-minimal
+  debian trixie mpich main mpich,python3
   rm -rf mpi mpi.part rpath rpath.part
   mkdir -p mpi.part/wheels
   python3 -m pip download --quiet --disable-pip-version-check --no-deps --only-binary=:all: --python-version 313 \

@@ -1,5 +1,7 @@
 //! A real Slurm, on this machine alone.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -7,7 +9,7 @@ use crate::{run, succeed};
 
 /// A Slurm of two nodes that ends with the test.
 #[derive(Debug)]
-pub struct Cluster(PathBuf);
+pub struct Cluster(PathBuf, Option<tempfile::TempDir>);
 
 impl Cluster {
     /// Starts it, its things in `directory`.
@@ -17,8 +19,24 @@ impl Cluster {
     /// Panics when it does not come up.
     #[must_use]
     pub fn start(directory: PathBuf) -> Self {
-        let cluster = Self(directory);
+        let cluster = Self(directory, None);
         succeed(cluster.script("start").arg("2"));
+        cluster
+    }
+
+    /// Starts it in a directory of its own.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it does not come up.
+    #[must_use]
+    pub fn own() -> Self {
+        let home = tempfile::tempdir_in("/var/tmp").expect("there is room");
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let directory = home.path().join("slurm");
+        fs::create_dir(&directory).expect("there is room");
+        let mut cluster = Self::start(directory);
+        cluster.1 = Some(home);
         cluster
     }
 

@@ -3,27 +3,11 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use tests::{Cluster, Outcome, as_tester, fixture, front, program, run, wait_for};
-
-/// How ranks find each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wireup {
-    Pmi,
-    Pmix,
-    Nothing,
-}
-
-/// A launcher, by its words before the program.
-struct Launcher {
-    words: Vec<String>,
-    offers: Wireup,
-    environment: Vec<(&'static str, String)>,
-}
+use tests::{Cluster, Launcher, Wireup, fixture, front, program, run, wait_for};
 
 /// The image's MPI, how it finds ranks, and what its library is called.
 const IMAGES: [(&str, Wireup, &str); 3] = [
@@ -32,88 +16,13 @@ const IMAGES: [(&str, Wireup, &str); 3] = [
     ("rpath", Wireup::Pmi, "MPICH Version:      4.3"),
 ];
 
-impl Launcher {
-    fn new(words: &[&str], offers: Wireup) -> Self {
-        Self {
-            words: words.iter().map(|word| (*word).to_owned()).collect(),
-            offers,
-            environment: Vec::new(),
-        }
-    }
-
-    /// Those that start `ranks` ranks on a machine.
-    fn of_mpis(ranks: u32) -> Vec<Self> {
-        let number = ranks.to_string();
-        let host = |name: &str| fixture("mpi").join(name).display().to_string();
-        let oversubscribe = ["-np", &number, "--oversubscribe"];
-        let open =
-            |program: &str| Self::new(&[&[program][..], &oversubscribe].concat(), Wireup::Pmix);
-        let hydra = |program: &str| Self::new(&[program, "-n", &number], Wireup::Pmi);
-        vec![
-            open("mpirun.openmpi"),
-            open(&host("openmpi/bin/mpirun")),
-            hydra("mpiexec.hydra"),
-            hydra(&host("mpich/bin/mpiexec.hydra")),
-            hydra(&host("impi_rt/bin/mpiexec.hydra")),
-        ]
-    }
-
-    /// `srun` with each of its wire-ups.
-    fn of_slurm(cluster: &Cluster, ranks: u32) -> Vec<Self> {
-        let number = format!("-n{ranks}");
-        let each = [
-            ("pmi2", Wireup::Pmi),
-            ("pmix", Wireup::Pmix),
-            ("none", Wireup::Nothing),
-        ];
-        let srun = |(kind, offers): (&str, Wireup)| {
-            let words = ["srun", "-N1", &number, "--overcommit", "--mpi", kind];
-            let mut launcher = Self::new(&words, offers);
-            let conf = cluster.conf().display().to_string();
-            launcher.environment.push(("SLURM_CONF", conf));
-            // Its nodes have no names that a network would know.
-            launcher
-                .environment
-                .push(("OMPI_MCA_btl_tcp_if_include", "lo".to_owned()));
-            launcher
-        };
-        each.map(srun).into()
-    }
-
-    fn command(&self, words: &[&str]) -> Command {
-        let (first, rest) = self.words.split_first().unwrap();
-        let mut command = as_tester(first);
-        command.args(rest).args(words);
-        for (name, value) in &self.environment {
-            command.env(name, value);
-        }
-        command
-    }
-
-    /// Runs `front` with arguments in each rank.
-    fn front(&self, args: &[&str]) -> Outcome {
-        let front = program("front").display().to_string();
-        run(&mut self.command(&[&[front.as_str()], args].concat()))
-    }
-}
-
 fn image(name: &str) -> String {
     fixture(name).display().to_string()
 }
 
-/// A Slurm, and where its things are.
-fn cluster() -> (tempfile::TempDir, Cluster) {
-    let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let directory = home.path().join("slurm");
-    fs::create_dir(&directory).unwrap();
-    let cluster = Cluster::start(directory);
-    (home, cluster)
-}
-
 #[test]
 fn every_pair_runs_as_one_job_or_is_refused_before() {
-    let (_home, cluster) = cluster();
+    let cluster = Cluster::own();
     let mut pairs = 0;
     let launchers = Launcher::of_mpis(2)
         .into_iter()
@@ -155,7 +64,7 @@ fn every_pair_runs_as_one_job_or_is_refused_before() {
 
 #[test]
 fn what_joins_the_ranks_survives_containment() {
-    let (_home, cluster) = cluster();
+    let cluster = Cluster::own();
     let launchers = Launcher::of_mpis(2)
         .into_iter()
         .chain(Launcher::of_slurm(&cluster, 2));
@@ -239,7 +148,7 @@ fn sessions(image: &str) -> Vec<serde_json::Value> {
 
 #[test]
 fn a_job_is_listed_and_joined() {
-    let (_home, cluster) = cluster();
+    let cluster = Cluster::own();
     let image = image("rpath");
     let front_program = program("front").display().to_string();
     let words = [front_program.as_str(), "exec", &image, "sleep", "1234"];

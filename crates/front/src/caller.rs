@@ -32,6 +32,12 @@ impl Caller {
         Job::find(&get, &parent().unwrap_or_default())
     }
 
+    /// Returns the program of this process's parent, such as a launcher's; `None` for another user's.
+    pub fn parent_program(&self) -> Option<PathBuf> {
+        let pid = std::os::unix::process::parent_id();
+        std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+    }
+
     /// Looks the caller up in the host's user database.
     pub fn account(&self) -> Account {
         account::find(&self.variables)

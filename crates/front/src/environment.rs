@@ -275,7 +275,7 @@ mod tests {
             launcher_directories: Vec::new(),
             shared: true,
             join: None,
-            mpi: crate::request::MpiMode::Auto,
+            mpi: Default::default(),
             dry_run: false,
         }
     }

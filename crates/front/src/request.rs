@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bundle::{Bind, parse_binds};
 use inject::Vendor;
+use inject::mpi::Hints;
 use launcher::Job;
 
 use crate::caller::Caller;
@@ -101,8 +102,8 @@ pub struct Request {
     pub shared: bool,
     /// The running job whose container is entered instead.
     pub join: Option<String>,
-    /// Which MPI library it gets.
-    pub mpi: MpiMode,
+    /// Which MPI library it gets, and where the host's may be.
+    pub mpi: (MpiMode, Hints),
     /// Whether `config.json` is printed instead.
     pub dry_run: bool,
 }
@@ -153,7 +154,7 @@ impl Request {
             launcher_directories: launcher::directories(&|name| variables.text(name)),
             shared: !(flags.no_share || variables.switch("NO_SHARE")?),
             join: flags.join.clone(),
-            mpi: mpi(flags, caller)?,
+            mpi: (mpi_mode(flags, caller)?, mpi_hints(caller)),
             dry_run: flags.dry_run,
         })
     }
@@ -232,7 +233,34 @@ fn vendors(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Vendor>> {
     Ok(vendors)
 }
 
-fn mpi(flags: &ContainerFlags, caller: &Caller) -> Result<MpiMode> {
+/// What modules set to say where an MPI is installed.
+const MPI_PREFIXES: [&str; 6] = [
+    "I_MPI_ROOT",
+    "MPI_HOME",
+    "MPI_ROOT",
+    "MPICH_DIR",
+    "CRAY_MPICH_DIR",
+    "OPAL_PREFIX",
+];
+
+fn mpi_hints(caller: &Caller) -> Hints {
+    let variables = &caller.variables;
+    let paths = |name: &str| {
+        let value = variables.text(name).unwrap_or_default();
+        let parts = value.split(':').filter(|part| part.starts_with('/'));
+        parts.map(PathBuf::from).collect::<Vec<_>>()
+    };
+    Hints {
+        launcher: caller.parent_program(),
+        libraries: ["LD_LIBRARY_PATH", "CRAY_LD_LIBRARY_PATH"]
+            .iter()
+            .flat_map(|name| paths(name))
+            .collect(),
+        prefixes: MPI_PREFIXES.iter().flat_map(|name| paths(name)).collect(),
+    }
+}
+
+fn mpi_mode(flags: &ContainerFlags, caller: &Caller) -> Result<MpiMode> {
     if let Some(mode) = flags.mpi {
         return Ok(mode);
     }

@@ -27,6 +27,7 @@ use crate::{embedded, host};
 
 pub use instance::{InstanceRecord, start_instance};
 pub use join::Record;
+use rank::{Rank, Shown};
 use start::Start;
 
 /// Carries out a request. Returns only when nothing was started, with a code of the image's own, or
@@ -41,11 +42,11 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         return join::join_job(&job, request, caller, messages).map(ExitCode::from);
     }
     let dry_run = request.dry_run;
-    let prepared = Prepared::new(request.clone(), None, caller, messages)?;
+    let prepared = Prepared::new(request, None, caller, messages)?;
     if dry_run {
         return print(&prepared.bundle.spec);
     }
-    if !rank::check(&request, &prepared, messages)? {
+    if !prepared.rank.may_start(messages) {
         return Ok(ExitCode::from(crate::messages::FAILURE));
     }
     let privileged = session::is_privileged();
@@ -110,6 +111,7 @@ struct Prepared {
     /// Whether others may come in.
     shared: bool,
     job: Option<Job>,
+    rank: Rank,
     start: Start,
     layout: Layout,
     bundle: Bundle,
@@ -136,7 +138,7 @@ impl Prepared {
         }
         let binds = launcher_binds(&request, &account, &facts);
         let cache = caller.cache(&account);
-        let edits = lent::edits(&request, caller, &image, &cache, messages)?;
+        let mut edits = lent::edits(&request, caller, &image, &cache, messages)?;
         // Stronger than the image's own, weaker than what the user sets.
         for (name, value) in &edits.env {
             if !request
@@ -160,6 +162,10 @@ impl Prepared {
         // One with a home of its own starts there.
         let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
         let start = Start::new(ingredients, &image.root, cwd, messages).with_context(named)?;
+        let shown = Shown::new(&request, &binds, &account, &facts);
+        let rank = rank::prepare(
+            &request, &image, &start, &shown, &cache, &mut edits, messages,
+        )?;
         let layout = Layout::choose(&needed(&binds, &image, &account, &facts, &edits))?;
         let process = start.process(session::is_privileged());
         let bundle = bundle::build(&bundle::Request {
@@ -194,27 +200,13 @@ impl Prepared {
             shared: request.shared
                 && (request.job.is_some() || !request.contained && !request.own_processes),
             job: request.job,
+            rank,
             image,
             account,
             libraries,
             start,
             layout,
             bundle,
-        })
-    }
-
-    /// Where a path inside leads on the host; `None` for one of the image's.
-    fn host_path(&self, path: &Path) -> Option<PathBuf> {
-        let mounts = self.bundle.spec.mounts().iter().flatten();
-        let above = mounts.filter(|mount| path.starts_with(mount.destination()));
-        let nearest = above.max_by_key(|mount| mount.destination().as_os_str().len())?;
-        let source = nearest
-            .source()
-            .as_deref()
-            .filter(|source| source.is_absolute())?;
-        Some(match path.strip_prefix(nearest.destination()) {
-            Ok(rest) if !rest.as_os_str().is_empty() => source.join(rest),
-            _ => source.to_owned(),
         })
     }
 

@@ -1,67 +1,212 @@
-//! What a rank of a job needs besides: the others.
+//! What a program of several ranks needs: an MPI library, and the other ranks.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
-use elf::Loader;
-use inject::mpi::{self, Implementation};
-use tree::{Directory, Entry, Files};
+use bundle::{Account, Bind, HostFacts};
+use elf::{Loader, Object};
+use image::Image;
+use inject::mpi::{self, Implementation, Swap};
+use inject::{Edits, Host};
+use serde::{Deserialize, Serialize};
+use tree::{Entry, Files};
 
-use super::Prepared;
 use super::kept;
+use super::start::Start;
 use crate::host;
 use crate::messages::Messages;
 use crate::request::{Action, MpiMode, Request};
 
-/// Names of interpreters that load MPI later, if at all.
+/// Names of interpreters whose programs load MPI later, if at all.
 const INTERPRETERS: [&str; 3] = ["python", "julia", "Rscript"];
 
-/// The libraries that such a program would load.
+/// The libraries that a program would load later.
 const USUAL: [&str; 3] = ["libmpi.so.40", "libmpi.so.12", "libmpich.so.12"];
 
-/// Returns whether a rank would find the others, and the first says why not.
+/// What was found out about a program and its MPI.
+#[derive(Debug, Default)]
+pub struct Rank {
+    /// Why it must not start, or might not work.
+    refusal: Option<String>,
+    /// Whether it must not start then.
+    must: bool,
+    /// Whether it is the one of its job that speaks.
+    speaks: bool,
+    name: String,
+}
+
+/// An answer that is kept: the image's library, and how the host's stands in for it, or why not.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Answer {
+    own: Option<Implementation>,
+    /// Whether the program itself is linked to it; else it is what programs of the image would find.
+    linked: bool,
+    swap: Option<Result<Swap, String>>,
+}
+
+/// Where a container shows the host's files: places inside, and what is there. The nearest counts.
+pub struct Shown(Vec<(PathBuf, PathBuf)>);
+
+impl Shown {
+    /// Collects the user's binds and what every container shows.
+    pub fn new(request: &Request, binds: &[Bind], account: &Account, facts: &HostFacts) -> Self {
+        let bound = binds.iter().map(|bind| {
+            let inside = bind.destination.as_ref().unwrap_or(&bind.source);
+            (inside.clone(), bind.source.clone())
+        });
+        let same = |path: &Path| (path.to_owned(), path.to_owned());
+        let shared = ["/tmp", "/var/tmp", "/dev", "/proc", "/sys"].map(Path::new);
+        let usual = shared
+            .into_iter()
+            .chain([account.home.as_path()])
+            .chain(facts.cwd.as_deref());
+        let usual = usual.filter(|_| !request.contained).map(same);
+        Self(bound.chain(usual).collect())
+    }
+
+    /// Returns what of the host's a path inside shows; `None` for one of the image's.
+    fn host_path(&self, path: &Path) -> Option<PathBuf> {
+        let above = self.0.iter().filter(|(inside, _)| path.starts_with(inside));
+        let (inside, source) = above.max_by_key(|(inside, _)| inside.as_os_str().len())?;
+        Some(match path.strip_prefix(inside) {
+            Ok(rest) if !rest.as_os_str().is_empty() => source.join(rest),
+            _ => source.clone(),
+        })
+    }
+}
+
+/// Finds out about a request's program, and has the host's MPI stand in for the image's where that is
+/// wanted.
 ///
 /// # Errors
 ///
-/// Fails when the image cannot be read.
-pub fn check(request: &Request, prepared: &Prepared, messages: &Messages) -> Result<bool> {
-    let (Some(job), Action::Exec(words)) = (&request.job, &request.action) else {
-        return Ok(true);
+/// Fails when the image or the host cannot be read.
+pub fn prepare(
+    request: &Request,
+    image: &Image,
+    start: &Start,
+    shown: &Shown,
+    cache: &Path,
+    edits: &mut Edits,
+    messages: &Messages,
+) -> Result<Rank> {
+    let Action::Exec(words) = &request.action else {
+        return Ok(Rank::default());
     };
-    let asks = request.mpi != MpiMode::None && job.size.is_some_and(|size| size > 1);
-    let Some(program) = words.first().filter(|_| asks) else {
-        return Ok(true);
+    let (mode, hints) = &request.mpi;
+    let of_several = request
+        .job
+        .as_ref()
+        .and_then(|job| job.size)
+        .is_some_and(|size| size > 1);
+    let asks = *mode == MpiMode::Host || *mode != MpiMode::None && of_several;
+    let Some(name) = words.first().filter(|_| asks) else {
+        return Ok(Rank::default());
     };
-    let Some(found) = find(program, prepared)? else {
-        return Ok(true);
+    let (Some(program), Some(machine)) =
+        (find(name, image, start, shown)?, host::machine(&image.root))
+    else {
+        return Ok(Rank::default());
     };
-    let name = program.to_string_lossy().into_owned();
+    let name = name.to_string_lossy().into_owned();
     let file = Path::new(&name)
         .file_name()
         .unwrap_or_default()
         .to_string_lossy();
     let is_interpreter = INTERPRETERS.iter().any(|one| file.starts_with(one));
-    let implementation = implementation(&found, is_interpreter, prepared)?;
-    let alone = implementation.and_then(|implementation| mpi::alone(&implementation, job));
-    let Some(alone) = alone else {
-        return Ok(true);
+    let mut rank = Rank {
+        must: true,
+        speaks: request
+            .job
+            .as_ref()
+            .and_then(|job| job.rank)
+            .is_none_or(|rank| rank == 0),
+        name: name.clone(),
+        refusal: None,
     };
-    let speaks = job.rank.is_none_or(|rank| rank == 0);
-    let remedy = alone.remedy();
-    if is_interpreter {
-        if speaks {
-            messages.warning(format_args!("if it uses MPI: {alone}; {remedy}"));
+    let host = Host::new(Path::new("/"), OsStr::new("")).context("look at the host")?;
+    // Who sets the path themselves has chosen.
+    let is_chosen = request
+        .overrides
+        .iter()
+        .any(|(name, _)| name == "LD_LIBRARY_PATH");
+    let look = Look {
+        image,
+        machine,
+        host: &host,
+        program: &program,
+    };
+    let is_auto = *mode == MpiMode::Auto && !is_chosen;
+    let may_swap = is_auto || *mode == MpiMode::Host;
+    let answer = look.answer(may_swap.then_some(hints), cache)?;
+    let Some(own) = answer.own else {
+        return Ok(rank);
+    };
+    let alone = |implementation: &Implementation| {
+        request
+            .job
+            .as_ref()
+            .and_then(|job| mpi::alone(implementation, job))
+    };
+    let is_alone = alone(&own);
+    let used = match answer.swap {
+        Some(Ok(swap)) => {
+            let mends = is_alone.is_some() && alone(&swap.implementation).is_none();
+            let wanted = *mode == MpiMode::Host
+                || mends
+                || mpi::has_fabric(&host) && alone(&swap.implementation).is_none();
+            wanted.then_some(swap)
         }
-        return Ok(true);
+        Some(Err(reason)) if *mode == MpiMode::Host => {
+            rank.refusal = Some(format!(
+                "the host's MPI cannot stand in for the image's {own}: {reason}; --mpi=container takes the image's"
+            ));
+            return Ok(rank);
+        }
+        Some(Err(reason)) => {
+            if mpi::has_fabric(&host) && rank.speaks {
+                messages.warning(format_args!(
+                    "the image's {own} is used, and may not reach this host's fast network: {reason}"
+                ));
+            }
+            None
+        }
+        None => None,
+    };
+    let alone = match &used {
+        Some(swap) => {
+            tracing::debug!(path = %swap.implementation.path.display(), "the host's MPI");
+            let failed = "put the host's MPI in";
+            swap.add_to(edits, &image.root, machine).context(failed)?;
+            alone(&swap.implementation)
+        }
+        None => is_alone,
+    };
+    // What is not linked to MPI is not its concern; but a script's may be.
+    let alone = alone.filter(|_| answer.linked || is_interpreter);
+    rank.must = answer.linked;
+    rank.refusal = alone.map(|alone| format!("{alone}; {}", alone.remedy()));
+    Ok(rank)
+}
+
+impl Rank {
+    /// Returns whether it may start; the first of the ranks says why not.
+    pub fn may_start(&self, messages: &Messages) -> bool {
+        let Some(refusal) = &self.refusal else {
+            return true;
+        };
+        match (self.must, self.speaks) {
+            (false, true) => messages.warning(format_args!("if it uses MPI: {refusal}")),
+            (true, true) => messages.fatal(&anyhow!(
+                "{}: {refusal}, or go on all the same with --mpi=none",
+                self.name
+            )),
+            (_, false) => {}
+        }
+        !self.must
     }
-    if speaks {
-        messages.fatal(&anyhow!(
-            "{name}: {alone}; {remedy}, or go on all the same with --mpi=none"
-        ));
-    }
-    Ok(false)
 }
 
 /// A program: the file system that it is in, and where.
@@ -71,10 +216,10 @@ enum Program {
 }
 
 /// Finds a program as it will be found inside.
-fn find(name: &OsStr, prepared: &Prepared) -> Result<Option<Program>> {
-    let process = prepared.start.process(false);
+fn find(name: &OsStr, image: &Image, start: &Start, shown: &Shown) -> Result<Option<Program>> {
+    let process = start.process(false);
     let candidates: Vec<PathBuf> = if name.as_bytes().contains(&b'/') {
-        vec![process.cwd.join(name)]
+        vec![process.cwd.join(name).components().collect()]
     } else {
         let path = process.env.iter().find(|(own, _)| own == "PATH");
         let path = path.map(|(_, value)| value.as_bytes()).unwrap_or_default();
@@ -83,68 +228,91 @@ fn find(name: &OsStr, prepared: &Prepared) -> Result<Option<Program>> {
         directories.map(|directory| directory.join(name)).collect()
     };
     for path in candidates {
-        let (files, path): (&dyn Files, Program) = match prepared.host_path(&path) {
-            Some(source) => {
-                // What was bound there is the caller's own to see.
-                if source.is_file() {
-                    return Ok(Some(Program::Host(source)));
-                }
-                continue;
+        if let Some(source) = shown.host_path(&path) {
+            if source.is_file() {
+                return Ok(Some(Program::Host(source)));
             }
-            None => (&prepared.image.root, Program::Image(path.clone())),
-        };
-        let Program::Image(inside) = &path else {
             continue;
-        };
-        let entry = files.entry(inside).context("look for the program")?;
+        }
+        let entry = image.root.entry(&path).context("look for the program")?;
         if matches!(entry, Some(Entry::File { .. })) {
-            return Ok(Some(path));
+            return Ok(Some(Program::Image(path)));
         }
     }
     Ok(None)
 }
 
-/// Returns the MPI library that a program would use; worked out once.
-fn implementation(
-    program: &Program,
-    is_interpreter: bool,
-    prepared: &Prepared,
-) -> Result<Option<Implementation>> {
-    let root = &prepared.image.root;
-    let own = Directory::open_root(Path::new("/")).context("look at the host")?;
-    let (files, path, state): (&dyn Files, _, _) = match program {
-        Program::Image(path) => (root, path, String::new()),
-        Program::Host(path) => {
-            let stamp = own.stamp(path).unwrap_or_default();
-            (&own, path, stamp)
-        }
-    };
-    let work_out = || {
-        let Some(machine) = host::machine(root) else {
-            return Ok(None);
+/// What is looked at.
+struct Look<'a> {
+    image: &'a Image,
+    machine: Object,
+    host: &'a Host,
+    program: &'a Program,
+}
+
+impl Look<'_> {
+    /// Returns the answer, worked out once for what it depends on.
+    fn answer(&self, hints: Option<&mpi::Hints>, cache: &Path) -> Result<Answer> {
+        let Some(image) = kept::stamp(&self.image.root).context("look at the image")? else {
+            return self.work_out(hints);
         };
+        let (path, state) = match self.program {
+            Program::Image(path) => (path, String::new()),
+            Program::Host(path) => (path, self.host.files().stamp(path).unwrap_or_default()),
+        };
+        let theirs = self
+            .host
+            .files()
+            .stamp(Path::new(elf::CACHE))
+            .unwrap_or_default();
+        let hints_text = format!("{hints:?}");
+        let key = kept::key(&[
+            "mpi",
+            &image,
+            &path.to_string_lossy(),
+            &state,
+            &theirs,
+            &hints_text,
+        ]);
+        let holds = |answer: &Answer| match &answer.swap {
+            Some(Ok(swap)) => swap.mounts.iter().all(|mount| mount.host_path.exists()),
+            _ => true,
+        };
+        kept::answer(
+            &key,
+            cache,
+            |bytes| serde_json::from_slice(bytes).ok().filter(holds),
+            |answer| Ok(serde_json::to_vec(answer)?),
+            || self.work_out(hints),
+        )
+    }
+
+    fn work_out(&self, hints: Option<&mpi::Hints>) -> Result<Answer> {
         let failed = "read the program and its libraries";
-        let loader = Loader::new(root, machine).context(failed)?;
-        let found = Implementation::of_program(&loader, files, path).context(failed)?;
-        if found.is_some() || !is_interpreter {
-            return Ok(found);
-        }
-        for name in USUAL {
-            if let Some((path, _)) = loader.find(OsStr::new(name)).context(failed)? {
-                return Implementation::of_program(&loader, root, &path).context(failed);
+        let root = &self.image.root;
+        let loader = Loader::new(root, self.machine).context(failed)?;
+        let (mut files, mut path): (&dyn Files, PathBuf) = match self.program {
+            Program::Image(path) => (root, path.clone()),
+            Program::Host(path) => (self.host.files(), path.clone()),
+        };
+        let mut own = Implementation::of_program(&loader, files, &path).context(failed)?;
+        let linked = own.is_some();
+        if !linked {
+            for name in USUAL {
+                if let Some((library, _)) = loader.find(OsStr::new(name)).context(failed)? {
+                    own = Implementation::of_program(&loader, root, &library).context(failed)?;
+                    (files, path) = (root, library);
+                    break;
+                }
             }
         }
-        Ok(None)
-    };
-    let Some(image) = kept::stamp(root).context("look at the image")? else {
-        return work_out();
-    };
-    let key = kept::key(&["mpi", &image, &path.to_string_lossy(), &state]);
-    kept::answer(
-        &key,
-        &prepared.cache,
-        |bytes| serde_json::from_slice(bytes).ok(),
-        |found| Ok(serde_json::to_vec(found)?),
-        work_out,
-    )
+        let swap = match (&own, hints) {
+            (Some(own), Some(hints)) => {
+                let swap = mpi::swap(self.host, root, self.machine, (files, &path), own, hints);
+                Some(swap.context("look at the host's MPI")?)
+            }
+            _ => None,
+        };
+        Ok(Answer { own, linked, swap })
+    }
 }
