@@ -160,6 +160,57 @@ impl Request {
     }
 }
 
+/// Variables that say which GPUs a rank has.
+const GPUS: [&str; 6] = [
+    "NVIDIA_VISIBLE_DEVICES",
+    "AMD_VISIBLE_DEVICES",
+    "SLURM_STEP_GPUS",
+    "SLURM_JOB_GPUS",
+    "CUDA_VISIBLE_DEVICES",
+    "ROCR_VISIBLE_DEVICES",
+];
+
+impl Request {
+    /// Adds variables that are stronger than the image's own, and weaker than what the user sets.
+    pub fn add_overrides(&mut self, variables: &[(String, String)]) {
+        for (name, value) in variables {
+            if !self.overrides.iter().any(|(own, _)| own == name.as_str()) {
+                self.overrides.push((name.into(), value.into()));
+            }
+        }
+    }
+
+    /// Says all of it that makes two containers of an image different, in words that are the same for the
+    /// same.
+    pub fn words(&self, caller: &Caller) -> String {
+        let what = (
+            &self.binds,
+            self.contained,
+            self.own_processes,
+            self.own_ipc,
+            &self.devices,
+            &self.vendors,
+            &self.mpi,
+            &self.launcher_directories,
+            &caller.cwd,
+        );
+        let home = caller.variables.get("HOME");
+        // Which GPUs are seen is each rank's own then.
+        let gpus = GPUS
+            .iter()
+            .filter(|_| self.contained && !self.vendors.is_empty());
+        let gpus: Vec<_> = gpus.map(|name| caller.variables.get(name)).collect();
+        let chosen = self
+            .overrides
+            .iter()
+            .any(|(name, _)| name == "LD_LIBRARY_PATH");
+        format!(
+            "{what:?} {home:?} {gpus:?} {chosen} {}",
+            env!("CARGO_PKG_VERSION")
+        )
+    }
+}
+
 impl Source {
     /// Makes an image's path absolute.
     ///

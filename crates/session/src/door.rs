@@ -2,22 +2,78 @@
 
 use std::os::fd::OwnedFd;
 
+use image::RootFs;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::handover::{self, Message};
-use crate::share::{Entry, Name};
-use crate::{Error, Ground, builder};
+use crate::share::{self, Entry, Name};
+use crate::{Error, Ground, Shared, builder};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
 #[derive(Debug)]
 pub struct Door {
     namespaces: Vec<OwnedFd>,
-    joined: bool,
 }
 
-/// Builds a session and returns when it can be entered. `tell` is called with what the user should
-/// know meanwhile.
+/// What a rank gets that asks for its job's session.
+#[derive(Debug)]
+pub enum Asked {
+    /// The session, and what its first member said of it.
+    Joined(Door, String),
+    /// The right to build it: the job's other ranks wait.
+    First(Turn),
+    /// Nothing: another rank found that there must be none, and has said why.
+    Refused,
+}
+
+/// The right to build a session that others wait for. They go on when this is dropped.
+#[derive(Debug)]
+pub struct Turn(Option<OwnedFd>);
+
+/// How long a rank that refuses waits for another to tell.
+const FAREWELL: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
+
+impl Turn {
+    /// Tells the job's other ranks that there must be no session; `others` is how many there are on this
+    /// machine, as far as known.
+    pub fn refuse(self, others: Option<u32>) {
+        let Some(listener) = &self.0 else { return };
+        let mut left = others.unwrap_or(u32::MAX);
+        while left > 0 {
+            let calls = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&FAREWELL));
+            if !matches!(calls, Ok(1..)) {
+                return;
+            }
+            if let Some((socket, _, _)) = share::admit(listener) {
+                handover::send_failure(&socket, "");
+                left -= 1;
+            }
+        }
+    }
+}
+
+/// Asks for the session that a job's ranks share on this machine: those who ask for the same image in the
+/// same words. Waits while another rank builds it.
+///
+/// A name that is no [job's](crate::Shared::is_job) has none, and whoever asks builds their own.
+#[must_use]
+pub fn ask(job: &str, root: &RootFs, words: &str) -> Asked {
+    let known = Shared::is_job(job).then(|| Name::of_job(job, root, words));
+    match known.flatten().map(|name| name.join_or_take(true)) {
+        Some(Entry::Joined(namespaces, about)) => Asked::Joined(Door::new(namespaces), about),
+        Some(Entry::Taken(listener)) => Asked::First(Turn(Some(listener))),
+        Some(Entry::Refused) => Asked::Refused,
+        Some(Entry::Neither) | None => Asked::First(Turn(None)),
+    }
+}
+
+/// Builds a session, or joins one that is the same, and returns when it can be entered. `turn` is what a rank
+/// got by [asking](ask). `tell` is called with what the user should know meanwhile.
 ///
 /// The calling process must be single-threaded; it may enter only once.
 ///
@@ -25,18 +81,20 @@ pub struct Door {
 ///
 /// Fails with the first step that failed; nothing is left behind then. An instance that is there
 /// already is a failure, too.
-pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Error> {
-    let name = match ground.private || ground.instance.is_some() {
-        true => None,
-        false => Name::of(ground),
-    };
-    let listener = match name.map(|name| name.join_or_take(ground.job.is_some())) {
-        Some(Entry::Joined(namespaces)) => {
+pub fn open(
+    ground: &Ground<'_>,
+    turn: Option<Turn>,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Door, Error> {
+    let is_private = ground.private || ground.instance.is_some() || turn.is_some();
+    let name = if is_private { None } else { Name::of(ground) };
+    let listener = match name.map(|name| name.join_or_take(false)) {
+        Some(Entry::Joined(namespaces, _)) => {
             tracing::debug!("joined a session");
             return Ok(Door::new(namespaces));
         }
         Some(Entry::Taken(listener)) => Some(listener),
-        Some(Entry::Neither) | None => None,
+        Some(Entry::Neither | Entry::Refused) | None => turn.and_then(|Turn(listener)| listener),
     };
     let (socket, theirs) = handover::pair().map_err(Error::Fork)?;
     let caller = rustix::process::pidfd_open(
@@ -63,12 +121,7 @@ pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Err
         match handover::receive(&socket).map_err(Error::Handover)? {
             Message::Note(text) => tell(&text),
             Message::Failed(text) => return Err(Error::Builder(text)),
-            Message::Ready(namespaces) => {
-                return Ok(Door {
-                    namespaces,
-                    joined: false,
-                });
-            }
+            Message::Ready(namespaces) => return Ok(Door::new(namespaces)),
             Message::Instance { .. } | Message::Session { .. } => {
                 return Err(Error::Handover(std::io::ErrorKind::InvalidData.into()));
             }
@@ -77,18 +130,8 @@ pub fn open(ground: &Ground<'_>, tell: &mut dyn FnMut(&str)) -> Result<Door, Err
 }
 
 impl Door {
-    /// The way into a session that was there.
     pub(crate) fn new(namespaces: Vec<OwnedFd>) -> Self {
-        Self {
-            namespaces,
-            joined: true,
-        }
-    }
-
-    /// Whether somebody else has built the session.
-    #[must_use]
-    pub fn is_joined(&self) -> bool {
-        self.joined
+        Self { namespaces }
     }
 
     /// Moves the calling process into the session ([setns(2)]): its root is the container's, its

@@ -26,9 +26,6 @@ pub struct Ground<'a> {
     pub cache: &'a Path,
     /// Whether nobody else joins it, though they ask for the same.
     pub private: bool,
-    /// The job whose rank asks for it, if it has a [plain name](crate::Shared::is_job). Only ranks of that job
-    /// join it, and they wait for it.
-    pub job: Option<&'a str>,
     /// What is told of it to who looks.
     pub about: &'a str,
     /// The instance that it is, if it is to outlive its caller.

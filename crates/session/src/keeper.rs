@@ -74,6 +74,7 @@ impl<'a> Keeper<'a> {
                 Some((socket, process, Wish::Join)) => {
                     self.members.push(process);
                     handover::send_ready(&socket, &self.namespaces);
+                    handover::send_session(&socket, self.about, std::iter::empty());
                 }
                 Some((socket, _, Wish::Look)) => {
                     let members = self.members.iter().filter_map(share::pid);

@@ -38,7 +38,7 @@ mod share;
 mod shared;
 mod stage;
 
-pub use door::{Door, open};
+pub use door::{Asked, Door, Turn, ask, open};
 pub use error::Error;
 pub use ground::{Ground, Note};
 pub use identity::is_real_root as is_privileged;

@@ -31,8 +31,8 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
+use crate::Ground;
 use crate::handover::{self, Message};
-use crate::{Ground, Shared};
 
 /// How many programs may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -81,34 +81,38 @@ impl Name {
         address.ok().map(Self)
     }
 
-    /// Works the name out; `None` when something that it depends on cannot be found out.
+    /// Works out the name of what a ground makes; `None` when something that it depends on cannot be found
+    /// out.
     pub(crate) fn of(ground: &Ground<'_>) -> Option<Self> {
-        let mut parts = vec![
-            geteuid().to_string(),
-            getegid().to_string(),
-            image(ground.root)?,
-        ];
         let mut spec = ground.spec.clone();
         spec.set_process(None);
-        parts.push(serde_json::to_string(&spec).ok()?);
+        let spec = serde_json::to_string(&spec).ok()?;
+        // What runs together is ended together: a session must not outlive its own for another's.
+        let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
+        Self::made_of(
+            NO_JOB,
+            ground.root,
+            (spec, cgroup, ground.files, ground.mount_points),
+        )
+    }
+
+    /// Works out the name of a job's session on this machine. Its ranks may have a cgroup each; and as the
+    /// machine is the same for all of them, what they ask for says enough.
+    pub(crate) fn of_job(job: &str, root: &RootFs, asked: &str) -> Option<Self> {
+        Self::made_of(job, root, asked)
+    }
+
+    fn made_of(job: &str, root: &RootFs, what: impl Hash) -> Option<Self> {
+        let mut parts = vec![geteuid().to_string(), getegid().to_string(), image(root)?];
         for namespace in ["mnt", "user", "pid", "net", "ipc", "uts", "cgroup"] {
             let link = fs::read_link(format!("/proc/self/ns/{namespace}")).ok()?;
             parts.push(link.to_string_lossy().into_owned());
         }
-        // A job's processes are ended together: a session must not outlive its own for another's. Where
-        // the job is known, its ranks may have a cgroup each.
-        if ground.job.is_none() {
-            parts.push(fs::read_to_string("/proc/self/cgroup").ok()?);
-        }
         let digest = |salt: u8| {
             let mut hasher = DefaultHasher::new();
-            (salt, &parts, ground.files, ground.mount_points).hash(&mut hasher);
+            (salt, &parts, &what).hash(&mut hasher);
             hasher.finish()
         };
-        let job = ground.job.unwrap_or(NO_JOB);
-        if ground.job.is_some_and(|job| !Shared::is_job(job)) {
-            return None;
-        }
         Self::session(&format!("{job}/{:016x}{:016x}", digest(0), digest(1)))
     }
 
@@ -128,8 +132,10 @@ impl Name {
         while Instant::now() < end {
             match self.reach(Wish::Join, end) {
                 Ok(Reached::Ours(socket)) => {
-                    if let Ok(Message::Ready(namespaces)) = handover::receive(&socket) {
-                        return Entry::Joined(namespaces);
+                    match welcome(&socket) {
+                        Some(Ok((namespaces, about))) => return Entry::Joined(namespaces, about),
+                        Some(Err(())) => return Entry::Refused,
+                        None => {}
                     }
                     // It has ended, or was never finished.
                 }
@@ -187,10 +193,12 @@ enum Reached {
 /// What a name gives to who asks for it.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// The namespaces of the session that has it.
-    Joined(Vec<OwnedFd>),
+    /// The namespaces of the session that has it, and what its first member said of it.
+    Joined(Vec<OwnedFd>, String),
     /// The name, open: callers wait there until the session is built.
     Taken(OwnedFd),
+    /// Nothing: who has it says that there must be no session.
+    Refused,
     /// Nothing: it is somebody else's, or nobody answers there.
     Neither,
 }
@@ -204,6 +212,20 @@ pub(crate) enum Wish {
     Join = b'+' as isize,
     /// That every member that is stopped goes on, and can end.
     Wake = b'!' as isize,
+}
+
+/// What a keeper answers to who joins: the session's namespaces, and what its first member said of it; or that
+/// there must be none. `None` when it has ended.
+pub(crate) fn welcome(socket: &OwnedFd) -> Option<Result<(Vec<OwnedFd>, String), ()>> {
+    let namespaces = match handover::receive(socket).ok()? {
+        Message::Ready(namespaces) => namespaces,
+        Message::Failed(_) => return Some(Err(())),
+        _ => return None,
+    };
+    match handover::receive(socket).ok()? {
+        Message::Session { about, .. } => Some(Ok((namespaces, about))),
+        _ => None,
+    }
 }
 
 /// How long one side waits for the other.

@@ -61,10 +61,8 @@ impl Shared {
     #[must_use]
     pub fn join(&self) -> Option<Door> {
         let socket = Name::session(&self.name)?.call(Wish::Join)?;
-        match handover::receive(&socket) {
-            Ok(Message::Ready(namespaces)) => Some(Door::new(namespaces)),
-            _ => None,
-        }
+        let (namespaces, _) = share::welcome(&socket)?.ok()?;
+        Some(Door::new(namespaces))
     }
 }
 

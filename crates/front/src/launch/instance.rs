@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use session::Instance;
 
 use super::join::{Record, enter};
-use super::{Prepared, print};
+use super::{Prepared, open_image, print};
 use crate::caller::Caller;
 use crate::messages::Messages;
 use crate::request::Request;
@@ -59,7 +59,9 @@ pub fn start_instance(
         bail!("instance {name} already exists");
     }
     let dry_run = request.dry_run;
-    let prepared = Prepared::new(request, Some(name), caller, messages)?;
+    let network = request.network.as_ref();
+    let image = open_image(&request.source, network, caller, messages)?;
+    let prepared = Prepared::new(request, image, Some(name), caller, messages)?;
     if dry_run {
         return print(&prepared.bundle.spec);
     }
@@ -76,7 +78,7 @@ pub fn start_instance(
         about: serde_json::to_string(&record).context("describe the instance")?,
         start: program(&prepared, &record.logs, *messages)?,
     };
-    prepared.open(Some(&instance), messages)?;
+    prepared.open(Some(&instance), None, messages)?;
     if let Some(path) = pid_file {
         let pid = Instance::find(name).and_then(|running| running.pid());
         let written = fs::write(path, pid.map(|pid| format!("{pid}\n")).unwrap_or_default());

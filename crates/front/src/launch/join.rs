@@ -26,6 +26,9 @@ pub struct Record {
     pub contained: bool,
     /// Whether it has processes of its own.
     pub own_processes: bool,
+    /// What is lent to it of variables.
+    #[serde(default)]
+    pub env: Vec<(String, String)>,
 }
 
 /// Runs something in the container of a job on this node. Returns only when nothing was started, or with
@@ -69,11 +72,13 @@ pub fn enter(
     door: Door,
     record: Record,
     instance: Option<&str>,
-    request: Request,
+    mut request: Request,
     caller: &Caller,
     messages: &Messages,
 ) -> Result<u8> {
-    if !request.binds.is_empty() || !request.vendors.is_empty() {
+    request.add_overrides(&record.env);
+    let is_rank = request.job.is_some() && request.join.is_none() && instance.is_none();
+    if !is_rank && (!request.binds.is_empty() || !request.vendors.is_empty()) {
         let what = instance.map_or_else(
             || "the container".to_owned(),
             |name| format!("instance {name}"),
@@ -90,7 +95,8 @@ pub fn enter(
     let ingredients = Ingredients {
         caller: caller.variables.clone(),
         request: Request {
-            binds: Vec::new(),
+            // Those of a rank are the session's.
+            binds: if is_rank { request.binds } else { Vec::new() },
             ..request
         },
         home: account.home.clone(),

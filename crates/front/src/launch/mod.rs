@@ -15,7 +15,7 @@ use bundle::{Account, Bind, Bundle, HostFacts, Paths};
 use image::{Image, Medium};
 use inject::Edits;
 use launcher::Job;
-use session::{Door, Ground, Instance, Layout};
+use session::{Asked, Door, Ground, Instance, Layout, Turn};
 use tree::Files as _;
 
 use crate::caller::Caller;
@@ -41,17 +41,40 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         let job = job.clone();
         return join::join_job(&job, request, caller, messages).map(ExitCode::from);
     }
+    let network = request.network.as_ref();
+    let image = open_image(&request.source, network, caller, messages)?;
+    let mut turn = None;
+    if let Some(job) = request
+        .job
+        .as_ref()
+        .filter(|_| request.shared && !request.dry_run)
+    {
+        match session::ask(&job.name, &image.root, &request.words(caller)) {
+            Asked::Joined(door, about) => {
+                let record = serde_json::from_str(&about).context("another version's container")?;
+                return join::enter(door, record, None, request, caller, messages)
+                    .map(ExitCode::from);
+            }
+            Asked::First(first) => turn = Some(first),
+            Asked::Refused => return Ok(ExitCode::from(crate::messages::FAILURE)),
+        }
+    }
     let dry_run = request.dry_run;
-    let prepared = Prepared::new(request, None, caller, messages)?;
+    let prepared = Prepared::new(request, image, None, caller, messages)?;
     if dry_run {
         return print(&prepared.bundle.spec);
     }
     if !prepared.rank.may_start(messages) {
+        if let Some(turn) = turn {
+            let size = prepared.job.as_ref().and_then(|job| job.local_size);
+            turn.refuse(size.map(|size| size.saturating_sub(1)));
+        }
         return Ok(ExitCode::from(crate::messages::FAILURE));
     }
     let privileged = session::is_privileged();
-    let door = prepared.open(None, messages)?;
-    if let Some(job) = prepared.job.as_ref().filter(|_| !door.is_joined()) {
+    let is_rank = turn.is_some();
+    let door = prepared.open(None, turn, messages)?;
+    if let Some(job) = prepared.job.as_ref().filter(|_| is_rank) {
         tell_others_apart(job, &prepared, messages);
     }
     let go = || {
@@ -71,8 +94,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
 
 /// Warns a rank whose container is not that of the job's others here.
 fn tell_others_apart(job: &Job, prepared: &Prepared, messages: &Messages) {
-    let are_alone = job.local_size.is_some_and(|size| size < 2) || !prepared.shared;
-    if are_alone {
+    if job.local_size.is_some_and(|size| size < 2) {
         return;
     }
     let own = std::process::id().cast_signed();
@@ -111,6 +133,8 @@ struct Prepared {
     /// Whether others may come in.
     shared: bool,
     job: Option<Job>,
+    /// What is lent of variables.
+    env: Vec<(String, String)>,
     rank: Rank,
     start: Start,
     layout: Layout,
@@ -119,16 +143,15 @@ struct Prepared {
 }
 
 impl Prepared {
-    /// Opens the image, looks at the host, and works out the bundle. `instance` is the name of the
+    /// Looks at the host, and works out the bundle. `instance` is the name of the
     /// instance that it shall be.
     fn new(
         mut request: Request,
+        image: Image,
         instance: Option<&str>,
         caller: &Caller,
         messages: &Messages,
     ) -> Result<Self> {
-        let network = request.network.as_ref();
-        let image = open_image(&request.source, network, caller, messages)?;
         tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
         let account = caller.account();
         let mut facts = host::facts(caller, &account);
@@ -139,16 +162,8 @@ impl Prepared {
         let binds = launcher_binds(&request, &account, &facts);
         let cache = caller.cache(&account);
         let mut edits = lent::edits(&request, caller, &image, &cache, messages)?;
-        // Stronger than the image's own, weaker than what the user sets.
-        for (name, value) in &edits.env {
-            if !request
-                .overrides
-                .iter()
-                .any(|(own, _)| own == name.as_str())
-            {
-                request.overrides.push((name.into(), value.into()));
-            }
-        }
+        let env = edits.env.clone();
+        request.add_overrides(&env);
         let named = || format!("{}: the image is damaged", image.path.display());
         let libraries = has_libraries(&image, &edits);
         let ingredients = Ingredients {
@@ -200,6 +215,7 @@ impl Prepared {
             shared: request.shared
                 && (request.job.is_some() || !request.contained && !request.own_processes),
             job: request.job,
+            env,
             rank,
             image,
             account,
@@ -217,11 +233,17 @@ impl Prepared {
             libraries: self.libraries,
             contained: self.contained,
             own_processes: self.own_processes,
+            env: self.env.clone(),
         }
     }
 
     /// Builds the session, or joins one that is the same.
-    fn open(&self, instance: Option<&Instance>, messages: &Messages) -> Result<Door> {
+    fn open(
+        &self,
+        instance: Option<&Instance>,
+        turn: Option<Turn>,
+        messages: &Messages,
+    ) -> Result<Door> {
         let Bundle {
             spec,
             files,
@@ -245,12 +267,13 @@ impl Prepared {
             files: &files,
             cache: &self.cache,
             private: !self.shared,
-            job: self.job.as_ref().map(|job| job.name.as_str()),
             about: &about,
             instance,
             verbose: messages.is_debug(),
         };
-        Ok(session::open(&ground, &mut |note| messages.info(note))?)
+        Ok(session::open(&ground, turn, &mut |note| {
+            messages.info(note);
+        })?)
     }
 }
 

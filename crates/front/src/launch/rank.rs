@@ -118,11 +118,13 @@ pub fn prepare(
     let is_interpreter = INTERPRETERS.iter().any(|one| file.starts_with(one));
     let mut rank = Rank {
         must: true,
-        speaks: request
-            .job
-            .as_ref()
-            .and_then(|job| job.rank)
-            .is_none_or(|rank| rank == 0),
+        // Of ranks that share a container only the first comes here.
+        speaks: request.shared
+            || request
+                .job
+                .as_ref()
+                .and_then(|job| job.rank)
+                .is_none_or(|rank| rank == 0),
         name: name.clone(),
         refusal: None,
     };
