@@ -254,25 +254,16 @@ fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
     Ok(Some(mount))
 }
 
-/// Directories of every image that a bind of the host's would hide.
-const SYSTEM: [&str; 12] = [
-    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr",
-    "/var",
-];
-
 /// Binds the caller's working directory, unless it is there already.
 fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Planned> {
-    let cwd = request.host.cwd.as_deref().filter(|_| !request.contained)?;
+    let cwd = request.host.shown_cwd().filter(|_| !request.contained)?;
     let covering = planned
         .iter()
         .filter(|mount| cwd.starts_with(&mount.destination))
         .max_by_key(|mount| mount.destination.components().count());
     let visible = covering.is_some_and(|mount| mount.destination == mount.source);
-    if visible || SYSTEM.iter().any(|system| cwd == Path::new(system)) {
-        return None;
-    }
     // Below a place where the user put something else, that is what they want to see.
-    if covering.is_some() {
+    if visible || covering.is_some() {
         return None;
     }
     Some(Planned::bind(cwd, cwd, true))

@@ -78,10 +78,25 @@ pub struct Device {
     pub minor: u32,
 }
 
+/// Directories of every image that a bind of the host's would hide.
+const SYSTEM: [&str; 12] = [
+    "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr",
+    "/var",
+];
+
 impl HostFacts {
     /// The host's paths that every container shares: `mount tmp` and `bind path` of Apptainer's
     /// default configuration.
     pub const SHARED: [&'static str; 4] = ["/tmp", "/var/tmp", "/etc/hosts", "/etc/localtime"];
+
+    /// Returns the caller's working directory, if a container may show it: one that every image has would
+    /// be hidden.
+    #[must_use]
+    pub fn shown_cwd(&self) -> Option<&Path> {
+        let cwd = self.cwd.as_deref()?;
+        let is_system = SYSTEM.iter().any(|system| cwd == Path::new(system));
+        (!is_system).then_some(cwd)
+    }
 
     pub(crate) fn has(&self, path: &Path) -> bool {
         self.present.iter().any(|present| present == path)

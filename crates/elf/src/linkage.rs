@@ -165,9 +165,7 @@ where
         if let Some(path) = segment.interpreter(endian, data)? {
             found.interpreter = Some(text(path));
         }
-        if segment.p_type(endian) != elf::PT_GNU_PROPERTY {
-            continue;
-        }
+        // The properties have a segment of their own, too, which is none of notes here.
         let Some(mut notes) = segment.notes(endian, data)? else {
             continue;
         };

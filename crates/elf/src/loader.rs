@@ -1,7 +1,7 @@
 //! A loader's eye: which files a program would be put together from, without running it.
 //!
-//! The rules are those of [ld.so(8)] and of musl's `ldso/dynlink.c`; `LD_LIBRARY_PATH` and
-//! `LD_PRELOAD` are not part of a root file system, and not asked.
+//! The rules are those of [ld.so(8)] and of musl's `ldso/dynlink.c`; `LD_PRELOAD` is not part of a root
+//! file system, and not asked.
 //!
 //! [ld.so(8)]: https://man7.org/linux/man-pages/man8/ld.so.8.html
 
@@ -59,6 +59,8 @@ pub struct Loader<'a> {
     flavour: Option<Flavour>,
     cache: Cache,
     directories: Vec<PathBuf>,
+    /// What the environment names.
+    library_path: Vec<PathBuf>,
     lent: BTreeMap<OsString, (&'a dyn Files, PathBuf)>,
     known: RefCell<Known>,
     /// How often it may still look, and how many bytes it may still keep.
@@ -154,6 +156,7 @@ impl<'a> Loader<'a> {
             flavour: None,
             cache: Cache::default(),
             directories: Vec::new(),
+            library_path: Vec::new(),
             lent: BTreeMap::new(),
             known: RefCell::new(HashMap::new()),
             left: Cell::new((LOOKS, KEPT)),
@@ -189,6 +192,16 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.cache
+    }
+
+    /// Has the loader search the directories of an `LD_LIBRARY_PATH`; relative ones are passed over.
+    pub fn set_library_path(&mut self, path: &OsStr) {
+        let text = path.to_string_lossy();
+        let directories = text.split([':', ';']).filter(|one| one.starts_with('/'));
+        self.library_path = directories
+            .take(MOST_DIRECTORIES)
+            .map(PathBuf::from)
+            .collect();
     }
 
     /// Has the loader take a library of another file system for `name`, before all of its own.
@@ -318,7 +331,8 @@ impl<'a> Loader<'a> {
                 break;
             };
             for name in &object.linkage.needed {
-                if loaded.contains_key(name) || missing.contains(name) {
+                let known = loaded.contains_key(name) || missing.contains(name);
+                if known || self.flavour == Some(Flavour::Musl) && is_musls_own(name) {
                     continue;
                 }
                 let ancestors = self.ancestors(&closure, &parents, index);
@@ -370,6 +384,9 @@ impl<'a> Loader<'a> {
         }
         let musl = self.flavour == Some(Flavour::Musl);
         let mut directories = Vec::new();
+        if musl {
+            directories.extend(self.library_path.iter().cloned());
+        }
         let first = object.linkage.runpath.as_ref();
         for object in [object].into_iter().chain(ancestors) {
             let linkage = &object.linkage;
@@ -380,6 +397,9 @@ impl<'a> Loader<'a> {
                 _ => None,
             };
             directories.extend(path.into_iter().flat_map(|path| expand(path, object)));
+        }
+        if !musl {
+            directories.extend(self.library_path.iter().cloned());
         }
         if let Some(runpath) = object.linkage.runpath.as_ref().filter(|_| !musl) {
             directories.extend(expand(runpath, object));
@@ -413,6 +433,14 @@ fn is_nothing(error: &io::Error) -> bool {
             PermissionDenied,
         ]
         .contains(&error.kind())
+}
+
+/// Whether musl's loader, which is its C library, stands for a name itself (`load_library`).
+fn is_musls_own(name: &OsStr) -> bool {
+    let own = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
+    let name = name.to_string_lossy();
+    let rest = name.strip_prefix("lib").unwrap_or_default();
+    own.iter().any(|own| rest.starts_with(own))
 }
 
 /// What an object is called among people.

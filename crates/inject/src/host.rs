@@ -90,7 +90,7 @@ impl Host {
     }
 
     /// Returns a small text file, without the blanks around; `None` when it cannot be read.
-    pub(crate) fn text(&self, path: &Path) -> Option<String> {
+    pub fn text(&self, path: &Path) -> Option<String> {
         let bytes = self.root.read(path, LIMIT).ok().flatten()?;
         Some(String::from_utf8_lossy(&bytes).trim().to_owned())
     }

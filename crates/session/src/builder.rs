@@ -51,6 +51,7 @@ pub(crate) fn run(
         Err(error) => return handover::send_failure(&socket, &sys::one_line(&error)),
     };
     detach_stdio();
+    keeper::allow_many_members();
     let Built {
         namespaces,
         taken,

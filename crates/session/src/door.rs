@@ -49,7 +49,7 @@ impl Turn {
             if !matches!(calls, Ok(1..)) {
                 return;
             }
-            if let Some((socket, _, _)) = share::admit(listener) {
+            if let Some(Ok((socket, _, _))) = share::admit(listener) {
                 handover::send_failure(&socket, "");
                 left -= 1;
             }

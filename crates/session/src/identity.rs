@@ -8,6 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
 use crate::Error;
+use crate::handover::{self, Message};
 
 /// Enters a user namespace in which the caller keeps their ids and has every capability until the
 /// payload's exec ([user_namespaces(7)]).
@@ -23,6 +24,41 @@ pub(crate) fn enter_user_namespace() -> Result<(), Error> {
     write("/proc/self/setgroups", "deny")?;
     write("/proc/self/uid_map", &format!("{uid} {uid} 1\n"))?;
     write("/proc/self/gid_map", &format!("{gid} {gid} 1\n"))
+}
+
+/// Tries whether the caller can have namespaces: a process of its own enters some, and ends. Real root
+/// needs none.
+///
+/// # Errors
+///
+/// Tells why not, and what can be done about it.
+pub fn try_namespaces() -> Result<(), Error> {
+    if is_real_root() {
+        return Ok(());
+    }
+    let (ours, theirs) = handover::pair().map_err(Error::Fork)?;
+    match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
+        sys::Fork::Child => {
+            let entered = enter_user_namespace().and_then(|()| {
+                let mounts = unshare(CloneFlags::CLONE_NEWNS);
+                mounts.map_err(|errno| Error::MountNamespace(errno.into()))
+            });
+            match entered {
+                Ok(()) => handover::send_note(&theirs, ""),
+                Err(error) => handover::send_failure(&theirs, &sys::one_line(&error)),
+            }
+            sys::exit_at_once(0)
+        }
+        sys::Fork::Parent(child) => {
+            drop(theirs);
+            let said = handover::receive(&ours).map_err(Error::Handover);
+            let _ = nix::sys::wait::waitpid(child, None);
+            match said? {
+                Message::Failed(text) => Err(Error::Builder(text)),
+                _ => Ok(()),
+            }
+        }
+    }
 }
 
 fn write(path: &str, text: &str) -> Result<(), Error> {

@@ -10,7 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
+use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_signal, setrlimit};
 
 use crate::handover;
 use crate::share::{self, Wish};
@@ -33,6 +33,13 @@ pub(crate) fn detach_stdio() {
     ] {
         let _ = attach(&null);
     }
+}
+
+/// Lets a keeper know as many members as the system allows: each takes a descriptor.
+pub(crate) fn allow_many_members() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// How long a session without members waits for the next one. A script that starts a program for
@@ -69,24 +76,17 @@ impl<'a> Keeper<'a> {
     pub(crate) fn keep(mut self, first: OwnedFd) {
         self.members.push(first);
         loop {
-            let nothing_happened = !self.wait();
-            match self.listener.as_ref().and_then(share::admit) {
-                Some((socket, process, Wish::Join)) => {
-                    self.members.push(process);
-                    handover::send_ready(&socket, &self.namespaces);
-                    handover::send_session(&socket, self.about, std::iter::empty());
-                }
-                Some((socket, _, Wish::Look)) => {
-                    let members = self.members.iter().filter_map(share::pid);
-                    handover::send_session(&socket, self.about, members);
-                }
-                Some((_, _, Wish::Wake)) | None => {}
+            let happened = self.wait();
+            if happened.call {
+                self.admit();
             }
-            let ended = self
-                .members
-                .extract_if(.., |member| has_ended(member))
-                .last();
-            self.last = ended.or(self.last.take());
+            if happened.end {
+                let ended = self
+                    .members
+                    .extract_if(.., |member| has_ended(member))
+                    .last();
+                self.last = ended.or(self.last.take());
+            }
             if !self.members.is_empty() {
                 continue;
             }
@@ -101,36 +101,72 @@ impl<'a> Keeper<'a> {
                 }
                 self.last = None;
             }
-            if nothing_happened {
+            if !(happened.call || happened.end || happened.word) {
                 return;
             }
         }
     }
 
+    /// Lets everybody in who waits.
+    fn admit(&mut self) {
+        while let Some(caller) = self.listener.as_ref().and_then(share::admit) {
+            match caller {
+                Ok((socket, process, Wish::Join)) => {
+                    self.members.push(process);
+                    handover::send_ready(&socket, &self.namespaces);
+                    handover::send_session(&socket, self.about, std::iter::empty());
+                }
+                Ok((socket, _, Wish::Look)) => {
+                    let members = self.members.iter().filter_map(share::pid);
+                    handover::send_session(&socket, self.about, members);
+                }
+                Ok((_, _, Wish::Wake)) | Err(()) => {}
+            }
+        }
+    }
+
     /// Waits for a caller, a member's end, or word of how the last one ended; without members, not
-    /// for long. Returns whether any of that happened.
-    fn wait(&self) -> bool {
-        let ends = self
-            .members
-            .iter()
-            .map(|member| PollFd::new(member, PollFlags::IN));
-        let calls = self
-            .listener
-            .iter()
-            .map(|listener| PollFd::new(listener, PollFlags::IN));
+    /// for long.
+    fn wait(&self) -> Happened {
         // HUP needs not be asked for: it comes when the parent has collected the status.
         let word = self
             .last
             .iter()
             .map(|last| PollFd::new(last, PollFlags::empty()));
-        let mut fds: Vec<PollFd<'_>> = ends.chain(calls).chain(word).collect();
+        let calls = self
+            .listener
+            .iter()
+            .map(|listener| PollFd::new(listener, PollFlags::IN));
+        let ends = self
+            .members
+            .iter()
+            .map(|member| PollFd::new(member, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).collect();
         let limit = if self.members.is_empty() {
             Some(&LINGER)
         } else {
             None
         };
-        !matches!(poll(&mut fds, limit), Ok(0))
+        let _ = poll(&mut fds, limit);
+        let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
+        let (word, rest) = fds.split_at(self.last.iter().count());
+        let (call, end) = rest.split_at(self.listener.iter().count());
+        Happened {
+            word: any(word),
+            call: any(call),
+            end: any(end),
+        }
     }
+}
+
+/// What a keeper has waited for.
+struct Happened {
+    /// How the last member ended can be known.
+    word: bool,
+    /// Somebody calls.
+    call: bool,
+    /// A member has ended.
+    end: bool,
 }
 
 /// Stays until a process has ended.
@@ -160,7 +196,7 @@ pub(crate) fn keep_instance(
             .map(|listener| PollFd::new(listener, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(calls).collect();
         let _ = poll(&mut fds, None);
-        let Some((socket, caller, wish)) = listener.as_ref().and_then(share::admit) else {
+        let Some(Ok((socket, caller, wish))) = listener.as_ref().and_then(share::admit) else {
             continue;
         };
         members.retain(|member| !has_ended(member));

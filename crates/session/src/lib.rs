@@ -41,7 +41,7 @@ mod stage;
 pub use door::{Asked, Door, Turn, ask, open};
 pub use error::Error;
 pub use ground::{Ground, Note};
-pub use identity::is_real_root as is_privileged;
+pub use identity::{is_real_root as is_privileged, try_namespaces};
 pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use payload::{ExecError, Payload, enter_directory, exec, find_program, shed_privileges};

@@ -257,10 +257,16 @@ fn is_ours(socket: &OwnedFd) -> bool {
     socket_peercred(socket).is_ok_and(|peer| peer.uid.as_raw() == geteuid().as_raw())
 }
 
-/// Lets the next caller in: returns their socket, a handle of their process and what they want. `None`
-/// when it is not one of ours, or has gone.
-pub(crate) fn admit(listener: &OwnedFd) -> Option<(OwnedFd, OwnedFd, Wish)> {
+/// A caller who was let in: their socket, a handle of their process and what they want.
+type Caller = (OwnedFd, OwnedFd, Wish);
+
+/// Lets the next caller in; an error when it is not one of ours, or has gone. `None` when nobody calls.
+pub(crate) fn admit(listener: &OwnedFd) -> Option<Result<Caller, ()>> {
     let socket = accept_with(listener, SocketFlags::CLOEXEC).ok()?;
+    Some(hear(socket).ok_or(()))
+}
+
+fn hear(socket: OwnedFd) -> Option<Caller> {
     if !is_ours(&socket) {
         return None;
     }

@@ -1,6 +1,7 @@
 //! What is typed: the commands and flags, as Singularity has them.
 
 mod cdi;
+mod doctor;
 mod gpu;
 mod images;
 mod instance;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use crate::request::MpiMode;
 
 pub use cdi::{CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
+pub use doctor::Doctor;
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
 pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, NetworkFlags, Pull, Push};
 pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
@@ -81,6 +83,9 @@ pub enum Command {
     /// Write and list CDI files, by which other engines know GPUs
     #[command(subcommand)]
     Cdi(CdiCommand),
+    /// Tell before a launch what will work, what will be slow and what will fail, and what mends it
+    #[command(override_usage = "front doctor [FLAGS] [IMAGE [--] [COMMAND]...]")]
+    Doctor(Doctor),
     /// Tell which GPUs this host has, and what an image would get of their driver
     Gpu(Gpu),
     /// Start containers in the background, list and stop them

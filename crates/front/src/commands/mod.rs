@@ -3,6 +3,7 @@
 mod build;
 mod cache;
 mod cdi;
+mod doctor;
 mod exec;
 mod gpu;
 mod inspect;
@@ -34,6 +35,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Build(args) => build::run(args, caller, messages),
         Command::Cache(command) => cache::run(command, caller, messages),
         Command::Cdi(command) => cdi::run(command, caller, messages),
+        Command::Doctor(args) => doctor::run(args, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
         Command::Gpu(args) => gpu::run(args, caller, messages),
         Command::Inspect(args) => inspect::run(args, caller, messages),

@@ -7,6 +7,7 @@ mod lent;
 mod rank;
 mod start;
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -22,11 +23,12 @@ use crate::caller::Caller;
 use crate::environment::Ingredients;
 use crate::fetch::{self, Network, obtain};
 use crate::messages::Messages;
-use crate::request::{Request, Source};
+use crate::request::{Action, Request, Source};
 use crate::{embedded, host};
 
 pub use instance::{InstanceRecord, start_instance};
 pub use join::Record;
+pub use rank::Where;
 use rank::{Rank, Shown};
 use start::Start;
 
@@ -277,6 +279,56 @@ impl Prepared {
     }
 }
 
+/// An image and the program that a request would start in it.
+pub struct Looked {
+    /// The image.
+    pub image: Image,
+    /// Where the program lies; `None` where it is not to be found.
+    pub place: Option<Where>,
+    /// Its environment.
+    pub env: Vec<(OsString, OsString)>,
+    /// What it is called; empty where none is asked for.
+    pub name: String,
+}
+
+/// Looks at what a request would start, and starts nothing.
+///
+/// # Errors
+///
+/// Fails when there is no such image, and when it cannot be read.
+pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<Looked> {
+    let image = open_image(&request.source, request.network.as_ref(), caller, messages)?;
+    let account = caller.account();
+    let facts = host::facts(caller, &account);
+    let binds = launcher_binds(request, &account, &facts);
+    let ingredients = Ingredients {
+        caller: caller.variables.clone(),
+        request: request.clone(),
+        home: account.home.clone(),
+        image: (image.path.clone(), image.name()),
+        instance: None,
+        libraries: has_libraries(&image, &Edits::default()),
+    };
+    let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
+    let start = Start::new(ingredients, &image.root, cwd, messages).context("read the image")?;
+    let shown = Shown::new(request, &binds, &account, &facts);
+    let Action::Exec(words) = &request.action else {
+        bail!("only a command can be looked at");
+    };
+    let name = words.first();
+    let place = name
+        .map(|name| rank::find(name, &image, &start, &shown))
+        .transpose()?;
+    Ok(Looked {
+        place: place.flatten(),
+        env: start.process(false).env,
+        name: name
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default(),
+        image,
+    })
+}
+
 /// Opens the image of a source; `network` is how one that is no file is reached.
 ///
 /// # Errors
@@ -317,7 +369,7 @@ fn launcher_binds(request: &Request, account: &Account, facts: &HostFacts) -> Ve
     let shared = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
     let shared = shared.filter(|_| !request.contained);
     let seen: Vec<&Path> = shared
-        .chain(facts.cwd.as_deref().filter(|_| !request.contained))
+        .chain(facts.shown_cwd().filter(|_| !request.contained))
         .chain(
             [account.home.as_path()]
                 .into_iter()

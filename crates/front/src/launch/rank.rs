@@ -44,6 +44,8 @@ struct Answer {
     /// Whether the program itself is linked to it; else it is what programs of the image would find.
     linked: bool,
     swap: Option<Result<Swap, String>>,
+    /// Why the loader would not start the program at all.
+    broken: Option<String>,
 }
 
 /// Where a container shows the host's files: places inside, and what is there. The nearest counts.
@@ -61,8 +63,9 @@ impl Shown {
         let usual = shared
             .into_iter()
             .chain([account.home.as_path()])
-            .chain(facts.cwd.as_deref());
-        let usual = usual.filter(|_| !request.contained).map(same);
+            .chain(facts.shown_cwd());
+        let usual = usual.filter(|path| !request.contained && *path != Path::new("/"));
+        let usual = usual.map(same);
         Self(bound.chain(usual).collect())
     }
 
@@ -129,6 +132,9 @@ pub fn prepare(
         refusal: None,
     };
     let host = Host::new(Path::new("/"), OsStr::new("")).context("look at the host")?;
+    let env = start.process(false).env;
+    let library_path = env.into_iter().find(|(name, _)| name == "LD_LIBRARY_PATH");
+    let library_path = library_path.map(|(_, value)| value);
     // Who sets the path themselves has chosen.
     let is_chosen = request
         .overrides
@@ -139,10 +145,16 @@ pub fn prepare(
         machine,
         host: &host,
         program: &program,
+        library_path: library_path.as_deref(),
     };
     let is_auto = *mode == MpiMode::Auto && !is_chosen;
     let may_swap = is_auto || *mode == MpiMode::Host;
     let answer = look.answer(may_swap.then_some(hints), cache)?;
+    if let Some(broken) = answer.broken {
+        let remedy = "front doctor says more";
+        rank.refusal = Some(format!("{broken}; {remedy}"));
+        return Ok(rank);
+    }
     let Some(own) = answer.own else {
         return Ok(rank);
     };
@@ -211,14 +223,17 @@ impl Rank {
     }
 }
 
-/// A program: the file system that it is in, and where.
-enum Program {
+/// Where a program lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Where {
+    /// In the image.
     Image(PathBuf),
+    /// On the host, whose directory is shown inside.
     Host(PathBuf),
 }
 
 /// Finds a program as it will be found inside.
-fn find(name: &OsStr, image: &Image, start: &Start, shown: &Shown) -> Result<Option<Program>> {
+pub fn find(name: &OsStr, image: &Image, start: &Start, shown: &Shown) -> Result<Option<Where>> {
     let process = start.process(false);
     let candidates: Vec<PathBuf> = if name.as_bytes().contains(&b'/') {
         vec![process.cwd.join(name).components().collect()]
@@ -232,13 +247,13 @@ fn find(name: &OsStr, image: &Image, start: &Start, shown: &Shown) -> Result<Opt
     for path in candidates {
         if let Some(source) = shown.host_path(&path) {
             if source.is_file() {
-                return Ok(Some(Program::Host(source)));
+                return Ok(Some(Where::Host(source)));
             }
             continue;
         }
         let entry = image.root.entry(&path).context("look for the program")?;
         if matches!(entry, Some(Entry::File { .. })) {
-            return Ok(Some(Program::Image(path)));
+            return Ok(Some(Where::Image(path)));
         }
     }
     Ok(None)
@@ -249,7 +264,8 @@ struct Look<'a> {
     image: &'a Image,
     machine: Object,
     host: &'a Host,
-    program: &'a Program,
+    program: &'a Where,
+    library_path: Option<&'a OsStr>,
 }
 
 impl Look<'_> {
@@ -259,15 +275,15 @@ impl Look<'_> {
             return self.work_out(hints);
         };
         let (path, state) = match self.program {
-            Program::Image(path) => (path, String::new()),
-            Program::Host(path) => (path, self.host.files().stamp(path).unwrap_or_default()),
+            Where::Image(path) => (path, String::new()),
+            Where::Host(path) => (path, self.host.files().stamp(path).unwrap_or_default()),
         };
         let theirs = self
             .host
             .files()
             .stamp(Path::new(elf::CACHE))
             .unwrap_or_default();
-        let hints_text = format!("{hints:?}");
+        let hints_text = format!("{hints:?} {:?}", self.library_path);
         let key = kept::key(&[
             "mpi",
             &image,
@@ -292,13 +308,19 @@ impl Look<'_> {
     fn work_out(&self, hints: Option<&mpi::Hints>) -> Result<Answer> {
         let failed = "read the program and its libraries";
         let root = &self.image.root;
-        let loader = Loader::new(root, self.machine).context(failed)?;
+        let mut loader = Loader::new(root, self.machine).context(failed)?;
+        if let Some(path) = self.library_path {
+            loader.set_library_path(path);
+        }
         let (mut files, mut path): (&dyn Files, PathBuf) = match self.program {
-            Program::Image(path) => (root, path.clone()),
-            Program::Host(path) => (self.host.files(), path.clone()),
+            Where::Image(path) => (root, path.clone()),
+            Where::Host(path) => (self.host.files(), path.clone()),
         };
         let mut own = Implementation::of_program(&loader, files, &path).context(failed)?;
         let linked = own.is_some();
+        let closure = loader.closure(files, &path).context(failed)?;
+        let problems = closure.unwrap_or_default().problems;
+        let broken = problems.first().map(ToString::to_string);
         if !linked {
             for name in USUAL {
                 if let Some((library, _)) = loader.find(OsStr::new(name)).context(failed)? {
@@ -315,6 +337,11 @@ impl Look<'_> {
             }
             _ => None,
         };
-        Ok(Answer { own, linked, swap })
+        Ok(Answer {
+            own,
+            linked,
+            swap,
+            broken,
+        })
     }
 }

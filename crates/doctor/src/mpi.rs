@@ -1,0 +1,131 @@
+//! MPI: whose library, how ranks find each other, and what their messages cost.
+
+use std::io;
+
+use elf::{Loader, Object};
+use inject::Host;
+use inject::mpi::{self, Hints, Implementation, has_fabric};
+use launcher::Job;
+use tree::Files;
+
+use crate::{Finding, Program};
+
+/// Which library is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Choice {
+    /// The host's, if that is worth it.
+    Auto,
+    /// The host's.
+    Host,
+    /// The image's.
+    Container,
+}
+
+/// What a program is asked to do with MPI.
+#[derive(Debug, Clone)]
+pub struct Wanted<'a> {
+    /// Whose library.
+    pub choice: Choice,
+    /// Where the host's may be.
+    pub hints: &'a Hints,
+    /// The job that it would be a rank of.
+    pub job: Option<&'a Job>,
+    /// Whether ranks share a container.
+    pub shared: bool,
+}
+
+/// Looks at the MPI of an image's program; finds nothing where it has none.
+///
+/// # Errors
+///
+/// Fails when the image or the host cannot be read.
+pub fn mpi(
+    host: &Host,
+    image: &dyn Files,
+    machine: Object,
+    program: Program<'_>,
+    wanted: &Wanted<'_>,
+) -> io::Result<Vec<Finding>> {
+    let mut loader = Loader::new(image, machine)?;
+    if let Some(path) = program.library_path {
+        loader.set_library_path(path);
+    }
+    let Some(own) = Implementation::of_program(&loader, program.files, program.path)? else {
+        return Ok(Vec::new());
+    };
+    let mut findings = Vec::new();
+    let swap = match wanted.choice {
+        Choice::Container => None,
+        _ => Some(mpi::swap(
+            host,
+            image,
+            machine,
+            (program.files, program.path),
+            &own,
+            wanted.hints,
+        )?),
+    };
+    let fabric = has_fabric(host);
+    let used = match swap {
+        Some(Ok(swap)) if wanted.choice == Choice::Host || fabric => {
+            let what = format!(
+                "the host's {} stands in for the image's {own}",
+                swap.implementation
+            );
+            findings.push(Finding::works("MPI library", what));
+            swap.implementation
+        }
+        Some(Err(reason)) if wanted.choice == Choice::Host => {
+            findings.push(Finding::fails(
+                "MPI library",
+                format!("the host's cannot stand in for the image's {own}: {reason}"),
+                "--mpi=container takes the image's",
+            ));
+            return Ok(findings);
+        }
+        Some(Err(reason)) if fabric => {
+            findings.push(Finding::slow(
+                "MPI library",
+                format!("the image's {own}, which may not reach this host's fast network: {reason}"),
+                "load a module with a host MPI of the same kind, or build the image with the network's libraries",
+            ));
+            own
+        }
+        _ => {
+            findings.push(Finding::works("MPI library", format!("the image's {own}")));
+            own
+        }
+    };
+    findings.extend(wireup(&used, wanted.job));
+    findings.push(match wanted.shared {
+        true => Finding::works("shared memory", "ranks on a node share a container, and read each other's memory"),
+        false => Finding::slow(
+            "shared memory",
+            "each rank has a container of its own: none can read another's memory, MPI copies long messages twice, \
+             and some libraries do not start",
+            "leave --no-share out",
+        ),
+    });
+    Ok(findings)
+}
+
+fn wireup(used: &Implementation, job: Option<&Job>) -> Option<Finding> {
+    let Some(job) = job else {
+        let ways: Vec<String> = used.speaks.iter().map(ToString::to_string).collect();
+        let what = format!(
+            "its ranks find each other by {}; no launcher started this",
+            ways.join(" or ")
+        );
+        return (!ways.is_empty()).then(|| Finding::works("wire-up", what));
+    };
+    Some(match mpi::alone(used, job) {
+        Some(alone) => Finding::fails("wire-up", alone.to_string(), alone.remedy()),
+        None => {
+            let offers: Vec<String> = job.offers.iter().map(ToString::to_string).collect();
+            Finding::works(
+                "wire-up",
+                format!("{} offers {}", job.launcher, offers.join(" and ")),
+            )
+        }
+    })
+}

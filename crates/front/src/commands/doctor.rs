@@ -1,0 +1,168 @@
+//! `front doctor`: what will work, what will be slow and what will fail, before anything is started.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use doctor::{Choice, Finding, Processor, Program, Verdict, Wanted};
+use elf::Object;
+use image::Image;
+use inject::Host;
+use tree::Files;
+
+use crate::caller::Caller;
+use crate::cli::Doctor;
+use crate::host;
+use crate::launch::{Looked, Where, look};
+use crate::messages::Messages;
+use crate::request::{Action, MpiMode, Request, Source};
+
+/// Exit status when something will be slow, and when something will fail.
+const SLOW: u8 = 2;
+const FAILS: u8 = 1;
+
+pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    // What one rank finds holds for all, and who fails first ends the job.
+    if caller
+        .job()
+        .and_then(|job| job.rank)
+        .is_some_and(|rank| rank > 0)
+    {
+        return Ok(ExitCode::SUCCESS);
+    }
+    let host = host::lender(caller)?;
+    let namespaces = session::try_namespaces().err();
+    let mut findings = doctor::host(&host, namespaces.map(|error| sys::one_line(&error)));
+    if let Some((image, command)) = args.words.split_first() {
+        // As with exec, it may stand between the two.
+        let command = match command.split_first() {
+            Some((first, rest)) if first == "--" => rest,
+            _ => command,
+        };
+        let source = Source::parse(image, caller)?;
+        let action = Action::Exec(command.to_vec());
+        let request = Request::new(source, action, &args.flags, caller)?;
+        findings.extend(of_image(&request, &host, caller, messages)?);
+    }
+    let text = match args.json {
+        true => serde_json::to_string_pretty(&findings).context("write JSON")? + "\n",
+        false => findings.iter().map(line).collect(),
+    };
+    // What one rank says holds for all.
+    if caller
+        .job()
+        .and_then(|job| job.rank)
+        .is_none_or(|rank| rank == 0)
+    {
+        let written = std::io::stdout().lock().write_all(text.as_bytes());
+        written.context("print")?;
+    }
+    let worst = findings.iter().map(|finding| finding.verdict).max();
+    Ok(match worst {
+        Some(Verdict::Fails) => ExitCode::from(FAILS),
+        Some(Verdict::Slow) => ExitCode::from(SLOW),
+        _ => ExitCode::SUCCESS,
+    })
+}
+
+fn line(finding: &Finding) -> String {
+    let (verdict, topic) = (finding.verdict.word(), finding.topic);
+    let remedy = finding.remedy.as_ref().map(|remedy| format!("; {remedy}"));
+    format!(
+        "{verdict:<7}{topic:<15}{}{}\n",
+        finding.what,
+        remedy.unwrap_or_default()
+    )
+}
+
+fn of_image(
+    request: &Request,
+    host: &Host,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<Vec<Finding>> {
+    let Looked {
+        image,
+        place,
+        env,
+        name,
+    } = look(request, caller, messages)?;
+    let get = |name: &str| {
+        env.iter()
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.as_os_str())
+    };
+    let mut findings = Vec::new();
+    let program: Option<(&dyn Files, &Path)> = match &place {
+        Some(Where::Image(path)) => Some((&image.root, path)),
+        Some(Where::Host(path)) => Some((host.files(), path)),
+        None => None,
+    };
+    let failed = || format!("look at {}", image.path.display());
+    let processor = processor().context("this program's own file cannot be read")?;
+    let program = program.map(|(files, path)| Program {
+        name: &name,
+        files,
+        path,
+        library_path: get("LD_LIBRARY_PATH"),
+    });
+    if program.is_none() && !name.is_empty() {
+        findings.push(Finding {
+            topic: "program",
+            verdict: Verdict::Fails,
+            what: format!("{name} is not in the image"),
+            remedy: Some(
+                "name its path; its PATH is ".to_owned()
+                    + &get("PATH").unwrap_or_default().to_string_lossy(),
+            ),
+        });
+    }
+    let machine = inject::machine(&image.root);
+    findings
+        .extend(doctor::program(&image.root, machine, processor, program).with_context(failed)?);
+    if machine.is_some_and(|machine| machine.machine != processor.machine.machine) {
+        return Ok(findings);
+    }
+    let machine = machine.unwrap_or(processor.machine);
+    if request.mpi.0 != MpiMode::None
+        && let Some(program) = program
+    {
+        findings.extend(of_mpi(request, host, &image, machine, program).with_context(failed)?);
+    }
+    let cuda = get("CUDA_VERSION").and_then(OsStr::to_str);
+    let gpus = doctor::gpus(host, &image.root, machine, &request.vendors, cuda);
+    findings.extend(gpus.with_context(failed)?);
+    Ok(findings)
+}
+
+fn of_mpi(
+    request: &Request,
+    host: &Host,
+    image: &Image,
+    machine: Object,
+    program: Program<'_>,
+) -> std::io::Result<Vec<Finding>> {
+    let (mode, hints) = &request.mpi;
+    let chosen = request
+        .overrides
+        .iter()
+        .any(|(name, _)| name == "LD_LIBRARY_PATH");
+    let wanted = Wanted {
+        choice: match mode {
+            MpiMode::Host => Choice::Host,
+            MpiMode::Auto if !chosen => Choice::Auto,
+            _ => Choice::Container,
+        },
+        hints,
+        job: request.job.as_ref(),
+        shared: request.shared,
+    };
+    doctor::mpi(host, &image.root, machine, program, &wanted)
+}
+
+fn processor() -> Option<Processor> {
+    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    Some(Processor::new(host::own_machine()?, &cpuinfo))
+}
