@@ -219,6 +219,38 @@ fn a_job_is_listed_and_joined() {
     }
 }
 
+/// How long the keepers of the ordinary user's sessions have run, in ticks of the clock.
+fn keepers_time() -> u64 {
+    let processes = fs::read_dir("/proc").unwrap().flatten();
+    let times = processes.filter_map(|process| {
+        let stat = fs::read_to_string(process.path().join("stat")).ok()?;
+        let (name, fields) = stat.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        let is_keeper = name.ends_with("(front: session");
+        is_keeper.then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+    });
+    times.sum()
+}
+
+#[test]
+fn who_waits_for_the_last_rank_sleeps() {
+    let mut job = Launcher::of_mpis(2)[2].command(&[
+        program("front").to_str().unwrap(),
+        "exec",
+        &image("rpath"),
+        "sh",
+        "-c",
+        "[ $PMI_RANK = 0 ] || sleep 3",
+    ]);
+    let mut job = job.spawn().unwrap();
+    std::thread::sleep(Duration::from_secs(1));
+    let before = keepers_time();
+    std::thread::sleep(Duration::from_secs(1));
+    let spent = keepers_time().saturating_sub(before);
+    assert!(spent < 20, "{spent} of 100");
+    job.wait().unwrap();
+}
+
 #[test]
 fn a_container_has_its_own_launcher() {
     for (name, words) in [

@@ -91,14 +91,14 @@ impl<'a> Keeper<'a> {
                 continue;
             }
             // Kernels before 6.15 do not tell how it ended, others only once its parent knows.
-            if let Some(status) = self
+            let status = self
                 .last
                 .as_ref()
-                .and_then(|last| sys::exit_status(last.as_fd()))
-            {
-                if status & 0x7f == Signal::SIGKILL as i32 {
-                    return end_leftovers(&self.namespaces);
-                }
+                .and_then(|last| sys::exit_status(last.as_fd()));
+            if status.is_some_and(|status| status & 0x7f == Signal::SIGKILL as i32) {
+                return end_leftovers(&self.namespaces);
+            }
+            if status.is_some() || happened.word {
                 self.last = None;
             }
             if !(happened.call || happened.end || happened.word) {
@@ -128,11 +128,10 @@ impl<'a> Keeper<'a> {
     /// Waits for a caller, a member's end, or word of how the last one ended; without members, not
     /// for long.
     fn wait(&self) -> Happened {
-        // HUP needs not be asked for: it comes when the parent has collected the status.
-        let word = self
-            .last
-            .iter()
-            .map(|last| PollFd::new(last, PollFlags::empty()));
+        // How the last one ended matters when there is no other. HUP needs not be asked for: it comes when
+        // the parent has collected the status, and stays.
+        let last = self.last.iter().filter(|_| self.members.is_empty());
+        let word = last.map(|last| PollFd::new(last, PollFlags::empty()));
         let calls = self
             .listener
             .iter()
@@ -149,7 +148,8 @@ impl<'a> Keeper<'a> {
         };
         let _ = poll(&mut fds, limit);
         let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
-        let (word, rest) = fds.split_at(self.last.iter().count());
+        let words = usize::from(self.members.is_empty() && self.last.is_some());
+        let (word, rest) = fds.split_at(words);
         let (call, end) = rest.split_at(self.listener.iter().count());
         Happened {
             word: any(word),
