@@ -99,7 +99,7 @@ make_nvidia-550() {
 # the program hello. `mpi` has other MPIs for the host's side, from Python's packages.
 make_mpi() {
   local name wheel
-  debian trixie ompi main openmpi-bin,python3-mpi4py,python3-h5py-mpi
+  debian trixie ompi main openmpi-bin,python3-mpi4py,python3-h5py,python3-h5py-mpi
   debian trixie mpich main mpich,python3
   rm -rf mpi mpi.part rpath rpath.part
   mkdir -p mpi.part/wheels
