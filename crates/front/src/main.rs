@@ -26,14 +26,12 @@ mod variables;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 use crate::caller::Caller;
 use crate::cli::Cli;
 use crate::messages::Messages;
 
 fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return commands::usage(&error),
     };

@@ -42,6 +42,51 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Reads the words that this program was called with. Most often they start a container: those commands
+    /// are tried by themselves, since putting together what all the others understand takes longer than
+    /// joining a container.
+    ///
+    /// # Errors
+    ///
+    /// Fails on words that have no meaning, and when help is asked for.
+    pub fn read() -> Result<Self, clap::Error> {
+        match Starting::try_parse() {
+            Ok(starting) => Ok(starting.into()),
+            Err(_) => Self::try_parse(),
+        }
+    }
+}
+
+/// The commands that start a container in the foreground.
+#[derive(Debug, Parser)]
+struct Starting {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: StartCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum StartCommand {
+    Exec(Exec),
+    Run(Run),
+    Shell(Shell),
+}
+
+impl From<Starting> for Cli {
+    fn from(starting: Starting) -> Self {
+        Self {
+            global: starting.global,
+            command: match starting.command {
+                StartCommand::Exec(exec) => Command::Exec(exec),
+                StartCommand::Run(run) => Command::Run(run),
+                StartCommand::Shell(shell) => Command::Shell(shell),
+            },
+        }
+    }
+}
+
 /// Flags that stand before the command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
