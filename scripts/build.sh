@@ -9,8 +9,9 @@ library=$(dirname "$(find /usr/lib -name libseccomp.a 2>/dev/null | head -n 1)")
 # At a fixed address: 19,000 relocations at each start took a tenth of a launch.
 LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$library \
   RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
-  cargo build --release --locked --target "$target" -p front -p slipway -p slipway-hook-nvidia -p slipway-hook-rocm
+  cargo build --release --locked --target "$target" -p front -p slipway -p slipway-hook-nvidia -p slipway-hook-rocm \
+  -p slipway-hook-mpi
 mkdir -p build
-for program in front slipway slipway-hook-nvidia slipway-hook-rocm; do
+for program in front slipway slipway-hook-nvidia slipway-hook-rocm slipway-hook-mpi; do
   cp "target/$target/release/$program" build/
 done

@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tests::{
-    Bundle, Daemon, Outcome, TESTER, as_tester, nvidia_driver, program, rocm_driver, run,
+    Bundle, Daemon, Outcome, TESTER, as_tester, fixture, nvidia_driver, program, rocm_driver, run,
     small_glibc, succeed, tester,
 };
 
@@ -432,6 +432,123 @@ fn amds_is_the_same_under_every_runtime() {
     let (_, first) = all.first().unwrap().clone();
     for (what, seen) in &all {
         assert_eq!(seen, &first, "{what}");
+    }
+}
+
+#[test]
+fn mpis_has_the_hosts_library_stand_in() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let image = home.path().join("image");
+    succeed(
+        Command::new("cp")
+            .arg("-al")
+            .arg(fixture("mpich"))
+            .arg(&image),
+    );
+    let asks = json!({"com.hooks.mpi.enabled": "true"});
+    let hooks = |prefix: Option<&str>| {
+        let prefix = prefix.map(|name| fixture("mpi").join(name));
+        let mut args = vec![json!("slipway-hook-mpi")];
+        args.extend(
+            prefix
+                .iter()
+                .flat_map(|prefix| [json!("--prefix"), json!(prefix)]),
+        );
+        json!({"createRuntime": [{"path": program("slipway-hook-mpi"), "args": args}]})
+    };
+    let intel = fixture("mpi")
+        .join("impi_rt/lib/libmpi.so.12")
+        .display()
+        .to_string();
+    for runtime in [program("slipway"), RUNC.into(), CRUN.into()] {
+        let of = |prefix, annotations: &Value, script: &str| {
+            let bundle = Bundle::new(&["sh", "-c", script], |spec| {
+                asking(spec, &image, &[], hooks(prefix));
+                spec["annotations"] = annotations.clone();
+            });
+            by_hand(&runtime, &bundle)
+        };
+        let what = runtime.display();
+        let swapped = of(Some("impi_rt"), &asks, "ldd /usr/bin/hello");
+        let line = format!("libmpich.so.12 => {intel} ");
+        assert!(swapped.stdout.contains(&line), "{what}: {swapped:?}");
+        let own = of(Some("impi_rt"), &json!({}), "ldd /usr/bin/hello");
+        assert!(
+            own.stdout.contains("libmpich.so.12 => /lib/"),
+            "{what}: {own:?}"
+        );
+        // A job within the container, by Debian's older library.
+        let job = of(None, &asks, "mpirun -np 2 hello");
+        assert_eq!(
+            job.stdout.matches(" of 2, sum 1: MPICH Version:").count(),
+            2,
+            "{what}: {job:?}"
+        );
+        assert!(!job.stdout.contains("4.2"), "{what}: {job:?}");
+    }
+    let musl = Bundle::new(&["hello"], |spec| {
+        asking(spec, &fixture("musl"), &[], hooks(None));
+        spec["annotations"] = asks.clone();
+    });
+    let refused = by_hand(&program("slipway"), &musl);
+    let words = "slipway-hook-mpi: the host's MPI cannot stand in for the image's: it has none";
+    assert!(
+        refused.code != 0 && refused.stderr.contains(words),
+        "{refused:?}"
+    );
+    // podman, with the file that its administrator copies.
+    let directory = home.path().join("hooks.d");
+    fs::create_dir(&directory).unwrap();
+    let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let text = fs::read(top.join("integration/mpi/slipway-mpi.json")).unwrap();
+    let mut file: Value = serde_json::from_slice(&text).unwrap();
+    file["hook"]["path"] = program("slipway-hook-mpi").display().to_string().into();
+    fs::write(directory.join("slipway-mpi.json"), file.to_string()).unwrap();
+    let conf = home.path().join("containers.conf");
+    let text = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
+        [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime_supports_json = [\"slipway\"]\n";
+    fs::write(&conf, text).unwrap();
+    for (annotations, own) in [
+        (&["--annotation", "com.hooks.mpi.enabled=true"][..], false),
+        (&[], true),
+    ] {
+        let mut podman = Command::new("podman");
+        let file = |name: &str| home.path().join(name);
+        podman
+            .arg("--root")
+            .arg(file("storage"))
+            .arg("--runroot")
+            .arg(file("run"))
+            .arg("--tmpdir")
+            .arg(file("tmp"));
+        podman
+            .arg("--hooks-dir")
+            .arg(&directory)
+            .arg("--runtime")
+            .arg(program("slipway"));
+        podman.args([
+            "--storage-driver",
+            "vfs",
+            "--log-level",
+            "error",
+            "run",
+            "--rm",
+            "--network",
+            "none",
+        ]);
+        podman
+            .args(annotations)
+            .arg("--rootfs")
+            .arg(&image)
+            .args(["mpirun", "-np", "2", "hello"]);
+        let job = run(podman.env("CONTAINERS_CONF", &conf).stdin(Stdio::null()));
+        assert_eq!(
+            job.stdout.matches(" of 2, sum 1: MPICH Version:").count(),
+            2,
+            "{job:?}"
+        );
+        assert_eq!(job.stdout.contains("4.2"), own, "{job:?}");
     }
 }
 

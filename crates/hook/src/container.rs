@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::sched::{CloneFlags, setns};
 use serde::Deserialize;
 use serde_json::Value;
-use tree::Directory;
+use tree::{Directory, Entry, Files as _};
 
 use crate::Error;
 
@@ -85,6 +85,19 @@ impl Container {
         let all = all.into_iter().flatten();
         let pairs = all.filter_map(|one| one.as_str()?.split_once('='));
         pairs.filter(move |(name, _)| name.starts_with(prefix))
+    }
+
+    /// Returns the path of its program in its root file system, as it will be found there.
+    #[must_use]
+    pub fn program(&self, root: &Directory) -> Option<PathBuf> {
+        let name = self.config.pointer("/process/args/0")?.as_str()?;
+        let cwd = self.config.pointer("/process/cwd").and_then(Value::as_str);
+        if name.contains('/') {
+            return Some(Path::new(cwd.unwrap_or("/")).join(name));
+        }
+        let directories = self.variable("PATH")?.split(':');
+        let mut paths = directories.map(|directory| Path::new(directory).join(name));
+        paths.find(|path| matches!(root.entry(path), Ok(Some(Entry::File { .. }))))
     }
 
     /// Returns an annotation.

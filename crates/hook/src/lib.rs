@@ -33,6 +33,8 @@ pub struct Arguments {
     /// `--driver-root DIRECTORY`: where the host's driver is installed, if not in the host's own root, as
     /// where a container brings it.
     pub driver_root: PathBuf,
+    /// `--prefix DIRECTORY`: where the host's MPI is installed, if not where its loader finds it.
+    pub prefix: Option<PathBuf>,
     /// `--libraries`: the container gets the driver without asking, and its GPUs by another way.
     pub libraries: bool,
 }
@@ -64,18 +66,23 @@ impl Arguments {
     fn parse(mut words: impl Iterator<Item = OsString>) -> Result<Self, Error> {
         let mut arguments = Self {
             driver_root: PathBuf::from("/"),
+            prefix: None,
             libraries: false,
         };
         while let Some(word) = words.next() {
             match word.to_str() {
                 Some("--libraries") => arguments.libraries = true,
-                Some("--driver-root") => {
-                    let missing = || Error::Refused("--driver-root takes a directory".to_owned());
-                    arguments.driver_root = words.next().ok_or_else(missing)?.into();
+                Some(name @ ("--driver-root" | "--prefix")) => {
+                    let missing = || Error::Refused(format!("{name} takes a directory"));
+                    let directory = PathBuf::from(words.next().ok_or_else(missing)?);
+                    match name {
+                        "--prefix" => arguments.prefix = Some(directory),
+                        _ => arguments.driver_root = directory,
+                    }
                 }
                 _ => {
                     return Err(Error::Refused(format!(
-                        "unknown argument {}; there are --driver-root DIRECTORY and --libraries",
+                        "unknown argument {}; there are --driver-root DIRECTORY, --prefix DIRECTORY and --libraries",
                         word.display()
                     )));
                 }

@@ -22,9 +22,6 @@ use crate::request::{Action, MpiMode, Request};
 /// Names of interpreters whose programs load MPI later, if at all.
 const INTERPRETERS: [&str; 3] = ["python", "julia", "Rscript"];
 
-/// The libraries that a program would load later.
-const USUAL: [&str; 3] = ["libmpi.so.40", "libmpi.so.12", "libmpich.so.12"];
-
 /// What was found out about a program and its MPI.
 #[derive(Debug, Default)]
 pub struct Rank {
@@ -312,31 +309,25 @@ impl Look<'_> {
         if let Some(path) = self.library_path {
             loader.set_library_path(path);
         }
-        let (mut files, mut path): (&dyn Files, PathBuf) = match self.program {
-            Where::Image(path) => (root, path.clone()),
-            Where::Host(path) => (self.host.files(), path.clone()),
+        let (files, path): (&dyn Files, &Path) = match self.program {
+            Where::Image(path) => (root, path),
+            Where::Host(path) => (self.host.files(), path),
         };
-        let mut own = Implementation::of_program(&loader, files, &path).context(failed)?;
-        let linked = own.is_some();
-        let closure = loader.closure(files, &path).context(failed)?;
+        let closure = loader.closure(files, path).context(failed)?;
         let problems = closure.unwrap_or_default().problems;
         let broken = problems.first().map(ToString::to_string);
-        if !linked {
-            for name in USUAL {
-                if let Some((library, _)) = loader.find(OsStr::new(name)).context(failed)? {
-                    own = Implementation::of_program(&loader, root, &library).context(failed)?;
-                    (files, path) = (root, library);
-                    break;
-                }
-            }
-        }
-        let swap = match (&own, hints) {
-            (Some(own), Some(hints)) => {
-                let swap = mpi::swap(self.host, root, self.machine, (files, &path), own, hints);
+        let found = mpi::find(&loader, root, (files, path)).context(failed)?;
+        let swap = match (&found, hints) {
+            (Some(found), Some(hints)) => {
+                let (files, path) = &found.by;
+                let (by, own) = ((*files, path.as_path()), &found.implementation);
+                let swap = mpi::swap(self.host, root, self.machine, by, own, hints);
                 Some(swap.context("look at the host's MPI")?)
             }
             _ => None,
         };
+        let linked = found.as_ref().is_some_and(|found| found.linked);
+        let own = found.map(|found| found.implementation);
         Ok(Answer {
             own,
             linked,

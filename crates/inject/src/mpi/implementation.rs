@@ -46,6 +46,53 @@ pub struct Implementation {
     pub speaks: Vec<Wireup>,
 }
 
+/// The MPI library that programs of an image have, and by what it was found.
+#[allow(missing_debug_implementations, reason = "a file system has none")]
+pub struct Found<'a> {
+    /// The library.
+    pub implementation: Implementation,
+    /// What leads to it, and of which file system: the program, or else the library itself.
+    pub by: (&'a dyn Files, PathBuf),
+    /// Whether the program is linked to it; else it is what programs of the image would load later.
+    pub linked: bool,
+}
+
+/// The libraries that a program would load later, as interpreters' do.
+const USUAL: [&str; 3] = ["libmpi.so.40", "libmpi.so.12", "libmpich.so.12"];
+
+/// Finds the MPI library that a program is linked to, else the one that it could load.
+///
+/// # Errors
+///
+/// Fails when a file system cannot be read.
+pub fn find<'a>(
+    loader: &Loader<'_>,
+    image: &'a dyn Files,
+    program: (&'a dyn Files, &Path),
+) -> io::Result<Option<Found<'a>>> {
+    let (files, path) = program;
+    if let Some(implementation) = Implementation::of_program(loader, files, path)? {
+        let by = (files, path.to_owned());
+        return Ok(Some(Found {
+            implementation,
+            by,
+            linked: true,
+        }));
+    }
+    for name in USUAL {
+        let Some((path, _)) = loader.find(OsStr::new(name))? else {
+            continue;
+        };
+        let known = Implementation::of_program(loader, image, &path)?;
+        return Ok(known.map(|implementation| Found {
+            implementation,
+            by: (image, path),
+            linked: false,
+        }));
+    }
+    Ok(None)
+}
+
 /// Open MPI's releases by the second number in its library's name: `libmpi.so.40.30.4` is of 4.1.
 const OPEN_MPI: &[(&str, &str)] = &[("10", "3.1"), ("20", "4.0"), ("30", "4.1"), ("40", "5.0")];
 

@@ -9,7 +9,7 @@ mod wireup;
 use std::path::Path;
 
 pub use host::Hints;
-pub use implementation::{Family, Implementation};
+pub use implementation::{Family, Found, Implementation, find};
 pub use swap::{Swap, swap};
 pub use wireup::{Alone, alone};
 
