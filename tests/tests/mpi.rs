@@ -136,6 +136,38 @@ fn a_rank_that_differs_is_told() {
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
 }
 
+#[test]
+fn a_batch_job_asks_the_doctor_first() {
+    let cluster = Cluster::own();
+    let place = tests::Place::new();
+    let submit = |wireup: &str, name: &str| {
+        let output = place.file(&format!("{wireup}-{name}"));
+        let mut sbatch = tests::as_tester("sbatch");
+        let front = program("front");
+        let path = format!("{}:/usr/bin:/bin", front.parent().unwrap().display());
+        sbatch
+            .args(["--wait", "--output", &output])
+            .arg(Cluster::integration("job.sh"));
+        sbatch
+            .args([&image(name), "hello"])
+            .env("SLURM_CONF", cluster.conf());
+        let outcome = run(sbatch.env("PATH", path).env("MPI", wireup));
+        (outcome.code, fs::read_to_string(output).unwrap())
+    };
+    let (code, text) = submit("pmi2", "mpich");
+    assert_eq!(
+        (code, text.matches(" of 2, sum 1: MPICH").count()),
+        (0, 2),
+        "{text}"
+    );
+    let (code, text) = submit("pmi2", "ompi");
+    assert!(code != 0 && !text.contains(" of 2, sum"), "{text}");
+    assert!(
+        text.contains("fails  wire-up        Open MPI 5.0 finds its ranks by PMIx"),
+        "{text}"
+    );
+}
+
 /// What `front ps --json` tells of an image.
 fn sessions(image: &str) -> Vec<serde_json::Value> {
     let all = run(&mut front(["ps", "--json"]));
