@@ -11,8 +11,9 @@ use inject::mpi::Hints;
 use launcher::Job;
 
 use crate::caller::Caller;
-use crate::cli::{ContainerFlags, NetworkFlags};
+use crate::cli::{ContainerFlags, MpiMode, NetworkFlags};
 use crate::fetch::Network;
+use crate::site::Site;
 
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,21 +51,6 @@ pub enum Source {
     Instance(String),
     /// The image that is built in.
     Embedded,
-}
-
-/// Which MPI library a program gets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MpiMode {
-    /// The host's where it can stand in for the image's, else the image's.
-    #[default]
-    Auto,
-    /// The host's, or none is started.
-    Host,
-    /// The image's.
-    Container,
-    /// Whatever it finds: nothing is looked at.
-    None,
 }
 
 /// A container to be started, and what in it.
@@ -316,7 +302,12 @@ fn mpi_mode(flags: &ContainerFlags, caller: &Caller) -> Result<MpiMode> {
         return Ok(mode);
     }
     let Some((name, value)) = caller.variables.flag("MPI") else {
-        return Ok(MpiMode::default());
+        // Outside of a job nothing is looked at but by a flag.
+        let site = caller
+            .job()
+            .map(|_| Site::read(&caller.variables))
+            .transpose()?;
+        return Ok(site.and_then(|site| site.mpi).unwrap_or_default());
     };
     let text = value.to_string_lossy();
     clap::ValueEnum::from_str(&text, true)

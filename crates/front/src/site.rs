@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 use registry::Mirror;
 use serde::Deserialize;
 
+use crate::cli::MpiMode;
 use crate::variables::Variables;
 
 /// The site's configuration. Without a file all is as if it were empty.
@@ -16,6 +17,8 @@ pub struct Site {
     pub library: Option<String>,
     /// How many bytes a user's cache may take.
     pub cache_limit: Option<u64>,
+    /// Which MPI library ranks get.
+    pub mpi: Option<MpiMode>,
     registries: Vec<Registry>,
 }
 
@@ -24,6 +27,7 @@ pub struct Site {
 struct File {
     library: Option<String>,
     cache_limit: Option<String>,
+    mpi: Option<MpiMode>,
     #[serde(default, rename = "registry")]
     registries: Vec<Registry>,
 }
@@ -84,6 +88,7 @@ impl Site {
         Ok(Self {
             library: file.library,
             cache_limit: file.cache_limit.as_deref().map(size).transpose()?,
+            mpi: file.mpi,
             registries: file.registries,
         })
     }
@@ -137,12 +142,13 @@ mod tests {
     #[test]
     fn a_site_says_where_things_are() {
         let site = Site::parse(
-            "library = \"https://library.example.org\"\ncache_limit = \"50G\"\n\
+            "library = \"https://library.example.org\"\ncache_limit = \"50G\"\nmpi = \"container\"\n\
              [[registry]]\nlocation = \"docker.io\"\n[[registry.mirror]]\nlocation = \"mirror:5000\"\n\
              insecure = true\n[[registry]]\nlocation = \"old:5000\"\ninsecure = true\n",
         )
         .unwrap();
         assert_eq!(site.cache_limit, Some(50 << 30));
+        assert_eq!(site.mpi, Some(MpiMode::Container));
         assert_eq!(site.insecure_hosts(), ["old:5000"]);
         let mirrors = site.mirrors();
         assert_eq!(

@@ -11,9 +11,8 @@ mod sif;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-
-use crate::request::MpiMode;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::Deserialize;
 
 pub use cdi::{CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use doctor::Doctor;
@@ -266,6 +265,21 @@ pub struct ContainerFlags {
     /// How images that are no files are reached.
     #[command(flatten)]
     pub network: NetworkFlags,
+}
+
+/// Which MPI library a program gets.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MpiMode {
+    /// The host's where it can stand in for the image's, else the image's.
+    #[default]
+    Auto,
+    /// The host's, or none is started.
+    Host,
+    /// The image's.
+    Container,
+    /// Whatever it finds: nothing is looked at.
+    None,
 }
 
 #[cfg(test)]

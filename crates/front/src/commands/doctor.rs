@@ -13,11 +13,11 @@ use inject::Host;
 use tree::Files;
 
 use crate::caller::Caller;
-use crate::cli::Doctor;
+use crate::cli::{Doctor, MpiMode};
 use crate::host;
 use crate::launch::{Looked, Where, look};
 use crate::messages::Messages;
-use crate::request::{Action, MpiMode, Request, Source};
+use crate::request::{Action, Request, Source};
 
 /// Exit status when something will be slow, and when something will fail.
 const SLOW: u8 = 2;

@@ -15,9 +15,10 @@ use tree::{Entry, Files};
 
 use super::kept;
 use super::start::Start;
+use crate::cli::MpiMode;
 use crate::host;
 use crate::messages::Messages;
-use crate::request::{Action, MpiMode, Request};
+use crate::request::{Action, Request};
 
 /// Names of interpreters whose programs load MPI later, if at all.
 const INTERPRETERS: [&str; 3] = ["python", "julia", "Rscript"];
