@@ -60,6 +60,12 @@ fn doctor(args: &[&str]) -> Outcome {
 
 /// Runs it where root has first changed something that nobody else sees.
 fn doctor_where(change: &str, args: &[&str]) -> Outcome {
+    let front = program("front").display().to_string();
+    where_root_did(change, &[&[front.as_str(), "doctor"], args].concat())
+}
+
+/// Runs a command likewise.
+fn where_root_did(change: &str, words: &[&str]) -> Outcome {
     let id = tester().to_string();
     let mut command = Command::new("unshare");
     let script =
@@ -73,7 +79,7 @@ fn doctor_where(change: &str, args: &[&str]) -> Outcome {
         &script,
         "sh",
     ]);
-    command.arg(program("front")).arg("doctor").args(args);
+    command.args(words);
     run(command.env("HOME", "/home/slipway-tester").current_dir("/"))
 }
 
@@ -167,6 +173,24 @@ fn an_old_processor_is_told() {
         "choose other nodes",
     );
     is_well(&doctor(&[&image("py"), &program]));
+    // A rank is not started to end so.
+    let front = tests::program("front").display().to_string();
+    let job = where_root_did(
+        &change,
+        &[
+            "mpiexec.hydra",
+            "-n",
+            "2",
+            &front,
+            "exec",
+            &image("py"),
+            &program,
+        ],
+    );
+    let line = format!(
+        "FATAL:   {program}: it needs x86-64-v3, and this machine is x86-64-v2; front doctor says more"
+    );
+    assert_eq!(job.stderr.matches(&line).count(), 1, "{job:?}");
 }
 
 #[test]

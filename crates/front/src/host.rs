@@ -108,3 +108,9 @@ pub fn own_machine() -> Option<elf::Object> {
     own.and_then(|mut own| own.read_exact(&mut head)).ok()?;
     elf::Object::parse(&head).ok()
 }
+
+/// Returns what this machine's processor can do.
+pub fn processor() -> Option<doctor::Processor> {
+    let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    Some(doctor::Processor::new(own_machine()?, &cpuinfo))
+}

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
-use doctor::{Choice, Finding, Processor, Program, Verdict, Wanted};
+use doctor::{Choice, Finding, Program, Verdict, Wanted};
 use elf::Object;
 use image::Image;
 use inject::Host;
@@ -101,7 +101,7 @@ fn of_image(
         None => None,
     };
     let failed = || format!("look at {}", image.path.display());
-    let processor = processor().context("this program's own file cannot be read")?;
+    let processor = host::processor().context("this program's own file cannot be read")?;
     let program = program.map(|(files, path)| Program {
         name: &name,
         files,
@@ -160,9 +160,4 @@ fn of_mpi(
         shared: request.shared,
     };
     doctor::mpi(host, &image.root, machine, program, &wanted)
-}
-
-fn processor() -> Option<Processor> {
-    let cpuinfo = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    Some(Processor::new(host::own_machine()?, &cpuinfo))
 }

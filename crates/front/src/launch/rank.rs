@@ -44,6 +44,8 @@ struct Answer {
     swap: Option<Result<Swap, String>>,
     /// Why the loader would not start the program at all.
     broken: Option<String>,
+    /// The level of x86-64 that it and its libraries need, as far as they say.
+    level: u32,
 }
 
 /// Where a container shows the host's files: places inside, and what is there. The nearest counts.
@@ -148,9 +150,17 @@ pub fn prepare(
     let is_auto = *mode == MpiMode::Auto && !is_chosen;
     let may_swap = is_auto || *mode == MpiMode::Host;
     let answer = look.answer(may_swap.then_some(hints), cache)?;
-    if let Some(broken) = answer.broken {
-        let remedy = "front doctor says more";
-        rank.refusal = Some(format!("{broken}; {remedy}"));
+    // Nodes that share a cache may have other processors.
+    let old = (answer.level > 1).then(host::processor).flatten();
+    let old = old.filter(|own| own.level < answer.level);
+    let old = old.map(|own| {
+        format!(
+            "it needs x86-64-v{}, and this machine is {own}",
+            answer.level
+        )
+    });
+    if let Some(broken) = answer.broken.or(old) {
+        rank.refusal = Some(format!("{broken}; front doctor says more"));
         return Ok(rank);
     }
     let Some(own) = answer.own else {
@@ -315,8 +325,13 @@ impl Look<'_> {
             Where::Host(path) => (self.host.files(), path),
         };
         let closure = loader.closure(files, path).context(failed)?;
-        let problems = closure.unwrap_or_default().problems;
-        let broken = problems.first().map(ToString::to_string);
+        let closure = closure.unwrap_or_default();
+        let broken = closure.problems.first().map(ToString::to_string);
+        let levels = closure
+            .objects
+            .iter()
+            .map(|object| object.linkage.x86_64_level());
+        let level = levels.max().unwrap_or(0);
         let found = mpi::find(&loader, root, (files, path)).context(failed)?;
         let swap = match (&found, hints) {
             (Some(found), Some(hints)) => {
@@ -334,6 +349,7 @@ impl Look<'_> {
             linked,
             swap,
             broken,
+            level,
         })
     }
 }
