@@ -284,6 +284,41 @@ fn who_waits_for_the_last_rank_sleeps() {
 }
 
 #[test]
+fn ranks_of_several_programs_are_each_looked_at() {
+    let launcher = &Launcher::of_mpis(2)[2];
+    let front = program("front").display().to_string();
+    let image = image("ompi");
+    // Whoever comes first, the one that would be alone does not start.
+    for delays in [[0, 1], [1, 0]] {
+        let script = format!(
+            "[ $PMI_RANK = 0 ] && sleep {} && exec {front} exec {image} sleep 2; sleep {}; exec {front} exec {image} hello",
+            delays[0], delays[1]
+        );
+        let outcome = run(&mut launcher.command(&["sh", "-c", &script]));
+        let told = "FATAL:   hello: Open MPI 5.0 finds its ranks by PMIx";
+        assert_eq!(outcome.stderr.matches(told).count(), 1, "{outcome:?}");
+        assert_eq!(outcome.stdout, "", "{outcome:?}");
+    }
+}
+
+#[test]
+fn a_script_before_the_program_is_no_launcher() {
+    let launcher = &Launcher::of_mpis(3)[2];
+    let front = program("front").display().to_string();
+    let script = format!(
+        "{front} exec {} readlink /proc/self/ns/user; true",
+        image("rpath")
+    );
+    let outcome = run(&mut launcher.command(&["sh", "-c", &script]));
+    let spaces: BTreeSet<&str> = outcome.stdout.lines().collect();
+    assert_eq!(
+        (outcome.stdout.lines().count(), spaces.len()),
+        (3, 1),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn a_container_has_its_own_launcher() {
     for (name, words) in [
         ("ompi", &["mpirun", "-np", "4", "--oversubscribe"][..]),

@@ -61,6 +61,7 @@ pub fn mpi(
             image,
             machine,
             (program.files, program.path),
+            program.library_path,
             &own,
             wanted.hints,
         )?),

@@ -21,6 +21,8 @@ pub struct Program<'a> {
     pub path: &'a Path,
     /// `LD_LIBRARY_PATH`, as it will be.
     pub library_path: Option<&'a OsStr>,
+    /// Whether the image is all that it will see.
+    pub is_whole: bool,
 }
 
 /// Looks at an image for a processor: its kind, its C library, and a program of it.
@@ -100,7 +102,13 @@ pub fn program(
                 ),
                 Problem::Version { .. } => "build the program in an image as old as this one, or take a newer image".to_owned(),
             };
-            Finding::fails("libraries", problem.to_string(), remedy)
+            match problem {
+                Problem::Missing { .. } if !program.is_whole => {
+                    let what = format!("{problem}; what is bound or lent may have it");
+                    Finding::slow("libraries", what, remedy)
+                }
+                _ => Finding::fails("libraries", problem.to_string(), remedy),
+            }
         })),
     }
     Ok(findings)

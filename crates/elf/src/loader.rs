@@ -244,12 +244,15 @@ impl<'a> Loader<'a> {
     }
 
     /// Returns the file that the root itself has for a library's name, as for a program without
-    /// search paths of its own, and what is in it.
+    /// search paths of its own, and what is in it: by the [library path](Loader::set_library_path) first.
     ///
     /// # Errors
     ///
     /// Fails when the root file system cannot be read.
     pub fn find(&self, name: &OsStr) -> io::Result<Option<Found>> {
+        if let Some(found) = self.search(&self.library_path, name)? {
+            return Ok(Some(found));
+        }
         let cached = cache::flags(&self.machine).and_then(|flags| self.cache.find(name, flags));
         if let Some(entry) = cached
             && let Some(found) = self.fitting(self.root, &entry.path)?

@@ -29,13 +29,33 @@ impl Caller {
     /// Returns the job that the caller is a rank of.
     pub fn job(&self) -> Option<Job> {
         let get = |name: &str| self.variables.text(name);
-        Job::find(&get, &parent().unwrap_or_default())
+        Job::find(&get, &named(self.launcher()).unwrap_or_default())
     }
 
-    /// Returns the program of this process's parent, such as a launcher's; `None` for another user's.
-    pub fn parent_program(&self) -> Option<PathBuf> {
-        let pid = std::os::unix::process::parent_id();
-        std::fs::read_link(format!("/proc/{pid}/exe")).ok()
+    /// Returns the launcher's program; `None` for another user's.
+    pub fn launcher_program(&self) -> Option<PathBuf> {
+        std::fs::read_link(format!("/proc/{}/exe", self.launcher())).ok()
+    }
+
+    /// The process that started this rank: the nearest above that is not the rank itself, as a script that
+    /// binds it to its GPU is.
+    fn launcher(&self) -> u32 {
+        let mut pid = std::os::unix::process::parent_id();
+        let rank = RANKS
+            .iter()
+            .find_map(|name| Some(format!("{name}={}", self.variables.text(name)?)));
+        let Some(rank) = rank else { return pid };
+        for _ in 0..FARTHEST {
+            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+            let is_rank = environ
+                .split(|byte| *byte == 0)
+                .any(|one| one == rank.as_bytes());
+            match stat(pid).and_then(|fields| fields.get(1)?.parse().ok()) {
+                Some(parent) if is_rank => pid = parent,
+                _ => return pid,
+            }
+        }
+        pid
     }
 
     /// Looks the caller up in the host's user database.
@@ -64,15 +84,29 @@ impl Caller {
     }
 }
 
-/// Tells this process's parent from all that the machine has had since it started: by its id and the time
-/// of its start, field 22 of [proc_pid_stat(5)].
+/// Variables that each rank has of its own.
+const RANKS: [&str; 4] = [
+    "OMPI_COMM_WORLD_RANK",
+    "PMI_RANK",
+    "PMIX_RANK",
+    "SLURM_PROCID",
+];
+
+/// How many processes there may be between a launcher and a program.
+const FARTHEST: usize = 16;
+
+/// The fields of [proc_pid_stat(5)] from the third on.
 ///
 /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-fn parent() -> Option<String> {
-    let pid = std::os::unix::process::parent_id();
+fn stat(pid: u32) -> Option<Vec<String>> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before may hold anything but ends with the last parenthesis; behind it is field 3.
+    // The name before may hold anything but ends with the last parenthesis.
     let (_, fields) = stat.rsplit_once(')')?;
-    let start = fields.split_whitespace().nth(19)?;
-    Some(format!("{pid}-{start}"))
+    Some(fields.split_whitespace().map(str::to_owned).collect())
+}
+
+/// Tells a process from all that the machine has had since it started: by its id and the time of its start,
+/// field 22.
+fn named(pid: u32) -> Option<String> {
+    Some(format!("{pid}-{}", stat(pid)?.get(19)?))
 }

@@ -29,6 +29,17 @@ pub enum Action {
 }
 
 impl Action {
+    /// Returns the name of the command; empty for what the image has.
+    pub fn program(&self) -> String {
+        match self {
+            Self::Exec(words) => words
+                .first()
+                .map(|name| name.to_string_lossy().into_owned()),
+            _ => None,
+        }
+        .unwrap_or_default()
+    }
+
     /// Returns the command's name, as `APPTAINER_COMMAND` tells it inside.
     pub fn name(&self) -> &'static str {
         match self {
@@ -288,7 +299,7 @@ fn mpi_hints(caller: &Caller) -> Hints {
         parts.map(PathBuf::from).collect::<Vec<_>>()
     };
     Hints {
-        launcher: caller.parent_program(),
+        launcher: caller.launcher_program(),
         libraries: ["LD_LIBRARY_PATH", "CRAY_LD_LIBRARY_PATH"]
             .iter()
             .flat_map(|name| paths(name))

@@ -53,6 +53,8 @@ pub struct Job {
     pub local_size: Option<u32>,
     /// How the ranks can find each other.
     pub offers: Vec<Wireup>,
+    /// Whether the user says which library is to find them (`I_MPI_PMI_LIBRARY`), so that nothing can be told.
+    pub own_library: bool,
 }
 
 /// What each launcher is known by, innermost first: one that was started by another inherits the other's
@@ -76,20 +78,20 @@ const ROWS: &[Row] = &[
         local_size: "OMPI_COMM_WORLD_LOCAL_SIZE",
     },
     Row {
-        launcher: Launcher::Pals,
-        known_by: &["PALS_APID", "PALS_RANKID"],
-        name: &["PALS_APID"],
-        rank: "PALS_RANKID",
-        size: "PMI_SIZE",
-        local_size: "PMI_LOCAL_SIZE",
-    },
-    Row {
         launcher: Launcher::Flux,
         known_by: &["FLUX_JOB_ID", "FLUX_TASK_RANK"],
         name: &["FLUX_JOB_ID"],
         rank: "FLUX_TASK_RANK",
         size: "FLUX_JOB_SIZE",
         local_size: "FLUX_TASK_LOCAL_SIZE",
+    },
+    Row {
+        launcher: Launcher::Pals,
+        known_by: &["PALS_APID", "PALS_RANKID"],
+        name: &["PALS_APID"],
+        rank: "PALS_RANKID",
+        size: "PMI_SIZE",
+        local_size: "PMI_LOCAL_SIZE",
     },
     Row {
         launcher: Launcher::Jsm,
@@ -113,7 +115,7 @@ const ROWS: &[Row] = &[
         known_by: &["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_PROCID"],
         name: &["SLURM_JOB_ID", "SLURM_STEP_ID"],
         rank: "SLURM_PROCID",
-        size: "SLURM_NTASKS",
+        size: "SLURM_STEP_NUM_TASKS",
         local_size: "",
     },
     Row {
@@ -144,7 +146,11 @@ impl Job {
     #[must_use]
     pub fn find(get: Lookup<'_>, parent: &str) -> Option<Self> {
         let known = |row: &&Row| row.known_by.iter().all(|name| get(name).is_some());
-        let row = ROWS.iter().find(known)?;
+        let row = ROWS.iter().find(known).filter(|row| {
+            // Batch scripts, and shells that `salloc` starts.
+            let step: Option<u32> = get("SLURM_STEP_ID").and_then(|step| step.parse().ok());
+            row.launcher != Launcher::Slurm || step.is_none_or(|step| step < 0xffff_fff0)
+        })?;
         let number = |name: &str| get(name)?.parse().ok();
         let parts: Option<Vec<String>> = row.name.iter().map(|name| get(name)).collect();
         let named = parts.filter(|parts| !parts.is_empty());
@@ -159,6 +165,7 @@ impl Job {
                 _ => number(row.local_size),
             },
             offers: Wireup::offered(get),
+            own_library: get("I_MPI_PMI_LIBRARY").is_some(),
         })
     }
 }
@@ -236,7 +243,8 @@ mod tests {
             ("SLURM_JOB_ID", "9"),
             ("SLURM_STEP_ID", "0"),
             ("SLURM_PROCID", "5"),
-            ("SLURM_NTASKS", "7"),
+            ("SLURM_NTASKS", "9"),
+            ("SLURM_STEP_NUM_TASKS", "7"),
             ("SLURM_NODEID", "2"),
             ("SLURM_STEP_TASKS_PER_NODE", "2(x2),3"),
             ("PMI_FD", "11"),
@@ -278,6 +286,8 @@ mod tests {
             ("SLURM_NTASKS", "4"),
         ];
         assert_eq!(find(&batch), None);
+        let shell = [&batch[..], &[("SLURM_STEP_ID", "4294967290")]].concat();
+        assert_eq!(find(&shell), None);
         assert_eq!(find(&[]), None);
     }
 

@@ -16,6 +16,8 @@ pub enum Wireup {
     Pmix,
     /// Cray's, by PALS or Slurm's `cray_shasta`.
     Cray,
+    /// Slurm's own library for it, which asks Slurm itself.
+    SlurmLibrary,
 }
 
 impl fmt::Display for Wireup {
@@ -24,6 +26,7 @@ impl fmt::Display for Wireup {
             Self::Pmi => "PMI",
             Self::Pmix => "PMIx",
             Self::Cray => "Cray PMI",
+            Self::SlurmLibrary => "Slurm's PMI library",
         })
     }
 }

@@ -5,6 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 use engine::{
     Create, Executor, ExecutorBox, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
@@ -22,12 +23,15 @@ use crate::cgroup::Stand;
 use crate::fuse::Server;
 use crate::ground::Note;
 use crate::instance::Start;
-use crate::keeper::{self, Keeper, detach_stdio, ignore_signals};
+use crate::keeper::{self, Keeper, detach_stdio, ignore_signals, use_all_processors};
 use crate::share::Name;
-use crate::{Error, Ground, cgroup, handover, identity, init, mount, share, stage};
+use crate::{Error, Ground, Turn, cgroup, handover, identity, init, mount, share, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
+
+/// How long one rank may speak alone.
+const HEAD_START: Duration = Duration::from_millis(100);
 
 /// Builds the session, hands it over and keeps it. Returns when the process shall end. Others wait at
 /// `listener`, if they may join.
@@ -40,6 +44,7 @@ pub(crate) fn run(
     // Apart from the caller's terminal and process group: what is sent there is for the payload.
     let _ = setsid();
     ignore_signals();
+    use_all_processors();
     sys::close_inherited();
     if !ground.verbose {
         detach_stdio();
@@ -48,7 +53,13 @@ pub(crate) fn run(
     let _ = nix::sys::prctl::set_name(c"front: session");
     let built = match build(ground, &socket, &mut listener) {
         Ok(built) => built,
-        Err(error) => return handover::send_failure(&socket, &sys::one_line(&error)),
+        Err(error) => {
+            handover::send_failure(&socket, &sys::one_line(&error));
+            drop(socket);
+            // Who says so must have its say before the others end their job.
+            std::thread::sleep(HEAD_START);
+            return Turn::new(listener).refuse(None);
+        }
     };
     detach_stdio();
     keeper::allow_many_members();

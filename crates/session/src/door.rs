@@ -1,6 +1,7 @@
 //! Asking for a session, and going in.
 
 use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
 
 use image::RootFs;
 use nix::sched::{CloneFlags, setns};
@@ -38,13 +39,21 @@ const FAREWELL: Timespec = Timespec {
     tv_nsec: 500_000_000,
 };
 
+/// How long it tells others at most.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(3);
+
 impl Turn {
+    pub(crate) fn new(listener: Option<OwnedFd>) -> Self {
+        Self(listener)
+    }
+
     /// Tells the job's other ranks that there must be no session; `others` is how many there are on this
     /// machine, as far as known.
     pub fn refuse(self, others: Option<u32>) {
         let Some(listener) = &self.0 else { return };
         let mut left = others.unwrap_or(u32::MAX);
-        while left > 0 {
+        let end = Instant::now() + LONGEST_FAREWELL;
+        while left > 0 && Instant::now() < end {
             let calls = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&FAREWELL));
             if !matches!(calls, Ok(1..)) {
                 return;

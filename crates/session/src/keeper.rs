@@ -4,8 +4,9 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
@@ -35,6 +36,16 @@ pub(crate) fn detach_stdio() {
     }
 }
 
+/// Runs wherever the system allows: a launcher may have bound the first rank to one processor, and what serves
+/// all is not to wait for it.
+pub(crate) fn use_all_processors() {
+    let mut all = CpuSet::new();
+    for processor in 0..CpuSet::count() {
+        let _ = all.set(processor);
+    }
+    let _ = sched_setaffinity(Pid::from_raw(0), &all);
+}
+
 /// Lets a keeper know as many members as the system allows: each takes a descriptor.
 pub(crate) fn allow_many_members() {
     let mut limit = getrlimit(Resource::Nofile);
@@ -44,10 +55,7 @@ pub(crate) fn allow_many_members() {
 
 /// How long a session without members waits for the next one. A script that starts a program for
 /// each of its files then builds one session, not one each.
-const LINGER: Timespec = Timespec {
-    tv_sec: 1,
-    tv_nsec: 500_000_000,
-};
+const LINGER: Duration = Duration::from_millis(1500);
 
 /// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
 pub(crate) struct Keeper<'a> {
@@ -75,8 +83,11 @@ impl<'a> Keeper<'a> {
     /// mounted as long as they live.
     pub(crate) fn keep(mut self, first: OwnedFd) {
         self.members.push(first);
+        // When it ends unless somebody joins.
+        let mut end: Option<Instant> = None;
         loop {
-            let happened = self.wait();
+            let limit = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let happened = self.wait(limit);
             if happened.call {
                 self.admit();
             }
@@ -88,6 +99,7 @@ impl<'a> Keeper<'a> {
                 self.last = ended.or(self.last.take());
             }
             if !self.members.is_empty() {
+                end = None;
                 continue;
             }
             // Kernels before 6.15 do not tell how it ended, others only once its parent knows.
@@ -101,7 +113,7 @@ impl<'a> Keeper<'a> {
             if status.is_some() || happened.word {
                 self.last = None;
             }
-            if !(happened.call || happened.end || happened.word) {
+            if Instant::now() >= *end.get_or_insert_with(|| Instant::now() + LINGER) {
                 return;
             }
         }
@@ -109,7 +121,9 @@ impl<'a> Keeper<'a> {
 
     /// Lets everybody in who waits.
     fn admit(&mut self) {
+        let mut nobody = true;
         while let Some(caller) = self.listener.as_ref().and_then(share::admit) {
+            nobody = false;
             match caller {
                 Ok((socket, process, Wish::Join)) => {
                     self.members.push(process);
@@ -123,11 +137,14 @@ impl<'a> Keeper<'a> {
                 Ok((_, _, Wish::Wake)) | Err(()) => {}
             }
         }
+        if nobody {
+            // There is a caller, and no descriptor for them yet.
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
-    /// Waits for a caller, a member's end, or word of how the last one ended; without members, not
-    /// for long.
-    fn wait(&self) -> Happened {
+    /// Waits for a caller, a member's end, or word of how the last one ended, at most `limit`.
+    fn wait(&self, limit: Option<Duration>) -> Happened {
         // How the last one ended matters when there is no other. HUP needs not be asked for: it comes when
         // the parent has collected the status, and stays.
         let last = self.last.iter().filter(|_| self.members.is_empty());
@@ -141,12 +158,8 @@ impl<'a> Keeper<'a> {
             .iter()
             .map(|member| PollFd::new(member, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).collect();
-        let limit = if self.members.is_empty() {
-            Some(&LINGER)
-        } else {
-            None
-        };
-        let _ = poll(&mut fds, limit);
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let _ = poll(&mut fds, limit.as_ref());
         let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
         let words = usize::from(self.members.is_empty() && self.last.is_some());
         let (word, rest) = fds.split_at(words);

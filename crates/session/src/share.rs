@@ -129,13 +129,15 @@ impl Name {
     pub(crate) fn join_or_take(&self, in_job: bool) -> Entry {
         let patience = if in_job { PATIENCE_IN_JOB } else { PATIENCE };
         let end = Instant::now() + patience;
-        while Instant::now() < end {
+        // Whoever has the name and does not answer is not of ours.
+        let mut silence = Instant::now() + PATIENCE;
+        while Instant::now() < silence {
             match self.reach(Wish::Join, end) {
                 Ok(Reached::Ours(socket)) => {
                     match welcome(&socket) {
                         Some(Ok((namespaces, about))) => return Entry::Joined(namespaces, about),
                         Some(Err(())) => return Entry::Refused,
-                        None => {}
+                        None => silence = Instant::now() + PATIENCE,
                     }
                     // It has ended, or was never finished.
                 }
@@ -154,8 +156,9 @@ impl Name {
     fn reach(&self, wish: Wish, end: Instant) -> io::Result<Reached> {
         let socket = socket(SocketFlags::NONBLOCK)?;
         // Whoever has the name may let callers stand in a queue for ever.
+        let busy = Instant::now() + PATIENCE_WHILE_BUSY;
         while let Err(errno) = connect(&socket, &self.0) {
-            if errno != Errno::AGAIN || Instant::now() > end {
+            if errno != Errno::AGAIN || Instant::now() > end.min(busy) {
                 return Err(errno.into());
             }
             std::thread::sleep(Duration::from_millis(1));
@@ -230,6 +233,9 @@ pub(crate) fn welcome(socket: &OwnedFd) -> Option<Result<(Vec<OwnedFd>, String),
 
 /// How long one side waits for the other.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long one stands in a full queue, which may be a stranger's.
+const PATIENCE_WHILE_BUSY: Duration = Duration::from_secs(10);
 
 /// How long a job's rank waits for the session that another builds: without it, it could not work with
 /// the others. An image that must be extracted takes its time.

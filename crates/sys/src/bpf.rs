@@ -53,6 +53,11 @@ struct QueryAttr {
     prog_ids: u64,
     prog_cnt: u32,
     padding: u32,
+    /// What newer kernels know of, and write to (6.17: the last).
+    prog_attach_flags: u64,
+    link_ids: u64,
+    link_attach_flags: u64,
+    revision: u64,
 }
 
 #[repr(C)]
@@ -111,6 +116,10 @@ pub fn widen_device_programs(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> io
         prog_ids: ids.as_mut_ptr() as u64,
         prog_cnt: u32::try_from(MOST).unwrap_or(0),
         padding: 0,
+        prog_attach_flags: 0,
+        link_ids: 0,
+        link_attach_flags: 0,
+        revision: 0,
     };
     // SAFETY: the kernel writes into the structure, and as many numbers as it says there is room for.
     unsafe { bpf(BPF_PROG_QUERY, &mut query) }?;

@@ -3,6 +3,7 @@
 
 #![forbid(unsafe_code)]
 
+use std::ffi::OsStr;
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -47,7 +48,9 @@ fn edits(
     };
     let machine =
         inject::machine(root).ok_or_else(|| refused("the image has no programs".to_owned()))?;
-    let loader = Loader::new(root, machine).map_err(Error::Look)?;
+    let mut loader = Loader::new(root, machine).map_err(Error::Look)?;
+    let library_path = container.variable("LD_LIBRARY_PATH").map(OsStr::new);
+    loader.set_library_path(library_path.unwrap_or_default());
     let program = container.program(root);
     let program = program.as_deref().unwrap_or(Path::new("/"));
     let found = mpi::find(&loader, root, (root, program)).map_err(Error::Look)?;
@@ -62,6 +65,7 @@ fn edits(
         root,
         machine,
         (*files, path),
+        library_path,
         &found.implementation,
         &hints,
     );

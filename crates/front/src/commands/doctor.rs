@@ -88,6 +88,7 @@ fn of_image(
         place,
         env,
         name,
+        is_plain,
     } = look(request, caller, messages)?;
     let get = |name: &str| {
         env.iter()
@@ -107,6 +108,10 @@ fn of_image(
         files,
         path,
         library_path: get("LD_LIBRARY_PATH"),
+        is_whole: is_plain
+            && request.binds.is_empty()
+            && request.vendors.is_empty()
+            && matches!(place, Some(Where::Image(_))),
     });
     if program.is_none() && !name.is_empty() {
         findings.push(Finding {

@@ -26,6 +26,9 @@ pub struct Record {
     pub contained: bool,
     /// Whether it has processes of its own.
     pub own_processes: bool,
+    /// The program that it was made for, and looked at.
+    #[serde(default)]
+    pub program: String,
     /// What is lent to it of variables.
     #[serde(default)]
     pub env: Vec<(String, String)>,
@@ -44,7 +47,7 @@ pub fn join_job(job: &str, request: Request, caller: &Caller, messages: &Message
     let of_the_job = |name: Option<&str>| {
         name.is_some_and(|name| {
             let step = name.strip_prefix(job);
-            step.is_some_and(|step| step.is_empty() || step.starts_with('.'))
+            step.is_some_and(|step| step.is_empty() || step.starts_with(['.', '-']))
         })
     };
     let image = std::fs::canonicalize(path).unwrap_or_else(|_| path.clone());

@@ -53,7 +53,14 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     {
         match session::ask(&job.name, &image.root, &request.words(caller)) {
             Asked::Joined(door, about) => {
-                let record = serde_json::from_str(&about).context("another version's container")?;
+                let record: Record =
+                    serde_json::from_str(&about).context("another version's container")?;
+                // Ranks of one job may be of several programs.
+                if record.program != request.action.program()
+                    && !examine(&request, image, caller, messages)?.may_start(messages)
+                {
+                    return Ok(ExitCode::from(crate::messages::FAILURE));
+                }
                 return join::enter(door, record, None, request, caller, messages)
                     .map(ExitCode::from);
             }
@@ -62,15 +69,26 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         }
     }
     let dry_run = request.dry_run;
-    let prepared = Prepared::new(request, image, None, caller, messages)?;
+    let local_size = request.job.as_ref().and_then(|job| job.local_size);
+    // What one rank has said holds for the others that wait.
+    let refuse = |turn: Option<Turn>| {
+        if let Some(turn) = turn {
+            turn.refuse(local_size.map(|size| size.saturating_sub(1)));
+        }
+    };
+    let prepared = match Prepared::new(request, image, None, caller, messages) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            messages.fatal(&error);
+            refuse(turn);
+            return Ok(ExitCode::from(crate::messages::FAILURE));
+        }
+    };
     if dry_run {
         return print(&prepared.bundle.spec);
     }
     if !prepared.rank.may_start(messages) {
-        if let Some(turn) = turn {
-            let size = prepared.job.as_ref().and_then(|job| job.local_size);
-            turn.refuse(size.map(|size| size.saturating_sub(1)));
-        }
+        refuse(turn);
         return Ok(ExitCode::from(crate::messages::FAILURE));
     }
     let privileged = session::is_privileged();
@@ -101,7 +119,9 @@ fn tell_others_apart(job: &Job, prepared: &Prepared, messages: &Messages) {
     }
     let own = std::process::id().cast_signed();
     let others = session::Shared::all(|name| name == Some(&job.name)).unwrap_or_default();
-    let others = others.iter().filter(|other| !other.members.contains(&own));
+    let others = others
+        .iter()
+        .filter(|other| !other.members.is_empty() && !other.members.contains(&own));
     let images = others.filter_map(|other| serde_json::from_str::<Record>(&other.about).ok());
     if let Some(other) = { images }.next() {
         let (theirs, ours) = (other.image.0, &prepared.image.path);
@@ -135,6 +155,8 @@ struct Prepared {
     /// Whether others may come in.
     shared: bool,
     job: Option<Job>,
+    /// What it starts.
+    program: String,
     /// What is lent of variables.
     env: Vec<(String, String)>,
     rank: Rank,
@@ -216,6 +238,7 @@ impl Prepared {
             // the next; but for the next rank.
             shared: request.shared
                 && (request.job.is_some() || !request.contained && !request.own_processes),
+            program: request.action.program(),
             job: request.job,
             env,
             rank,
@@ -235,6 +258,7 @@ impl Prepared {
             libraries: self.libraries,
             contained: self.contained,
             own_processes: self.own_processes,
+            program: self.program.clone(),
             env: self.env.clone(),
         }
     }
@@ -289,6 +313,8 @@ pub struct Looked {
     pub env: Vec<(OsString, OsString)>,
     /// What it is called; empty where none is asked for.
     pub name: String,
+    /// Whether its environment is known before anything runs.
+    pub is_plain: bool,
 }
 
 /// Looks at what a request would start, and starts nothing.
@@ -298,20 +324,7 @@ pub struct Looked {
 /// Fails when there is no such image, and when it cannot be read.
 pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<Looked> {
     let image = open_image(&request.source, request.network.as_ref(), caller, messages)?;
-    let account = caller.account();
-    let facts = host::facts(caller, &account);
-    let binds = launcher_binds(request, &account, &facts);
-    let ingredients = Ingredients {
-        caller: caller.variables.clone(),
-        request: request.clone(),
-        home: account.home.clone(),
-        image: (image.path.clone(), image.name()),
-        instance: None,
-        libraries: has_libraries(&image, &Edits::default()),
-    };
-    let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
-    let start = Start::new(ingredients, &image.root, cwd, messages).context("read the image")?;
-    let shown = Shown::new(request, &binds, &account, &facts);
+    let (start, shown) = plan(request, &image, caller, messages)?;
     let Action::Exec(words) = &request.action else {
         bail!("only a command can be looked at");
     };
@@ -322,11 +335,47 @@ pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<L
     Ok(Looked {
         place: place.flatten(),
         env: start.process(false).env,
+        is_plain: start.is_plain(),
         name: name
             .map(|name| name.to_string_lossy().into_owned())
             .unwrap_or_default(),
         image,
     })
+}
+
+/// Works out what a request would start, and where its container would show the host's files.
+fn plan(
+    request: &Request,
+    image: &Image,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<(Start, Shown)> {
+    let account = caller.account();
+    let facts = host::facts(caller, &account);
+    let binds = launcher_binds(request, &account, &facts);
+    let ingredients = Ingredients {
+        caller: caller.variables.clone(),
+        request: request.clone(),
+        home: account.home.clone(),
+        image: (image.path.clone(), image.name()),
+        instance: None,
+        libraries: has_libraries(image, &Edits::default()),
+    };
+    let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
+    let start = Start::new(ingredients, &image.root, cwd, messages).context("read the image")?;
+    let shown = Shown::new(request, &binds, &account, &facts);
+    Ok((start, shown))
+}
+
+/// Looks at the program of a rank that joins a container.
+fn examine(request: &Request, image: Image, caller: &Caller, messages: &Messages) -> Result<Rank> {
+    let (start, shown) = plan(request, &image, caller, messages)?;
+    let cache = caller.cache(&caller.account());
+    // What its container has is decided already.
+    let mut edits = Edits::default();
+    rank::prepare(
+        request, &image, &start, &shown, &cache, &mut edits, messages,
+    )
 }
 
 /// Opens the image of a source; `network` is how one that is no file is reached.

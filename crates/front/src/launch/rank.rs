@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
 use bundle::{Account, Bind, HostFacts};
-use elf::{Loader, Object};
+use elf::{Loader, Object, Problem};
 use image::Image;
 use inject::mpi::{self, Implementation, Swap};
 use inject::{Edits, Host};
@@ -146,6 +146,7 @@ pub fn prepare(
         host: &host,
         program: &program,
         library_path: library_path.as_deref(),
+        is_whole: request.binds.is_empty() && edits.mounts.is_empty() && start.is_plain(),
     };
     let is_auto = *mode == MpiMode::Auto && !is_chosen;
     let may_swap = is_auto || *mode == MpiMode::Host;
@@ -164,6 +165,10 @@ pub fn prepare(
         return Ok(rank);
     }
     let Some(own) = answer.own else {
+        if *mode == MpiMode::Host {
+            rank.refusal =
+                Some("the image has no MPI library that the host's could stand in for".to_owned());
+        }
         return Ok(rank);
     };
     let alone = |implementation: &Implementation| {
@@ -274,6 +279,8 @@ struct Look<'a> {
     host: &'a Host,
     program: &'a Where,
     library_path: Option<&'a OsStr>,
+    /// Whether the image is all that the program will see.
+    is_whole: bool,
 }
 
 impl Look<'_> {
@@ -291,7 +298,7 @@ impl Look<'_> {
             .files()
             .stamp(Path::new(elf::CACHE))
             .unwrap_or_default();
-        let hints_text = format!("{hints:?} {:?}", self.library_path);
+        let hints_text = format!("{hints:?} {:?} {}", self.library_path, self.is_whole);
         let key = kept::key(&[
             "mpi",
             &image,
@@ -308,9 +315,26 @@ impl Look<'_> {
             &key,
             cache,
             |bytes| serde_json::from_slice(bytes).ok().filter(holds),
-            |answer| Ok(serde_json::to_vec(answer)?),
+            |answer| match answer {
+                // What is in the way may be mended the next moment.
+                Answer {
+                    broken: None,
+                    swap: None | Some(Ok(_)),
+                    ..
+                } => Ok(serde_json::to_vec(answer)?),
+                _ => Err(std::io::Error::other("it may change")),
+            },
             || self.work_out(hints),
         )
+    }
+
+    /// Whether a program will certainly not start for it: what is bound or lent may have a library, and a
+    /// program of the host's may lead to more of the host's.
+    fn is_certain(&self, problem: &Problem) -> bool {
+        match problem {
+            Problem::Version { library, .. } => library == "libc.so.6",
+            Problem::Missing { .. } => self.is_whole && matches!(self.program, Where::Image(_)),
+        }
     }
 
     fn work_out(&self, hints: Option<&mpi::Hints>) -> Result<Answer> {
@@ -326,7 +350,11 @@ impl Look<'_> {
         };
         let closure = loader.closure(files, path).context(failed)?;
         let closure = closure.unwrap_or_default();
-        let broken = closure.problems.first().map(ToString::to_string);
+        let problem = closure
+            .problems
+            .iter()
+            .find(|problem| self.is_certain(problem));
+        let broken = problem.map(ToString::to_string);
         let levels = closure
             .objects
             .iter()
@@ -337,7 +365,15 @@ impl Look<'_> {
             (Some(found), Some(hints)) => {
                 let (files, path) = &found.by;
                 let (by, own) = ((*files, path.as_path()), &found.implementation);
-                let swap = mpi::swap(self.host, root, self.machine, by, own, hints);
+                let swap = mpi::swap(
+                    self.host,
+                    root,
+                    self.machine,
+                    by,
+                    self.library_path,
+                    own,
+                    hints,
+                );
                 Some(swap.context("look at the host's MPI")?)
             }
             _ => None,

@@ -66,6 +66,11 @@ impl Start {
         })
     }
 
+    /// Whether the environment is known before anything runs.
+    pub fn is_plain(&self) -> bool {
+        self.plain.is_some()
+    }
+
     /// Whether the image has what is to be started. One without a startscript starts nothing.
     ///
     /// # Errors

@@ -20,8 +20,8 @@ pub struct Hints {
     pub prefixes: Vec<PathBuf>,
 }
 
-/// Where a prefix has its libraries: Intel's older ones have kinds of them.
-const BELOW: [&str; 3] = ["lib", "lib64", "lib/release"];
+/// Where a prefix has its libraries: Cray's have those of MPICH's names apart, Intel's older ones have kinds.
+const BELOW: [&str; 4] = ["lib-abi-mpich", "lib", "lib64", "lib/release"];
 
 impl Family {
     /// What its library is called.

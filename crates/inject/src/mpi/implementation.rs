@@ -96,8 +96,8 @@ pub fn find<'a>(
 /// Open MPI's releases by the second number in its library's name: `libmpi.so.40.30.4` is of 4.1.
 const OPEN_MPI: &[(&str, &str)] = &[("10", "3.1"), ("20", "4.0"), ("30", "4.1"), ("40", "5.0")];
 
-/// Of Open MPI before 5: what finds ranks by PMI, where it was built in.
-const OPEN_MPI_PMI: [&str; 2] = ["openmpi/mca_pmix_s2.so", "openmpi/mca_pmix_s1.so"];
+/// Where Open MPI has its plugins, from its library's directory: Debian has releases apart.
+const PLUGINS: [&str; 3] = ["openmpi", "openmpi/lib/openmpi3", "openmpi3"];
 
 impl Implementation {
     /// Finds the MPI library that a program of a root file system would be put together with; `None`
@@ -128,21 +128,12 @@ impl Implementation {
             needed.any(|name| name.to_string_lossy().starts_with(beginning))
         };
         let speaks = match family {
-            Family::OpenMpi(_) => {
-                let beside = library.path.parent().unwrap_or(Path::new("/"));
-                let has = |plugin: &str| {
-                    root.entry(&beside.join(plugin))
-                        .is_ok_and(|entry| entry.is_some())
-                };
-                let pmi = OPEN_MPI_PMI.iter().any(|plugin| has(plugin));
-                let pmi = pmi.then_some(Wireup::Pmi);
-                [Wireup::Pmix].into_iter().chain(pmi).collect()
-            }
+            Family::OpenMpi(_) => open_mpi_speaks(release(family, &library.path), &library, root)?,
             // Cray's brings a library of its own for it.
             Family::Mpich
                 if needs("libpmi.so.0") || needs("libpmi2.so.0") || needs("libpmi_cray") =>
             {
-                vec![Wireup::Pmi, Wireup::Cray]
+                vec![Wireup::Pmi, Wireup::SlurmLibrary, Wireup::Cray]
             }
             Family::Mpich if needs("libpmix.so") => vec![Wireup::Pmix],
             Family::Mpich => vec![Wireup::Pmi],
@@ -165,6 +156,35 @@ impl fmt::Display for Implementation {
             None => Ok(()),
         }
     }
+}
+
+/// Before 5.0 some were built to find ranks by PMI, too: by a plugin, or else one cannot tell.
+fn open_mpi_speaks(
+    release: Option<String>,
+    library: &Loaded,
+    root: &dyn Files,
+) -> io::Result<Vec<Wireup>> {
+    if release.is_none_or(|release| release.as_str() >= "5") {
+        return Ok(vec![Wireup::Pmix]);
+    }
+    let beside = library.path.parent().unwrap_or(Path::new("/"));
+    let mut plugins = Vec::new();
+    for directory in PLUGINS {
+        plugins.extend(root.list(&beside.join(directory))?);
+    }
+    let by = |kind: &str| {
+        plugins
+            .iter()
+            .any(|name| *name == *format!("mca_pmix_{kind}.so"))
+    };
+    let is_told = plugins
+        .iter()
+        .any(|name| name.to_string_lossy().starts_with("mca_pmix_"));
+    let pmi = !is_told || ["s1", "s2", "flux", "cray"].into_iter().any(by);
+    Ok([Some(Wireup::Pmix), pmi.then_some(Wireup::Pmi)]
+        .into_iter()
+        .flatten()
+        .collect())
 }
 
 fn family(object: &Loaded) -> Option<Family> {

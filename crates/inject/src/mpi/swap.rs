@@ -83,8 +83,8 @@ const PLUGINS: &[(&str, &str)] = &[
     ("libpmix.so", "pmix2"),
 ];
 
-/// Works out how the host's MPI can stand in for that of an image's program; says why not, in words, where
-/// it cannot.
+/// Works out how the host's MPI can stand in for that of an image's program, which will run with this
+/// `LD_LIBRARY_PATH`; says why not, in words, where it cannot.
 ///
 /// # Errors
 ///
@@ -94,11 +94,13 @@ pub fn swap(
     image: &dyn Files,
     machine: Object,
     program: (&dyn Files, &Path),
+    library_path: Option<&OsStr>,
     own: &Implementation,
     hints: &Hints,
 ) -> io::Result<Result<Swap, String>> {
     let theirs = Loader::new(host.files(), machine)?;
-    let loader = Loader::new(image, machine)?;
+    let mut loader = Loader::new(image, machine)?;
+    loader.set_library_path(library_path.unwrap_or_default());
     if loader.flavour() != Some(Flavour::Glibc) {
         return Ok(Err("the image has no GNU C library".to_owned()));
     }
@@ -132,12 +134,13 @@ pub fn swap(
             "the host's {implementation} has no {symbol}, which the program uses"
         )));
     }
-    let verdicts = match weigh_all(host, image, machine, wanted)? {
+    let verdicts = match weigh_all(host, image, machine, library_path, wanted)? {
         Ok(verdicts) => verdicts,
         Err(reason) => return Ok(Err(reason)),
     };
     Ok(Ok(put_together(
         host,
+        image,
         &verdicts,
         &image_closure,
         implementation,
@@ -150,10 +153,12 @@ fn weigh_all(
     host: &Host,
     image: &dyn Files,
     machine: Object,
+    library_path: Option<&OsStr>,
     mut wanted: Vec<Candidate>,
 ) -> io::Result<Result<Vec<Verdict>, String>> {
     loop {
         let mut loader = Loader::new(image, machine)?;
+        loader.set_library_path(library_path.unwrap_or_default());
         let verdicts = weigh(host, &mut loader, &wanted, &BTreeMap::new())?;
         let left = |verdict: &&Verdict| matches!(verdict.fate, Fate::Left { .. });
         let Some(first) = verdicts.iter().find(left) else {
@@ -282,7 +287,7 @@ fn is_beside_mpi(object: &Loaded, closure: &Closure) -> bool {
 
 /// Whether a path is of a system's own directories.
 fn is_usual(path: &Path) -> bool {
-    let usual = ["/usr/lib", "/usr/lib64", "/lib", "/lib64"].map(Path::new);
+    let usual = ["/usr/lib", "/usr/lib64", "/usr/local", "/lib", "/lib64"].map(Path::new);
     usual.iter().any(|usual| path.starts_with(usual))
 }
 
@@ -336,6 +341,12 @@ fn missing_symbol(
     Ok(None)
 }
 
+/// Whether a library answers to a name.
+fn is_called(object: &Loaded, name: &OsStr) -> bool {
+    let soname = object.linkage.soname.as_deref();
+    object.name == name || soname == Some(name) || object.path.file_name() == Some(name)
+}
+
 /// Where a host's MPI is installed, if that is a place of its own.
 fn prefix(implementation: &Implementation) -> Option<PathBuf> {
     let directory = implementation.path.parent()?;
@@ -351,11 +362,14 @@ fn prefix(implementation: &Implementation) -> Option<PathBuf> {
 
 fn put_together(
     host: &Host,
+    image: &dyn Files,
     verdicts: &[Verdict],
     closure: &Closure,
     implementation: Implementation,
 ) -> Swap {
-    let prefix = prefix(&implementation);
+    // Where the image has something there, that stays.
+    let is_free = |prefix: &PathBuf| !matches!(image.entry(prefix), Ok(Some(_)));
+    let prefix = prefix(&implementation).filter(is_free);
     let mut mounts: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     let mut mount = |from: &Path, to: &Path| {
         mounts
@@ -387,7 +401,7 @@ fn put_together(
         let own = closure
             .objects
             .iter()
-            .find(|object| object.name == verdict.name);
+            .find(|object| is_called(object, &verdict.name));
         if let Some(own) = own
             && verdict.class == Class::Driver
             && !own.lent

@@ -23,7 +23,11 @@ pub struct Alone {
 /// told.
 #[must_use]
 pub fn alone(implementation: &Implementation, job: &Job) -> Option<Alone> {
-    let size = job.size.filter(|size| *size > 1)?;
+    let size = job.size.filter(|size| *size > 1 && !job.own_library)?;
+    let by_slurm = implementation.speaks.contains(&Wireup::SlurmLibrary);
+    if by_slurm && job.launcher == Launcher::Slurm {
+        return None;
+    }
     let speaks = &implementation.speaks;
     let meets = speaks.iter().any(|one| job.offers.contains(one));
     (!meets && !speaks.is_empty()).then(|| Alone {
@@ -42,6 +46,7 @@ impl Alone {
             Wireup::Pmi => "MPICH's mpiexec, or srun --mpi=pmi2",
             Wireup::Pmix => "Open MPI's mpirun, or srun --mpi=pmix",
             Wireup::Cray => "the launcher of the Cray",
+            Wireup::SlurmLibrary => "srun",
         };
         let ways: Vec<&str> = self.implementation.speaks.iter().map(by).collect();
         format!("start it by {}", ways.join(", or "))
