@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use elf::{Cache, CacheEntry, Closure, Flavour, Loaded, Loader, Object, Problem};
 use serde::{Deserialize, Serialize};
-use tree::Files;
+use tree::{Entry, Files};
 
 use super::Implementation;
 use super::host::{self, Hints};
@@ -367,8 +367,12 @@ fn put_together(
     closure: &Closure,
     implementation: Implementation,
 ) -> Swap {
-    // Where the image has something there, that stays.
-    let is_free = |prefix: &PathBuf| !matches!(image.entry(prefix), Ok(Some(_)));
+    // Where the image has something there, that stays; an empty directory is left of an earlier mount.
+    let is_free = |prefix: &PathBuf| match image.entry(prefix) {
+        Ok(None) => true,
+        Ok(Some(Entry::Directory)) => image.list(prefix).is_ok_and(|names| names.is_empty()),
+        _ => false,
+    };
     let prefix = prefix(&implementation).filter(is_free);
     let mut mounts: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
     let mut mount = |from: &Path, to: &Path| {
