@@ -284,6 +284,21 @@ fn who_waits_for_the_last_rank_sleeps() {
 }
 
 #[test]
+fn sixty_four_ranks_that_end_at_once_never_fail() {
+    let launcher = &Launcher::of_mpis(64)[2];
+    for round in 0..50 {
+        let name = if round % 2 == 0 { "bb" } else { "bb.sif" };
+        let outcome = launcher.front(&["exec", &image(name), "echo", "here"]);
+        assert_eq!(
+            outcome.stdout.matches("here\n").count(),
+            64,
+            "{round}: {outcome:?}"
+        );
+        assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "{round}");
+    }
+}
+
+#[test]
 fn ranks_of_several_programs_are_each_looked_at() {
     let launcher = &Launcher::of_mpis(2)[2];
     let front = program("front").display().to_string();
