@@ -131,7 +131,7 @@ impl Name {
         let end = Instant::now() + patience;
         // Whoever has the name and does not answer is not of ours.
         let mut silence = Instant::now() + PATIENCE;
-        while Instant::now() < silence {
+        while Instant::now() < silence.min(end) {
             match self.reach(Wish::Join, end) {
                 Ok(Reached::Ours(socket)) => {
                     match welcome(&socket) {
