@@ -13,6 +13,7 @@ mod launcher;
 mod layout;
 mod nodes;
 mod place;
+mod podman;
 mod registry;
 mod saved;
 
@@ -25,6 +26,7 @@ pub use launcher::{Launcher, Wireup};
 pub use layout::{Member, layer, layout};
 pub use nodes::Nodes;
 pub use place::{Place, is_bb};
+pub use podman::keep_below;
 pub use registry::Registry;
 pub use saved::saved;
 

@@ -3,10 +3,10 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use tests::{
-    Outcome, Place, fixture, front, front_in, nvidia_driver, program, rocm_driver, run,
+    Outcome, Place, fixture, front, front_in, keep_below, nvidia_driver, program, rocm_driver, run,
     small_glibc, succeed, tester,
 };
 
@@ -15,31 +15,13 @@ const HOST: &str = "nvidia-550";
 
 /// podman, where the CDI files of a directory are the host's.
 fn podman(home: &Path, cdi: &Path, args: &[&str]) -> Command {
-    let file = |name: &str| home.join(name).display().to_string();
-    let conf = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
-        [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
-        runtime_supports_json = [\"runc\", \"slipway\"]\n";
-    fs::write(file("containers.conf"), conf).unwrap();
     // It looks in /etc/cdi only, which is the test's own here.
     let mut command = Command::new("unshare");
     let script = "mkdir -p /etc/cdi && mount --bind \"$0\" /etc/cdi && exec podman \"$@\"";
     command
         .args(["--mount", "--propagation", "private", "sh", "-c", script])
         .arg(cdi);
-    command.args([
-        "--root",
-        &file("storage"),
-        "--runroot",
-        &file("run"),
-        "--tmpdir",
-        &file("tmp"),
-    ]);
-    command
-        .args(["--storage-driver", "vfs", "--log-level", "error"])
-        .args(args);
-    command
-        .env("CONTAINERS_CONF", file("containers.conf"))
-        .stdin(Stdio::null());
+    keep_below(&mut command, home).args(args);
     command
 }
 

@@ -10,8 +10,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tests::{
-    Bundle, Daemon, Outcome, TESTER, as_tester, fixture, nvidia_driver, program, rocm_driver, run,
-    small_glibc, succeed, tester,
+    Bundle, Daemon, Outcome, TESTER, as_tester, fixture, keep_below, nvidia_driver, program,
+    rocm_driver, run, small_glibc, succeed, tester,
 };
 
 const RUNC: &str = "/usr/sbin/runc";
@@ -505,44 +505,23 @@ fn mpis_has_the_hosts_library_stand_in() {
     let mut file: Value = serde_json::from_slice(&text).unwrap();
     file["hook"]["path"] = program("slipway-hook-mpi").display().to_string().into();
     fs::write(directory.join("slipway-mpi.json"), file.to_string()).unwrap();
-    let conf = home.path().join("containers.conf");
-    let text = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
-        [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nruntime_supports_json = [\"slipway\"]\n";
-    fs::write(&conf, text).unwrap();
     for (annotations, own) in [
         (&["--annotation", "com.hooks.mpi.enabled=true"][..], false),
         (&[], true),
     ] {
         let mut podman = Command::new("podman");
-        let file = |name: &str| home.path().join(name);
-        podman
-            .arg("--root")
-            .arg(file("storage"))
-            .arg("--runroot")
-            .arg(file("run"))
-            .arg("--tmpdir")
-            .arg(file("tmp"));
-        podman
+        keep_below(&mut podman, home.path())
             .arg("--hooks-dir")
             .arg(&directory)
             .arg("--runtime")
-            .arg(program("slipway"));
-        podman.args([
-            "--storage-driver",
-            "vfs",
-            "--log-level",
-            "error",
-            "run",
-            "--rm",
-            "--network",
-            "none",
-        ]);
+            .arg(program("slipway"))
+            .args(["run", "--rm", "--network", "none"]);
         podman
             .args(annotations)
             .arg("--rootfs")
             .arg(&image)
             .args(["mpirun", "-np", "2", "hello"]);
-        let job = run(podman.env("CONTAINERS_CONF", &conf).stdin(Stdio::null()));
+        let job = run(&mut podman);
         assert_eq!(
             job.stdout.matches(" of 2, sum 1: MPICH Version:").count(),
             2,

@@ -41,19 +41,11 @@ fn fuse() -> Finding {
             "images",
             format!(
                 "/dev/fuse: {}: each SIF is extracted to the cache before its first use",
-                words(&error)
+                sys::words(&error)
             ),
             "the administrator can allow it: modprobe fuse; chmod 666 /dev/fuse",
         ),
     }
-}
-
-fn words(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error")
-        .next()
-        .unwrap_or(&text)
-        .to_lowercase()
 }
 
 /// Whether processes may read each other's memory: Yama's switch (`Documentation/admin-guide/LSM/Yama.rst`).

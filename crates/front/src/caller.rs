@@ -29,7 +29,7 @@ impl Caller {
     /// Returns the job that the caller is a rank of.
     pub fn job(&self) -> Option<Job> {
         let get = |name: &str| self.variables.text(name);
-        Job::find(&get, &named(self.launcher()).unwrap_or_default())
+        Job::find(&get, &|| named(self.launcher()).unwrap_or_default())
     }
 
     /// Returns the launcher's program; `None` for another user's.

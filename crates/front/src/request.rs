@@ -130,6 +130,7 @@ impl Request {
             );
         }
         let network = source.network(&flags.network, caller)?;
+        let job = caller.job();
         let either = |one: &str, other: &str| {
             Ok::<_, anyhow::Error>(variables.switch(one)? || variables.switch(other)?)
         };
@@ -147,11 +148,11 @@ impl Request {
             devices: devices(flags, caller)?,
             vendors: vendors(flags, caller)?,
             network,
-            job: caller.job(),
+            mpi: (mpi_mode(flags, job.as_ref(), caller)?, mpi_hints(caller)),
+            job,
             launcher_directories: launcher::directories(&|name| variables.text(name)),
             shared: !(flags.no_share || variables.switch("NO_SHARE")?),
             join: flags.join.clone(),
-            mpi: (mpi_mode(flags, caller)?, mpi_hints(caller)),
             dry_run: flags.dry_run,
         })
     }
@@ -308,16 +309,13 @@ fn mpi_hints(caller: &Caller) -> Hints {
     }
 }
 
-fn mpi_mode(flags: &ContainerFlags, caller: &Caller) -> Result<MpiMode> {
+fn mpi_mode(flags: &ContainerFlags, job: Option<&Job>, caller: &Caller) -> Result<MpiMode> {
     if let Some(mode) = flags.mpi {
         return Ok(mode);
     }
     let Some((name, value)) = caller.variables.flag("MPI") else {
         // Outside of a job nothing is looked at but by a flag.
-        let site = caller
-            .job()
-            .map(|_| Site::read(&caller.variables))
-            .transpose()?;
+        let site = job.map(|_| Site::read(&caller.variables)).transpose()?;
         return Ok(site.and_then(|site| site.mpi).unwrap_or_default());
     };
     let text = value.to_string_lossy();

@@ -141,10 +141,10 @@ impl Job {
     pub const LONGEST: usize = 40;
 
     /// Finds the job that a process with such variables is a rank of; `None` for one that no launcher
-    /// started. `parent` tells a process's parent from all others on the machine: it stands for the
+    /// started. `parent` tells a process's launcher from all others on the machine: it stands for the
     /// job where the launcher names none.
     #[must_use]
-    pub fn find(get: Lookup<'_>, parent: &str) -> Option<Self> {
+    pub fn find(get: Lookup<'_>, parent: &dyn Fn() -> String) -> Option<Self> {
         let known = |row: &&Row| row.known_by.iter().all(|name| get(name).is_some());
         let row = ROWS.iter().find(known).filter(|row| {
             // Batch scripts, and shells that `salloc` starts.
@@ -154,7 +154,7 @@ impl Job {
         let number = |name: &str| get(name)?.parse().ok();
         let parts: Option<Vec<String>> = row.name.iter().map(|name| get(name)).collect();
         let named = parts.filter(|parts| !parts.is_empty());
-        let name = named.map_or_else(|| format!("of-{parent}"), |parts| parts.join("."));
+        let name = named.map_or_else(|| format!("of-{}", parent()), |parts| parts.join("."));
         Some(Self {
             launcher: row.launcher,
             name: plain(&name, get("SLURM_RESTART_COUNT").as_deref()),
@@ -212,7 +212,7 @@ mod tests {
             let found = pairs.iter().find(|(own, _)| *own == name);
             found.map(|(_, value)| (*value).to_owned())
         };
-        Job::find(&get, "42-7")
+        Job::find(&get, &|| "42-7".to_owned())
     }
 
     #[test]

@@ -50,15 +50,8 @@ pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCo
         true => serde_json::to_string_pretty(&findings).context("write JSON")? + "\n",
         false => findings.iter().map(line).collect(),
     };
-    // What one rank says holds for all.
-    if caller
-        .job()
-        .and_then(|job| job.rank)
-        .is_none_or(|rank| rank == 0)
-    {
-        let written = std::io::stdout().lock().write_all(text.as_bytes());
-        written.context("print")?;
-    }
+    let written = std::io::stdout().lock().write_all(text.as_bytes());
+    written.context("print")?;
     let worst = findings.iter().map(|finding| finding.verdict).max();
     Ok(match worst {
         Some(Verdict::Fails) => ExitCode::from(FAILS),
