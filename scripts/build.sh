@@ -10,8 +10,8 @@ library=$(dirname "$(find /usr/lib -name libseccomp.a 2>/dev/null | head -n 1)")
 LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$library \
   RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
   cargo build --release --locked --target "$target" -p front -p slipway -p slipway-hook-nvidia -p slipway-hook-rocm \
-  -p slipway-hook-mpi
+  -p slipway-hook-mpi -p slipway-hook-fabric
 mkdir -p build
-for program in front slipway slipway-hook-nvidia slipway-hook-rocm slipway-hook-mpi; do
+for program in front slipway slipway-hook-nvidia slipway-hook-rocm slipway-hook-mpi slipway-hook-fabric; do
   cp "target/$target/release/$program" build/
 done

@@ -6,6 +6,7 @@
 #   criu           a Debian stable root with CRIU, which Debian 12 lacks, and a script that runs it from there
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
 #   ompi, mpich, rpath   directories with an MPI each and a program that uses it; mpi: other MPIs for the host's side
+#   guest          a kernel with RDMA over Ethernet, to be run by QEMU on this machine's files, and what it starts from
 #   rocm           a Debian root with ROCm's packages, and nodes for it in rocm.dev
 #   nvidia-535, nvidia-550   Debian roots with NVIDIA's driver packages, and nodes for them in NAME.dev
 . "$(dirname "$0")/common.sh"
@@ -124,6 +125,53 @@ make_mpi() {
   mv mpi.part mpi
 }
 
+# A kernel with a network card that is made of software (rxe), for machines whose own has none. Its file system is
+# this machine's, read-only; the command line names the script that it runs.
+make_guest() {
+  local kernel module file
+  rm -rf guest guest.part
+  mkdir -p guest.part/initrd/{bin,modules,proc,sys,dev,root}
+  kernel=$(apt-cache depends "linux-image-$(dpkg --print-architecture)" | sed -n 's/.*Depends: \(linux-image-[0-9].*\)/\1/p' | head -1)
+  (cd guest.part && apt-get -q -o APT::Sandbox::User=root download "$kernel")
+  dpkg-deb -x guest.part/linux-image-*.deb guest.part/kernel
+  rm guest.part/*.deb
+  kernel=$(ls guest.part/kernel/lib/modules)
+  depmod -b guest.part/kernel "$kernel"
+  for module in 9p 9pnet_virtio virtio_pci overlay fuse rdma_rxe rdma_ucm dummy; do
+    modprobe -d guest.part/kernel -S "$kernel" --show-depends "$module" | while read -r _ file _; do
+      [ ! -e "guest.part/initrd/modules/${file##*/}" ] || continue
+      cp "$file" guest.part/initrd/modules/
+      echo "${file##*/}" >>guest.part/initrd/order
+    done
+  done
+  mv guest.part/kernel/boot/vmlinuz-* guest.part/vmlinuz
+  rm -r guest.part/kernel
+  cp "$(command -v busybox)" guest.part/initrd/bin/
+  cat >guest.part/initrd/init <<'EOF'
+#!/bin/busybox sh
+busybox=/bin/busybox
+$busybox mount -t proc proc /proc
+while read -r module; do $busybox insmod "/modules/$module"; done </order
+script=$($busybox sed 's/.*script=\([^ ]*\).*/\1/' /proc/cmdline)
+$busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro root /root
+for directory in tmp run; do $busybox mount -t tmpfs -o mode=1777 none "/root/$directory"; done
+$busybox mount -t proc proc /root/proc
+$busybox mount -t sysfs sys /root/sys
+$busybox mount -t devtmpfs dev /root/dev
+$busybox mkdir /root/dev/shm /root/dev/pts
+$busybox mount -t tmpfs -o mode=1777 shm /root/dev/shm
+$busybox mount -t devpts pts /root/dev/pts
+$busybox chmod 666 /root/dev/fuse
+$busybox ip link set lo up
+exec $busybox switch_root /root /bin/bash -c '"$0"; echo "exit status $?"; busybox poweroff -f' "$script" \
+  >/dev/ttyS0 2>&1 </dev/null
+EOF
+  chmod 755 guest.part/initrd/init
+  (cd guest.part/initrd && find . | busybox cpio -o -H newc | gzip -1) >guest.part/initrd.gz
+  rm -r guest.part/initrd
+  mv guest.part guest
+}
+
 make_criu() {
   debian trixie criu main criu
   cat >criu/criu <<EOF
@@ -142,6 +190,7 @@ step() {
 }
 
 install mpicc.openmpi=libopenmpi-dev mpirun.openmpi=openmpi-bin mpicc.mpich=libmpich-dev mpiexec.hydra=mpich \
+  qemu-system-x86_64=qemu-system-x86 depmod=kmod rdma=iproute2 ibv_devinfo=ibverbs-utils /etc/libibverbs.d/rxe.driver=ibverbs-providers \
   pip3=python3-pip mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools musl-gcc=musl-tools \
   /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 cargo build --quiet --locked --manifest-path "$top/Cargo.toml" -p tests --bin enter
@@ -157,5 +206,6 @@ step rocm
 step nvidia-535
 step nvidia-550
 step mpi
+step guest
 step criu
 chmod 755 "$SLIPWAY_FIXTURES"

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use inject::Host;
-use inject::mpi::has_fabric;
+use inject::fabric;
 use rustix::process::{Resource, getrlimit};
 
 use crate::Finding;
@@ -80,7 +80,7 @@ fn shared_memory() -> Option<Finding> {
 /// Memory that network cards read themselves must be locked.
 fn locked_memory(host: &Host) -> Option<Finding> {
     let limit = getrlimit(Resource::Memlock).current;
-    if !has_fabric(host) {
+    if !fabric::is_there(host) {
         return None;
     }
     Some(match limit {

@@ -4,7 +4,8 @@ use std::io;
 
 use elf::{Loader, Object};
 use inject::Host;
-use inject::mpi::{self, Hints, Implementation, has_fabric};
+use inject::fabric;
+use inject::mpi::{self, Hints, Implementation};
 use launcher::Job;
 use tree::Files;
 
@@ -66,15 +67,14 @@ pub fn mpi(
             wanted.hints,
         )?),
     };
-    let fabric = has_fabric(host);
-    let used = match swap {
-        Some(Ok(swap)) if wanted.choice == Choice::Host || fabric => {
+    let (used, stand_in, obstacle) = match swap {
+        Some(Ok(swap)) if wanted.choice == Choice::Host || fabric::is_there(host) => {
             let what = format!(
                 "the host's {} stands in for the image's {own}",
                 swap.implementation
             );
             findings.push(Finding::works("MPI library", what));
-            swap.implementation
+            (swap.implementation, Some(swap.stand_in), None)
         }
         Some(Err(reason)) if wanted.choice == Choice::Host => {
             findings.push(Finding::fails(
@@ -84,19 +84,19 @@ pub fn mpi(
             ));
             return Ok(findings);
         }
-        Some(Err(reason)) if fabric => {
-            findings.push(Finding::slow(
-                "MPI library",
-                format!("the image's {own}, which may not reach this host's fast network: {reason}"),
-                "load a module with a host MPI of the same kind, or build the image with the network's libraries",
-            ));
-            own
-        }
-        _ => {
+        swap => {
             findings.push(Finding::works("MPI library", format!("the image's {own}")));
-            own
+            (own, None, swap.and_then(Result::err))
         }
     };
+    let program = fabric::Program {
+        file: Some((program.files, program.path)),
+        library_path: program.library_path,
+        stand_in: stand_in.as_ref(),
+        directories: &wanted.hints.libraries,
+    };
+    let lent = fabric::lend(host, image, machine, program)?;
+    findings.extend(network(&lent, obstacle));
     findings.extend(wireup(&used, wanted.job));
     findings.push(match wanted.shared {
         true => Finding::works("shared memory", "ranks on a node share a container, and read each other's memory"),
@@ -108,6 +108,31 @@ pub fn mpi(
         ),
     });
     Ok(findings)
+}
+
+/// Which of the host's networks are reached, and by what. `obstacle` is why the host's MPI cannot stand in.
+fn network(lent: &fabric::Lent, obstacle: Option<String>) -> Vec<Finding> {
+    let finding = |network: &fabric::Reached| match &network.reason {
+        None => {
+            let mut what = format!("{}, by {}", network.kind, network.by.join(" and "));
+            if !lent.names.is_empty() {
+                what += &format!("; lent for it: {}", lent.names.join(", "));
+            }
+            Finding::works("network", what)
+        }
+        Some(reason) => {
+            let mut what = format!("this host's {} is not reached: {reason}", network.kind);
+            if let Some(obstacle) = &obstacle {
+                what += &format!("; the host's MPI cannot stand in: {obstacle}");
+            }
+            Finding::slow(
+                "network",
+                what,
+                "load a module with a host MPI of the same kind, or build the image with the network's libraries",
+            )
+        }
+    };
+    lent.networks.iter().map(finding).collect()
 }
 
 fn wireup(used: &Implementation, job: Option<&Job>) -> Option<Finding> {

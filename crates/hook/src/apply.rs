@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use inject::{Edits, Host, LIBRARIES};
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, fstatfs, openat};
 use rustix::mount::{
     FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_string,
     fsmount, fsopen, open_tree,
@@ -19,6 +19,12 @@ use crate::{Container, Error, cgroup};
 
 /// The loader's cache, among the libraries: those have a file system of their own, in which it is made.
 const CACHE: &str = ".ld.so.cache";
+
+/// What `statfs` calls a tmpfs (`include/uapi/linux/magic.h`).
+const TMPFS_MAGIC: rustix::fs::FsWord = 0x0102_1994;
+
+/// How large the libraries' file system is, in MiB: an odd number, by which the next hook knows it.
+const SIZE: u64 = 17;
 
 /// A mount that is nowhere yet, and where it shall be.
 struct Ready {
@@ -133,21 +139,27 @@ fn put(root: &Directory, ready: &[Ready], cache: Option<&[u8]>) -> Result<(), Er
     Ok(())
 }
 
-/// Puts an empty file system on a directory, so that nothing is written to the image's.
+/// Puts an empty file system on a directory, so that nothing is written to the image's. One that another hook has
+/// put there is used on.
 fn own_directory(root: &Directory, path: &Path) -> io::Result<Directory> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for (key, value) in [("mode", "755"), ("size", "16m")] {
-        fsconfig_set_string(&context, key, value)?;
-    }
-    fsconfig_create(&context)?;
-    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
-    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
-    let point = root.own_mount_point(path, true)?;
     let elsewhere = || io::Error::other("it leads to a mount, or to the root itself");
-    let point = point.ok_or_else(elsewhere)?;
+    let Some(point) = root.own_mount_point(path, true)? else {
+        let there = root.open_without_links(path)?.ok_or_else(elsewhere)?;
+        let status = fstatfs(&there)?;
+        let size = u64::from(status.f_blocks) * u64::try_from(status.f_bsize).unwrap_or(0);
+        let is_ours = status.f_type == TMPFS_MAGIC && size == SIZE << 20;
+        let ours = is_ours.then(|| Directory::new(path.to_owned(), there));
+        return ours.ok_or_else(elsewhere);
+    };
     if root.is_itself(&point)? {
         return Err(elsewhere());
     }
+    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
+    fsconfig_set_string(&context, "mode", "755")?;
+    fsconfig_set_string(&context, "size", format!("{SIZE}m"))?;
+    fsconfig_create(&context)?;
+    let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
+    let mount = fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)?;
     tree::attach(&mount, point)?;
     Ok(Directory::new(path.to_owned(), mount))
 }
@@ -155,7 +167,9 @@ fn own_directory(root: &Directory, path: &Path) -> io::Result<Directory> {
 /// Writes the cache beside the libraries, and makes a mount of it.
 fn write_cache(own: &Directory, cache: &[u8]) -> io::Result<OwnedFd> {
     let directory = own.mount_point(Path::new("/"), true)?;
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    // Another hook's is written anew, and with it what is mounted of it.
+    let flags =
+        OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
     let file = openat(&directory, CACHE, flags, Mode::from_raw_mode(0o644))?;
     let file = fs::File::from(file);
     io::Write::write_all(&mut &file, cache)?;

@@ -13,11 +13,12 @@ use tree::Files;
 use crate::{Edits, Host, Mount, Vendor};
 
 /// Programs whose hooks only prepare files in the container, which is done here in another way.
-const KNOWN: [&str; 4] = [
+const KNOWN: [&str; 5] = [
     "nvidia-cdi-hook",
     "nvidia-ctk",
     "slipway-hook-nvidia",
     "slipway-hook-rocm",
+    "slipway-hook-fabric",
 ];
 
 /// Hooks that run while a container is made.

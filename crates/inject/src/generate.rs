@@ -10,7 +10,7 @@ use tree::Files;
 
 use crate::lend::{LIBRARIES, names};
 use crate::library::Class;
-use crate::{Gpu, Host, Vendor, Wanted};
+use crate::{Gpu, Host, Vendor, Wanted, fabric};
 
 /// The version that is written: the oldest that has all that is used, which podman 4 reads.
 const VERSION: &str = "0.5.0";
@@ -27,7 +27,7 @@ const OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
 /// # Errors
 ///
 /// Fails when the host cannot be read.
-pub fn cdi_spec(
+pub fn gpu_spec(
     host: &Host,
     vendor: Vendor,
     machine: Object,
@@ -40,12 +40,7 @@ pub fn cdi_spec(
     let Some(offer) = vendor.offer(host, &theirs, &Nothing, &wanted)? else {
         return Ok(None);
     };
-    let below = |path: &Path| root.join(path.strip_prefix("/").unwrap_or(path));
-    let node = |path: &PathBuf| DeviceNode {
-        path: path.clone(),
-        host_path: Some(below(path)).filter(|own| own != path),
-        ..DeviceNode::default()
-    };
+    let node = |path: &PathBuf| node(root, path);
     let mut common = ContainerEdits {
         device_nodes: offer.nodes.iter().map(node).collect(),
         ..ContainerEdits::default()
@@ -55,25 +50,11 @@ pub fn cdi_spec(
         common.env.push("NVIDIA_VISIBLE_DEVICES=void".to_owned());
     }
     if let Some(hook) = hook {
-        let name = hook
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        let mut args = vec![name, "--libraries".to_owned()];
-        if root != Path::new("/") {
-            args.extend(["--driver-root".to_owned(), root.display().to_string()]);
-        }
-        common.hooks.push(Hook {
-            hook_name: "createRuntime".to_owned(),
-            path: hook.to_owned(),
-            args,
-            ..Hook::default()
-        });
+        common.hooks.push(libraries(hook, root));
     } else {
         let options: Vec<String> = OPTIONS.map(str::to_owned).into();
         let mount = |from: &Path, to: PathBuf| Mount {
-            host_path: below(from),
+            host_path: below(root, from),
             container_path: to,
             options: options.clone(),
             kind: None,
@@ -105,22 +86,86 @@ pub fn cdi_spec(
         cdi_version: VERSION.to_owned(),
         kind: kind.to_owned(),
         annotations: BTreeMap::new(),
-        devices: devices(&vendor.gpus(host), node),
+        devices: devices(&vendor.gpus(host), root),
         container_edits: common,
     }))
 }
 
-/// Each GPU by its number and its UUID, its parts, and all together.
-fn devices(gpus: &[Gpu], node: impl Fn(&PathBuf) -> DeviceNode) -> Vec<Device> {
-    let device = |name: String, nodes: Vec<&PathBuf>| Device {
+/// Describes a host's fast networks as a CDI file; `None` where there are none.
+///
+/// `root` is where the host's files are for whoever reads the file. `hook` is the program of `hooks/` that
+/// lends an image the libraries that it lacks; without it the file has the devices alone, since what
+/// else is needed depends on the image.
+#[must_use]
+pub fn fabric_spec(host: &Host, root: &Path, hook: Option<&Path>) -> Option<Spec> {
+    let networks = fabric::networks(host);
+    if networks.is_empty() {
+        return None;
+    }
+    let cards = networks.iter().flat_map(|network| &network.nodes);
+    let common = fabric::nodes(host).into_iter();
+    let common = common.filter(|node| !networks.iter().any(|network| network.nodes.contains(node)));
+    let device = |name: String, nodes: Vec<&PathBuf>| device(name, nodes, root);
+    let mut devices: Vec<Device> = { cards.clone() }
+        .map(|card| device(fabric::card(host, card), vec![card]))
+        .collect();
+    devices.push(device("all".to_owned(), cards.collect()));
+    Some(Spec {
+        cdi_version: VERSION.to_owned(),
+        kind: fabric::CDI_KIND.to_owned(),
+        annotations: BTreeMap::new(),
+        devices,
+        container_edits: ContainerEdits {
+            device_nodes: common.map(|path| node(root, &path)).collect(),
+            hooks: hook.map(|hook| libraries(hook, root)).into_iter().collect(),
+            ..ContainerEdits::default()
+        },
+    })
+}
+
+/// Where a file of the host's is for whoever reads the file.
+fn below(root: &Path, path: &Path) -> PathBuf {
+    root.join(path.strip_prefix("/").unwrap_or(path))
+}
+
+fn node(root: &Path, path: &Path) -> DeviceNode {
+    DeviceNode {
+        path: path.to_owned(),
+        host_path: Some(below(root, path)).filter(|own| own != path),
+        ..DeviceNode::default()
+    }
+}
+
+/// The hook that lends an image what it needs of libraries.
+fn libraries(hook: &Path, root: &Path) -> Hook {
+    let name = hook.file_name().unwrap_or_default().to_string_lossy();
+    let mut args = vec![name.into_owned(), "--libraries".to_owned()];
+    if root != Path::new("/") {
+        args.extend(["--driver-root".to_owned(), root.display().to_string()]);
+    }
+    Hook {
+        hook_name: "createRuntime".to_owned(),
+        path: hook.to_owned(),
+        args,
+        ..Hook::default()
+    }
+}
+
+fn device(name: String, nodes: Vec<&PathBuf>, root: &Path) -> Device {
+    Device {
         name,
         annotations: BTreeMap::new(),
         container_edits: ContainerEdits {
-            device_nodes: nodes.into_iter().map(&node).collect(),
+            device_nodes: nodes.into_iter().map(|path| node(root, path)).collect(),
             // A device must be something.
             ..ContainerEdits::default()
         },
-    };
+    }
+}
+
+/// Each GPU by its number and its UUID, its parts, and all together.
+fn devices(gpus: &[Gpu], root: &Path) -> Vec<Device> {
+    let device = |name: String, nodes: Vec<&PathBuf>| device(name, nodes, root);
     let mut all: Vec<&PathBuf> = Vec::new();
     let mut devices = Vec::new();
     for gpu in gpus {

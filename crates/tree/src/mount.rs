@@ -65,6 +65,16 @@ impl Directory {
         )
     }
 
+    /// Opens what is at `path`, on whichever mount, if no link leads there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system refuses.
+    pub fn open_without_links(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_SYMLINKS;
+        self.resolve(path, OFlags::PATH, flags)
+    }
+
     /// Makes a mount of what is at `path`, that is nowhere yet (open_tree(2), Linux 5.2).
     ///
     /// # Errors

@@ -71,7 +71,8 @@ fn edits(
     );
     let swap = swap.map_err(Error::Look)?.map_err(refused)?;
     let mut edits = Edits::default();
-    swap.add_to(&mut edits, root, machine)
+    swap.stand_in
+        .add_to(&mut edits, root, machine)
         .map_err(Error::Look)?;
     Ok(edits)
 }

@@ -14,7 +14,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
-pub use cdi::{CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
+pub use cdi::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use doctor::Doctor;
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
 pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, NetworkFlags, Pull, Push};

@@ -1,4 +1,4 @@
-//! `front cdi`: this host's GPUs for engines that read CDI files.
+//! `front cdi`: this host's GPUs and networks for engines that read CDI files.
 
 use std::ffi::OsStr;
 use std::io::Write;
@@ -10,7 +10,7 @@ use cdi::{Registry, Spec};
 use inject::{Host, Vendor};
 
 use crate::caller::Caller;
-use crate::cli::{CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
+use crate::cli::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 use crate::host;
 use crate::messages::Messages;
 
@@ -50,31 +50,20 @@ fn generate(args: &CdiGenerate, caller: &Caller, messages: &Messages) -> Result<
     let path = caller.variables.get("PATH").unwrap_or_default();
     let host = Host::new(&args.driver_root, path)
         .with_context(|| format!("look at {}", args.driver_root.display()))?;
-    let machine = host::own_machine().context("this program's own file cannot be read")?;
-    let all = [
-        (CdiVendor::Nvidia, Vendor::Nvidia, "nvidia"),
-        (CdiVendor::Amd, Vendor::Amd, "rocm"),
-    ];
-    let mut found = Vec::new();
-    for (name, vendor, hook) in all {
-        if args.vendor.is_some_and(|wanted| wanted != name) {
-            continue;
+    let spec = match args.class {
+        CdiClass::Gpu => of_gpus(args, &host)?,
+        CdiClass::Fabric => {
+            if args.vendor.is_some() {
+                bail!("--vendor is for GPUs; --class=fabric has all networks");
+            }
+            let hook = hook(args, "fabric");
+            let spec = inject::fabric_spec(&host, &args.driver_root, hook.as_deref());
+            spec.with_context(|| {
+                format!("there is no fast network in {}", args.driver_root.display())
+            })?
         }
-        let usual = Path::new(HOOKS).join(format!("slipway-hook-{hook}"));
-        let usual = Some(usual).filter(|usual| !args.no_hook && usual.exists());
-        let hook = args.hook.clone().or(usual);
-        let spec = inject::cdi_spec(&host, vendor, machine, &args.driver_root, hook.as_deref());
-        found.extend(spec.context("look at the host")?);
-    }
-    let spec = match found.as_slice() {
-        [] => bail!(
-            "there is no driver of a GPU in {}",
-            args.driver_root.display()
-        ),
-        [one] => one,
-        [..] => bail!("there are GPUs of two vendors, and a file is for one: choose by --vendor"),
     };
-    let text = text(spec, args)?;
+    let text = text(&spec, args)?;
     match &args.output {
         None => std::io::stdout()
             .lock()
@@ -90,6 +79,40 @@ fn generate(args: &CdiGenerate, caller: &Caller, messages: &Messages) -> Result<
             Ok(())
         }
     }
+}
+
+fn of_gpus(args: &CdiGenerate, host: &Host) -> Result<Spec> {
+    let machine = host::own_machine().context("this program's own file cannot be read")?;
+    let all = [
+        (CdiVendor::Nvidia, Vendor::Nvidia, "nvidia"),
+        (CdiVendor::Amd, Vendor::Amd, "rocm"),
+    ];
+    let mut found = Vec::new();
+    for (name, vendor, program) in all {
+        if args.vendor.is_some_and(|wanted| wanted != name) {
+            continue;
+        }
+        let hook = hook(args, program);
+        let spec = inject::gpu_spec(host, vendor, machine, &args.driver_root, hook.as_deref());
+        found.extend(spec.context("look at the host")?);
+    }
+    match (found.pop(), found.is_empty()) {
+        (Some(one), true) => Ok(one),
+        (Some(_), false) => {
+            bail!("there are GPUs of two vendors, and a file is for one: choose by --vendor")
+        }
+        (None, _) => bail!(
+            "there is no driver of a GPU in {}",
+            args.driver_root.display()
+        ),
+    }
+}
+
+/// The hook that lends libraries, unless none is wanted.
+fn hook(args: &CdiGenerate, program: &str) -> Option<PathBuf> {
+    let usual = Path::new(HOOKS).join(format!("slipway-hook-{program}"));
+    let usual = Some(usual).filter(|usual| !args.no_hook && usual.exists());
+    args.hook.clone().or(usual)
 }
 
 fn text(spec: &Spec, args: &CdiGenerate) -> Result<String> {

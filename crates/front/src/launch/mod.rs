@@ -1,5 +1,6 @@
 //! The way from a request to a running payload: image, host, bundle, session, exec.
 
+mod fabric;
 mod instance;
 mod join;
 mod kept;
@@ -202,9 +203,8 @@ impl Prepared {
         let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
         let start = Start::new(ingredients, &image.root, cwd, messages).with_context(named)?;
         let shown = Shown::new(&request, &binds, &account, &facts);
-        let rank = rank::prepare(
-            &request, &image, &start, &shown, &cache, &mut edits, messages,
-        )?;
+        let rank = rank::prepare(&request, &image, &start, &shown, &cache, &mut edits)?;
+        fabric::lend(&request, &image, &rank, &cache, &mut edits, messages)?;
         let layout = Layout::choose(&needed(&binds, &image, &account, &facts, &edits))?;
         let process = start.process(session::is_privileged());
         let bundle = bundle::build(&bundle::Request {
@@ -373,9 +373,7 @@ fn examine(request: &Request, image: Image, caller: &Caller, messages: &Messages
     let cache = caller.cache(&caller.account());
     // What its container has is decided already.
     let mut edits = Edits::default();
-    rank::prepare(
-        request, &image, &start, &shown, &cache, &mut edits, messages,
-    )
+    rank::prepare(request, &image, &start, &shown, &cache, &mut edits)
 }
 
 /// Opens the image of a source; `network` is how one that is no file is reached.

@@ -1,6 +1,6 @@
 //! What a program of several ranks needs: an MPI library, and the other ranks.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -8,8 +8,9 @@ use anyhow::{Context, Result, anyhow};
 use bundle::{Account, Bind, HostFacts};
 use elf::{Loader, Object, Problem};
 use image::Image;
+use inject::fabric;
 use inject::mpi::{self, Implementation, Swap};
-use inject::{Edits, Host};
+use inject::{Edits, Host, StandIn};
 use serde::{Deserialize, Serialize};
 use tree::{Entry, Files};
 
@@ -31,8 +32,16 @@ pub struct Rank {
     /// Whether it must not start then.
     must: bool,
     /// Whether it is the one of its job that speaks.
-    speaks: bool,
+    pub speaks: bool,
     name: String,
+    /// The program and its `LD_LIBRARY_PATH`.
+    pub program: Option<(Where, Option<OsString>)>,
+    /// The MPI library that it will have, in words.
+    pub uses: Option<String>,
+    /// What of the host's MPI is put in.
+    pub stand_in: Option<StandIn>,
+    /// Why the host's MPI is not.
+    pub obstacle: Option<String>,
 }
 
 /// An answer that is kept: the image's library, and how the host's stands in for it, or why not.
@@ -93,7 +102,6 @@ pub fn prepare(
     shown: &Shown,
     cache: &Path,
     edits: &mut Edits,
-    messages: &Messages,
 ) -> Result<Rank> {
     let Action::Exec(words) = &request.action else {
         return Ok(Rank::default());
@@ -129,7 +137,7 @@ pub fn prepare(
                 .and_then(|job| job.rank)
                 .is_none_or(|rank| rank == 0),
         name: name.clone(),
-        refusal: None,
+        ..Rank::default()
     };
     let host = Host::new(Path::new("/"), OsStr::new("")).context("look at the host")?;
     let env = start.process(false).env;
@@ -151,6 +159,7 @@ pub fn prepare(
     let is_auto = *mode == MpiMode::Auto && !is_chosen;
     let may_swap = is_auto || *mode == MpiMode::Host;
     let answer = look.answer(may_swap.then_some(hints), cache)?;
+    rank.program = Some((program.clone(), library_path.clone()));
     // Nodes that share a cache may have other processors.
     let old = (answer.level > 1).then(host::processor).flatten();
     let old = old.filter(|own| own.level < answer.level);
@@ -183,7 +192,7 @@ pub fn prepare(
             let mends = is_alone.is_some() && alone(&swap.implementation).is_none();
             let wanted = *mode == MpiMode::Host
                 || mends
-                || mpi::has_fabric(&host) && alone(&swap.implementation).is_none();
+                || fabric::is_there(&host) && alone(&swap.implementation).is_none();
             wanted.then_some(swap)
         }
         Some(Err(reason)) if *mode == MpiMode::Host => {
@@ -193,11 +202,7 @@ pub fn prepare(
             return Ok(rank);
         }
         Some(Err(reason)) => {
-            if mpi::has_fabric(&host) && rank.speaks {
-                messages.warning(format_args!(
-                    "the image's {own} is used, and may not reach this host's fast network: {reason}"
-                ));
-            }
+            rank.obstacle = Some(reason);
             None
         }
         None => None,
@@ -205,12 +210,17 @@ pub fn prepare(
     let alone = match &used {
         Some(swap) => {
             tracing::debug!(path = %swap.implementation.path.display(), "the host's MPI");
-            let failed = "put the host's MPI in";
-            swap.add_to(edits, &image.root, machine).context(failed)?;
+            let put = swap.stand_in.add_to(edits, &image.root, machine);
+            put.context("put the host's MPI in")?;
             alone(&swap.implementation)
         }
         None => is_alone,
     };
+    rank.uses = Some(match &used {
+        Some(swap) => format!("the host's {}", swap.implementation),
+        None => format!("the image's {own}"),
+    });
+    rank.stand_in = used.map(|swap| swap.stand_in);
     // What is not linked to MPI is not its concern; but a script's may be.
     let alone = alone.filter(|_| answer.linked || is_interpreter);
     rank.must = answer.linked;
@@ -308,7 +318,11 @@ impl Look<'_> {
             &hints_text,
         ]);
         let holds = |answer: &Answer| match &answer.swap {
-            Some(Ok(swap)) => swap.mounts.iter().all(|mount| mount.host_path.exists()),
+            Some(Ok(swap)) => swap
+                .stand_in
+                .mounts
+                .iter()
+                .all(|mount| mount.host_path.exists()),
             _ => true,
         };
         kept::answer(

@@ -1,68 +1,28 @@
 //! Having the host's MPI stand in for the image's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use elf::{Cache, CacheEntry, Closure, Flavour, Loaded, Loader, Object, Problem};
+use elf::{Closure, Flavour, Loaded, Loader, Object};
 use serde::{Deserialize, Serialize};
 use tree::{Entry, Files};
 
 use super::Implementation;
 use super::host::{self, Hints};
-use crate::library::{Candidate, Class, Fate, Verdict, weigh};
-use crate::{Edits, Host, LIBRARIES, Mount};
+use crate::Host;
+use crate::library::{Candidate, Class};
+use crate::stand_in::{Inside, StandIn, begins, is_of_the_compiler};
 
 /// What having the host's MPI takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swap {
     /// The host's.
     pub implementation: Implementation,
-    /// What is bound.
-    pub mounts: Vec<Mount>,
-    /// Where libraries are inside, by the names that programs ask for.
-    places: Vec<(OsString, PathBuf)>,
+    /// How it gets into a container.
+    pub stand_in: StandIn,
 }
-
-impl Swap {
-    /// Adds it to what a container gets otherwise.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the image cannot be read.
-    pub fn add_to(&self, edits: &mut Edits, image: &dyn Files, machine: Object) -> io::Result<()> {
-        edits.mounts.extend(self.mounts.iter().cloned());
-        let known = edits.library_cache.as_deref();
-        let mut cache = match known.and_then(|bytes| Cache::parse(bytes).ok()) {
-            Some(cache) => cache,
-            None => Loader::new(image, machine)?.cache().clone(),
-        };
-        if let Some(flags) = elf::flags(&machine) {
-            for (name, place) in &self.places {
-                cache.replace(CacheEntry::new(name.clone(), place.clone(), flags));
-            }
-        }
-        edits.library_cache = cache.to_bytes();
-        Ok(())
-    }
-}
-
-/// Libraries of the C library and the compilers, which the image has of its own, and new enough or not.
-const OF_THE_COMPILER: &[&str] = &[
-    "ld-linux",
-    "libc.so",
-    "libm.so",
-    "libdl.so",
-    "libpthread.so",
-    "librt.so",
-    "libutil.so",
-    "libresolv.so",
-    "libgcc_s.so",
-    "libstdc++.so",
-    "libanl.so",
-    "libnsl.so",
-];
 
 /// What MPI libraries' names begin with, the bindings of other languages among them.
 const OF_MPI: &[&str] = &["libmpi", "libopen-pal", "libopen-rte"];
@@ -72,15 +32,6 @@ const ALIASES: &[(&str, &str)] = &[
     ("libmpich.so.12", "libmpi.so.12"),
     ("libmpichfort.so.12", "libmpifort.so.12"),
     ("libmpichcxx.so.12", "libmpicxx.so.12"),
-];
-
-/// Libraries that load more from a directory beside themselves.
-const PLUGINS: &[(&str, &str)] = &[
-    ("libfabric.so", "libfabric"),
-    ("libucs.so", "ucx"),
-    ("libmpi.so.40", "openmpi"),
-    ("libopen-pal.so", "openmpi"),
-    ("libpmix.so", "pmix2"),
 ];
 
 /// Works out how the host's MPI can stand in for that of an image's program, which will run with this
@@ -99,8 +50,14 @@ pub fn swap(
     hints: &Hints,
 ) -> io::Result<Result<Swap, String>> {
     let theirs = Loader::new(host.files(), machine)?;
-    let mut loader = Loader::new(image, machine)?;
-    loader.set_library_path(library_path.unwrap_or_default());
+    let inside = Inside {
+        host,
+        image,
+        machine,
+        library_path,
+        lent: Vec::new(),
+    };
+    let loader = inside.loader()?;
     if loader.flavour() != Some(Flavour::Glibc) {
         return Ok(Err("the image has no GNU C library".to_owned()));
     }
@@ -134,64 +91,16 @@ pub fn swap(
             "the host's {implementation} has no {symbol}, which the program uses"
         )));
     }
-    let verdicts = match weigh_all(host, image, machine, library_path, wanted)? {
+    let verdicts = match inside.weigh_all(wanted)? {
         Ok(verdicts) => verdicts,
         Err(reason) => return Ok(Err(reason)),
     };
-    Ok(Ok(put_together(
-        host,
-        image,
-        &verdicts,
-        &image_closure,
+    let whole = whole(&implementation, image);
+    let stand_in = StandIn::put_together(host, &verdicts, &image_closure, whole.as_deref());
+    Ok(Ok(Swap {
         implementation,
-    )))
-}
-
-/// Weighs the libraries, and takes the host's also in place of one of the image's that is too old for
-/// another. Says, in words, what is in the way.
-fn weigh_all(
-    host: &Host,
-    image: &dyn Files,
-    machine: Object,
-    library_path: Option<&OsStr>,
-    mut wanted: Vec<Candidate>,
-) -> io::Result<Result<Vec<Verdict>, String>> {
-    loop {
-        let mut loader = Loader::new(image, machine)?;
-        loader.set_library_path(library_path.unwrap_or_default());
-        let verdicts = weigh(host, &mut loader, &wanted, &BTreeMap::new())?;
-        let left = |verdict: &&Verdict| matches!(verdict.fate, Fate::Left { .. });
-        let Some(first) = verdicts.iter().find(left) else {
-            return Ok(Ok(verdicts));
-        };
-        let mut old = BTreeSet::new();
-        for verdict in verdicts.iter().filter(left) {
-            let closure = loader.closure(host.files(), &verdict.host_path)?;
-            old.extend(closure.into_iter().flat_map(|closure| closure.problems));
-        }
-        let is_old = |candidate: &Candidate| {
-            old.iter().any(|problem| {
-                matches!(problem, Problem::Version { library, .. } if *library == candidate.name)
-            })
-        };
-        let mut replaced = wanted
-            .iter_mut()
-            .filter(|candidate| candidate.class == Class::Dispatch && is_old(candidate));
-        match (replaced.next(), &first.fate) {
-            (Some(candidate), _) => candidate.class = Class::Driver,
-            (None, Fate::Left { reason }) => {
-                return Ok(Err(format!("{}: {reason}", first.name.display())));
-            }
-            (None, _) => return Ok(Ok(verdicts)),
-        }
-    }
-}
-
-fn begins(name: &OsStr, beginnings: &[&str]) -> bool {
-    let name = name.to_string_lossy();
-    beginnings
-        .iter()
-        .any(|beginning| name.starts_with(beginning))
+        stand_in,
+    }))
 }
 
 /// The name that a library has elsewhere, if it has one in Debian.
@@ -256,7 +165,7 @@ fn wanted(
         .iter()
         .flat_map(|closure| closure.objects.iter().skip(1))
     {
-        if begins(&object.name, OF_THE_COMPILER) {
+        if is_of_the_compiler(&object.name) {
             continue;
         }
         let is_mpis = begins(&object.name, OF_MPI);
@@ -341,14 +250,8 @@ fn missing_symbol(
     Ok(None)
 }
 
-/// Whether a library answers to a name.
-fn is_called(object: &Loaded, name: &OsStr) -> bool {
-    let soname = object.linkage.soname.as_deref();
-    object.name == name || soname == Some(name) || object.path.file_name() == Some(name)
-}
-
-/// Where a host's MPI is installed, if that is a place of its own.
-fn prefix(implementation: &Implementation) -> Option<PathBuf> {
+/// Where a host's MPI is installed, if that is a place of its own at which the image has nothing.
+fn whole(implementation: &Implementation, image: &dyn Files) -> Option<PathBuf> {
     let directory = implementation.path.parent()?;
     if is_usual(directory) {
         return None;
@@ -357,78 +260,11 @@ fn prefix(implementation: &Implementation) -> Option<PathBuf> {
         let name = path.file_name().unwrap_or_default();
         name != "lib" && name != "lib64" && name != "release"
     })?;
-    (above.components().count() > 2).then(|| above.to_owned())
-}
-
-fn put_together(
-    host: &Host,
-    image: &dyn Files,
-    verdicts: &[Verdict],
-    closure: &Closure,
-    implementation: Implementation,
-) -> Swap {
-    // Where the image has something there, that stays; an empty directory is left of an earlier mount.
-    let is_free = |prefix: &PathBuf| match image.entry(prefix) {
+    // An empty directory is left of an earlier mount.
+    let is_free = match image.entry(above) {
         Ok(None) => true,
-        Ok(Some(Entry::Directory)) => image.list(prefix).is_ok_and(|names| names.is_empty()),
+        Ok(Some(Entry::Directory)) => image.list(above).is_ok_and(|names| names.is_empty()),
         _ => false,
     };
-    let prefix = prefix(&implementation).filter(is_free);
-    let mut mounts: BTreeMap<PathBuf, PathBuf> = BTreeMap::new();
-    let mut mount = |from: &Path, to: &Path| {
-        mounts
-            .entry(to.to_owned())
-            .or_insert_with(|| from.to_owned());
-    };
-    // There its libraries find each other, and what they load later.
-    if let Some(prefix) = &prefix {
-        mount(prefix, prefix);
-    }
-    let mut places = Vec::new();
-    let lent = verdicts
-        .iter()
-        .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
-    for verdict in lent {
-        let path = &verdict.host_path;
-        let is_there = prefix
-            .as_ref()
-            .is_some_and(|prefix| path.starts_with(prefix));
-        let place = match is_there {
-            true => path.clone(),
-            false => Path::new(LIBRARIES).join(&verdict.name),
-        };
-        if !is_there {
-            mount(path, &place);
-        }
-        places.push((verdict.name.clone(), place));
-        // What a program finds by a path of its own.
-        let own = closure
-            .objects
-            .iter()
-            .find(|object| is_called(object, &verdict.name));
-        if let Some(own) = own
-            && verdict.class == Class::Driver
-            && !own.lent
-            && own.path != *path
-        {
-            mount(path, &own.path);
-        }
-        let plugins = PLUGINS
-            .iter()
-            .filter(|(library, _)| begins(&verdict.name, &[library]));
-        for (_, directory) in plugins {
-            let directory = path.with_file_name(directory);
-            if !is_there && host.exists(&directory) {
-                mount(&directory, &directory);
-            }
-        }
-    }
-    let mounts = mounts.into_iter();
-    Swap {
-        implementation,
-        mounts: mounts
-            .map(|(to, from)| Mount::read_only(from, to))
-            .collect(),
-        places,
-    }
+    (is_free && above.components().count() > 2).then(|| above.to_owned())
 }

@@ -1,0 +1,117 @@
+//! What an image lacks to reach the host's fast networks.
+
+use std::ffi::OsStr;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use image::Image;
+use inject::fabric::{self, Lent, Program, Reached};
+use inject::{Edits, Host};
+use tree::Files;
+
+use super::kept;
+use super::rank::{Rank, Where};
+use crate::cli::MpiMode;
+use crate::host;
+use crate::messages::Messages;
+use crate::request::Request;
+
+/// Lends it to what may use a network: a rank of a job, what computes on GPUs, and who asks for it by a device.
+///
+/// # Errors
+///
+/// Fails when the image or the host cannot be read.
+pub fn lend(
+    request: &Request,
+    image: &Image,
+    rank: &Rank,
+    cache: &Path,
+    edits: &mut Edits,
+    messages: &Messages,
+) -> Result<()> {
+    let (mode, hints) = &request.mpi;
+    let (devices, _) = &request.devices;
+    let is_asked = devices.iter().any(|name| name.kind == fabric::CDI_KIND);
+    let may_use = request.job.is_some() || !request.vendors.is_empty() || *mode == MpiMode::Host;
+    if !is_asked && (!may_use || *mode == MpiMode::None) {
+        return Ok(());
+    }
+    let host = Host::new(Path::new("/"), OsStr::new("")).context("look at the host")?;
+    let (Some(identity), Some(machine)) = (fabric::identity(&host), host::machine(&image.root))
+    else {
+        return Ok(());
+    };
+    let failed = "look for the network's libraries";
+    let program = rank.program.as_ref();
+    let library_path = program.and_then(|(_, path)| path.as_deref());
+    let file: Option<(&dyn Files, &Path)> = program.map(|(program, _)| match program {
+        Where::Image(path) => (&image.root as &dyn Files, path.as_path()),
+        Where::Host(path) => (host.files() as &dyn Files, path.as_path()),
+    });
+    let work_out = || {
+        let program = Program {
+            file,
+            library_path,
+            stand_in: rank.stand_in.as_ref(),
+            directories: &hints.libraries,
+        };
+        fabric::lend(&host, &image.root, machine, program).context(failed)
+    };
+    let lent = match kept::stamp(&image.root).context("look at the image")? {
+        Some(stamp) => {
+            let theirs = host
+                .files()
+                .stamp(Path::new(elf::CACHE))
+                .unwrap_or_default();
+            let depends = format!("{program:?} {:?} {hints:?}", rank.stand_in);
+            let key = kept::key(&["fabric", &identity, &stamp, &theirs, &depends]);
+            kept::answer(
+                &key,
+                cache,
+                |bytes| serde_json::from_slice(bytes).ok().filter(holds),
+                |lent| Ok(serde_json::to_vec(lent)?),
+                work_out,
+            )?
+        }
+        None => work_out()?,
+    };
+    tracing::debug!(names = ?lent.names, "lent for the network");
+    if !lent.stand_in.mounts.is_empty() {
+        let put = lent.stand_in.add_to(edits, &image.root, machine);
+        put.context(failed)?;
+    }
+    edits.device_nodes.extend(fabric::nodes(&host));
+    if rank.speaks
+        && let Some(uses) = &rank.uses
+        && let Some(reason) = unreached(&lent.networks)
+    {
+        let other = rank.obstacle.as_ref();
+        let other = other.map(|other| format!("; the host's MPI cannot stand in: {other}"));
+        messages.warning(format_args!(
+            "{uses} is used, and does not reach this host's {reason}{}",
+            other.unwrap_or_default()
+        ));
+    }
+    Ok(())
+}
+
+/// Says why none of the networks is reached, if so.
+fn unreached(networks: &[Reached]) -> Option<String> {
+    let is_reached = |network: &Reached| !network.by.is_empty() && network.reason.is_none();
+    let first = networks.first()?;
+    if networks.iter().any(is_reached) {
+        return None;
+    }
+    let reason = first.reason.as_deref();
+    Some(format!(
+        "{}: {}",
+        first.kind,
+        reason.unwrap_or("the image has neither libfabric nor UCX")
+    ))
+}
+
+/// Whether all that is lent is still there.
+fn holds(lent: &Lent) -> bool {
+    let mut mounts = lent.stand_in.mounts.iter();
+    mounts.all(|mount| mount.host_path.exists())
+}

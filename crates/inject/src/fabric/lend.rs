@@ -1,0 +1,560 @@
+//! What of the host's an image lacks to reach a network.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use elf::{Closure, Flavour, Loaded, Loader, Object};
+use serde::{Deserialize, Serialize};
+use tree::Files;
+
+use super::middleware::{MIDDLEWARE, Middleware};
+use super::network::{Kind, Network, networks};
+use super::verbs;
+use crate::library::{Candidate, Class, Fate, Verdict, weigh};
+use crate::stand_in::{Inside, StandIn, is_called, is_of_the_compiler};
+use crate::{Host, Mount};
+
+const LIBIBVERBS: &str = "libibverbs.so.1";
+
+/// What is known of the program that shall reach a network.
+#[derive(Default, Clone, Copy)]
+#[allow(missing_debug_implementations, reason = "a file system has none")]
+pub struct Program<'a> {
+    /// Where it lies, and of which file system.
+    pub file: Option<(&'a dyn Files, &'a Path)>,
+    /// Its `LD_LIBRARY_PATH`.
+    pub library_path: Option<&'a OsStr>,
+    /// What of the host's is put in already: its MPI.
+    pub stand_in: Option<&'a StandIn>,
+    /// Directories of the host's libraries, as modules put them on `LD_LIBRARY_PATH`.
+    pub directories: &'a [PathBuf],
+}
+
+/// What an image lacks to reach the host's networks.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Lent {
+    /// What is lent, and how.
+    pub stand_in: StandIn,
+    /// What it is called.
+    pub names: Vec<String>,
+    /// The networks.
+    pub networks: Vec<Reached>,
+}
+
+/// Whether programs of an image reach a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reached {
+    /// Which.
+    pub kind: Kind,
+    /// By what, in words; nothing where only a program that knows the network itself would.
+    pub by: Vec<String>,
+    /// Why not, in words, where it is not reached.
+    pub reason: Option<String>,
+}
+
+/// Works out what an image lacks to reach the host's networks. `machine` is that of its programs.
+///
+/// # Errors
+///
+/// Fails when the image or the host cannot be read.
+pub fn lend(
+    host: &Host,
+    image: &dyn Files,
+    machine: Object,
+    program: Program<'_>,
+) -> io::Result<Lent> {
+    let networks = networks(host);
+    if networks.is_empty() {
+        return Ok(Lent::default());
+    }
+    let mut theirs = Loader::new(host.files(), machine)?;
+    let directories: Vec<&OsStr> = program
+        .directories
+        .iter()
+        .map(|path| path.as_os_str())
+        .collect();
+    theirs.set_library_path(&directories.join(OsStr::new(":")));
+    let lent = program.stand_in.map(|own| own.libraries().collect());
+    let mut lending = Lending {
+        inside: Inside {
+            host,
+            image,
+            machine,
+            library_path: program.library_path,
+            lent: lent.unwrap_or_default(),
+        },
+        theirs,
+        program: program.file,
+        verdicts: Vec::new(),
+        providers: Vec::new(),
+    };
+    if lending.inside.loader()?.flavour() != Some(Flavour::Glibc) {
+        let reason = "the image has no GNU C library, and the host's libraries need it".to_owned();
+        let unreached = |network: &Network| Reached {
+            kind: network.kind,
+            by: Vec::new(),
+            reason: Some(reason.clone()),
+        };
+        return Ok(Lent {
+            networks: networks.iter().map(unreached).collect(),
+            ..Lent::default()
+        });
+    }
+    let mut reached = Vec::new();
+    for network in &networks {
+        reached.push(lending.reach(network.kind)?);
+    }
+    lending.into_lent(reached)
+}
+
+/// What an image will have of a library.
+struct Own {
+    /// Whether it is the host's.
+    lent: bool,
+    path: PathBuf,
+    /// Whether the program is linked to it.
+    linked: bool,
+}
+
+struct Lending<'a> {
+    inside: Inside<'a>,
+    theirs: Loader<'a>,
+    program: Option<(&'a dyn Files, &'a Path)>,
+    verdicts: Vec<Verdict>,
+    /// libibverbs' providers and the files that tell of them.
+    providers: Vec<Mount>,
+}
+
+impl<'a> Lending<'a> {
+    /// Has programs reach a network, as far as that can be had.
+    fn reach(&mut self, kind: Kind) -> io::Result<Reached> {
+        let library = OsStr::new(kind.library());
+        let (mut by, mut reason) = (self.knowing(library)?, None);
+        if by.is_empty() {
+            reason = self.replace(library)?;
+            by = self.knowing(library)?;
+        }
+        // Others than those two open the most usual one themselves.
+        if kind == Kind::Verbs || !by.is_empty() {
+            reason = self.complete(library)?.or(reason);
+        }
+        if kind == Kind::Verbs {
+            reason = self.drive()?.or(reason);
+        }
+        Ok(Reached {
+            kind,
+            by: by.into_iter().map(|(words, _)| words).collect(),
+            reason,
+        })
+    }
+
+    fn files(&self, lent: bool) -> &'a dyn Files {
+        match lent {
+            true => self.inside.host.files(),
+            false => self.inside.image,
+        }
+    }
+
+    fn closure(&self) -> io::Result<Closure> {
+        let Some((files, path)) = self.program else {
+            return Ok(Closure::default());
+        };
+        let closure = self.inside.loader()?.closure(files, path)?;
+        Ok(closure.unwrap_or_default())
+    }
+
+    /// Finds the library that the image's programs will have by a name.
+    fn own(&self, name: &OsStr) -> io::Result<Option<Own>> {
+        let closure = self.closure()?;
+        let linked = closure.objects.iter().skip(1);
+        if let Some(object) = { linked }.find(|object| is_called(object, name)) {
+            return Ok(Some(Own {
+                lent: object.lent,
+                path: object.path.clone(),
+                linked: true,
+            }));
+        }
+        if let Some((_, path)) = self.inside.lent.iter().find(|(own, _)| own == name) {
+            return Ok(Some(Own {
+                lent: true,
+                path: path.clone(),
+                linked: false,
+            }));
+        }
+        let found = self.inside.loader()?.find(name)?;
+        Ok(found.map(|(path, _)| Own {
+            lent: false,
+            path,
+            linked: false,
+        }))
+    }
+
+    /// Returns what the programs will have that knows a network by its library; in words, and itself. Where the
+    /// program is linked to one such, no other counts.
+    fn knowing(&self, library: &OsStr) -> io::Result<Vec<(String, &'static Middleware)>> {
+        let loader = self.inside.loader()?;
+        let (mut knowing, mut is_linked) = (Vec::new(), false);
+        for middleware in MIDDLEWARE {
+            let Some(own) = self.own(middleware.library())? else {
+                continue;
+            };
+            is_linked |= own.linked;
+            let files = self.files(own.lent);
+            if !middleware
+                .knowing(&loader, files, &own.path, library)?
+                .is_empty()
+            {
+                let whose = if own.lent { "host" } else { "image" };
+                knowing.push((
+                    format!("the {whose}'s {}", middleware.name),
+                    middleware,
+                    own.linked,
+                ));
+            }
+        }
+        knowing.retain(|(_, _, linked)| *linked || !is_linked);
+        Ok(knowing
+            .into_iter()
+            .map(|(words, middleware, _)| (words, middleware))
+            .collect())
+    }
+
+    /// Has the host's stand in for what the image has and does not know a network. Says, in words, why not.
+    fn replace(&mut self, library: &OsStr) -> io::Result<Option<String>> {
+        let mut reasons = Vec::new();
+        let mut owns = Vec::new();
+        for middleware in MIDDLEWARE {
+            owns.extend(self.own(middleware.library())?.map(|own| (middleware, own)));
+        }
+        let is_linked = owns.iter().any(|(_, own)| own.linked);
+        owns.retain(|(_, own)| own.linked || !is_linked);
+        for (middleware, own) in owns {
+            match self.replace_one(middleware, &own, library)? {
+                None => return Ok(None),
+                Some(reason) => reasons.push(reason),
+            }
+        }
+        Ok(Some(match reasons.is_empty() {
+            true => "the image has neither libfabric nor UCX".to_owned(),
+            false => reasons.join("; "),
+        }))
+    }
+
+    fn replace_one(
+        &mut self,
+        middleware: &Middleware,
+        own: &Own,
+        library: &OsStr,
+    ) -> io::Result<Option<String>> {
+        let name = middleware.name;
+        let host = self.inside.host;
+        let ignorant = format!("the image's {name} does not know this network, and ");
+        let Some((path, _)) = self.theirs.find(middleware.library())? else {
+            return Ok(Some(format!("{ignorant}the host has none")));
+        };
+        let knowing = middleware.knowing(&self.theirs, host.files(), &path, library)?;
+        if own.lent || knowing.is_empty() {
+            return Ok(Some(format!("{ignorant}the host's does not, either")));
+        }
+        let theirs = exported(host.files(), &path)?;
+        let missing = exported(self.inside.image, &own.path)?
+            .into_iter()
+            .find(|symbol| !theirs.contains(symbol));
+        if let Some(symbol) = missing {
+            return Ok(Some(format!(
+                "{ignorant}the host's is older: it has no {}",
+                symbol.display()
+            )));
+        }
+        let mut wanted = Vec::new();
+        for part in middleware.libraries {
+            if let Some((path, _)) = self.theirs.find(OsStr::new(part))? {
+                add(&mut wanted, OsStr::new(part), &path, Class::Driver);
+            }
+        }
+        for candidate in wanted.clone() {
+            let closure = self.theirs.closure(host.files(), &candidate.path)?;
+            add_needed(&mut wanted, &closure.unwrap_or_default());
+        }
+        match self.inside.weigh_all(wanted)? {
+            Ok(verdicts) => self.accept(verdicts),
+            Err(reason) => return Ok(Some(format!("{ignorant}of the host's {reason}"))),
+        }
+        Ok(None)
+    }
+
+    /// Lends a network's library where there is none, and what those need that know the network.
+    fn complete(&mut self, library: &OsStr) -> io::Result<Option<String>> {
+        let host = self.inside.host;
+        let mut wanted = Vec::new();
+        if self.own(library)?.is_none() {
+            let Some((path, _)) = self.theirs.find(library)? else {
+                return Ok(Some(format!(
+                    "neither the image nor the host has {}",
+                    library.display()
+                )));
+            };
+            add(&mut wanted, library, &path, Class::Dispatch);
+            // Of the same build.
+            let companion = OsStr::new("librdmacm.so.1");
+            if library == LIBIBVERBS
+                && self.own(companion)?.is_none()
+                && let Some((path, _)) = self.theirs.find(companion)?
+            {
+                add(&mut wanted, companion, &path, Class::Dispatch);
+            }
+            for candidate in wanted.clone() {
+                let closure = self.theirs.closure(host.files(), &candidate.path)?;
+                add_needed(&mut wanted, &closure.unwrap_or_default());
+            }
+            match self.inside.weigh_all(std::mem::take(&mut wanted))? {
+                Ok(verdicts) => self.accept(verdicts),
+                Err(reason) => return Ok(Some(reason)),
+            }
+        }
+        // What the host's loads later.
+        for (_, middleware) in self.knowing(library)? {
+            let Some(own) = self.own(middleware.library())?.filter(|own| own.lent) else {
+                continue;
+            };
+            for closure in middleware.knowing(&self.theirs, host.files(), &own.path, library)? {
+                add_needed(&mut wanted, &closure);
+            }
+        }
+        self.lend_what_loads(&wanted)?;
+        Ok(None)
+    }
+
+    /// Lends those of some libraries that would load.
+    fn lend_what_loads(&mut self, wanted: &[Candidate]) -> io::Result<()> {
+        let mut loader = self.inside.loader()?;
+        let known = |candidate: &&Candidate| {
+            !self
+                .inside
+                .lent
+                .iter()
+                .any(|(name, _)| *name == candidate.name)
+        };
+        let wanted: Vec<Candidate> = wanted.iter().filter(known).cloned().collect();
+        let verdicts = weigh(self.inside.host, &mut loader, &wanted, &BTreeMap::new())?;
+        self.accept(verdicts);
+        Ok(())
+    }
+
+    fn accept(&mut self, verdicts: Vec<Verdict>) {
+        let lent = verdicts
+            .into_iter()
+            .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
+        for verdict in lent {
+            let (name, path) = (verdict.name.clone(), verdict.host_path.clone());
+            self.inside.lent.push((name, path));
+            self.verdicts.push(verdict);
+        }
+    }
+
+    /// Has libibverbs find a provider for each of the host's cards. Says, in words, why not.
+    fn drive(&mut self) -> io::Result<Option<String>> {
+        let host = self.inside.host;
+        let name = OsStr::new(LIBIBVERBS);
+        let Some(own) = self.own(name)? else {
+            return Ok(None);
+        };
+        let needed = verbs::providers(host);
+        let has = |provider: &&String| {
+            !own.lent
+                && verbs::find(self.inside.image, &own.path, provider).is_some()
+                && self
+                    .inside
+                    .image
+                    .entry(&verbs::configuration(provider))
+                    .is_ok_and(|entry| entry.is_some())
+        };
+        let lacking: Vec<&String> = needed.iter().filter(|provider| !has(provider)).collect();
+        if lacking.is_empty() {
+            return Ok(None);
+        }
+        let theirs = self.theirs.find(name)?;
+        let theirs = match (own.lent, theirs) {
+            (true, _) => Some(own.path.clone()),
+            (false, theirs) => theirs.map(|(path, _)| path),
+        };
+        let provider = |name: &String| {
+            let path = verbs::find(host.files(), theirs.as_deref()?, name)?;
+            Some((name.clone(), path))
+        };
+        let mut found: Vec<(String, PathBuf)> =
+            lacking.iter().filter_map(|name| provider(name)).collect();
+        let missing = lacking.iter().find(|name| provider(name).is_none());
+        let missing = missing.map(|name| format!("the host has no provider {name} for libibverbs"));
+        if found.is_empty() {
+            return Ok(missing);
+        }
+        let mut beside = own.path.clone();
+        if !own.lent && !self.load(&found)? {
+            if let Some(reason) = self.replace_verbs(&own)? {
+                return Ok(Some(reason));
+            }
+            // The image's own are of another build.
+            found = needed.iter().filter_map(provider).collect();
+        }
+        if let Some(theirs) = theirs.filter(|_| {
+            self.own(name)
+                .is_ok_and(|own| own.is_some_and(|own| own.lent))
+        }) {
+            beside = theirs;
+        }
+        for (name, path) in &found {
+            let file = path.file_name().unwrap_or_default();
+            let place = beside.with_file_name("libibverbs").join(file);
+            let Some(path) = host.canonical(path) else {
+                continue;
+            };
+            self.providers.push(Mount::read_only(path.clone(), place));
+            let told = verbs::configuration(name);
+            if let Some(own) = host.canonical(&told) {
+                self.providers.push(Mount::read_only(own, told));
+            }
+            self.lend_as_library(&path)?;
+        }
+        Ok(missing)
+    }
+
+    /// Whether all of the host's providers would load with the image's libibverbs.
+    fn load(&self, providers: &[(String, PathBuf)]) -> io::Result<bool> {
+        let loader = self.inside.loader()?;
+        for (_, path) in providers {
+            let closure = loader.closure(self.inside.host.files(), path)?;
+            if closure.is_none_or(|closure| !closure.problems.is_empty()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A provider is the vendor's library, too, which some are linked to by its name.
+    fn lend_as_library(&mut self, path: &Path) -> io::Result<()> {
+        let closure = self.theirs.closure(self.inside.host.files(), path)?;
+        let soname = closure.and_then(|closure| closure.objects.first()?.linkage.soname.clone());
+        let mut wanted = Vec::new();
+        if let Some(soname) = soname
+            && self.own(&soname)?.is_none()
+        {
+            add(&mut wanted, &soname, path, Class::Dispatch);
+        }
+        self.lend_what_loads(&wanted)
+    }
+
+    /// Has the host's libibverbs stand in for the image's.
+    fn replace_verbs(&mut self, own: &Own) -> io::Result<Option<String>> {
+        let host = self.inside.host;
+        let mut wanted = Vec::new();
+        for (name, class) in [
+            (LIBIBVERBS, Class::Driver),
+            ("librdmacm.so.1", Class::Driver),
+        ] {
+            let name = OsStr::new(name);
+            let Some((path, linkage)) = self.theirs.find(name)? else {
+                continue;
+            };
+            if let Some(own) = self.own(name)?.filter(|own| !own.lent) {
+                let image = self
+                    .inside
+                    .loader()?
+                    .closure(self.inside.image, &own.path)?;
+                let versions = image.and_then(|closure| {
+                    Some(closure.objects.first()?.linkage.versions_defined.clone())
+                });
+                // Those of its providers alone.
+                let public = |version: &&OsString| !version.to_string_lossy().contains("PRIVATE");
+                let versions = versions.unwrap_or_default();
+                let mut versions = versions.iter().filter(public);
+                if let Some(version) =
+                    versions.find(|version| !linkage.versions_defined.contains(version))
+                {
+                    return Ok(Some(format!(
+                        "the image's libibverbs has no provider for this host's cards, and the host's is older: it has \
+                         no {}",
+                        version.display()
+                    )));
+                }
+            }
+            add(&mut wanted, name, &path, class);
+        }
+        for candidate in wanted.clone() {
+            let closure = self.theirs.closure(host.files(), &candidate.path)?;
+            add_needed(&mut wanted, &closure.unwrap_or_default());
+        }
+        match self.inside.weigh_all(wanted)? {
+            Ok(verdicts) => self.accept(verdicts),
+            Err(reason) => {
+                return Ok(Some(format!(
+                    "the image's {} has no provider for this host's cards, and of the host's {reason}",
+                    own.path.display()
+                )));
+            }
+        }
+        Ok(None)
+    }
+
+    fn into_lent(self, networks: Vec<Reached>) -> io::Result<Lent> {
+        // As the program finds them without what is lent now.
+        let mut before = self.inside.clone();
+        let lent = |name: &OsString| self.verdicts.iter().any(|verdict| verdict.name == *name);
+        before.lent.retain(|(name, _)| !lent(name));
+        let closure = match self.program {
+            Some((files, path)) => before.loader()?.closure(files, path)?,
+            None => None,
+        };
+        let host = self.inside.host;
+        let closure = closure.unwrap_or_default();
+        let mut stand_in = StandIn::put_together(host, &self.verdicts, &closure, None);
+        let names = self
+            .verdicts
+            .iter()
+            .map(|verdict| verdict.name.to_string_lossy().into_owned());
+        let mut names: Vec<String> = names.collect();
+        let providers = self
+            .providers
+            .iter()
+            .filter(|mount| !mount.container_path.starts_with(verbs::CONFIGURATION));
+        let providers = providers.filter_map(|mount| mount.container_path.file_name());
+        names.extend(providers.map(|name| name.to_string_lossy().into_owned()));
+        stand_in.mounts.extend(self.providers);
+        Ok(Lent {
+            stand_in,
+            names,
+            networks,
+        })
+    }
+}
+
+fn add(wanted: &mut Vec<Candidate>, name: &OsStr, path: &Path, class: Class) {
+    if !wanted.iter().any(|known| known.name == name) {
+        let (name, path) = (name.to_owned(), path.to_owned());
+        wanted.push(Candidate {
+            name,
+            path,
+            class,
+            family: None,
+        });
+    }
+}
+
+/// Adds what something of the host's is put together from, besides itself.
+fn add_needed(wanted: &mut Vec<Candidate>, closure: &Closure) {
+    let needed = |object: &&Loaded| !is_of_the_compiler(&object.name);
+    for object in closure.objects.iter().skip(1).filter(needed) {
+        add(wanted, &object.name, &object.path, Class::Dispatch);
+    }
+}
+
+/// What a library defines.
+fn exported(files: &dyn Files, path: &Path) -> io::Result<BTreeSet<OsString>> {
+    let content = files.open(path)?;
+    let symbols = content.and_then(|content| elf::symbols(content).ok());
+    let defined = symbols.unwrap_or_default().into_iter();
+    let defined = defined.filter(|symbol| !symbol.undefined);
+    Ok(defined.map(|symbol| symbol.name).collect())
+}

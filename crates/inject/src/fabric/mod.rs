@@ -1,0 +1,13 @@
+//! Fast networks: which the host has, and what an image lacks to reach them.
+//!
+//! A program comes to a network through an MPI library, through libfabric or UCX, through the network's own
+//! library, to the kernel's devices. An image often has the upper ones only, or has them built without this
+//! network. What it has stays wherever it will do.
+
+mod lend;
+mod middleware;
+mod network;
+mod verbs;
+
+pub use lend::{Lent, Program, Reached, lend};
+pub use network::{CDI_KIND, Kind, Network, card, identity, is_there, networks, nodes};

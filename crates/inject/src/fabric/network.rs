@@ -1,0 +1,167 @@
+//! Which networks the host has.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::verbs;
+use crate::Host;
+
+/// Networks that programs reach by devices and a library of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// InfiniBand, RoCE, EFA: what the kernel's RDMA subsystem drives.
+    Verbs,
+    /// Omni-Path.
+    OmniPath,
+    /// HPE's Slingshot.
+    Slingshot,
+    /// Cray's Aries and Gemini.
+    Aries,
+}
+
+/// A network's devices: how their names begin and where; more that come with them; and the library that
+/// opens them.
+struct Row {
+    kind: Kind,
+    directory: &'static str,
+    beginning: &'static str,
+    with: &'static [&'static str],
+    library: &'static str,
+}
+
+const ROWS: &[Row] = &[
+    Row {
+        kind: Kind::Verbs,
+        directory: "/dev/infiniband",
+        beginning: "uverbs",
+        with: &["/dev/infiniband/rdma_cm"],
+        library: "libibverbs.so.1",
+    },
+    Row {
+        kind: Kind::OmniPath,
+        directory: "/dev",
+        beginning: "hfi1_",
+        with: &[],
+        library: "libpsm2.so.2",
+    },
+    Row {
+        kind: Kind::Slingshot,
+        directory: "/dev",
+        beginning: "cxi",
+        with: &["/dev/ss0"],
+        library: "libcxi.so.1",
+    },
+    Row {
+        kind: Kind::Aries,
+        directory: "/dev",
+        beginning: "kgni",
+        with: &["/dev/kdreg"],
+        library: "libugni.so.0",
+    },
+];
+
+/// Devices that are no network, and make messages on a node or from a GPU faster.
+const COMPANIONS: &[&str] = &["/dev/xpmem", "/dev/knem", "/dev/gdrdrv"];
+
+/// A network of the host's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    /// What it is.
+    pub kind: Kind,
+    /// Its cards' nodes.
+    pub nodes: Vec<PathBuf>,
+    /// Nodes that the use of any card needs.
+    pub common: Vec<PathBuf>,
+}
+
+impl Kind {
+    /// The library that opens its devices.
+    pub(super) fn library(self) -> &'static str {
+        let row = ROWS.iter().find(|row| row.kind == self);
+        row.map_or("", |row| row.library)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Verbs => "InfiniBand or RoCE",
+            Self::OmniPath => "Omni-Path",
+            Self::Slingshot => "Slingshot",
+            Self::Aries => "Aries",
+        })
+    }
+}
+
+/// Returns the fast networks of a host.
+#[must_use]
+pub fn networks(host: &Host) -> Vec<Network> {
+    let network = |row: &Row| {
+        let names = host.names(Path::new(row.directory)).into_iter();
+        let own = names.filter(|name| name.to_string_lossy().starts_with(row.beginning));
+        let nodes: Vec<PathBuf> = { own }
+            .map(|name| Path::new(row.directory).join(name))
+            .collect();
+        (!nodes.is_empty()).then(|| Network {
+            kind: row.kind,
+            nodes,
+            common: present(host, row.with),
+        })
+    };
+    ROWS.iter().filter_map(network).collect()
+}
+
+/// What the devices of a CDI file about networks are called, before the card's name.
+pub const CDI_KIND: &str = "slipway/fabric";
+
+/// Returns what people call the card that a node is of: `mlx5_0` for `/dev/infiniband/uverbs0`, `cxi0` for
+/// `/dev/cxi0`.
+#[must_use]
+pub fn card(host: &Host, node: &Path) -> String {
+    let file = node.file_name().unwrap_or_default();
+    let told = Path::new("/sys/class/infiniband_verbs")
+        .join(file)
+        .join("ibdev");
+    let told = host.text(&told);
+    told.unwrap_or_else(|| file.to_string_lossy().into_owned())
+}
+
+/// Whether a host has any.
+#[must_use]
+pub fn is_there(host: &Host) -> bool {
+    !networks(host).is_empty()
+}
+
+/// Returns the nodes of all of a host's fast networks, and of what helps them; none on a host without any.
+#[must_use]
+pub fn nodes(host: &Host) -> Vec<PathBuf> {
+    let networks = networks(host);
+    if networks.is_empty() {
+        return Vec::new();
+    }
+    let own = networks
+        .into_iter()
+        .flat_map(|network| network.nodes.into_iter().chain(network.common));
+    own.chain(companions(host)).collect()
+}
+
+/// Returns the nodes of devices that help networks: XPMEM, KNEM, GDRCopy.
+pub(super) fn companions(host: &Host) -> Vec<PathBuf> {
+    present(host, COMPANIONS)
+}
+
+fn present(host: &Host, nodes: &[&str]) -> Vec<PathBuf> {
+    let nodes = nodes.iter().map(PathBuf::from);
+    nodes.filter(|node| host.exists(node)).collect()
+}
+
+/// Returns what the host's part of an answer about its networks depends on besides the loader's cache, as text
+/// that changes with it; `None` for a host without any.
+#[must_use]
+pub fn identity(host: &Host) -> Option<String> {
+    let networks = networks(host);
+    let providers = verbs::providers(host);
+    (!networks.is_empty()).then(|| format!("{networks:?} {providers:?}"))
+}
