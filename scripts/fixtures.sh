@@ -137,7 +137,7 @@ make_guest() {
   rm guest.part/*.deb
   kernel=$(ls guest.part/kernel/lib/modules)
   depmod -b guest.part/kernel "$kernel"
-  for module in 9p 9pnet_virtio virtio_pci overlay fuse rdma_rxe rdma_ucm dummy; do
+  for module in 9p 9pnet_virtio virtio_pci overlay fuse crc32_generic rdma_rxe rdma_ucm dummy; do
     modprobe -d guest.part/kernel -S "$kernel" --show-depends "$module" | while read -r _ file _; do
       [ ! -e "guest.part/initrd/modules/${file##*/}" ] || continue
       cp "$file" guest.part/initrd/modules/
@@ -151,6 +151,7 @@ make_guest() {
 #!/bin/busybox sh
 busybox=/bin/busybox
 $busybox mount -t proc proc /proc
+$busybox mount -t devtmpfs dev /dev
 while read -r module; do $busybox insmod "/modules/$module"; done </order
 script=$($busybox sed 's/.*script=\([^ ]*\).*/\1/' /proc/cmdline)
 $busybox mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=loose,ro root /root

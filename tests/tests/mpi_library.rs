@@ -145,9 +145,11 @@ fn a_fast_network_makes_the_hosts_library_worth_it() {
     met(&set, "MPICH Version:      4.2");
     let told = launchers[DEBIANS_OPEN_MPI].front(&["exec", &image("ompi"), "hello"]);
     met(&told, "Open MPI v5.0.7");
-    let line = "WARNING: the image's Open MPI 5.0 is used, and may not reach this host's fast network: the host's Open MPI \
-        4.1 is older";
+    let line =
+        "WARNING: the image's Open MPI 5.0 is used, and does not reach this host's Slingshot: ";
     assert_eq!(told.stderr.matches(line).count(), 1, "{told:?}");
+    let why = "; the host's MPI cannot stand in: the host's Open MPI 4.1 is older";
+    assert_eq!(told.stderr.matches(why).count(), 1, "{told:?}");
     drop(network);
     assert!(!Path::new(Network::NODE).exists());
 }

@@ -84,14 +84,11 @@ fn locked_memory(host: &Host) -> Option<Finding> {
         return None;
     }
     Some(match limit {
-        None => Finding::works(
-            "network",
-            "devices of a fast network, and memory may be locked for them",
-        ),
+        None => Finding::works("locked memory", "as much as a fast network wants"),
         Some(bytes) => Finding::slow(
-            "network",
+            "locked memory",
             format!(
-                "devices of a fast network, and only {} KiB of memory may be locked for them",
+                "only {} KiB, and a fast network's cards read what is locked",
                 bytes >> 10
             ),
             "ulimit -l unlimited; under Slurm: srun --propagate=MEMLOCK, or LimitMEMLOCK=infinity for slurmd",

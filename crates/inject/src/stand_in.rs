@@ -94,6 +94,7 @@ impl StandIn {
             if !is_there {
                 mount(path, &place);
             }
+            let mut shown = vec![place.clone()];
             places.push((verdict.name.clone(), place));
             // What a program finds by a path of its own.
             let own = closure
@@ -106,9 +107,15 @@ impl StandIn {
                 && own.path != *path
             {
                 mount(path, &own.path);
+                shown.push(own.path.clone());
             }
-            if let Some(directory) = plugins(host, path, &verdict.name).filter(|_| !is_there) {
+            // Some look where they were built for, others beside themselves.
+            let plugins = plugins(host, path, &verdict.name).filter(|_| !is_there);
+            if let Some((directory, name)) = plugins {
                 mount(&directory, &directory);
+                for place in shown {
+                    mount(&directory, &place.with_file_name(name));
+                }
             }
         }
         let mounts = mounts.into_iter();
@@ -224,11 +231,10 @@ const PLUGINS: &[(&str, &str)] = &[
     ("libpmix.so", "pmix2"),
 ];
 
-/// Returns the directory from which a library of the host's loads more.
-pub(crate) fn plugins(host: &Host, path: &Path, name: &OsStr) -> Option<PathBuf> {
-    let (_, directory) = PLUGINS
-        .iter()
-        .find(|(library, _)| begins(name, &[library]))?;
-    let directory = path.with_file_name(directory);
-    host.exists(&directory).then_some(directory)
+/// Returns the directory from which a library of the host's loads more, and what that is called.
+fn plugins(host: &Host, path: &Path, name: &OsStr) -> Option<(PathBuf, &'static str)> {
+    let known = |(library, _): &&(&str, &str)| begins(name, &[library]);
+    let (_, directory) = PLUGINS.iter().find(known)?;
+    let path = path.with_file_name(directory);
+    host.exists(&path).then_some((path, *directory))
 }

@@ -1,0 +1,207 @@
+//! Fast networks: what an image lacks to reach the host's is lent to it.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::{Launcher, Outcome, fixture, in_guest, program, run, succeed, tester};
+
+/// A copy of an image without some of its files.
+fn without(home: &Path, name: &str, missing: &[&str]) -> PathBuf {
+    let image = home.join(format!("{name}-without"));
+    succeed(Command::new("cp").arg("-al").arg(fixture(name)).arg(&image));
+    for path in missing {
+        succeed(Command::new("rm").arg("-r").arg(image.join(path)));
+    }
+    image
+}
+
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    home
+}
+
+/// The part of an output that follows a title.
+fn part<'a>(output: &'a str, title: &str) -> &'a str {
+    let (_, rest) = output
+        .split_once(&format!("== {title}\n"))
+        .unwrap_or_else(|| panic!("no {title} in {output}"));
+    rest.split("\n== ").next().unwrap_or(rest)
+}
+
+#[test]
+fn a_card_is_reached_from_images_that_lack_its_libraries() {
+    let home = home();
+    // One whose MPI knows verbs and that has no libibverbs, one without the card's provider, one with all.
+    let (bare, own) = (fixture("rpath"), fixture("ompi"));
+    let libraries = "usr/lib/x86_64-linux-gnu/libibverbs";
+    let provider = format!("{libraries}/librxe-rdmav34.so");
+    let undriven = without(
+        home.path(),
+        "ompi",
+        &[&provider, "etc/libibverbs.d/rxe.driver"],
+    );
+    let mpich = without(
+        home.path(),
+        "mpich",
+        &["usr/lib/x86_64-linux-gnu/libibverbs.so.1"],
+    );
+    let bin = program("front").parent().unwrap().display().to_string();
+    let uid = tester();
+    let script = format!(
+        r#"
+export HOME=/tmp/home; mkdir -m 777 $HOME; cd $HOME; ulimit -l unlimited
+PATH={bin}:$PATH
+as_user() {{ timeout 60 setpriv --reuid {uid} --regid {uid} --clear-groups "$@"; }}
+job() {{ as_user mpiexec.hydra -np "$@"; }}
+tools=$(echo /usr/bin/ibv_{{devinfo,rc_pingpong}} | sed 's/\([^ ]*\) */,\1/g; s/,//')
+echo '== no rank'
+as_user front exec -B $tools {bare} ibv_devinfo -l
+echo '== bare'
+job 2 front exec --mpi=container -B $tools {bare} ibv_devinfo -l
+echo '== undriven'
+job 1 front -d exec --mpi=container -B $tools {undriven} ibv_devinfo -l 2>&1 | grep -v libc
+echo '== own'
+job 1 front -d exec --mpi=container -B $tools {own} ibv_devinfo -l 2>&1 | grep -v libc
+talk='if [ "$PMI_RANK" = 0 ]; then exec ibv_rc_pingpong -g 1 -n 20; fi
+  for try in 1 2 3 4 5 6 7 8; do sleep 1; ibv_rc_pingpong -g 1 -n 20 127.0.0.1 && exit; done'
+for flags in '' --containall --cleanenv; do
+  echo "== ranks talk $flags"
+  job 2 front exec $flags --mpi=container -B $tools {bare} sh -c "$talk"
+done
+echo '== doctor'
+job 2 front doctor --mpi=container {bare} hello
+echo '== file'
+front cdi generate --class fabric --hook {bin}/slipway-hook-fabric | tee /tmp/fabric.yaml
+echo '== by name'
+as_user front exec --contain --cdi-dirs /tmp --device slipway/fabric=rxe0 -B $tools {bare} ibv_devinfo -l
+echo '== hooks'
+mkdir -p /tmp/overlay; mount -t tmpfs none /tmp/overlay; mount -t cgroup2 none /sys/fs/cgroup
+for runtime in slipway runc crun; do
+  bundle=/tmp/overlay/$runtime; mkdir -p $bundle/{{upper,work,rootfs}}
+  mount -t overlay -o lowerdir={mpich},upperdir=$bundle/upper,workdir=$bundle/work none $bundle/rootfs
+  cp /usr/bin/ibv_devinfo $bundle/rootfs/usr/bin/
+  (cd $bundle && {bin}/slipway spec && python3 - <<'EOF'
+import json
+spec = json.load(open("config.json"))
+spec["process"]["args"] = ["sh", "-c", "ibv_devinfo -l; ldd /usr/bin/hello"]
+spec["process"]["terminal"] = False
+spec["linux"]["namespaces"] = [one for one in spec["linux"]["namespaces"] if one["type"] not in ("network", "cgroup")]
+spec["mounts"] = [one for one in spec["mounts"] if one["type"] != "cgroup"]
+for one in spec["mounts"]:
+    if one["type"] == "sysfs":
+        one.update(type="bind", source="/sys", options=["rbind", "ro"])
+spec["annotations"] = {{"com.hooks.fabric.enabled": "true", "com.hooks.mpi.enabled": "true"}}
+spec["hooks"] = {{"createRuntime": [{{"path": "{bin}/slipway-hook-" + name}} for name in ("mpi", "fabric")]}}
+json.dump(spec, open("config.json", "w"))
+EOF
+  ) && $runtime --root /tmp/$runtime run -b $bundle $runtime
+done
+"#,
+        bare = bare.display(),
+        undriven = undriven.display(),
+        own = own.display(),
+        mpich = mpich.display(),
+    );
+    let outcome = in_guest(home.path(), &script);
+    let output = outcome.stdout;
+    println!("{output}");
+    let has = |title: &str, what: &str, times: usize| {
+        let part = part(&output, title);
+        assert_eq!(part.matches(what).count(), times, "{title}: {output}");
+    };
+    has("no rank", "libibverbs.so.1: cannot open", 1);
+    has("bare", "rxe0", 2);
+    has("undriven", "\trxe0", 1);
+    has("undriven", "names=[\"librxe-rdmav34.so\"]", 1);
+    has("own", "\trxe0", 1);
+    has("own", "names=[]", 1);
+    for title in [
+        "ranks talk ",
+        "ranks talk --containall",
+        "ranks talk --cleanenv",
+    ] {
+        has(title, "20 iters in", 2);
+    }
+    has(
+        "doctor",
+        "works  network        InfiniBand or RoCE, by the image's libfabric and the image's UCX; lent for it: libibverbs.so.1",
+        1,
+    );
+    has("file", "name: rxe0", 1);
+    has("file", "path: /dev/infiniband/uverbs0", 2);
+    has("by name", "\trxe0", 1);
+    has("hooks", "\trxe0", 3);
+    has("hooks", "libmpich.so.12 => /.singularity.d/libs/", 3);
+}
+
+/// A device of a fast network, as far as its name goes.
+struct Node(&'static str);
+
+impl Node {
+    fn new(path: &'static str) -> Self {
+        succeed(Command::new("mknod").args(["-m", "666", path, "c", "1", "3"]));
+        Self(path)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        fs::remove_file(self.0).unwrap();
+    }
+}
+
+#[test]
+fn what_does_not_know_a_network_is_replaced_or_told_of() {
+    let home = home();
+    let below = "opt/mpich/lib/mpich";
+    let missing = [format!("{below}/libfabric"), format!("{below}/ucx")];
+    let ignorant = without(
+        home.path(),
+        "rpath",
+        &missing.each_ref().map(String::as_str),
+    );
+    let module = fixture("mpi").join("mpich/lib/mpich");
+    let launchers = Launcher::of_mpis(2);
+    let hello = |image: &Path, library_path: &Path| {
+        let front = program("front").display().to_string();
+        let image = image.display().to_string();
+        let words = [&front, "-d", "exec", "--mpi=container", &image, "hello"];
+        let mut command = launchers[2].command(&words);
+        run(command.env("LD_LIBRARY_PATH", library_path))
+    };
+    let told = |outcome: &Outcome, line: &str| {
+        assert_eq!(
+            outcome.stdout.matches(" of 2, sum 1").count(),
+            2,
+            "{outcome:?}"
+        );
+        assert_eq!(
+            outcome.stderr.matches(line).count(),
+            1,
+            "{line}: {outcome:?}"
+        );
+    };
+    let omni_path = Node::new("/dev/hfi1_77");
+    told(
+        &hello(&ignorant, &module),
+        r#"names=["libfabric.so.1", "libpsm2.so.2", "libnuma.so.1"]"#,
+    );
+    told(
+        &hello(&ignorant, Path::new("")),
+        "WARNING: the image's MPICH is used, and does not reach this host's Omni-Path: the image's libfabric does not know \
+         this network, and the host's is older: it has no FABRIC_1.7; the image's UCX does not know this network, and the \
+         host's does not, either\n",
+    );
+    // An image that has all of it keeps it.
+    let whole = hello(&fixture("rpath"), &module);
+    told(&whole, r#"names=["libpsm2.so.2", "libnuma.so.1"]"#);
+    drop(omni_path);
+    let _slingshot = Node::new("/dev/cxi78");
+    told(
+        &hello(&fixture("mpich"), Path::new("")),
+        "does not reach this host's Slingshot: the image's UCX does not know this network",
+    );
+}
