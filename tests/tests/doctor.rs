@@ -223,15 +223,15 @@ fn what_is_wrong_with_the_host_is_found() {
         "mount -o remount,size=50% /dev/shm",
     );
     let fabric = "mount -t tmpfs none /dev/shm && mkdir /dev/shm/d && mknod -m 666 /dev/shm/d/null c 1 3 && \
-        mknod -m 666 /dev/shm/d/fuse c 10 229 && mkdir /dev/shm/d/infiniband /dev/shm/d/shm && \
-        mknod -m 666 /dev/shm/d/infiniband/uverbs0 c 1 3 && mount -t tmpfs none /dev/shm/d/shm && \
+        mknod -m 666 /dev/shm/d/fuse c 10 229 && mkdir /dev/shm/d/shm && \
+        mknod -m 666 /dev/shm/d/cxi0 c 1 3 && mount -t tmpfs none /dev/shm/d/shm && \
         mount --rbind /dev/shm/d /dev";
     let locked = doctor_where(&format!("{fabric} && ulimit -l 64"), &args);
     finds(
         &locked,
         "slow",
-        "network",
-        "only 64 KiB of memory may be locked",
+        "locked memory",
+        "only 64 KiB",
         "ulimit -l unlimited",
     );
     let library = doctor_where(
@@ -241,8 +241,8 @@ fn what_is_wrong_with_the_host_is_found() {
     finds(
         &library,
         "slow",
-        "MPI library",
-        "may not reach this host's fast network: the host's Open MPI 4.1 is older",
+        "network",
+        "this host's Slingshot is not reached: ",
         "build the image with",
     );
     let mut command = Command::new("unshare");

@@ -144,9 +144,10 @@ fn put(root: &Directory, ready: &[Ready], cache: Option<&[u8]>) -> Result<(), Er
 fn own_directory(root: &Directory, path: &Path) -> io::Result<Directory> {
     let elsewhere = || io::Error::other("it leads to a mount, or to the root itself");
     let Some(point) = root.own_mount_point(path, true)? else {
-        let there = root.open_without_links(path)?.ok_or_else(elsewhere)?;
+        let there = root.open_without_links(path).ok().flatten();
+        let there = there.ok_or_else(elsewhere)?;
         let status = fstatfs(&there)?;
-        let size = u64::from(status.f_blocks) * u64::try_from(status.f_bsize).unwrap_or(0);
+        let size = status.f_blocks * u64::try_from(status.f_bsize).unwrap_or(0);
         let is_ours = status.f_type == TMPFS_MAGIC && size == SIZE << 20;
         let ours = is_ours.then(|| Directory::new(path.to_owned(), there));
         return ours.ok_or_else(elsewhere);
