@@ -7,6 +7,7 @@
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
 #   ompi, mpich, rpath   directories with an MPI each and a program that uses it; mpi: other MPIs for the host's side
 #   guest          a kernel with RDMA over Ethernet, to be run by QEMU on this machine's files, and what it starts from
+#   slurm          a Debian stable root with a newer Slurm than Debian 12's
 #   rocm           a Debian root with ROCm's packages, and nodes for it in rocm.dev
 #   nvidia-535, nvidia-550   Debian roots with NVIDIA's driver packages, and nodes for them in NAME.dev
 . "$(dirname "$0")/common.sh"
@@ -173,6 +174,15 @@ EOF
   mv guest.part guest
 }
 
+# A Slurm that hands containers what MPI's ranks need, which Debian 12's does not.
+make_slurm() {
+  debian trixie slurm main slurmctld,slurmd,slurm-client,munge,libpmix2t64
+  printf '127.0.0.1 localhost %s n1 n2 n3 n4\n' "$(hostname -s)" >slurm/etc/hosts
+  getent passwd "$tester" >>slurm/etc/passwd
+  getent group "$tester" >>slurm/etc/group
+  command install -d -o "$tester" -g "$tester" "slurm/home/$tester"
+}
+
 make_criu() {
   debian trixie criu main criu
   cat >criu/criu <<EOF
@@ -208,5 +218,6 @@ step nvidia-535
 step nvidia-550
 step mpi
 step guest
+step slurm
 step criu
 chmod 755 "$SLIPWAY_FIXTURES"

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{run, succeed};
+use crate::{TESTER, fixture, run, succeed, tester};
 
 /// A Slurm of two nodes that ends with the test.
 #[derive(Debug)]
@@ -22,6 +22,36 @@ impl Cluster {
         let cluster = Self(directory, None);
         succeed(cluster.script("start").arg("2"));
         cluster
+    }
+
+    /// Starts the newer Slurm of a Debian of its own, whose nodes have names, `/tmp` and `/dev/shm` of theirs.
+    ///
+    /// # Panics
+    ///
+    /// Panics when it does not come up.
+    #[must_use]
+    pub fn newer(directory: PathBuf) -> Self {
+        let cluster = Self(directory, None);
+        succeed(cluster.script("start").arg("2").arg(fixture("slurm")));
+        cluster
+    }
+
+    /// Returns a command that the ordinary user runs in the newer Slurm's Debian.
+    #[must_use]
+    pub fn inside(&self) -> Command {
+        let (uid, home) = (tester().to_string(), format!("HOME=/home/{TESTER}"));
+        let mut command = self.script("run");
+        command
+            .args([
+                "setpriv",
+                "--reuid",
+                &uid,
+                "--regid",
+                &uid,
+                "--clear-groups",
+            ])
+            .args(["env", &home, "timeout", "120"]);
+        command
     }
 
     /// Starts it in a directory of its own.

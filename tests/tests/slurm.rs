@@ -1,11 +1,12 @@
-//! `srun --container` on `slipway` and on runc, in a real Slurm: a tour of each must print the same.
+//! `srun --container` on `slipway`: beside runc, in Debian 12's Slurm, a tour of each must print the same; and jobs of
+//! several ranks, in a newer one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use tests::{Bundle, Cluster, as_tester, fixture, program, succeed, tester};
+use tests::{Bundle, Cluster, as_tester, fixture, program, run, succeed, tester};
 
 #[test]
 fn srun_runs_on_slipway() {
@@ -46,6 +47,11 @@ fn srun_runs_on_slipway() {
         let conf = conf
             .replace("=\"slipway", &format!("=\"{}", runtime.display()))
             .replace("/tmp/slipway-%u", &state.display().to_string());
+        // runc takes no number of descriptors of which some are not there.
+        let conf = match name {
+            "runc" => conf.replace(" --preserve-fds=64", ""),
+            _ => conf,
+        };
         fs::write(directory.join("oci.conf"), conf).unwrap();
         let cluster = Cluster::start(directory);
         let mut tour = as_tester(Cluster::integration("tour.sh"));
@@ -62,4 +68,61 @@ fn srun_runs_on_slipway() {
     };
     assert!(ours.contains("$ ends\n1\n0\n"), "{ours}");
     assert_eq!(plain(&ours), plain(&theirs));
+}
+
+#[test]
+fn ranks_in_containers_of_their_own_are_one_job() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let directory = home.path().join("slurm");
+    fs::create_dir(&directory).unwrap();
+    let conf = fs::read_to_string(Cluster::integration("oci.conf")).unwrap();
+    let slipway = format!("=\"{}", program("slipway").display());
+    fs::write(
+        directory.join("oci.conf"),
+        conf.replace("=\"slipway", &slipway)
+            .replace("#ContainerPath", "ContainerPath"),
+    )
+    .unwrap();
+    let script = home.path().join("bundle.sh");
+    fs::copy(Cluster::integration("bundle.sh"), &script).unwrap();
+    let cluster = Cluster::newer(directory);
+    let jobs = [
+        ("pmi2", "mpich", "MPICH Version:      4.2"),
+        ("pmi2", "rpath", "MPICH Version:      4.3"),
+        ("pmix", "ompi", "Open MPI v5.0"),
+    ];
+    for (wireup, name, library) in jobs {
+        let bundle = home.path().join(name);
+        succeed(
+            cluster
+                .inside()
+                .arg(&script)
+                .arg(fixture(name))
+                .arg(&bundle),
+        );
+        for (nodes, ranks) in [("1", "2"), ("1", "3"), ("2", "4")] {
+            let mut srun = cluster.inside();
+            srun.args([
+                "env",
+                "OMPI_MCA_btl_tcp_if_include=lo",
+                "UCX_POSIX_USE_PROC_LINK=n",
+            ])
+            .args(["srun", "-N", nodes, "-n", ranks])
+            .arg(format!("--mpi={wireup}"))
+            .arg(format!("--container={}", bundle.display()));
+            let outcome = run(srun.arg("hello"));
+            let size: u32 = ranks.parse().unwrap();
+            let sum: u32 = (0..size).sum();
+            for rank in 0..size {
+                let line = format!("rank {rank} of {size}, sum {sum}: {library}");
+                assert_eq!(
+                    outcome.stdout.matches(&line).count(),
+                    1,
+                    "{name}, {ranks} on {nodes}, {line}: {outcome:?}"
+                );
+            }
+            assert_eq!((outcome.code, outcome.stderr.as_str()), (0, ""), "{name}");
+        }
+    }
 }

@@ -39,6 +39,11 @@ impl Mappings {
         Ok(Self(lines))
     }
 
+    /// Whether there is a root inside.
+    fn has_root(&self) -> bool {
+        self.0.lines().any(|line| line.starts_with("0 "))
+    }
+
     /// Whether it maps this id of ours, and no other.
     fn is_only(&self, id: u32) -> bool {
         let mut words = self.0.split_whitespace().skip(1);
@@ -121,7 +126,7 @@ fn forget_mappings(linux: &mut Value) {
     }
 }
 
-/// Enters a new user namespace, as its root. A child that stays outside writes the maps: by itself if
+/// Enters a new user namespace, as its root if it has one. A child that stays outside writes the maps: by itself if
 /// they are only about its own ids, else through newuidmap(1), which knows what an administrator has
 /// given the user.
 fn enter(uids: &Mappings, gids: &Mappings) -> io::Result<()> {
@@ -149,9 +154,15 @@ fn enter(uids: &Mappings, gids: &Mappings) -> io::Result<()> {
         WaitStatus::Exited(_, code) => return Err(io::Error::from_raw_os_error(code)),
         _ => return Err(io::ErrorKind::Interrupted.into()),
     }
-    let (root, group) = (Uid::from_raw(0), Gid::from_raw(0));
-    setresgid(group, group, group)?;
-    setresuid(root, root, root)?;
+    // Where there is no root, the user goes on with all rights in it until something is executed.
+    if gids.has_root() {
+        let group = Gid::from_raw(0);
+        setresgid(group, group, group)?;
+    }
+    if uids.has_root() {
+        let root = Uid::from_raw(0);
+        setresuid(root, root, root)?;
+    }
     Ok(())
 }
 
@@ -213,7 +224,11 @@ mod tests {
         assert_eq!(mappings.0, "0 1000 10\n10 0 1\n");
         assert!(!mappings.is_only(1000));
         let own = Mappings::parse(&json!([{"containerID": 0, "hostID": 1000, "size": 1}]));
-        assert!(own.unwrap().is_only(1000));
+        let own = own.unwrap();
+        assert!(own.is_only(1000) && own.has_root());
+        let same = Mappings::parse(&json!([{"containerID": 1000, "hostID": 1000, "size": 1}]));
+        let same = same.unwrap();
+        assert!(same.is_only(1000) && !same.has_root());
         for wrong in [
             json!(null),
             json!([]),
