@@ -1,6 +1,7 @@
 //! The process that called: its environment, working directory and account.
 
-use std::path::PathBuf;
+use std::cell::OnceCell;
+use std::path::{Path, PathBuf};
 
 use bundle::Account;
 use launcher::Job;
@@ -15,6 +16,17 @@ pub struct Caller {
     pub variables: Variables,
     /// The working directory; `None` when it is gone.
     pub cwd: Option<PathBuf>,
+    launcher: OnceCell<Launcher>,
+}
+
+/// The process that started a rank.
+#[derive(Debug)]
+struct Launcher {
+    pid: u32,
+    /// The fields of [proc_pid_stat(5)] from the third on; none for one that cannot be looked at.
+    ///
+    /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    stat: Vec<String>,
 }
 
 impl Caller {
@@ -23,39 +35,50 @@ impl Caller {
         Self {
             variables: Variables(std::env::vars_os().collect()),
             cwd: std::env::current_dir().ok(),
+            launcher: OnceCell::new(),
         }
     }
 
     /// Returns the job that the caller is a rank of.
     pub fn job(&self) -> Option<Job> {
         let get = |name: &str| self.variables.text(name);
-        Job::find(&get, &|| named(self.launcher()).unwrap_or_default())
+        // Its id and the time of its start, field 22, tell it from all that the machine has had since it started.
+        let named = || {
+            let Launcher { pid, stat } = self.launcher();
+            let started = stat.get(19);
+            started.map_or_else(String::new, |started| format!("{pid}-{started}"))
+        };
+        Job::find(&get, &named)
     }
 
     /// Returns the launcher's program; `None` for another user's.
     pub fn launcher_program(&self) -> Option<PathBuf> {
-        std::fs::read_link(format!("/proc/{}/exe", self.launcher())).ok()
+        std::fs::read_link(format!("/proc/{}/exe", self.launcher().pid)).ok()
     }
 
     /// The process that started this rank: the nearest above that is not the rank itself, as a script that
     /// binds it to its GPU is.
-    fn launcher(&self) -> u32 {
-        let mut pid = std::os::unix::process::parent_id();
-        let rank = RANKS
-            .iter()
-            .find_map(|name| Some(format!("{name}={}", self.variables.text(name)?)));
-        let Some(rank) = rank else { return pid };
-        for _ in 0..FARTHEST {
-            let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
-            let is_rank = environ
-                .split(|byte| *byte == 0)
-                .any(|one| one == rank.as_bytes());
-            match stat(pid).and_then(|fields| fields.get(1)?.parse().ok()) {
-                Some(parent) if is_rank => pid = parent,
-                _ => return pid,
+    fn launcher(&self) -> &Launcher {
+        self.launcher.get_or_init(|| {
+            let mut launcher = Launcher::new(std::os::unix::process::parent_id());
+            let rank = RANKS
+                .iter()
+                .find_map(|name| Some(format!("{name}={}", self.variables.text(name)?)));
+            let Some(rank) = rank else { return launcher };
+            for _ in 0..FARTHEST {
+                let environ = sys::read_all(Path::new(&format!("/proc/{}/environ", launcher.pid)));
+                let environ = environ.unwrap_or_default();
+                let is_rank = environ
+                    .split(|byte| *byte == 0)
+                    .any(|one| one == rank.as_bytes());
+                let parent = launcher.stat.get(1).and_then(|field| field.parse().ok());
+                match parent.filter(|_| is_rank) {
+                    Some(parent) => launcher = Launcher::new(parent),
+                    None => return launcher,
+                }
             }
-        }
-        pid
+            launcher
+        })
     }
 
     /// Looks the caller up in the host's user database.
@@ -95,18 +118,16 @@ const RANKS: [&str; 4] = [
 /// How many processes there may be between a launcher and a program.
 const FARTHEST: usize = 16;
 
-/// The fields of [proc_pid_stat(5)] from the third on.
-///
-/// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-fn stat(pid: u32) -> Option<Vec<String>> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // The name before may hold anything but ends with the last parenthesis.
-    let (_, fields) = stat.rsplit_once(')')?;
-    Some(fields.split_whitespace().map(str::to_owned).collect())
-}
-
-/// Tells a process from all that the machine has had since it started: by its id and the time of its start,
-/// field 22.
-fn named(pid: u32) -> Option<String> {
-    Some(format!("{pid}-{}", stat(pid)?.get(19)?))
+impl Launcher {
+    fn new(pid: u32) -> Self {
+        let stat = sys::read_all(Path::new(&format!("/proc/{pid}/stat"))).unwrap_or_default();
+        let stat = String::from_utf8_lossy(&stat);
+        // The name before may hold anything but ends with the last parenthesis.
+        let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
+        let fields = fields.unwrap_or_default().split_whitespace();
+        Self {
+            pid,
+            stat: fields.map(str::to_owned).collect(),
+        }
+    }
 }

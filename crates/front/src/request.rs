@@ -178,6 +178,12 @@ impl Request {
         }
     }
 
+    /// Looks for the launcher's own program, beside which the host's MPI may be; ranks that join a container do
+    /// without it.
+    pub fn find_launcher(&mut self, caller: &Caller) {
+        self.mpi.1.launcher = caller.launcher_program();
+    }
+
     /// Says all of it that makes two containers of an image different, in words that are the same for the
     /// same.
     pub fn words(&self, caller: &Caller) -> String {
@@ -300,7 +306,7 @@ fn mpi_hints(caller: &Caller) -> Hints {
         parts.map(PathBuf::from).collect::<Vec<_>>()
     };
     Hints {
-        launcher: caller.launcher_program(),
+        launcher: None,
         libraries: ["LD_LIBRARY_PATH", "CRAY_LD_LIBRARY_PATH"]
             .iter()
             .flat_map(|name| paths(name))

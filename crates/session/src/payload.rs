@@ -8,9 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use caps::CapSet;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access, execve};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
+    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+};
 
 /// The program to become.
 #[derive(Debug, Clone)]
@@ -61,7 +64,7 @@ pub enum ExecError {
     Nul,
     /// The capabilities could not be given up.
     #[error("drop capabilities: {0}")]
-    Privileges(String),
+    Privileges(io::Error),
     /// The directory cannot be entered.
     #[error("chdir {}: {source}", path.display())]
     Directory {
@@ -79,15 +82,26 @@ pub enum ExecError {
 ///
 /// Fails when the kernel refuses; the payload must not be started then.
 pub fn shed_privileges() -> Result<(), ExecError> {
-    let failed = |error: caps::errors::CapsError| ExecError::Privileges(error.to_string());
-    for set in [CapSet::Ambient, CapSet::Bounding] {
-        caps::clear(None, set).map_err(failed)?;
+    shed().map_err(|errno| ExecError::Privileges(errno.into()))
+}
+
+fn shed() -> rustix::io::Result<()> {
+    clear_ambient_capability_set()?;
+    for number in 0..u64::BITS {
+        let capability = CapabilitySet::from_bits_retain(1 << number);
+        match remove_capability_from_bounding_set(capability) {
+            // The kernel knows no more.
+            Err(rustix::io::Errno::INVAL) => break,
+            dropped => dropped?,
+        }
     }
-    let none = caps::CapsHashSet::new();
-    caps::set(None, CapSet::Inheritable, &none).map_err(failed)?;
-    caps::set(None, CapSet::Effective, &none).map_err(failed)?;
-    caps::set(None, CapSet::Permitted, &none).map_err(failed)?;
-    nix::sys::prctl::set_no_new_privs().map_err(|errno| ExecError::Privileges(errno.to_string()))
+    let none = CapabilitySets {
+        effective: CapabilitySet::empty(),
+        permitted: CapabilitySet::empty(),
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, none)?;
+    set_no_new_privs(true)
 }
 
 /// Makes `path` the working directory.

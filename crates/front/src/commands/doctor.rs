@@ -43,7 +43,8 @@ pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCo
         };
         let source = Source::parse(image, caller)?;
         let action = Action::Exec(command.to_vec());
-        let request = Request::new(source, action, &args.flags, caller)?;
+        let mut request = Request::new(source, action, &args.flags, caller)?;
+        request.find_launcher(caller);
         findings.extend(of_image(&request, &host, caller, messages)?);
     }
     let text = match args.json {

@@ -118,13 +118,13 @@ fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Optio
         opened.with_context(|| format!("write {}", path.display()))
     };
     let (out, err) = (open(&logs.out)?, open(&logs.err)?);
-    let (start, account) = (prepared.start.clone(), prepared.account.clone());
+    let start = prepared.start.clone();
     Ok(Some(session::Start(Arc::new(move || {
         let attached = rustix::stdio::dup2_stdout(&out).and(rustix::stdio::dup2_stderr(&err));
         if let Err(errno) = attached {
             return format!("write to the logs: {errno}");
         }
-        match start.become_payload(&account, &messages) {
+        match start.become_payload(&messages) {
             Ok(code) => format!("the image's environment scripts ended with code {code}"),
             Err(error) => sys::one_line(error.as_ref()),
         }

@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use bundle::Account;
 use image::Image;
 use serde::{Deserialize, Serialize};
 use session::{Door, Shared};
@@ -32,6 +31,8 @@ pub struct Record {
     /// What is lent to it of variables.
     #[serde(default)]
     pub env: Vec<(String, String)>,
+    /// Its user's home.
+    pub home: PathBuf,
 }
 
 /// Runs something in the container of a job on this node. Returns only when nothing was started, or with
@@ -93,7 +94,6 @@ pub fn enter(
     if request.dry_run {
         bail!("it runs already: there is no config.json to print");
     }
-    let account = caller.account();
     let cwd = caller.cwd.clone().filter(|_| !record.contained);
     let ingredients = Ingredients {
         caller: caller.variables.clone(),
@@ -102,13 +102,13 @@ pub fn enter(
             binds: if is_rank { request.binds } else { Vec::new() },
             ..request
         },
-        home: account.home.clone(),
+        home: record.home,
         image: record.image,
         instance: instance.map(str::to_owned),
         libraries: record.libraries,
     };
     let privileged = session::is_privileged();
-    let go = || become_payload(ingredients, privileged, &account, cwd.as_deref(), messages);
+    let go = || become_payload(ingredients, privileged, cwd.as_deref(), messages);
     if record.own_processes {
         return Ok(door.enter_by_child(|| report(go(), messages))?);
     }
@@ -119,7 +119,6 @@ pub fn enter(
 fn become_payload(
     ingredients: Ingredients,
     privileged: bool,
-    account: &Account,
     cwd: Option<&Path>,
     messages: &Messages,
 ) -> Result<u8> {
@@ -130,5 +129,5 @@ fn become_payload(
     let start = Start::new(ingredients, &root, cwd, messages);
     start
         .context("read the container's image")?
-        .become_payload(account, messages)
+        .become_payload(messages)
 }

@@ -102,7 +102,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         if !privileged {
             session::shed_privileges()?;
         }
-        prepared.start.become_payload(&prepared.account, messages)
+        prepared.start.become_payload(messages)
     };
     let code = if prepared.own_processes {
         door.enter_by_child(|| report(go(), messages))?
@@ -178,6 +178,7 @@ impl Prepared {
         messages: &Messages,
     ) -> Result<Self> {
         tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
+        request.find_launcher(caller);
         let account = caller.account();
         let mut facts = host::facts(caller, &account);
         if request.job.is_some() {
@@ -260,6 +261,7 @@ impl Prepared {
             own_processes: self.own_processes,
             program: self.program.clone(),
             env: self.env.clone(),
+            home: self.account.home.clone(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bundle::{Account, Process};
+use bundle::Process;
 use image::RootFs;
 use session::Payload;
 use tree::{Entry, Files};
@@ -103,9 +103,9 @@ impl Start {
     /// # Errors
     ///
     /// Tells why nothing was started.
-    pub fn become_payload(&self, account: &Account, messages: &Messages) -> Result<u8> {
+    pub fn become_payload(&self, messages: &Messages) -> Result<u8> {
         let request = &self.ingredients.request;
-        let cwd = self.settle(account, messages)?;
+        let cwd = self.settle(messages)?;
         let (image, overrides) = match &self.plain {
             Some(plain) => plain.clone(),
             None => match self.by_shell(messages)? {
@@ -130,7 +130,7 @@ impl Start {
     }
 
     /// Goes to the working directory. Only one that the user named must exist.
-    fn settle(&self, account: &Account, messages: &Messages) -> Result<PathBuf> {
+    fn settle(&self, messages: &Messages) -> Result<PathBuf> {
         let Request { cwd: named, .. } = &self.ingredients.request;
         let entered = session::enter_directory(&self.cwd);
         if named.is_some() {
@@ -140,7 +140,7 @@ impl Start {
         let Err(error) = entered else {
             return Ok(self.cwd.clone());
         };
-        let home = &account.home;
+        let home = &self.ingredients.home;
         let place = if session::enter_directory(home).is_ok() {
             home.clone()
         } else {
