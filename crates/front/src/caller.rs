@@ -32,9 +32,15 @@ struct Launcher {
 impl Caller {
     /// Looks at this process.
     pub fn find() -> Self {
+        let variables = Variables(std::env::vars_os().collect());
+        Self::new(variables, std::env::current_dir().ok())
+    }
+
+    /// One with such an environment, in such a directory.
+    pub fn new(variables: Variables, cwd: Option<PathBuf>) -> Self {
         Self {
-            variables: Variables(std::env::vars_os().collect()),
-            cwd: std::env::current_dir().ok(),
+            variables,
+            cwd,
             launcher: OnceCell::new(),
         }
     }

@@ -72,14 +72,26 @@ impl Messages {
         self.say(Level::Warning, "WARNING:", "33", &text);
     }
 
+    /// Returns a warning as it would be said; `None` where it is not to be.
+    pub fn warning_line(&self, text: impl Display) -> Option<String> {
+        self.line(Level::Warning, "WARNING:", "33", &text)
+    }
+
     /// Says why nothing was run.
     pub fn fatal(&self, error: &anyhow::Error) {
         self.say(Level::Fatal, "FATAL:", "31", &sys::one_line(error.as_ref()));
     }
 
     fn say(&self, level: Level, prefix: &str, colour: &str, text: &dyn Display) {
+        if let Some(line) = self.line(level, prefix, colour, text) {
+            // By one write, since other ranks speak too; nowhere is left to complain when it fails.
+            let _ = std::io::stderr().write_all(line.as_bytes());
+        }
+    }
+
+    fn line(&self, level: Level, prefix: &str, colour: &str, text: &dyn Display) -> Option<String> {
         if level > self.level {
-            return;
+            return None;
         }
         // One line, whatever a path in it holds.
         let text = text.to_string().replace('\n', "\\n");
@@ -87,8 +99,6 @@ impl Messages {
             true => (format!("\x1b[{colour}m"), "\x1b[0m"),
             false => (String::new(), ""),
         };
-        let line = format!("{on}{prefix:<9}{off}{text}\n");
-        // By one write, since other ranks speak too; nowhere is left to complain when it fails.
-        let _ = std::io::stderr().write_all(line.as_bytes());
+        Some(format!("{on}{prefix:<9}{off}{text}\n"))
     }
 }

@@ -402,15 +402,9 @@ mod tests {
     use crate::variables::Variables;
 
     fn caller(pairs: &[(&str, &str)]) -> Caller {
-        Caller {
-            variables: Variables(
-                pairs
-                    .iter()
-                    .map(|(name, value)| (name.into(), value.into()))
-                    .collect(),
-            ),
-            cwd: Some("/".into()),
-        }
+        let pairs = pairs.iter();
+        let variables = pairs.map(|(name, value)| (name.into(), value.into()));
+        Caller::new(Variables(variables.collect()), Some("/".into()))
     }
 
     fn request(flags: &ContainerFlags, variables: &[(&str, &str)]) -> Result<Request> {

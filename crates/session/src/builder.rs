@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -25,6 +25,7 @@ use crate::ground::Note;
 use crate::instance::Start;
 use crate::keeper::{self, Keeper, detach_stdio, ignore_signals, use_all_processors};
 use crate::share::Name;
+use crate::witness::Member;
 use crate::{Error, Ground, Turn, cgroup, handover, identity, init, mount, share, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
@@ -46,6 +47,10 @@ pub(crate) fn run(
     ignore_signals();
     use_all_processors();
     sys::close_inherited();
+    // A rank's, by which it is told of.
+    let stderr = ground
+        .witness
+        .and_then(|_| std::io::stderr().as_fd().try_clone_to_owned().ok());
     if !ground.verbose {
         detach_stdio();
     }
@@ -72,6 +77,7 @@ pub(crate) fn run(
     let taken = taken.and_then(share::open);
     handover::send_ready(&socket, &namespaces);
     drop(socket);
+    let caller = Member::new(caller, stderr);
     if let Some(instance) = ground.instance {
         drop(caller);
         keeper::keep_instance(&namespaces, taken, &instance.about, init);
@@ -81,12 +87,12 @@ pub(crate) fn run(
         // What only making it took; the cgroup is empty once the process is gone.
         end_init(init);
         drop(stand);
-        return Keeper::new(namespaces, listener, ground.about).keep(caller);
+        return Keeper::new(namespaces, listener, ground.about, ground.witness).keep(caller);
     }
     // The first process is theirs, and ends with them.
     match listener {
-        Some(_) => Keeper::new(namespaces, listener, ground.about).keep(caller),
-        None => keeper::wait(&caller),
+        Some(_) => Keeper::new(namespaces, listener, ground.about, ground.witness).keep(caller),
+        None => keeper::wait(&caller.process),
     }
     end_init(init);
     drop(stand);

@@ -58,8 +58,8 @@ impl Turn {
             if !matches!(calls, Ok(1..)) {
                 return;
             }
-            if let Some(Ok((socket, _, _))) = share::admit(listener) {
-                handover::send_failure(&socket, "");
+            if let Some(Ok(caller)) = share::admit(listener) {
+                handover::send_failure(&caller.socket, "");
                 left -= 1;
             }
         }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use image::RootFs;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use crate::{Instance, Layout};
+use crate::{Instance, Layout, Witness};
 
 /// What a session is made from.
 #[derive(Debug, Clone, Copy)]
@@ -28,6 +28,8 @@ pub struct Ground<'a> {
     pub private: bool,
     /// What is told of it to who looks.
     pub about: &'a str,
+    /// Who tells the user of its members, to their standard error.
+    pub witness: Option<&'a dyn Witness>,
     /// The instance that it is, if it is to outlive its caller.
     pub instance: Option<&'a Instance>,
     /// Whether diagnostics may still be written to standard error while it is built.

@@ -50,20 +50,20 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 }
 
 pub(crate) fn send_note(socket: &OwnedFd, text: &str) {
-    send(socket, NOTE, text, &[]);
+    let _ = send(socket, NOTE, text, &[]);
 }
 
 pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
-    send(socket, FAILED, text, &[]);
+    let _ = send(socket, FAILED, text, &[]);
 }
 
 pub(crate) fn send_ready(socket: &OwnedFd, namespaces: &[File]) {
     let namespaces: Vec<_> = namespaces.iter().map(AsFd::as_fd).collect();
-    send(socket, READY, "", &namespaces);
+    let _ = send(socket, READY, "", &namespaces);
 }
 
 pub(crate) fn send_instance(socket: &OwnedFd, about: &str, init: &OwnedFd) {
-    send(socket, INSTANCE, about, &[init.as_fd()]);
+    let _ = send(socket, INSTANCE, about, &[init.as_fd()]);
 }
 
 /// `members` are process ids; those that do not fit are left out.
@@ -76,11 +76,26 @@ pub(crate) fn send_session(socket: &OwnedFd, about: &str, members: impl Iterator
         }
         text += &word;
     }
-    send(socket, SESSION, &text, &[]);
+    let _ = send(socket, SESSION, &text, &[]);
+}
+
+/// Asks a keeper for something, and hands it descriptors.
+pub(crate) fn send_wish(socket: &OwnedFd, wish: u8, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    send(socket, wish, "", fds)
+}
+
+/// Hears what a caller asks for, and takes the descriptor that it hands over.
+pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<(u8, Option<OwnedFd>)> {
+    let mut wish = [0];
+    let (received, fds) = receive_into(socket, &mut wish)?;
+    match received {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok((wish[0], fds.into_iter().next())),
+    }
 }
 
 /// A caller that is gone cannot be told; the keeper finds out by itself.
-fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) {
+fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     let text = text.as_bytes();
     let text = text.get(..LIMIT).unwrap_or(text);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
@@ -88,34 +103,19 @@ fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) {
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(fds));
     }
-    let _ = sendmsg(
+    sendmsg(
         socket,
         &[IoSlice::new(&[kind]), IoSlice::new(text)],
         &mut ancillary,
         SendFlags::NOSIGNAL,
-    );
+    )?;
+    Ok(())
 }
 
 /// Waits for the next message.
 pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
     let mut buffer = vec![0; LIMIT + 1];
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
-    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
-    let received = loop {
-        let mut slices = [IoSliceMut::new(&mut buffer)];
-        match recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
-            Ok(received) => break received.bytes,
-            Err(rustix::io::Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    };
-    let mut fds: Vec<OwnedFd> = ancillary
-        .drain()
-        .flat_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
-            _ => Vec::new(),
-        })
-        .collect();
+    let (received, mut fds) = receive_into(socket, &mut buffer)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match buffer.get(..received).unwrap_or_default() {
         [NOTE, rest @ ..] => Ok(Message::Note(text(rest))),
@@ -136,6 +136,25 @@ pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
         }
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     }
+}
+
+/// Waits for a datagram; returns its length and what descriptors came with it.
+fn receive_into(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = loop {
+        let mut slices = [IoSliceMut::new(buffer)];
+        match recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+            Ok(received) => break received.bytes,
+            Err(rustix::io::Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    };
+    let fds = ancillary.drain().flat_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
+        _ => Vec::new(),
+    });
+    Ok((received, fds.collect()))
 }
 
 #[cfg(test)]

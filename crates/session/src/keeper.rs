@@ -15,6 +15,7 @@ use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_si
 
 use crate::handover;
 use crate::share::{self, Wish};
+use crate::witness::{Member, Testimony, Witness};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
 /// say is meant for the payload.
@@ -62,17 +63,24 @@ pub(crate) struct Keeper<'a> {
     namespaces: Vec<File>,
     listener: Option<OwnedFd>,
     about: &'a str,
-    members: Vec<OwnedFd>,
+    members: Vec<Member>,
     /// The member that ended last, until it is known how.
-    last: Option<OwnedFd>,
+    last: Option<Member>,
+    testimony: Testimony<'a>,
 }
 
 impl<'a> Keeper<'a> {
-    pub(crate) fn new(namespaces: Vec<File>, listener: Option<OwnedFd>, about: &'a str) -> Self {
+    pub(crate) fn new(
+        namespaces: Vec<File>,
+        listener: Option<OwnedFd>,
+        about: &'a str,
+        witness: Option<&'a dyn Witness>,
+    ) -> Self {
         Self {
             namespaces,
             listener,
             about,
+            testimony: Testimony::new(witness),
             members: Vec::new(),
             last: None,
         }
@@ -81,12 +89,13 @@ impl<'a> Keeper<'a> {
     /// Stays until the last member has ended and no other has come. If that one was killed, ends what
     /// is left in the container at once; otherwise background processes go on, and keep the image
     /// mounted as long as they live.
-    pub(crate) fn keep(mut self, first: OwnedFd) {
+    pub(crate) fn keep(mut self, first: Member) {
         self.members.push(first);
         // When it ends unless somebody joins.
         let mut end: Option<Instant> = None;
         loop {
-            let limit = end.map(|end| end.saturating_duration_since(Instant::now()));
+            let next = [end, self.testimony.next()].into_iter().flatten().min();
+            let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
             let happened = self.wait(limit);
             if happened.call {
                 self.admit();
@@ -94,10 +103,18 @@ impl<'a> Keeper<'a> {
             if happened.end {
                 let ended = self
                     .members
-                    .extract_if(.., |member| has_ended(member))
-                    .last();
-                self.last = ended.or(self.last.take());
+                    .extract_if(.., |member| has_ended(&member.process));
+                for member in ended {
+                    self.testimony.of_end(&member);
+                    // Who reads what it wrote has the end now.
+                    self.last = Some(Member::new(member.process, None));
+                }
             }
+            let namespaces = &self.namespaces;
+            self.testimony.of_running(&self.members, || {
+                let inside = mount_namespace(namespaces).map(|name| members(&name));
+                { inside.into_iter().flatten() }.map(Pid::as_raw).collect()
+            });
             if !self.members.is_empty() {
                 end = None;
                 continue;
@@ -106,7 +123,7 @@ impl<'a> Keeper<'a> {
             let status = self
                 .last
                 .as_ref()
-                .and_then(|last| sys::exit_status(last.as_fd()));
+                .and_then(|last| sys::exit_status(last.process.as_fd()));
             if status.is_some_and(|status| status & 0x7f == Signal::SIGKILL as i32) {
                 return end_leftovers(&self.namespaces);
             }
@@ -125,16 +142,21 @@ impl<'a> Keeper<'a> {
         while let Some(caller) = self.listener.as_ref().and_then(share::admit) {
             nobody = false;
             match caller {
-                Ok((socket, process, Wish::Join)) => {
-                    self.members.push(process);
-                    handover::send_ready(&socket, &self.namespaces);
-                    handover::send_session(&socket, self.about, std::iter::empty());
-                }
-                Ok((socket, _, Wish::Look)) => {
-                    let members = self.members.iter().filter_map(share::pid);
-                    handover::send_session(&socket, self.about, members);
-                }
-                Ok((_, _, Wish::Wake)) | Err(()) => {}
+                Ok(caller) => match caller.wish {
+                    Wish::Join => {
+                        let stderr = caller.stderr.filter(|_| self.testimony.is_wanted());
+                        self.members.push(Member::new(caller.process, stderr));
+                        handover::send_ready(&caller.socket, &self.namespaces);
+                        handover::send_session(&caller.socket, self.about, std::iter::empty());
+                    }
+                    Wish::Look => {
+                        let members = self.members.iter();
+                        let members = members.filter_map(|member| share::pid(&member.process));
+                        handover::send_session(&caller.socket, self.about, members);
+                    }
+                    Wish::Wake => {}
+                },
+                Err(()) => {}
             }
         }
         if nobody {
@@ -148,7 +170,7 @@ impl<'a> Keeper<'a> {
         // How the last one ended matters when there is no other. HUP needs not be asked for: it comes when
         // the parent has collected the status, and stays.
         let last = self.last.iter().filter(|_| self.members.is_empty());
-        let word = last.map(|last| PollFd::new(last, PollFlags::empty()));
+        let word = last.map(|last| PollFd::new(&last.process, PollFlags::empty()));
         let calls = self
             .listener
             .iter()
@@ -156,7 +178,7 @@ impl<'a> Keeper<'a> {
         let ends = self
             .members
             .iter()
-            .map(|member| PollFd::new(member, PollFlags::IN));
+            .map(|member| PollFd::new(&member.process, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).collect();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let _ = poll(&mut fds, limit.as_ref());
@@ -209,14 +231,14 @@ pub(crate) fn keep_instance(
             .map(|listener| PollFd::new(listener, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(calls).collect();
         let _ = poll(&mut fds, None);
-        let Some(Ok((socket, caller, wish))) = listener.as_ref().and_then(share::admit) else {
+        let Some(Ok(caller)) = listener.as_ref().and_then(share::admit) else {
             continue;
         };
         members.retain(|member| !has_ended(member));
-        match wish {
+        match caller.wish {
             Wish::Look | Wish::Join => {
-                handover::send_ready(&socket, namespaces);
-                handover::send_instance(&socket, about, &process);
+                handover::send_ready(&caller.socket, namespaces);
+                handover::send_instance(&caller.socket, about, &process);
             }
             // The kernel ends a pid namespace only when each process in it is collected, and who is
             // stopped collects none.
@@ -224,8 +246,8 @@ pub(crate) fn keep_instance(
                 let _ = pidfd_send_signal(member, rustix::process::Signal::CONT);
             }),
         }
-        if wish == Wish::Join {
-            members.push(caller);
+        if caller.wish == Wish::Join {
+            members.push(caller.process);
         }
     }
     let _ = waitpid(init, None);
@@ -242,9 +264,9 @@ fn has_ended(pidfd: &OwnedFd) -> bool {
 
 /// Kills every process in the mount namespace, until there is none.
 fn end_leftovers(namespaces: &[File]) {
-    let mut names = namespaces.iter().filter_map(namespace_name);
-    let mount = names.find(|name| name.as_bytes().starts_with(b"mnt:"));
-    let Some(namespace) = mount else { return };
+    let Some(namespace) = mount_namespace(namespaces) else {
+        return;
+    };
     // New ones may be made while we look; a bounded number of rounds, since a fork bomb must not
     // make a second one of us.
     for _ in 0..100 {
@@ -270,6 +292,11 @@ fn members(namespace: &OsString) -> Vec<Pid> {
                 .is_ok_and(|link| link.as_os_str() == namespace)
         })
         .collect()
+}
+
+fn mount_namespace(namespaces: &[File]) -> Option<OsString> {
+    let mut names = namespaces.iter().filter_map(namespace_name);
+    names.find(|name| name.as_bytes().starts_with(b"mnt:"))
 }
 
 /// Returns the kernel's name for a namespace, `mnt:[4026531840]`.

@@ -37,6 +37,7 @@ mod payload;
 mod share;
 mod shared;
 mod stage;
+mod witness;
 
 pub use door::{Asked, Door, Turn, ask, open};
 pub use error::Error;
@@ -46,3 +47,4 @@ pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use payload::{ExecError, Payload, enter_directory, exec, find_program, shed_privileges};
 pub use shared::Shared;
+pub use witness::Witness;

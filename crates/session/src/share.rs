@@ -16,8 +16,8 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{self, stderr};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,8 @@ use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, accept_with,
-    bind, connect, listen, recv, send, socket_with,
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
+    socket_with,
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -173,7 +173,11 @@ impl Name {
         let left = end.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_millis(1));
         set_socket_timeout(&socket, Timeout::Recv, Some(left))?;
-        send(&socket, &[wish as u8], SendFlags::NOSIGNAL)?;
+        // By its standard error a member is told of.
+        let own = stderr();
+        let own = [own.as_fd()];
+        let stderr = if wish == Wish::Join { &own[..] } else { &[] };
+        handover::send_wish(&socket, wish as u8, stderr)?;
         Ok(Reached::Ours(socket))
     }
 
@@ -266,8 +270,16 @@ fn is_ours(socket: &OwnedFd) -> bool {
     socket_peercred(socket).is_ok_and(|peer| peer.uid.as_raw() == geteuid().as_raw())
 }
 
-/// A caller who was let in: their socket, a handle of their process and what they want.
-type Caller = (OwnedFd, OwnedFd, Wish);
+/// A caller who was let in.
+#[derive(Debug)]
+pub(crate) struct Caller {
+    pub(crate) socket: OwnedFd,
+    /// A handle of their process.
+    pub(crate) process: OwnedFd,
+    pub(crate) wish: Wish,
+    /// The standard error of one who joins.
+    pub(crate) stderr: Option<OwnedFd>,
+}
 
 /// Lets the next caller in; an error when it is not one of ours, or has gone. `None` when nobody calls.
 pub(crate) fn admit(listener: &OwnedFd) -> Option<Result<Caller, ()>> {
@@ -280,14 +292,18 @@ fn hear(socket: OwnedFd) -> Option<Caller> {
         return None;
     }
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).ok()?;
-    let mut byte = [0];
-    recv(&socket, &mut byte, RecvFlags::empty()).ok()?;
+    let (byte, stderr) = handover::receive_wish(&socket).ok()?;
     let wish = [Wish::Look, Wish::Join, Wish::Wake]
         .into_iter()
-        .find(|wish| [*wish as u8] == byte)?;
+        .find(|wish| *wish as u8 == byte)?;
     let pid = socket_peercred(&socket).ok()?.pid;
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    Some((socket, process, wish))
+    Some(Caller {
+        socket,
+        process,
+        wish,
+        stderr,
+    })
 }
 
 /// Returns the id of a handle's process, as the caller's `/proc` has it; `None` once it has ended.

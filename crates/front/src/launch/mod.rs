@@ -7,6 +7,7 @@ mod kept;
 mod lent;
 mod rank;
 mod start;
+mod witness;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -32,6 +33,7 @@ pub use join::Record;
 pub use rank::Where;
 use rank::{Rank, Shown};
 use start::Start;
+use witness::RankWitness;
 
 /// Carries out a request. Returns only when nothing was started, with a code of the image's own, or
 /// with that of what ran in an instance; otherwise this process has become the payload.
@@ -286,6 +288,14 @@ impl Prepared {
             .iter()
             .map(|point| (point.path.as_path(), point.directory))
             .collect();
+        let witness = self.job.as_ref().filter(|_| turn.is_some());
+        let witness = witness.map(|job| RankWitness {
+            program: &self.program,
+            image: &self.image.path,
+            job,
+            may_be_alone: !self.rank.is_told(),
+            messages: *messages,
+        });
         let about = serde_json::to_string(&self.record()).context("describe the container")?;
         let ground = Ground {
             layout: &self.layout,
@@ -296,6 +306,9 @@ impl Prepared {
             cache: &self.cache,
             private: !self.shared,
             about: &about,
+            witness: witness
+                .as_ref()
+                .map(|witness| witness as &dyn session::Witness),
             instance,
             verbose: messages.is_debug(),
         };

@@ -229,6 +229,11 @@ pub fn prepare(
 }
 
 impl Rank {
+    /// Whether its user knows that the ranks may not find each other.
+    pub fn is_told(&self) -> bool {
+        self.refusal.is_some()
+    }
+
     /// Returns whether it may start; the first of the ranks says why not.
     pub fn may_start(&self, messages: &Messages) -> bool {
         let Some(refusal) = &self.refusal else {

@@ -1,0 +1,87 @@
+//! What is told of ranks that have ended badly, or found nobody.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tests::{Launcher, Outcome, fixture, succeed};
+
+/// MPICH's launcher, which offers PMI.
+const HYDRA: usize = 2;
+
+/// Compiles a program that the ordinary user may run.
+fn compile(home: &Path, name: &str, source: &str, flags: &[&str]) -> PathBuf {
+    let (program, file) = (home.join(name), home.join(format!("{name}.c")));
+    fs::write(&file, source).unwrap();
+    let mut compiler = Command::new("cc");
+    succeed(compiler.arg("-o").arg(&program).arg(&file).args(flags));
+    program
+}
+
+fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    home
+}
+
+fn told(outcome: &Outcome, line: &str, times: usize) {
+    let told = outcome.stdout.matches(line).count() + outcome.stderr.matches(line).count();
+    assert_eq!(told, times, "{line}: {outcome:?}");
+}
+
+#[test]
+fn an_instruction_that_is_missing_is_told_once() {
+    let home = home();
+    let trap = "int main(void) { __builtin_trap(); }";
+    let program = compile(home.path(), "newer", trap, &["-static"]);
+    let (program, image) = (program.display().to_string(), fixture("bb"));
+    let image = image.display().to_string();
+    let launcher = &Launcher::of_mpis(4)[HYDRA];
+    let line = "was ended by an instruction that this machine's processor (x86-64";
+    let outcome = launcher.front(&["exec", &image, &program]);
+    told(&outcome, &format!("WARNING: {program} {line}"), 1);
+    assert_ne!(outcome.code, 0);
+    // Behind a shell, which makes a number of the signal.
+    let outcome = launcher.front(&["exec", &image, "sh", "-c", &format!("{program}; exit $?")]);
+    told(&outcome, &format!("WARNING: sh {line}"), 1);
+    told(&launcher.front(&["-s", "exec", &image, &program]), line, 0);
+    told(&launcher.front(&["exec", &image, "true"]), "WARNING", 0);
+}
+
+#[test]
+fn a_library_that_is_missing_is_told() {
+    let home = home();
+    compile(
+        home.path(),
+        "libgone.so",
+        "int gone(void) { return 0; }",
+        &["-shared", "-fPIC"],
+    );
+    let here = format!("-L{}", home.path().display());
+    let use_it = "int gone(void); int main(void) { return gone(); }";
+    let program = compile(home.path(), "app", use_it, &[&here, "-lgone"]);
+    let (program, image) = (program.display().to_string(), fixture("py"));
+    let image = image.display().to_string();
+    // What is bound might have had it, so it is started.
+    let outcome = Launcher::of_mpis(2)[HYDRA].front(&["exec", "-B", "/usr:/mnt", &image, &program]);
+    told(&outcome, "libgone.so: cannot open shared object file", 2);
+    let line =
+        format!("ended with 127, as when a library is not there; `front doctor {image} {program}`");
+    told(&outcome, &line, 1);
+}
+
+#[test]
+fn ranks_that_found_nobody_are_told_of() {
+    let library = fixture("mpi").join("openmpi/lib/libmpi.so.40");
+    let script = format!(
+        "import ctypes, time; mpi = ctypes.CDLL('{}', ctypes.RTLD_GLOBAL); mpi.MPI_Init(None, None); time.sleep(4)",
+        library.display()
+    );
+    let image = fixture("py").display().to_string();
+    let words = ["exec", &image, "python3", "-c", &script];
+    let outcome = Launcher::of_mpis(2)[HYDRA].front(&words);
+    let line = "WARNING: python3 has loaded an MPI library that does not find the other ranks: Open MPI finds its ranks by \
+        PMIx, and Hydra (mpiexec) offers PMI: each of the 2 ranks would be alone; start it by Open MPI's mpirun";
+    told(&outcome, line, 1);
+}
