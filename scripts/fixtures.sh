@@ -7,7 +7,8 @@
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
 #   ompi, mpich, rpath   directories with an MPI each and a program that uses it; mpi: other MPIs for the host's side
 #   guest          a kernel with RDMA over Ethernet, to be run by QEMU on this machine's files, and what it starts from
-#   slurm          a Debian stable root with a newer Slurm than Debian 12's
+#   hdf5           a Debian 12 root with MPICH's HDF5
+#   slurm          a newer Debian root with a newer Slurm than Debian 12's
 #   rocm           a Debian root with ROCm's packages, and nodes for it in rocm.dev
 #   nvidia-535, nvidia-550   Debian roots with NVIDIA's driver packages, and nodes for them in NAME.dev
 . "$(dirname "$0")/common.sh"
@@ -183,6 +184,13 @@ make_slurm() {
   command install -d -o "$tester" -g "$tester" "slurm/home/$tester"
 }
 
+# An image with MPICH's HDF5, and a program that writes a file from all ranks.
+make_hdf5() {
+  debian bookworm hdf5 main libhdf5-mpich-103-1,mpich
+  mpicc.mpich -I/usr/include/hdf5/mpich -o hdf5/usr/bin/write-all "$top/tests/mpi/hdf5.c" \
+    "-L/usr/lib/$(gcc -dumpmachine)/hdf5/mpich" -lhdf5
+}
+
 make_criu() {
   debian trixie criu main criu
   cat >criu/criu <<EOF
@@ -200,7 +208,7 @@ step() {
   touch ".done-$1"
 }
 
-install mpicc.openmpi=libopenmpi-dev mpirun.openmpi=openmpi-bin mpicc.mpich=libmpich-dev mpiexec.hydra=mpich \
+install /usr/include/hdf5/mpich/hdf5.h=libhdf5-mpich-dev mpicc.openmpi=libopenmpi-dev mpirun.openmpi=openmpi-bin mpicc.mpich=libmpich-dev mpiexec.hydra=mpich \
   qemu-system-x86_64=qemu-system-x86 depmod=kmod rdma=iproute2 ibv_devinfo=ibverbs-utils /etc/libibverbs.d/rxe.driver=ibverbs-providers \
   pip3=python3-pip mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools musl-gcc=musl-tools \
   /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
@@ -219,5 +227,6 @@ step nvidia-550
 step mpi
 step guest
 step slurm
+step hdf5
 step criu
 chmod 755 "$SLIPWAY_FIXTURES"

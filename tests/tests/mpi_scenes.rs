@@ -1,5 +1,8 @@
 //! What people do with MPI: hello over two machines, a file that all write, and how fast messages are.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use tests::{Cluster, Launcher, Nodes, Outcome, Wireup, fixture, program, run};
 
 fn image(name: &str) -> String {
@@ -80,20 +83,45 @@ if w.rank == 0:\n    print(h5py.File(sys.argv[1])['x'][:].tolist())\n";
 
 #[test]
 fn a_file_that_all_ranks_write() {
-    let place = tests::Place::new();
-    for (index, launcher) in Launcher::of_mpis(4)
-        .into_iter()
-        .filter(|one| one.offers == Wireup::Pmix)
-        .enumerate()
-    {
-        let file = place.file(&format!("x{index}.h5"));
-        let outcome = launcher.front(&["exec", &image("ompi"), "python3", "-c", WRITE, &file]);
+    let (place, cluster) = (tests::Place::new(), Cluster::own());
+    let written = |outcome: &Outcome| {
         assert_eq!(
             (outcome.code, outcome.stdout.trim()),
             (0, "[10, 11, 12, 13]"),
             "{outcome:?}"
         );
+    };
+    let launchers = Launcher::of_mpis(4).into_iter();
+    let slurm = Launcher::of_slurm(&cluster, 4).into_iter();
+    // Open MPI 5.0 does not come up under this Slurm's PMIx with more than two ranks.
+    let slurm = slurm.filter(|one| one.offers == Wireup::Pmi);
+    for (index, launcher) in launchers.chain(slurm).enumerate() {
+        let file = place.file(&format!("x{index}.h5"));
+        written(&match launcher.offers {
+            Wireup::Pmix => {
+                launcher.front(&["exec", &image("ompi"), "python3", "-c", WRITE, &file])
+            }
+            _ => launcher.front(&["exec", &image("hdf5"), "write-all", &file]),
+        });
     }
+    drop(cluster);
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    fs::create_dir(home.path().join("slurm")).unwrap();
+    let newer = Cluster::newer(home.path().join("slurm"));
+    let file = home.path().join("x.h5").display().to_string();
+    let mut srun = newer.inside();
+    srun.args([
+        "env",
+        "OMPI_MCA_btl_tcp_if_include=lo",
+        "srun",
+        "-N1",
+        "-n4",
+    ])
+    .arg("--mpi=pmix")
+    .arg(program("front"))
+    .args(["exec", &image("ompi"), "python3", "-c", WRITE, &file]);
+    written(&run(&mut srun));
 }
 
 /// The bandwidth between two ranks, in megabytes a second.

@@ -14,7 +14,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_signal, setrlimit};
 
 use crate::handover;
-use crate::share::{self, Wish};
+use crate::share::{self, Caller, Wish};
 use crate::witness::{Member, Testimony, Witness};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
@@ -141,27 +141,30 @@ impl<'a> Keeper<'a> {
         let mut nobody = true;
         while let Some(caller) = self.listener.as_ref().and_then(share::admit) {
             nobody = false;
-            match caller {
-                Ok(caller) => match caller.wish {
-                    Wish::Join => {
-                        let stderr = caller.stderr.filter(|_| self.testimony.is_wanted());
-                        self.members.push(Member::new(caller.process, stderr));
-                        handover::send_ready(&caller.socket, &self.namespaces);
-                        handover::send_session(&caller.socket, self.about, std::iter::empty());
-                    }
-                    Wish::Look => {
-                        let members = self.members.iter();
-                        let members = members.filter_map(|member| share::pid(&member.process));
-                        handover::send_session(&caller.socket, self.about, members);
-                    }
-                    Wish::Wake => {}
-                },
-                Err(()) => {}
+            if let Ok(caller) = caller {
+                self.serve(caller);
             }
         }
         if nobody {
             // There is a caller, and no descriptor for them yet.
             std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    fn serve(&mut self, caller: Caller) {
+        match caller.wish {
+            Wish::Join => {
+                let stderr = caller.stderr.filter(|_| self.testimony.is_wanted());
+                self.members.push(Member::new(caller.process, stderr));
+                handover::send_ready(&caller.socket, &self.namespaces);
+                handover::send_session(&caller.socket, self.about, std::iter::empty());
+            }
+            Wish::Look => {
+                let members = self.members.iter();
+                let members = members.filter_map(|member| share::pid(&member.process));
+                handover::send_session(&caller.socket, self.about, members);
+            }
+            Wish::Wake => {}
         }
     }
 
