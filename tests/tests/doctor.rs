@@ -2,6 +2,7 @@
 //! complained of.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -426,5 +427,35 @@ fn what_is_well_is_not_complained_of() {
             .iter()
             .all(|finding| finding["verdict"] == "works"),
         "{json:?}"
+    );
+}
+
+#[test]
+fn the_other_nodes_of_a_job_are_looked_at() {
+    let home = tempfile::tempdir_in("/var/tmp").unwrap();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let directory = home.path().join("slurm");
+    fs::create_dir(&directory).unwrap();
+    let cluster = Cluster::newer(directory.clone());
+    let doctor = || {
+        let mut srun = cluster.inside();
+        srun.args(["srun", "-N2", "-n4", "--mpi=pmix"]);
+        run(srun
+            .arg(program("front"))
+            .args(["doctor", &image("ompi"), "hello"]))
+    };
+    is_well(&doctor());
+    let second = fs::read_to_string(directory.join("n2.pid")).unwrap();
+    let mut small = Command::new("nsenter");
+    small.args(["--target", second.trim(), "--mount"]);
+    succeed(small.args(["mount", "-o", "remount,size=8m", "/dev/shm"]));
+    let outcome = doctor();
+    let lines = outcome.stdout.lines();
+    let others: Vec<&str> = lines.filter(|line| !line.starts_with("works")).collect();
+    assert_eq!(others.len(), 1, "{outcome:?}");
+    let line = "slow   shared memory  n2: /dev/shm has 8 MiB";
+    assert!(
+        others.iter().all(|own| own.starts_with(line)),
+        "{outcome:?}"
     );
 }

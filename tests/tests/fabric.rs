@@ -165,13 +165,14 @@ fn what_does_not_know_a_network_is_replaced_or_told_of() {
     );
     let module = fixture("mpi").join("mpich/lib/mpich");
     let launchers = Launcher::of_mpis(2);
-    let hello = |image: &Path, library_path: &Path| {
+    let run_by = |mode: &str, image: &Path, library_path: &Path| {
         let front = program("front").display().to_string();
         let image = image.display().to_string();
-        let words = [&front, "-d", "exec", "--mpi=container", &image, "hello"];
+        let words = [&front, "-d", "exec", mode, &image, "hello"];
         let mut command = launchers[2].command(&words);
         run(command.env("LD_LIBRARY_PATH", library_path))
     };
+    let hello = |image: &Path, path: &Path| run_by("--mpi=container", image, path);
     let told = |outcome: &Outcome, line: &str| {
         assert_eq!(
             outcome.stdout.matches(" of 2, sum 1").count(),
@@ -198,6 +199,14 @@ fn what_does_not_know_a_network_is_replaced_or_told_of() {
     // An image that has all of it keeps it.
     let whole = hello(&fixture("rpath"), &module);
     told(&whole, r#"names=["libpsm2.so.2", "libnuma.so.1"]"#);
+    // The host's own MPICH does not come to this network, and takes nobody's place.
+    let kept = run_by("--mpi=auto", &fixture("rpath"), &module);
+    told(&kept, r#"names=["libpsm2.so.2", "libnuma.so.1"]"#);
+    assert_eq!(
+        kept.stdout.matches("MPICH Version:      4.3.2").count(),
+        2,
+        "{kept:?}"
+    );
     drop(omni_path);
     let _slingshot = Node::new("/dev/cxi78");
     told(

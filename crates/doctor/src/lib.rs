@@ -49,6 +49,9 @@ pub struct Finding {
     pub topic: &'static str,
     /// How it will turn out.
     pub verdict: Verdict,
+    /// The node where it was found, where that is not the job's first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub node: Option<String>,
     /// What was found.
     pub what: String,
     /// What mends it: a flag, a command, or whom to ask.
@@ -56,10 +59,24 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// Whether it may be otherwise on another node, where the image and the launcher are the same.
+    #[must_use]
+    pub fn is_of_the_node(&self) -> bool {
+        let of_the_job = [
+            "program",
+            "C library",
+            "libraries",
+            "MPI library",
+            "wire-up",
+        ];
+        !of_the_job.contains(&self.topic)
+    }
+
     fn works(topic: &'static str, what: impl Into<String>) -> Self {
         Self {
             topic,
             verdict: Verdict::Works,
+            node: None,
             what: what.into(),
             remedy: None,
         }
@@ -69,6 +86,7 @@ impl Finding {
         Self {
             topic,
             verdict: Verdict::Slow,
+            node: None,
             what: what.into(),
             remedy: Some(remedy.into()),
         }
@@ -78,6 +96,7 @@ impl Finding {
         Self {
             topic,
             verdict: Verdict::Fails,
+            node: None,
             what: what.into(),
             remedy: Some(remedy.into()),
         }

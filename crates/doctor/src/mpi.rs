@@ -3,9 +3,9 @@
 use std::io;
 
 use elf::{Loader, Object};
-use inject::Host;
 use inject::fabric;
 use inject::mpi::{self, Hints, Implementation};
+use inject::{Host, StandIn};
 use launcher::Job;
 use tree::Files;
 
@@ -67,8 +67,22 @@ pub fn mpi(
             wanted.hints,
         )?),
     };
+    let reach = |stand_in: Option<&StandIn>| {
+        let program = fabric::Program {
+            file: Some((program.files, program.path)),
+            library_path: program.library_path,
+            stand_in,
+            directories: &wanted.hints.libraries,
+        };
+        fabric::lend(host, image, machine, program)
+    };
+    let reaches = |stand_in| Ok::<_, io::Error>(reach(stand_in)?.is_reached());
     let (used, stand_in, obstacle) = match swap {
-        Some(Ok(swap)) if wanted.choice == Choice::Host || fabric::is_there(host) => {
+        Some(Ok(swap))
+            if wanted.choice == Choice::Host
+                || reaches(Some(&swap.stand_in))?
+                || fabric::is_there(host) && !reaches(None)? =>
+        {
             let what = format!(
                 "the host's {} stands in for the image's {own}",
                 swap.implementation
@@ -89,14 +103,7 @@ pub fn mpi(
             (own, None, swap.and_then(Result::err))
         }
     };
-    let program = fabric::Program {
-        file: Some((program.files, program.path)),
-        library_path: program.library_path,
-        stand_in: stand_in.as_ref(),
-        directories: &wanted.hints.libraries,
-    };
-    let lent = fabric::lend(host, image, machine, program)?;
-    findings.extend(network(&lent, obstacle));
+    findings.extend(network(&reach(stand_in.as_ref())?, obstacle));
     findings.extend(wireup(&used, wanted.job));
     findings.push(match wanted.shared {
         true => Finding::works("shared memory", "ranks on a node share a container, and read each other's memory"),

@@ -51,6 +51,8 @@ pub struct Job {
     pub size: Option<u32>,
     /// How many of them are on this machine.
     pub local_size: Option<u32>,
+    /// Which of those this is, from 0.
+    pub local_rank: Option<u32>,
     /// How the ranks can find each other.
     pub offers: Vec<Wireup>,
     /// Whether the user says which library is to find them (`I_MPI_PMI_LIBRARY`), so that nothing can be told.
@@ -58,7 +60,7 @@ pub struct Job {
 }
 
 /// What each launcher is known by, innermost first: one that was started by another inherits the other's
-/// variables. Then what names the job, its rank, the number of ranks, and of those on the machine.
+/// variables. Then what names the job, its rank, the number of ranks, of those on the machine, and the rank among these.
 struct Row {
     launcher: Launcher,
     known_by: &'static [&'static str],
@@ -66,6 +68,7 @@ struct Row {
     rank: &'static str,
     size: &'static str,
     local_size: &'static str,
+    local_rank: &'static str,
 }
 
 const ROWS: &[Row] = &[
@@ -76,6 +79,7 @@ const ROWS: &[Row] = &[
         rank: "OMPI_COMM_WORLD_RANK",
         size: "OMPI_COMM_WORLD_SIZE",
         local_size: "OMPI_COMM_WORLD_LOCAL_SIZE",
+        local_rank: "OMPI_COMM_WORLD_LOCAL_RANK",
     },
     Row {
         launcher: Launcher::Flux,
@@ -84,6 +88,7 @@ const ROWS: &[Row] = &[
         rank: "FLUX_TASK_RANK",
         size: "FLUX_JOB_SIZE",
         local_size: "FLUX_TASK_LOCAL_SIZE",
+        local_rank: "FLUX_TASK_LOCAL_ID",
     },
     Row {
         launcher: Launcher::Pals,
@@ -92,6 +97,7 @@ const ROWS: &[Row] = &[
         rank: "PALS_RANKID",
         size: "PMI_SIZE",
         local_size: "PMI_LOCAL_SIZE",
+        local_rank: "PMI_LOCAL_RANK",
     },
     Row {
         launcher: Launcher::Jsm,
@@ -100,6 +106,7 @@ const ROWS: &[Row] = &[
         rank: "JSM_NAMESPACE_RANK",
         size: "JSM_NAMESPACE_SIZE",
         local_size: "JSM_NAMESPACE_LOCAL_SIZE",
+        local_rank: "JSM_NAMESPACE_LOCAL_RANK",
     },
     // Hydra starts its own agents by srun where there is one, and tells each rank how many are beside it.
     Row {
@@ -109,6 +116,7 @@ const ROWS: &[Row] = &[
         rank: "PMI_RANK",
         size: "PMI_SIZE",
         local_size: "MPI_LOCALNRANKS",
+        local_rank: "MPI_LOCALRANKID",
     },
     Row {
         launcher: Launcher::Slurm,
@@ -117,6 +125,7 @@ const ROWS: &[Row] = &[
         rank: "SLURM_PROCID",
         size: "SLURM_STEP_NUM_TASKS",
         local_size: "",
+        local_rank: "SLURM_LOCALID",
     },
     Row {
         launcher: Launcher::Pmix,
@@ -125,6 +134,7 @@ const ROWS: &[Row] = &[
         rank: "PMIX_RANK",
         size: "",
         local_size: "",
+        local_rank: "",
     },
     Row {
         launcher: Launcher::Hydra,
@@ -133,6 +143,7 @@ const ROWS: &[Row] = &[
         rank: "PMI_RANK",
         size: "PMI_SIZE",
         local_size: "",
+        local_rank: "",
     },
 ];
 
@@ -164,6 +175,7 @@ impl Job {
                 Launcher::Slurm => slurm_local_size(get),
                 _ => number(row.local_size),
             },
+            local_rank: number(row.local_rank),
             offers: Wireup::offered(get),
             own_library: get("I_MPI_PMI_LIBRARY").is_some(),
         })
@@ -221,6 +233,7 @@ mod tests {
             ("OMPI_COMM_WORLD_RANK", "3"),
             ("OMPI_COMM_WORLD_SIZE", "8"),
             ("OMPI_COMM_WORLD_LOCAL_SIZE", "4"),
+            ("OMPI_COMM_WORLD_LOCAL_RANK", "1"),
             ("PMIX_NAMESPACE", "prterun-host-19@1"),
             ("PMIX_RANK", "3"),
             ("PMIX_SERVER_URI41", "x"),
@@ -237,7 +250,7 @@ mod tests {
             (job.rank, job.size, job.local_size),
             (Some(3), Some(8), Some(4))
         );
-        assert_eq!(job.offers, [Wireup::Pmix]);
+        assert_eq!((job.local_rank, job.offers), (Some(1), vec![Wireup::Pmix]));
 
         let slurm = [
             ("SLURM_JOB_ID", "9"),

@@ -24,12 +24,14 @@ const SLOW: u8 = 2;
 const FAILS: u8 = 1;
 
 pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
-    // What one rank finds holds for all, and who fails first ends the job.
-    if caller
-        .job()
+    // What one rank finds holds for all on its node, and who fails first ends the job.
+    let job = caller.job();
+    let is_first = job
+        .as_ref()
         .and_then(|job| job.rank)
-        .is_some_and(|rank| rank > 0)
-    {
+        .is_none_or(|rank| rank == 0);
+    let is_first_here = job.is_some_and(|job| job.local_rank == Some(0));
+    if !is_first && !is_first_here {
         return Ok(ExitCode::SUCCESS);
     }
     let host = host::lender(caller)?;
@@ -46,6 +48,19 @@ pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCo
         let mut request = Request::new(source, action, &args.flags, caller)?;
         request.find_launcher(caller);
         findings.extend(of_image(&request, &host, caller, messages)?);
+    }
+    if !is_first {
+        findings.retain(|finding| finding.is_of_the_node() && finding.verdict != Verdict::Works);
+        let node = rustix::system::uname()
+            .nodename()
+            .to_string_lossy()
+            .into_owned();
+        for finding in &mut findings {
+            finding.node = Some(node.clone());
+        }
+        if findings.is_empty() {
+            return Ok(ExitCode::SUCCESS);
+        }
     }
     let text = match args.json {
         true => serde_json::to_string_pretty(&findings).context("write JSON")? + "\n",
@@ -64,8 +79,10 @@ pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCo
 fn line(finding: &Finding) -> String {
     let (verdict, topic) = (finding.verdict.word(), finding.topic);
     let remedy = finding.remedy.as_ref().map(|remedy| format!("; {remedy}"));
+    let node = finding.node.as_ref().map(|node| format!("{node}: "));
     format!(
-        "{verdict:<7}{topic:<15}{}{}\n",
+        "{verdict:<7}{topic:<15}{}{}{}\n",
+        node.unwrap_or_default(),
         finding.what,
         remedy.unwrap_or_default()
     )
@@ -111,6 +128,7 @@ fn of_image(
         findings.push(Finding {
             topic: "program",
             verdict: Verdict::Fails,
+            node: None,
             what: format!("{name} is not in the image"),
             remedy: Some(
                 "name its path; its PATH is ".to_owned()

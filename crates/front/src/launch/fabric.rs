@@ -97,9 +97,8 @@ pub fn lend(
 
 /// Says why none of the networks is reached, if so.
 fn unreached(networks: &[Reached]) -> Option<String> {
-    let is_reached = |network: &Reached| !network.by.is_empty() && network.reason.is_none();
     let first = networks.first()?;
-    if networks.iter().any(is_reached) {
+    if networks.iter().any(Reached::is_reached) {
         return None;
     }
     let reason = first.reason.as_deref();

@@ -51,6 +51,9 @@ struct Answer {
     /// Whether the program itself is linked to it; else it is what programs of the image would find.
     linked: bool,
     swap: Option<Result<Swap, String>>,
+    /// Whether the host's reaches a fast network, or the image's does not, either.
+    #[serde(default)]
+    worth: bool,
     /// Why the loader would not start the program at all.
     broken: Option<String>,
     /// The level of x86-64 that it and its libraries need, as far as they say.
@@ -192,7 +195,7 @@ pub fn prepare(
             let mends = is_alone.is_some() && alone(&swap.implementation).is_none();
             let wanted = *mode == MpiMode::Host
                 || mends
-                || fabric::is_there(&host) && alone(&swap.implementation).is_none();
+                || answer.worth && alone(&swap.implementation).is_none();
             wanted.then_some(swap)
         }
         Some(Err(reason)) if *mode == MpiMode::Host => {
@@ -314,8 +317,10 @@ impl Look<'_> {
             .stamp(Path::new(elf::CACHE))
             .unwrap_or_default();
         let hints_text = format!("{hints:?} {:?} {}", self.library_path, self.is_whole);
+        let networks = fabric::identity(self.host).unwrap_or_default();
         let key = kept::key(&[
             "mpi",
+            &networks,
             &image,
             &path.to_string_lossy(),
             &state,
@@ -354,6 +359,23 @@ impl Look<'_> {
             Problem::Version { library, .. } => library == "libc.so.6",
             Problem::Missing { .. } => self.is_whole && matches!(self.program, Where::Image(_)),
         }
+    }
+
+    /// Whether the program comes to one of the host's fast networks, with this of the host's MPI.
+    fn reaches(
+        &self,
+        program: (&dyn Files, &Path),
+        hints: Option<&mpi::Hints>,
+        stand_in: Option<&StandIn>,
+    ) -> Result<bool> {
+        let program = fabric::Program {
+            file: Some(program),
+            library_path: self.library_path,
+            stand_in,
+            directories: hints.map_or(&[], |hints| hints.libraries.as_slice()),
+        };
+        let lent = fabric::lend(self.host, &self.image.root, self.machine, program);
+        Ok(lent.context("look at the host's networks")?.is_reached())
     }
 
     fn work_out(&self, hints: Option<&mpi::Hints>) -> Result<Answer> {
@@ -397,12 +419,20 @@ impl Look<'_> {
             }
             _ => None,
         };
+        let worth = match &swap {
+            Some(Ok(swap)) if fabric::is_there(self.host) => {
+                self.reaches((files, path), hints, Some(&swap.stand_in))?
+                    || !self.reaches((files, path), hints, None)?
+            }
+            _ => false,
+        };
         let linked = found.as_ref().is_some_and(|found| found.linked);
         let own = found.map(|found| found.implementation);
         Ok(Answer {
             own,
             linked,
             swap,
+            worth,
             broken,
             level,
         })

@@ -54,6 +54,22 @@ pub struct Reached {
     pub reason: Option<String>,
 }
 
+impl Lent {
+    /// Whether any of the networks is reached.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        self.networks.iter().any(Reached::is_reached)
+    }
+}
+
+impl Reached {
+    /// Whether it is reached.
+    #[must_use]
+    pub fn is_reached(&self) -> bool {
+        !self.by.is_empty() && self.reason.is_none()
+    }
+}
+
 /// Works out what an image lacks to reach the host's networks. `machine` is that of its programs.
 ///
 /// # Errors
