@@ -7,6 +7,7 @@
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
 #   ompi, mpich, rpath   directories with an MPI each and a program that uses it; mpi: other MPIs for the host's side
 #   guest          a kernel with RDMA over Ethernet, to be run by QEMU on this machine's files, and what it starts from
+#   verbs          a Debian sid root with libibverbs
 #   hdf5           a Debian 12 root with MPICH's HDF5
 #   slurm          a newer Debian root with a newer Slurm than Debian 12's
 #   rocm           a Debian root with ROCm's packages, and nodes for it in rocm.dev
@@ -175,6 +176,9 @@ EOF
   mv guest.part guest
 }
 
+# The libraries of verbs of another build than Debian 12's and 13's.
+make_verbs() { debian sid verbs main ibverbs-utils,ibverbs-providers; }
+
 # A Slurm that hands containers what MPI's ranks need, which Debian 12's does not.
 make_slurm() {
   debian trixie slurm main slurmctld,slurmd,slurm-client,munge,libpmix2t64
@@ -226,6 +230,7 @@ step nvidia-535
 step nvidia-550
 step mpi
 step guest
+step verbs
 step slurm
 step hdf5
 step criu

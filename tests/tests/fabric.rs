@@ -62,9 +62,9 @@ as_user front exec -B $tools {bare} ibv_devinfo -l
 echo '== bare'
 job 2 front exec --mpi=container -B $tools {bare} ibv_devinfo -l
 echo '== undriven'
-job 1 front -d exec --mpi=container -B $tools {undriven} ibv_devinfo -l 2>&1 | grep -v libc
+job 1 front -d exec --mpi=container -B $tools {undriven} ibv_devinfo -l 2>&1 | grep -v ' libc[og]'
 echo '== own'
-job 1 front -d exec --mpi=container -B $tools {own} ibv_devinfo -l 2>&1 | grep -v libc
+job 1 front -d exec --mpi=container -B $tools {own} ibv_devinfo -l 2>&1 | grep -v ' libc[og]'
 talk='if [ "$PMI_RANK" = 0 ]; then exec ibv_rc_pingpong -g 1 -n 20; fi
   for try in 1 2 3 4 5 6 7 8; do sleep 1; ibv_rc_pingpong -g 1 -n 20 127.0.0.1 && exit; done'
 for flags in '' --containall --cleanenv; do
@@ -77,11 +77,31 @@ echo '== file'
 front cdi generate --class fabric --hook {bin}/slipway-hook-fabric | tee /tmp/fabric.yaml
 echo '== by name'
 as_user front exec --contain --cdi-dirs /tmp --device slipway/fabric=rxe0 -B $tools {bare} ibv_devinfo -l
+mkdir /tmp/upper; mount -t tmpfs none /tmp/upper
+# writable IMAGE DIRECTORY: have it there, and writable
+writable() {{
+  local upper=/tmp/upper/${{2//[^a-z]/}}
+  mkdir -p "$2" $upper/{{files,work}}
+  mount -t overlay -o "lowerdir=$1,upperdir=$upper/files,workdir=$upper/work" none "$2"
+}}
+# enter ROOT COMMAND...: have it be all that there is, and not by chroot, in which nobody makes user namespaces
+enter() {{
+  unshare --mount --propagation private bash -euc 'mount --bind "$1" "$1"
+    for each in proc sys dev tmp var/tmp; do mount --rbind "/$each" "$1/$each"; done
+    cd "$1"; shift; pivot_root . .; umount -l .; cd /; exec "$@"' enter "$@"
+}}
+rank="setpriv --reuid {uid} --regid {uid} --clear-groups env PMI_RANK=0 PMI_SIZE=1 MPI_LOCALNRANKS=1 {bin}/front"
+exec_it="-d exec -B /usr/bin/ibv_devinfo"
+echo '== newer host'
+enter {verbs} $rank $exec_it {undriven} ibv_devinfo -l 2>&1 | grep -v ' libc[og]'
+echo '== newer image'
+writable {verbs} /tmp/newer && rm /tmp/newer/usr/lib/x86_64-linux-gnu/libibverbs/librxe-*
+$rank -d exec /tmp/newer ibv_devinfo -l 2>&1 | grep -v ' libc[og]'
 echo '== hooks'
-mkdir -p /tmp/overlay; mount -t tmpfs none /tmp/overlay; mount -t cgroup2 none /sys/fs/cgroup
+mount -t cgroup2 none /sys/fs/cgroup
 for runtime in slipway runc crun; do
-  bundle=/tmp/overlay/$runtime; mkdir -p $bundle/{{upper,work,rootfs}}
-  mount -t overlay -o lowerdir={mpich},upperdir=$bundle/upper,workdir=$bundle/work none $bundle/rootfs
+  bundle=/tmp/bundles/$runtime
+  writable {mpich} $bundle/rootfs
   cp /usr/bin/ibv_devinfo $bundle/rootfs/usr/bin/
   (cd $bundle && {bin}/slipway spec && python3 - <<'EOF'
 import json
@@ -104,6 +124,7 @@ done
         undriven = undriven.display(),
         own = own.display(),
         mpich = mpich.display(),
+        verbs = fixture("verbs").display(),
     );
     let outcome = in_guest(home.path(), &script);
     let output = outcome.stdout;
@@ -133,7 +154,18 @@ done
     has("file", "name: rxe0", 1);
     has("file", "path: /dev/infiniband/uverbs0", 2);
     has("by name", "\trxe0", 1);
+    // Its provider does not go with the image's libibverbs, which it takes the place of.
+    has("newer host", "\trxe0", 1);
+    has(
+        "newer host",
+        r#"names=["libibverbs.so.1", "librdmacm.so.1", "librxe"#,
+        1,
+    );
+    has("newer image", "0 HCAs found", 1);
+    has("newer image", "names=[]", 1);
+    has("newer host", "Warning", 0);
     has("hooks", "\trxe0", 3);
+    has("hooks", "Warning", 0);
     has("hooks", "libmpich.so.12 => /.singularity.d/libs/", 3);
 }
 

@@ -9,6 +9,7 @@ mod cache;
 mod linkage;
 mod loader;
 mod object;
+mod search;
 
 pub use cache::{Cache, CacheEntry, CacheError, flags};
 pub use linkage::{Linkage, Symbol, VersionNeed, symbols};

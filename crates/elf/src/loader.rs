@@ -18,19 +18,17 @@ use tree::{Entry, Files};
 
 use crate::cache::{self, Cache};
 use crate::linkage::Linkage;
-use crate::object::{Class, Object};
+use crate::object::Object;
+use crate::search::{MOST_DIRECTORIES, expand, musl_directories, musl_name, system_directories};
 
 /// glibc's cache.
 pub const CACHE: &str = "/etc/ld.so.cache";
 
-/// How much of a cache or path file is read, in bytes.
+/// How much of a cache is read, in bytes.
 const LIMIT: usize = 4 << 20;
 
 /// How many objects one program may be put together from; the largest known have some hundreds.
 const MOST: usize = 1024;
-
-/// How many directories one search path may have.
-const MOST_DIRECTORIES: usize = 64;
 
 /// How often a loader looks for a file, and how many bytes of what it has read it keeps: what is hostile
 /// ends there.
@@ -479,89 +477,6 @@ fn check_versions(closure: &mut Closure, loaded: &BTreeMap<OsString, usize>) {
     closure.problems.extend(problems);
 }
 
-/// The directories of a search path. `$ORIGIN`, `$LIB` and `$PLATFORM` stand for what the loader puts
-/// there. An entry that is empty or relative depends on the working directory, and is nothing here;
-/// likewise `$ORIGIN` of what was lent, which will lie elsewhere.
-fn expand(path: &OsStr, object: &Loaded) -> Vec<PathBuf> {
-    let machine = object.linkage.object;
-    let origin = object.path.parent().filter(|_| !object.lent);
-    let origin = origin.map(|origin| origin.to_string_lossy().into_owned());
-    let library = match machine.class {
-        Class::Elf64 => "lib64",
-        Class::Elf32 => "lib",
-    };
-    let platform = if machine.machine == 62 { "x86_64" } else { "" };
-    let tokens = [
-        ("ORIGIN", origin.as_deref().unwrap_or_default()),
-        ("LIB", library),
-        ("PLATFORM", platform),
-    ];
-    let text = path.to_string_lossy();
-    let known = |directory: &&str| origin.is_some() || !directory.contains("ORIGIN");
-    let directories = text.split(':').filter(known).map(|directory| {
-        tokens
-            .iter()
-            .fold(directory.to_owned(), |text, (token, value)| {
-                let braced = text.replace(&format!("${{{token}}}"), value);
-                braced.replace(&format!("${token}"), value)
-            })
-    });
-    let whole = directories.filter(|text| text.starts_with('/'));
-    whole.take(MOST_DIRECTORIES).map(PathBuf::from).collect()
-}
-
-/// The directories that a glibc searches by itself; each distribution has its own of these.
-fn system_directories(machine: &Object) -> Vec<PathBuf> {
-    let triplet = match (machine.class, machine.machine) {
-        (Class::Elf64, 62) => Some("x86_64-linux-gnu"),
-        (Class::Elf32, 3) => Some("i386-linux-gnu"),
-        (Class::Elf64, 183) => Some("aarch64-linux-gnu"),
-        (Class::Elf64, 21) => Some("powerpc64le-linux-gnu"),
-        (Class::Elf64, 22) => Some("s390x-linux-gnu"),
-        _ => None,
-    };
-    let debian = triplet.map(|triplet| [format!("/lib/{triplet}"), format!("/usr/lib/{triplet}")]);
-    let wide: &[&str] = match machine.class {
-        Class::Elf64 => &["/lib64", "/usr/lib64"],
-        Class::Elf32 => &[],
-    };
-    let common = wide.iter().chain(&["/lib", "/usr/lib"]);
-    debian
-        .into_iter()
-        .flatten()
-        .chain(common.map(|path| (*path).to_owned()))
-        .map(PathBuf::from)
-        .collect()
-}
-
-/// The name of musl's loader, which is also its C library: `ld-musl-x86_64`.
-fn musl_name(root: &dyn Files, machine: &Object) -> io::Result<Option<String>> {
-    for name in root.list(Path::new("/lib"))? {
-        let Some(name) = name.to_str() else { continue };
-        let Some(stem) = name
-            .strip_suffix(".so.1")
-            .filter(|stem| stem.starts_with("ld-musl-"))
-        else {
-            continue;
-        };
-        let head = root.read(&Path::new("/lib").join(name), Object::HEAD)?;
-        let object = head.and_then(|head| Object::parse(&head).ok());
-        if object.as_ref() == Some(machine) {
-            return Ok(Some(stem.to_owned()));
-        }
-    }
-    Ok(None)
-}
-
-/// What musl searches: its path file, else its defaults.
-fn musl_directories(root: &dyn Files, name: &str) -> io::Result<Vec<PathBuf>> {
-    let file = root.read(&Path::new("/etc").join(format!("{name}.path")), LIMIT)?;
-    let text = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    let text = text.unwrap_or_else(|| "/lib:/usr/local/lib:/usr/lib".to_owned());
-    let directories = text.split([':', '\n']).filter(|path| path.starts_with('/'));
-    Ok(directories.map(PathBuf::from).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use tree::Directory;
@@ -648,25 +563,6 @@ mod tests {
                 .collect::<Vec<_>>()
                 .join("\n")
                 .contains("needs libc.so.6")
-        );
-    }
-
-    #[test]
-    fn tokens_are_put_in() {
-        let own = std::fs::File::open("/proc/self/exe").unwrap();
-        let mut object = Loaded {
-            name: "x".into(),
-            path: "/opt/x/lib/libx.so".into(),
-            lent: false,
-            linkage: Rc::new(Linkage::read(own).unwrap()),
-        };
-        let path = OsStr::new("$ORIGIN/../y::relative:${ORIGIN}:/z");
-        let expected = ["/opt/x/lib/../y", "/opt/x/lib", "/z"].map(PathBuf::from);
-        assert_eq!(expand(path, &object), expected);
-        object.lent = true;
-        assert_eq!(
-            expand(OsStr::new("$ORIGIN/y:${ORIGIN}:/z"), &object),
-            [PathBuf::from("/z")]
         );
     }
 }

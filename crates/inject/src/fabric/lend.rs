@@ -16,7 +16,7 @@ use crate::library::{Candidate, Class, Fate, Verdict, weigh};
 use crate::stand_in::{Inside, StandIn, is_called, is_of_the_compiler};
 use crate::{Host, Mount};
 
-const LIBIBVERBS: &str = "libibverbs.so.1";
+pub(super) const LIBIBVERBS: &str = "libibverbs.so.1";
 
 /// What is known of the program that shall reach a network.
 #[derive(Default, Clone, Copy)]
@@ -126,21 +126,22 @@ pub fn lend(
 }
 
 /// What an image will have of a library.
-struct Own {
+pub(super) struct Own {
     /// Whether it is the host's.
-    lent: bool,
-    path: PathBuf,
+    pub(super) lent: bool,
+    pub(super) path: PathBuf,
     /// Whether the program is linked to it.
     linked: bool,
 }
 
-struct Lending<'a> {
-    inside: Inside<'a>,
-    theirs: Loader<'a>,
+/// Lending at work.
+pub(super) struct Lending<'a> {
+    pub(super) inside: Inside<'a>,
+    pub(super) theirs: Loader<'a>,
     program: Option<(&'a dyn Files, &'a Path)>,
     verdicts: Vec<Verdict>,
     /// libibverbs' providers and the files that tell of them.
-    providers: Vec<Mount>,
+    pub(super) providers: Vec<Mount>,
 }
 
 impl<'a> Lending<'a> {
@@ -166,7 +167,7 @@ impl<'a> Lending<'a> {
         })
     }
 
-    fn files(&self, lent: bool) -> &'a dyn Files {
+    pub(super) fn files(&self, lent: bool) -> &'a dyn Files {
         match lent {
             true => self.inside.host.files(),
             false => self.inside.image,
@@ -182,7 +183,7 @@ impl<'a> Lending<'a> {
     }
 
     /// Finds the library that the image's programs will have by a name.
-    fn own(&self, name: &OsStr) -> io::Result<Option<Own>> {
+    pub(super) fn own(&self, name: &OsStr) -> io::Result<Option<Own>> {
         let closure = self.closure()?;
         let linked = closure.objects.iter().skip(1);
         if let Some(object) = { linked }.find(|object| is_called(object, name)) {
@@ -284,16 +285,11 @@ impl<'a> Lending<'a> {
                 symbol.display()
             )));
         }
-        let mut wanted = Vec::new();
-        for part in middleware.libraries {
-            if let Some((path, _)) = self.theirs.find(OsStr::new(part))? {
-                add(&mut wanted, OsStr::new(part), &path, Class::Driver);
-            }
-        }
-        for candidate in wanted.clone() {
-            let closure = self.theirs.closure(host.files(), &candidate.path)?;
-            add_needed(&mut wanted, &closure.unwrap_or_default());
-        }
+        let parts = middleware.libraries.iter();
+        let parts: Vec<_> = parts
+            .map(|part| (OsStr::new(part), Class::Driver))
+            .collect();
+        let wanted = self.gather(&parts)?;
         match self.inside.weigh_all(wanted)? {
             Ok(verdicts) => self.accept(verdicts),
             Err(reason) => return Ok(Some(format!("{ignorant}of the host's {reason}"))),
@@ -304,32 +300,25 @@ impl<'a> Lending<'a> {
     /// Lends a network's library where there is none, and what those need that know the network.
     fn complete(&mut self, library: &OsStr) -> io::Result<Option<String>> {
         let host = self.inside.host;
-        let mut wanted = Vec::new();
         if self.own(library)?.is_none() {
-            let Some((path, _)) = self.theirs.find(library)? else {
+            if self.theirs.find(library)?.is_none() {
                 return Ok(Some(format!(
                     "neither the image nor the host has {}",
                     library.display()
                 )));
-            };
-            add(&mut wanted, library, &path, Class::Dispatch);
+            }
+            let mut lacking = vec![(library, Class::Dispatch)];
             // Of the same build.
             let companion = OsStr::new("librdmacm.so.1");
-            if library == LIBIBVERBS
-                && self.own(companion)?.is_none()
-                && let Some((path, _)) = self.theirs.find(companion)?
-            {
-                add(&mut wanted, companion, &path, Class::Dispatch);
+            if library == LIBIBVERBS && self.own(companion)?.is_none() {
+                lacking.push((companion, Class::Dispatch));
             }
-            for candidate in wanted.clone() {
-                let closure = self.theirs.closure(host.files(), &candidate.path)?;
-                add_needed(&mut wanted, &closure.unwrap_or_default());
-            }
-            match self.inside.weigh_all(std::mem::take(&mut wanted))? {
+            match self.inside.weigh_all(self.gather(&lacking)?)? {
                 Ok(verdicts) => self.accept(verdicts),
                 Err(reason) => return Ok(Some(reason)),
             }
         }
+        let mut wanted = Vec::new();
         // What the host's loads later.
         for (_, middleware) in self.knowing(library)? {
             let Some(own) = self.own(middleware.library())?.filter(|own| own.lent) else {
@@ -343,8 +332,25 @@ impl<'a> Lending<'a> {
         Ok(None)
     }
 
+    /// Returns those of some libraries that the host has, and what they need.
+    pub(super) fn gather(&self, libraries: &[(&OsStr, Class)]) -> io::Result<Vec<Candidate>> {
+        let mut gathered = Vec::new();
+        for (name, class) in libraries {
+            if let Some((path, _)) = self.theirs.find(name)? {
+                add(&mut gathered, name, &path, *class);
+            }
+        }
+        for candidate in gathered.clone() {
+            let closure = self
+                .theirs
+                .closure(self.inside.host.files(), &candidate.path)?;
+            add_needed(&mut gathered, &closure.unwrap_or_default());
+        }
+        Ok(gathered)
+    }
+
     /// Lends those of some libraries that would load.
-    fn lend_what_loads(&mut self, wanted: &[Candidate]) -> io::Result<()> {
+    pub(super) fn lend_what_loads(&mut self, wanted: &[Candidate]) -> io::Result<()> {
         let mut loader = self.inside.loader()?;
         let known = |candidate: &&Candidate| {
             !self
@@ -359,7 +365,7 @@ impl<'a> Lending<'a> {
         Ok(())
     }
 
-    fn accept(&mut self, verdicts: Vec<Verdict>) {
+    pub(super) fn accept(&mut self, verdicts: Vec<Verdict>) {
         let lent = verdicts
             .into_iter()
             .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
@@ -368,150 +374,6 @@ impl<'a> Lending<'a> {
             self.inside.lent.push((name, path));
             self.verdicts.push(verdict);
         }
-    }
-
-    /// Has libibverbs find a provider for each of the host's cards. Says, in words, why not.
-    fn drive(&mut self) -> io::Result<Option<String>> {
-        let host = self.inside.host;
-        let name = OsStr::new(LIBIBVERBS);
-        let Some(own) = self.own(name)? else {
-            return Ok(None);
-        };
-        let needed = verbs::providers(host);
-        let has = |provider: &&String| {
-            !own.lent
-                && verbs::find(self.inside.image, &own.path, provider).is_some()
-                && self
-                    .inside
-                    .image
-                    .entry(&verbs::configuration(provider))
-                    .is_ok_and(|entry| entry.is_some())
-        };
-        let lacking: Vec<&String> = needed.iter().filter(|provider| !has(provider)).collect();
-        if lacking.is_empty() {
-            return Ok(None);
-        }
-        let theirs = self.theirs.find(name)?;
-        let theirs = match (own.lent, theirs) {
-            (true, _) => Some(own.path.clone()),
-            (false, theirs) => theirs.map(|(path, _)| path),
-        };
-        let provider = |name: &String| {
-            let path = verbs::find(host.files(), theirs.as_deref()?, name)?;
-            Some((name.clone(), path))
-        };
-        let mut found: Vec<(String, PathBuf)> =
-            lacking.iter().filter_map(|name| provider(name)).collect();
-        let missing = lacking.iter().find(|name| provider(name).is_none());
-        let missing = missing.map(|name| format!("the host has no provider {name} for libibverbs"));
-        if found.is_empty() {
-            return Ok(missing);
-        }
-        let mut beside = own.path.clone();
-        if !own.lent && !self.load(&found)? {
-            if let Some(reason) = self.replace_verbs(&own)? {
-                return Ok(Some(reason));
-            }
-            // The image's own are of another build.
-            found = needed.iter().filter_map(provider).collect();
-        }
-        if let Some(theirs) = theirs.filter(|_| {
-            self.own(name)
-                .is_ok_and(|own| own.is_some_and(|own| own.lent))
-        }) {
-            beside = theirs;
-        }
-        for (name, path) in &found {
-            let file = path.file_name().unwrap_or_default();
-            let place = beside.with_file_name("libibverbs").join(file);
-            let Some(path) = host.canonical(path) else {
-                continue;
-            };
-            self.providers.push(Mount::read_only(path.clone(), place));
-            let told = verbs::configuration(name);
-            if let Some(own) = host.canonical(&told) {
-                self.providers.push(Mount::read_only(own, told));
-            }
-            self.lend_as_library(&path)?;
-        }
-        Ok(missing)
-    }
-
-    /// Whether all of the host's providers would load with the image's libibverbs.
-    fn load(&self, providers: &[(String, PathBuf)]) -> io::Result<bool> {
-        let loader = self.inside.loader()?;
-        for (_, path) in providers {
-            let closure = loader.closure(self.inside.host.files(), path)?;
-            if closure.is_none_or(|closure| !closure.problems.is_empty()) {
-                return Ok(false);
-            }
-        }
-        Ok(true)
-    }
-
-    /// A provider is the vendor's library, too, which some are linked to by its name.
-    fn lend_as_library(&mut self, path: &Path) -> io::Result<()> {
-        let closure = self.theirs.closure(self.inside.host.files(), path)?;
-        let soname = closure.and_then(|closure| closure.objects.first()?.linkage.soname.clone());
-        let mut wanted = Vec::new();
-        if let Some(soname) = soname
-            && self.own(&soname)?.is_none()
-        {
-            add(&mut wanted, &soname, path, Class::Dispatch);
-        }
-        self.lend_what_loads(&wanted)
-    }
-
-    /// Has the host's libibverbs stand in for the image's.
-    fn replace_verbs(&mut self, own: &Own) -> io::Result<Option<String>> {
-        let host = self.inside.host;
-        let mut wanted = Vec::new();
-        for (name, class) in [
-            (LIBIBVERBS, Class::Driver),
-            ("librdmacm.so.1", Class::Driver),
-        ] {
-            let name = OsStr::new(name);
-            let Some((path, linkage)) = self.theirs.find(name)? else {
-                continue;
-            };
-            if let Some(own) = self.own(name)?.filter(|own| !own.lent) {
-                let image = self
-                    .inside
-                    .loader()?
-                    .closure(self.inside.image, &own.path)?;
-                let versions = image.and_then(|closure| {
-                    Some(closure.objects.first()?.linkage.versions_defined.clone())
-                });
-                // Those of its providers alone.
-                let public = |version: &&OsString| !version.to_string_lossy().contains("PRIVATE");
-                let versions = versions.unwrap_or_default();
-                let mut versions = versions.iter().filter(public);
-                if let Some(version) =
-                    versions.find(|version| !linkage.versions_defined.contains(version))
-                {
-                    return Ok(Some(format!(
-                        "the image's libibverbs has no provider for this host's cards, and the host's is older: it has \
-                         no {}",
-                        version.display()
-                    )));
-                }
-            }
-            add(&mut wanted, name, &path, class);
-        }
-        for candidate in wanted.clone() {
-            let closure = self.theirs.closure(host.files(), &candidate.path)?;
-            add_needed(&mut wanted, &closure.unwrap_or_default());
-        }
-        match self.inside.weigh_all(wanted)? {
-            Ok(verdicts) => self.accept(verdicts),
-            Err(reason) => {
-                return Ok(Some(format!(
-                    "the image's {} has no provider for this host's cards, and of the host's {reason}",
-                    own.path.display()
-                )));
-            }
-        }
-        Ok(None)
     }
 
     fn into_lent(self, networks: Vec<Reached>) -> io::Result<Lent> {
@@ -546,7 +408,7 @@ impl<'a> Lending<'a> {
     }
 }
 
-fn add(wanted: &mut Vec<Candidate>, name: &OsStr, path: &Path, class: Class) {
+pub(super) fn add(wanted: &mut Vec<Candidate>, name: &OsStr, path: &Path, class: Class) {
     if !wanted.iter().any(|known| known.name == name) {
         let (name, path) = (name.to_owned(), path.to_owned());
         wanted.push(Candidate {

@@ -4,6 +4,7 @@
 //! library, to the kernel's devices. An image often has the upper ones only, or has them built without this
 //! network. What it has stays wherever it will do.
 
+mod drive;
 mod lend;
 mod middleware;
 mod network;

@@ -64,6 +64,14 @@ pub(super) fn find(files: &dyn Files, libibverbs: &Path, provider: &str) -> Opti
     Some(directory.join(name))
 }
 
+/// Returns all providers that a root file system has for the libibverbs that lies at a path.
+pub(super) fn all(files: &dyn Files, libibverbs: &Path) -> Vec<PathBuf> {
+    let directory = libibverbs.with_file_name("libibverbs");
+    let names = files.list(&directory).unwrap_or_default().into_iter();
+    let providers = names.filter(|name| name.to_string_lossy().contains("-rdmav"));
+    providers.map(|name| directory.join(name)).collect()
+}
+
 /// Returns the file that tells libibverbs of a provider.
 pub(super) fn configuration(provider: &str) -> PathBuf {
     Path::new(CONFIGURATION).join(format!("{provider}.driver"))

@@ -1,0 +1,147 @@
+//! Having libibverbs drive the host's cards.
+
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::lend::{LIBIBVERBS, Lending, add};
+use super::verbs;
+use crate::Mount;
+use crate::library::Class;
+
+impl Lending<'_> {
+    /// Has libibverbs find a provider for each of the host's cards. Says, in words, why not.
+    pub(super) fn drive(&mut self) -> io::Result<Option<String>> {
+        let host = self.inside.host;
+        let name = OsStr::new(LIBIBVERBS);
+        let Some(own) = self.own(name)? else {
+            return Ok(None);
+        };
+        let needed = verbs::providers(host);
+        let has = |provider: &&String| {
+            let image = self.inside.image;
+            let is_told = || {
+                let told = image.entry(&verbs::configuration(provider));
+                told.is_ok_and(|entry| entry.is_some())
+            };
+            !own.lent && verbs::find(image, &own.path, provider).is_some() && is_told()
+        };
+        let lacking: Vec<&String> = needed.iter().filter(|provider| !has(provider)).collect();
+        let theirs = match own.lent {
+            true => Some(own.path.clone()),
+            false => self.theirs.find(name)?.map(|(path, _)| path),
+        };
+        let of_the_host = |name: &String| {
+            let path = verbs::find(host.files(), theirs.as_deref()?, name)?;
+            Some((name.clone(), path))
+        };
+        let found: Vec<(String, PathBuf)> = { lacking.iter() }
+            .filter_map(|name| of_the_host(name))
+            .collect();
+        if found.is_empty() {
+            // One card of several may do.
+            let nothing = lacking.first().filter(|_| lacking.len() == needed.len());
+            return Ok(
+                nothing.map(|name| format!("the host has no provider {name} for libibverbs"))
+            );
+        }
+        if !own.lent && self.load(&found)? {
+            for (name, path) in &found {
+                self.lend_provider(path, &own.path)?;
+                self.bind(&verbs::configuration(name), None);
+            }
+            return Ok(None);
+        }
+        if !own.lent
+            && let Some(reason) = self.replace_verbs()?
+        {
+            return Ok(Some(format!(
+                "the image's libibverbs has no provider for this host's cards, and {reason}"
+            )));
+        }
+        // The host's complains of each that it is told of and cannot load, as the image's are.
+        let theirs = theirs.unwrap_or(own.path);
+        for path in verbs::all(host.files(), &theirs) {
+            self.lend_provider(&path, &theirs)?;
+        }
+        self.bind(Path::new(verbs::CONFIGURATION), None);
+        Ok(None)
+    }
+
+    /// Lends a provider to the libibverbs that lies at a path.
+    fn lend_provider(&mut self, path: &Path, libibverbs: &Path) -> io::Result<()> {
+        let file = path.file_name().unwrap_or_default();
+        let place = libibverbs.with_file_name("libibverbs").join(file);
+        self.bind(path, Some(place));
+        self.lend_as_library(path)
+    }
+
+    /// Binds a file or directory of the host's, at its own place or another.
+    fn bind(&mut self, path: &Path, place: Option<PathBuf>) {
+        if let Some(own) = self.inside.host.canonical(path) {
+            let place = place.unwrap_or_else(|| path.to_owned());
+            self.providers.push(Mount::read_only(own, place));
+        }
+    }
+
+    /// Whether all of the host's providers would load with the image's libibverbs.
+    fn load(&self, providers: &[(String, PathBuf)]) -> io::Result<bool> {
+        let loader = self.inside.loader()?;
+        for (_, path) in providers {
+            let closure = loader.closure(self.inside.host.files(), path)?;
+            if closure.is_none_or(|closure| !closure.problems.is_empty()) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A provider is the vendor's library, too, which some are linked to by its name.
+    fn lend_as_library(&mut self, path: &Path) -> io::Result<()> {
+        let closure = self.theirs.closure(self.inside.host.files(), path)?;
+        let path = self
+            .inside
+            .host
+            .canonical(path)
+            .unwrap_or_else(|| path.to_owned());
+        let soname = closure.and_then(|closure| closure.objects.first()?.linkage.soname.clone());
+        let mut wanted = Vec::new();
+        if let Some(soname) = soname
+            && self.own(&soname)?.is_none()
+        {
+            add(&mut wanted, &soname, &path, Class::Dispatch);
+        }
+        self.lend_what_loads(&wanted)
+    }
+
+    /// Has the host's libibverbs stand in for the image's. Says, in words, why not.
+    fn replace_verbs(&mut self) -> io::Result<Option<String>> {
+        let both = [LIBIBVERBS, "librdmacm.so.1"].map(OsStr::new);
+        for name in both {
+            let (Some((_, theirs)), Some(own)) = (self.theirs.find(name)?, self.own(name)?) else {
+                continue;
+            };
+            let loader = self.inside.loader()?;
+            let own = loader.closure(self.files(own.lent), &own.path)?;
+            let own = own.and_then(|closure| closure.objects.into_iter().next());
+            let versions = own.iter().flat_map(|own| &own.linkage.versions_defined);
+            // The others are for its own providers.
+            let public = |version: &&OsString| !version.to_string_lossy().contains("PRIVATE");
+            let mut missing = versions.filter(|version| !theirs.versions_defined.contains(version));
+            if let Some(version) = missing.find(public) {
+                return Ok(Some(format!(
+                    "the host's is older: it has no {}",
+                    version.display()
+                )));
+            }
+        }
+        let wanted = self.gather(&both.map(|name| (name, Class::Driver)))?;
+        Ok(match self.inside.weigh_all(wanted)? {
+            Ok(verdicts) => {
+                self.accept(verdicts);
+                None
+            }
+            Err(reason) => Some(format!("of the host's {reason}")),
+        })
+    }
+}
