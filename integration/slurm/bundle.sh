@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # bundle.sh IMAGE BUNDLE: makes a bundle for the ranks of an MPI job, for whoever runs this; IMAGE is a root file system, and is
-# used where it is. Ranks of a node see each other's processes and shared memory, PMIx's files in /tmp, and have the user's own
+# used where it is. Ranks of a node see each other's processes and shared memory, PMIx's files in /run/slurm-containers, and have the user's own
 # number, which PMIx compares; home is there.
 set -euo pipefail
 image=$(cd "$1" && pwd) bundle=$2 uid=$(id -u) gid=$(id -g)
@@ -25,7 +25,7 @@ cat >"$bundle/config.json" <<EOF
   },
   "root": {"path": "$image", "readonly": true},
   "mounts": [
-    $(bind /proc), $(bind /sys), $(tmpfs /dev 755), $(bind /dev/shm), $(bind /tmp), $(tmpfs /run 755),
+    $(bind /proc), $(bind /sys), $(tmpfs /dev 755), $(bind /dev/shm), $(bind /tmp), $(tmpfs /run 755), $(bind /run/slurm-containers),
     {"destination": "/dev/pts", "type": "devpts", "source": "devpts", "options": ["nosuid", "noexec", "newinstance", "ptmxmode=0666"]}$home
   ],
   "linux": {

@@ -43,7 +43,8 @@ node() {
     unshare --uts --mount sh -euc 'hostname "$1"
       for each in /tmp /dev/shm; do mount -t tmpfs -o mode=1777 tmpfs "$each"; done
       mount -t tmpfs tmpfs /var/spool
-      mkdir /var/spool/slurmd
+      mkdir -p /var/spool/slurmd /run/slurm-containers
+      mount -t tmpfs -o mode=755 tmpfs /run/slurm-containers
       exec slurmd -f "$2" -N "$1" -L "$3/$1.log"' sh "$1" "$SLURM_CONF" "$dir"
   fi
 }

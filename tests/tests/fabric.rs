@@ -158,7 +158,7 @@ done
     has("newer host", "\trxe0", 1);
     has(
         "newer host",
-        r#"names=["libibverbs.so.1", "librdmacm.so.1", "librxe"#,
+        r#"names=["libibverbs.so.1", "libefa.so.1", "#,
         1,
     );
     has("newer image", "0 HCAs found", 1);

@@ -4,8 +4,9 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
-use tests::{Launcher, Outcome, fixture, succeed};
+use tests::{Launcher, Outcome, fixture, front, run, succeed};
 
 /// MPICH's launcher, which offers PMI.
 const HYDRA: usize = 2;
@@ -84,4 +85,26 @@ fn ranks_that_found_nobody_are_told_of() {
     let line = "WARNING: python3 has loaded an MPI library that does not find the other ranks: Open MPI finds its ranks by \
         PMIx, and Hydra (mpiexec) offers PMI: each of the 2 ranks would be alone; start it by Open MPI's mpirun";
     told(&outcome, line, 1);
+}
+
+#[test]
+fn nobody_waits_for_what_may_be_told() {
+    // What goes on behind a rank, the server of a SIF among it, has none of its streams. Launchers wait for more.
+    let left = "sleep 30 >/dev/null 2>&1 </dev/null & true";
+    for (flags, image) in [(&[][..], "bb.sif"), (&["--pid"], "bb")] {
+        let image = fixture(image).display().to_string();
+        let words = [&["exec"], flags, &[&image, "sh", "-c", left]].concat();
+        let mut rank = front(&words);
+        for (name, value) in [
+            ("PMI_RANK", "0"),
+            ("PMI_SIZE", "1"),
+            ("MPI_LOCALNRANKS", "1"),
+        ] {
+            rank.env(name, value);
+        }
+        let begin = Instant::now();
+        let outcome = run(&mut rank);
+        assert_eq!(outcome.code, 0, "{outcome:?}");
+        assert!(begin.elapsed() < Duration::from_secs(15), "{image}");
+    }
 }

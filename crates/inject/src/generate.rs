@@ -106,9 +106,14 @@ pub fn fabric_spec(host: &Host, root: &Path, hook: Option<&Path>) -> Option<Spec
     let common = fabric::nodes(host).into_iter();
     let common = common.filter(|node| !networks.iter().any(|network| network.nodes.contains(node)));
     let device = |name: String, nodes: Vec<&PathBuf>| device(name, nodes, root);
-    let mut devices: Vec<Device> = { cards.clone() }
-        .map(|card| device(fabric::card(host, card), vec![card]))
-        .collect();
+    // Omni-Path's have a node of each kind.
+    let mut by_name: BTreeMap<String, Vec<&PathBuf>> = BTreeMap::new();
+    for card in cards.clone() {
+        let nodes = by_name.entry(fabric::card(host, card)).or_default();
+        nodes.push(card);
+    }
+    let named = by_name.into_iter().map(|(name, nodes)| device(name, nodes));
+    let mut devices: Vec<Device> = named.collect();
     devices.push(device("all".to_owned(), cards.collect()));
     Some(Spec {
         cdi_version: VERSION.to_owned(),

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,10 +47,6 @@ pub(crate) fn run(
     ignore_signals();
     use_all_processors();
     sys::close_inherited();
-    // A rank's, by which it is told of.
-    let stderr = ground
-        .witness
-        .and_then(|_| std::io::stderr().as_fd().try_clone_to_owned().ok());
     if !ground.verbose {
         detach_stdio();
     }
@@ -76,8 +72,12 @@ pub(crate) fn run(
     } = built;
     let taken = taken.and_then(share::open);
     handover::send_ready(&socket, &namespaces);
+    // Not before now: whatever was made meanwhile would hold it, too.
+    let told = ground
+        .witness
+        .and_then(|_| handover::receive_wish(&socket).ok());
     drop(socket);
-    let caller = Member::new(caller, stderr);
+    let caller = Member::new(caller, told);
     if let Some(instance) = ground.instance {
         drop(caller);
         keeper::keep_instance(&namespaces, taken, &instance.about, init);

@@ -9,7 +9,7 @@ use nix::sys::wait::waitpid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::handover::{self, Message};
-use crate::share::{self, Entry, Name};
+use crate::share::{self, Entry, Name, Wish};
 use crate::{Error, Ground, Shared, builder};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
@@ -67,13 +67,13 @@ impl Turn {
 }
 
 /// Asks for the session that a job's ranks share on this machine: those who ask for the same image in the
-/// same words. Waits while another rank builds it.
+/// same words. Waits while another rank builds it. `program` is what the rank is told of by.
 ///
 /// A name that is no [job's](crate::Shared::is_job) has none, and whoever asks builds their own.
 #[must_use]
-pub fn ask(job: &str, root: &RootFs, words: &str) -> Asked {
+pub fn ask(job: &str, root: &RootFs, words: &str, program: &str) -> Asked {
     let known = Shared::is_job(job).then(|| Name::of_job(job, root, words));
-    match known.flatten().map(|name| name.join_or_take(true)) {
+    match known.flatten().map(|name| name.join_or_take(true, program)) {
         Some(Entry::Joined(namespaces, about)) => Asked::Joined(Door::new(namespaces), about),
         Some(Entry::Taken(listener)) => Asked::First(Turn(Some(listener))),
         Some(Entry::Refused) => Asked::Refused,
@@ -97,7 +97,7 @@ pub fn open(
 ) -> Result<Door, Error> {
     let is_private = ground.private || ground.instance.is_some() || turn.is_some();
     let name = if is_private { None } else { Name::of(ground) };
-    let listener = match name.map(|name| name.join_or_take(false)) {
+    let listener = match name.map(|name| name.join_or_take(false, "")) {
         Some(Entry::Joined(namespaces, _)) => {
             tracing::debug!("joined a session");
             return Ok(Door::new(namespaces));
@@ -130,7 +130,12 @@ pub fn open(
         match handover::receive(&socket).map_err(Error::Handover)? {
             Message::Note(text) => tell(&text),
             Message::Failed(text) => return Err(Error::Builder(text)),
-            Message::Ready(namespaces) => return Ok(Door::new(namespaces)),
+            Message::Ready(namespaces) => {
+                if let Some(witness) = ground.witness {
+                    let _ = handover::send_wish(&socket, Wish::Join, witness.program());
+                }
+                return Ok(Door::new(namespaces));
+            }
             Message::Instance { .. } | Message::Session { .. } => {
                 return Err(Error::Handover(std::io::ErrorKind::InvalidData.into()));
             }

@@ -12,6 +12,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
+use crate::share::Wish;
+
 /// What the builder says.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -79,19 +81,39 @@ pub(crate) fn send_session(socket: &OwnedFd, about: &str, members: impl Iterator
     let _ = send(socket, SESSION, &text, &[]);
 }
 
-/// Asks a keeper for something, and hands it descriptors.
-pub(crate) fn send_wish(socket: &OwnedFd, wish: u8, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
-    send(socket, wish, "", fds)
+/// Asks a keeper for something. Who joins names the program that it will be, and hands over its standard error, by which
+/// it is told of.
+pub(crate) fn send_wish(socket: &OwnedFd, wish: Wish, program: &str) -> io::Result<()> {
+    let stderr = io::stderr();
+    let stderr = [stderr.as_fd()];
+    let fds = if wish == Wish::Join { &stderr[..] } else { &[] };
+    send(socket, wish as u8, program, fds)
 }
 
-/// Hears what a caller asks for, and takes the descriptor that it hands over.
-pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<(u8, Option<OwnedFd>)> {
-    let mut wish = [0];
-    let (received, fds) = receive_into(socket, &mut wish)?;
-    match received {
-        0 => Err(io::ErrorKind::UnexpectedEof.into()),
-        _ => Ok((wish[0], fds.into_iter().next())),
-    }
+/// What a caller asks for.
+#[derive(Debug)]
+pub(crate) struct Wished {
+    pub(crate) wish: Wish,
+    /// The program of one who joins.
+    pub(crate) program: String,
+    /// The standard error of one who joins.
+    pub(crate) stderr: Option<OwnedFd>,
+}
+
+/// Hears what a caller asks for.
+pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
+    let mut buffer = [0; 256];
+    let (received, fds) = receive_into(socket, &mut buffer)?;
+    let [kind, program @ ..] = buffer.get(..received).unwrap_or_default() else {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    };
+    let wish = [Wish::Look, Wish::Join, Wish::Wake].into_iter();
+    let wish = { wish }.find(|wish| *wish as u8 == *kind);
+    Ok(Wished {
+        wish: wish.ok_or(io::ErrorKind::InvalidData)?,
+        program: String::from_utf8_lossy(program).into_owned(),
+        stderr: fds.into_iter().next(),
+    })
 }
 
 /// A caller that is gone cannot be told; the keeper finds out by itself.

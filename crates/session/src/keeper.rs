@@ -47,7 +47,7 @@ pub(crate) fn use_all_processors() {
     let _ = sched_setaffinity(Pid::from_raw(0), &all);
 }
 
-/// Lets a keeper know as many members as the system allows: each takes a descriptor.
+/// Lets a keeper know as many members as the system allows: each takes two descriptors.
 pub(crate) fn allow_many_members() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -94,7 +94,8 @@ impl<'a> Keeper<'a> {
         // When it ends unless somebody joins.
         let mut end: Option<Instant> = None;
         loop {
-            let next = [end, self.testimony.next()].into_iter().flatten().min();
+            let look = self.testimony.next().filter(|_| !self.members.is_empty());
+            let next = [end, look].into_iter().flatten().min();
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
             let happened = self.wait(limit);
             if happened.call {
@@ -152,10 +153,10 @@ impl<'a> Keeper<'a> {
     }
 
     fn serve(&mut self, caller: Caller) {
-        match caller.wish {
+        match caller.wished.wish {
             Wish::Join => {
-                let stderr = caller.stderr.filter(|_| self.testimony.is_wanted());
-                self.members.push(Member::new(caller.process, stderr));
+                let wished = self.testimony.is_wanted().then_some(caller.wished);
+                self.members.push(Member::new(caller.process, wished));
                 handover::send_ready(&caller.socket, &self.namespaces);
                 handover::send_session(&caller.socket, self.about, std::iter::empty());
             }
@@ -238,7 +239,7 @@ pub(crate) fn keep_instance(
             continue;
         };
         members.retain(|member| !has_ended(member));
-        match caller.wish {
+        match caller.wished.wish {
             Wish::Look | Wish::Join => {
                 handover::send_ready(&caller.socket, namespaces);
                 handover::send_instance(&caller.socket, about, &process);
@@ -249,7 +250,7 @@ pub(crate) fn keep_instance(
                 let _ = pidfd_send_signal(member, rustix::process::Signal::CONT);
             }),
         }
-        if caller.wish == Wish::Join {
+        if caller.wished.wish == Wish::Join {
             members.push(caller.process);
         }
     }

@@ -16,14 +16,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, stderr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, Instant};
 
 use image::RootFs;
 use nix::unistd::{getegid, geteuid};
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::net::{
@@ -33,7 +32,7 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::Ground;
-use crate::handover::{self, Message};
+use crate::handover::{self, Message, Wished};
 
 /// How many programs may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -106,8 +105,8 @@ impl Name {
     fn made_of(job: &str, root: &RootFs, what: impl Hash) -> Option<Self> {
         let ids = (geteuid().as_raw(), getegid().as_raw());
         // Sockets of this kind are of one network namespace; what else there is of namespaces a member keeps.
-        let mut parts = vec![format!("{ids:?}"), image(root)?, mounts()?];
-        for namespace in ["user", "pid"] {
+        let mut parts = vec![format!("{ids:?}"), image(root)?];
+        for namespace in ["mnt", "user", "pid"] {
             let link = fs::read_link(format!("/proc/self/ns/{namespace}")).ok()?;
             parts.push(link.to_string_lossy().into_owned());
         }
@@ -121,7 +120,7 @@ impl Name {
 
     /// Calls the keeper of that name; `None` when there is none of ours, or none that answers soon.
     pub(crate) fn call(&self, wish: Wish) -> Option<OwnedFd> {
-        match self.reach(wish, Instant::now() + PATIENCE) {
+        match self.reach(wish, "", Instant::now() + PATIENCE) {
             Ok(Reached::Ours(socket)) => Some(socket),
             _ => None,
         }
@@ -129,13 +128,13 @@ impl Name {
 
     /// Joins the session of that name, or takes the name; `in_job` is whether it is worth to wait for
     /// whoever has it.
-    pub(crate) fn join_or_take(&self, in_job: bool) -> Entry {
+    pub(crate) fn join_or_take(&self, in_job: bool, program: &str) -> Entry {
         let patience = if in_job { PATIENCE_IN_JOB } else { PATIENCE };
         let end = Instant::now() + patience;
         // Whoever has the name and does not answer is not of ours.
         let mut silence = Instant::now() + PATIENCE;
         while Instant::now() < silence.min(end) {
-            match self.reach(Wish::Join, end) {
+            match self.reach(Wish::Join, program, end) {
                 Ok(Reached::Ours(socket)) => {
                     match welcome(&socket) {
                         Some(Ok((namespaces, about))) => return Entry::Joined(namespaces, about),
@@ -156,7 +155,7 @@ impl Name {
         Entry::Neither
     }
 
-    fn reach(&self, wish: Wish, end: Instant) -> io::Result<Reached> {
+    fn reach(&self, wish: Wish, program: &str, end: Instant) -> io::Result<Reached> {
         let socket = socket(SocketFlags::NONBLOCK)?;
         // Whoever has the name may let callers stand in a queue for ever.
         let busy = Instant::now() + PATIENCE_WHILE_BUSY;
@@ -173,11 +172,7 @@ impl Name {
         let left = end.saturating_duration_since(Instant::now());
         let left = left.max(Duration::from_millis(1));
         set_socket_timeout(&socket, Timeout::Recv, Some(left))?;
-        // By its standard error a member is told of.
-        let own = stderr();
-        let own = [own.as_fd()];
-        let stderr = if wish == Wish::Join { &own[..] } else { &[] };
-        handover::send_wish(&socket, wish as u8, stderr)?;
+        handover::send_wish(&socket, wish, program)?;
         Ok(Reached::Ours(socket))
     }
 
@@ -276,9 +271,7 @@ pub(crate) struct Caller {
     pub(crate) socket: OwnedFd,
     /// A handle of their process.
     pub(crate) process: OwnedFd,
-    pub(crate) wish: Wish,
-    /// The standard error of one who joins.
-    pub(crate) stderr: Option<OwnedFd>,
+    pub(crate) wished: Wished,
 }
 
 /// Lets the next caller in; an error when it is not one of ours, or has gone. `None` when nobody calls.
@@ -292,17 +285,13 @@ fn hear(socket: OwnedFd) -> Option<Caller> {
         return None;
     }
     set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).ok()?;
-    let (byte, stderr) = handover::receive_wish(&socket).ok()?;
-    let wish = [Wish::Look, Wish::Join, Wish::Wake]
-        .into_iter()
-        .find(|wish| *wish as u8 == byte)?;
+    let wished = handover::receive_wish(&socket).ok()?;
     let pid = socket_peercred(&socket).ok()?.pid;
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     Some(Caller {
         socket,
         process,
-        wish,
-        stderr,
+        wished,
     })
 }
 
@@ -312,20 +301,6 @@ pub(crate) fn pid(process: &OwnedFd) -> Option<i32> {
     let info = fs::read_to_string(info).ok()?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
     pid.trim().parse().ok().filter(|pid| *pid > 0)
-}
-
-/// Tells the caller's mounts from those of another mount namespace, or below another root: no two mounts that
-/// there are have the same number.
-fn mounts() -> Option<String> {
-    // Since Linux 6.8 it is never used again, either (statx(2), `STATX_MNT_ID_UNIQUE`).
-    const UNIQUE: StatxFlags = StatxFlags::from_bits_retain(0x4000);
-    let wanted = StatxFlags::MNT_ID | UNIQUE;
-    let root = statx(CWD, "/", AtFlags::empty(), wanted).ok()?;
-    if root.stx_mask & wanted.bits() == 0 {
-        let link = fs::read_link("/proc/self/ns/mnt").ok()?;
-        return Some(link.to_string_lossy().into_owned());
-    }
-    Some(root.stx_mnt_id.to_string())
 }
 
 /// Says which image it is, and in which state.

@@ -6,15 +6,24 @@ use std::io::Write;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+use crate::handover::Wished;
 use crate::share;
 
 /// Says what a user should know of a session's members. It is asked by the process that keeps the session, long after
 /// the caller has become the payload.
 pub trait Witness: Debug {
-    /// Of one that has ended, by its wait status ([wait(2)]): a line.
+    /// The first member's program.
+    fn program(&self) -> &str;
+
+    /// Of one that has ended, by its program and its wait status ([wait(2)]): a line.
     ///
     /// [wait(2)]: https://man7.org/linux/man-pages/man2/wait.2.html
-    fn ended(&self, status: i32) -> Option<String>;
+    fn ended(&self, program: &str, status: i32) -> Option<String>;
+
+    /// Whether it has something to say of those that run.
+    fn looks(&self) -> bool;
 
     /// Of one that runs, by its process id: a line.
     fn running(&self, process: i32) -> Option<String>;
@@ -27,6 +36,9 @@ const LOOKS: [Duration; 3] = [
     Duration::from_secs(30),
 ];
 
+/// What a pipe that takes anything takes whole, in bytes (pipe(7)).
+const PIPE_BUF: usize = 4096;
+
 /// How many of the processes inside are looked at.
 const MOST: usize = 64;
 
@@ -34,13 +46,13 @@ const MOST: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) process: OwnedFd,
-    /// Its standard error, which it is told of by; who reads that has its end with the member's.
-    stderr: Option<OwnedFd>,
+    /// Its program, and its standard error, by which it is told of. Who reads that has its end with the member's.
+    told: Option<Wished>,
 }
 
 impl Member {
-    pub(crate) fn new(process: OwnedFd, stderr: Option<OwnedFd>) -> Self {
-        Self { process, stderr }
+    pub(crate) fn new(process: OwnedFd, told: Option<Wished>) -> Self {
+        Self { process, told }
     }
 
     /// Returns how it ended: from the kernel's handle, or of one that nobody has collected from `/proc`, field 52
@@ -58,9 +70,20 @@ impl Member {
         })
     }
 
+    /// Writes to its standard error, if that takes it at once: who reads there may have stopped, and the others wait.
     fn tell(&self, line: &str) {
-        if let Some(stderr) = self.stderr.as_ref().and_then(|fd| fd.try_clone().ok()) {
-            let _ = fs::File::from(stderr).write_all(line.as_bytes());
+        let stderr = self.told.as_ref().and_then(|told| told.stderr.as_ref());
+        let Some(stderr) = stderr.and_then(|stderr| stderr.try_clone().ok()) else {
+            return;
+        };
+        let now = Timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let takes = poll(&mut [PollFd::new(&stderr, PollFlags::OUT)], Some(&now));
+        if matches!(takes, Ok(1..)) {
+            let line = line.as_bytes();
+            let _ = fs::File::from(stderr).write(line.get(..PIPE_BUF).unwrap_or(line));
         }
     }
 }
@@ -90,14 +113,17 @@ impl<'a> Testimony<'a> {
 
     /// When to look at those that run.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.witness?;
+        self.witness.filter(|witness| witness.looks())?;
         LOOKS.get(self.looks).map(|after| self.begin + *after)
     }
 
     /// Tells of a member that has ended.
     pub(crate) fn of_end(&mut self, member: &Member) {
-        let Some(witness) = self.witness else { return };
-        let line = member.status().and_then(|status| witness.ended(status));
+        let (Some(witness), Some(told)) = (self.witness, &member.told) else {
+            return;
+        };
+        let status = member.status();
+        let line = status.and_then(|status| witness.ended(&told.program, status));
         self.tell(member, line);
     }
 

@@ -1,7 +1,7 @@
 //! What an image lacks to reach the host's fast networks.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use image::Image;
@@ -63,13 +63,18 @@ pub fn lend(
                 .files()
                 .stamp(Path::new(elf::CACHE))
                 .unwrap_or_default();
-            let depends = format!("{program:?} {:?} {hints:?}", rank.stand_in);
+            let state = program.map(|(program, _)| program.state(&host));
+            let depends = format!("{program:?} {state:?} {:?} {hints:?}", rank.stand_in);
             let key = kept::key(&["fabric", &identity, &stamp, &theirs, &depends]);
             kept::answer(
                 &key,
                 cache,
                 |bytes| serde_json::from_slice(bytes).ok().filter(holds),
-                |lent| Ok(serde_json::to_vec(lent)?),
+                |lent| match lent.networks.iter().all(Reached::is_reached) {
+                    true => Ok(serde_json::to_vec(lent)?),
+                    // What is in the way may be mended the next moment.
+                    false => Err(std::io::Error::other("it may change")),
+                },
                 work_out,
             )?
         }
@@ -80,7 +85,11 @@ pub fn lend(
         let put = lent.stand_in.add_to(edits, &image.root, machine);
         put.context(failed)?;
     }
-    edits.device_nodes.extend(fabric::nodes(&host));
+    // Who asks by a device's name has its nodes.
+    let nodes = fabric::nodes(&host).into_iter().filter(|_| !is_asked);
+    let new = nodes.filter(|node| !edits.device_nodes.contains(node));
+    let new: Vec<PathBuf> = new.collect();
+    edits.device_nodes.extend(new);
     if rank.speaks
         && let Some(uses) = &rank.uses
         && let Some(reason) = unreached(&lent.networks)

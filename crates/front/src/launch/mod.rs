@@ -54,7 +54,8 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         .as_ref()
         .filter(|_| request.shared && !request.dry_run)
     {
-        match session::ask(&job.name, &image.root, &request.words(caller)) {
+        let program = request.action.program();
+        match session::ask(&job.name, &image.root, &request.words(caller), &program) {
             Asked::Joined(door, about) => {
                 let record: Record =
                     serde_json::from_str(&about).context("another version's container")?;
@@ -384,6 +385,8 @@ fn plan(
 
 /// Looks at the program of a rank that joins a container.
 fn examine(request: &Request, image: Image, caller: &Caller, messages: &Messages) -> Result<Rank> {
+    let request = &mut request.clone();
+    request.find_launcher(caller);
     let (start, shown) = plan(request, &image, caller, messages)?;
     let cache = caller.cache(&caller.account());
     // What its container has is decided already.

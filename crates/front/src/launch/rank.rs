@@ -263,6 +263,16 @@ pub enum Where {
     Host(PathBuf),
 }
 
+impl Where {
+    /// Tells one of the host's from what it was before; the image's are told by the image.
+    pub fn state(&self, host: &Host) -> String {
+        match self {
+            Self::Image(_) => String::new(),
+            Self::Host(path) => host.files().stamp(path).unwrap_or_default(),
+        }
+    }
+}
+
 /// Finds a program as it will be found inside.
 pub fn find(name: &OsStr, image: &Image, start: &Start, shown: &Shown) -> Result<Option<Where>> {
     let process = start.process(false);
@@ -307,10 +317,8 @@ impl Look<'_> {
         let Some(image) = kept::stamp(&self.image.root).context("look at the image")? else {
             return self.work_out(hints);
         };
-        let (path, state) = match self.program {
-            Where::Image(path) => (path, String::new()),
-            Where::Host(path) => (path, self.host.files().stamp(path).unwrap_or_default()),
-        };
+        let (Where::Image(path) | Where::Host(path)) = self.program;
+        let state = self.program.state(self.host);
         let theirs = self
             .host
             .files()

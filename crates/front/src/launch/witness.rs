@@ -25,7 +25,7 @@ const LIBRARIES: [&str; 3] = ["/libmpi.so", "/libmpich.so", "/libmpi_abi.so"];
 /// Knows a job's ranks, and what they shall be.
 #[derive(Debug)]
 pub struct RankWitness<'a> {
-    /// The program.
+    /// The first rank's program.
     pub program: &'a str,
     /// The image.
     pub image: &'a Path,
@@ -38,9 +38,17 @@ pub struct RankWitness<'a> {
 }
 
 impl Witness for RankWitness<'_> {
-    fn ended(&self, status: i32) -> Option<String> {
+    fn program(&self) -> &str {
+        self.program
+    }
+
+    fn looks(&self) -> bool {
+        self.may_be_alone
+    }
+
+    fn ended(&self, program: &str, status: i32) -> Option<String> {
         let (signal, code) = (status & 0x7f, status >> 8 & 0xff);
-        let program = match self.program {
+        let program = match program {
             "" => "what was started",
             program => program,
         };
@@ -63,17 +71,20 @@ impl Witness for RankWitness<'_> {
     }
 
     fn running(&self, process: i32) -> Option<String> {
-        if !self.may_be_alone {
-            return None;
-        }
         let loaded = loaded(process)?;
         let alone = mpi::alone(&loaded, self.job)?;
         self.messages.warning_line(format_args!(
             "{} has loaded an MPI library that does not find the other ranks: {alone}; {}",
-            self.program,
+            name(process),
             alone.remedy()
         ))
     }
+}
+
+/// What a process is called.
+fn name(process: i32) -> String {
+    let name = std::fs::read_to_string(format!("/proc/{process}/comm"));
+    name.unwrap_or_default().trim().to_owned()
 }
 
 /// Returns the MPI library that a process has loaded.

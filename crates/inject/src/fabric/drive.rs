@@ -47,7 +47,10 @@ impl Lending<'_> {
         }
         if !own.lent && self.load(&found)? {
             for (name, path) in &found {
-                self.lend_provider(path, &own.path)?;
+                // One that is there was not told of.
+                if verbs::find(self.inside.image, &own.path, name).is_none() {
+                    self.lend_provider(path, &own.path)?;
+                }
                 self.bind(&verbs::configuration(name), None);
             }
             return Ok(None);
@@ -98,20 +101,20 @@ impl Lending<'_> {
 
     /// A provider is the vendor's library, too, which some are linked to by its name.
     fn lend_as_library(&mut self, path: &Path) -> io::Result<()> {
-        let closure = self.theirs.closure(self.inside.host.files(), path)?;
-        let path = self
-            .inside
-            .host
-            .canonical(path)
-            .unwrap_or_else(|| path.to_owned());
-        let soname = closure.and_then(|closure| closure.objects.first()?.linkage.soname.clone());
+        let soname = self.soname(path)?;
         let mut wanted = Vec::new();
-        if let Some(soname) = soname
+        if let (Some(soname), Some(path)) = (soname, self.inside.host.canonical(path))
             && self.own(&soname)?.is_none()
         {
             add(&mut wanted, &soname, &path, Class::Dispatch);
         }
         self.lend_what_loads(&wanted)
+    }
+
+    /// Returns what a library of the host's calls itself.
+    fn soname(&self, path: &Path) -> io::Result<Option<OsString>> {
+        let closure = self.theirs.closure(self.inside.host.files(), path)?;
+        Ok(closure.and_then(|closure| closure.objects.first()?.linkage.soname.clone()))
     }
 
     /// Has the host's libibverbs stand in for the image's. Says, in words, why not.
@@ -135,13 +138,18 @@ impl Lending<'_> {
                 )));
             }
         }
-        let wanted = self.gather(&both.map(|name| (name, Class::Driver)))?;
-        Ok(match self.inside.weigh_all(wanted)? {
-            Ok(verdicts) => {
-                self.accept(verdicts);
-                None
+        // Vendors' libraries are their providers, and go with the one that they are for.
+        let mut names: Vec<OsString> = both.map(OsStr::to_owned).into();
+        if let Some((path, _)) = self.theirs.find(OsStr::new(LIBIBVERBS))? {
+            for provider in verbs::all(self.inside.host.files(), &path) {
+                names.extend(self.soname(&provider)?);
             }
-            Err(reason) => Some(format!("of the host's {reason}")),
-        })
+        }
+        let libraries: Vec<_> = names
+            .iter()
+            .map(|name| (name.as_os_str(), Class::Driver))
+            .collect();
+        let reason = self.take(&libraries)?;
+        Ok(reason.map(|reason| format!("of the host's {reason}")))
     }
 }

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use elf::{Closure, Flavour, Loaded, Loader, Object};
+use elf::{Closure, Flavour, Loaded, Loader, Object, Problem};
 use serde::{Deserialize, Serialize};
 use tree::Files;
 
@@ -14,7 +14,7 @@ use super::network::{Kind, Network, networks};
 use super::verbs;
 use crate::library::{Candidate, Class, Fate, Verdict, weigh};
 use crate::stand_in::{Inside, StandIn, is_called, is_of_the_compiler};
-use crate::{Host, Mount};
+use crate::{Host, LIBRARIES, Mount, mpi};
 
 pub(super) const LIBIBVERBS: &str = "libibverbs.so.1";
 
@@ -148,23 +148,22 @@ impl<'a> Lending<'a> {
     /// Has programs reach a network, as far as that can be had.
     fn reach(&mut self, kind: Kind) -> io::Result<Reached> {
         let library = OsStr::new(kind.library());
-        let (mut by, mut reason) = (self.knowing(library)?, None);
-        if by.is_empty() {
+        let (mut knowing, mut reason) = (self.knowing(library)?, None);
+        let direct = self.directly(library)?;
+        if knowing.is_empty() && direct.is_none() {
             reason = self.replace(library)?;
-            by = self.knowing(library)?;
+            knowing = self.knowing(library)?;
         }
+        let known = knowing.iter().map(|(words, _)| words.clone());
+        let by: Vec<String> = direct.into_iter().chain(known).collect();
         // Others than those two open the most usual one themselves.
         if kind == Kind::Verbs || !by.is_empty() {
-            reason = self.complete(library)?.or(reason);
+            reason = self.complete(library, &knowing)?.or(reason);
         }
         if kind == Kind::Verbs {
             reason = self.drive()?.or(reason);
         }
-        Ok(Reached {
-            kind,
-            by: by.into_iter().map(|(words, _)| words).collect(),
-            reason,
-        })
+        Ok(Reached { kind, by, reason })
     }
 
     pub(super) fn files(&self, lent: bool) -> &'a dyn Files {
@@ -200,12 +199,46 @@ impl<'a> Lending<'a> {
                 linked: false,
             }));
         }
-        let found = self.inside.loader()?.find(name)?;
-        Ok(found.map(|(path, _)| Own {
-            lent: false,
-            path,
+        let Some((path, _)) = self.inside.loader()?.find(name)? else {
+            return Ok(None);
+        };
+        // What another hook has lent.
+        let theirs = match path.starts_with(LIBRARIES) {
+            true => self.theirs.find(name)?.map(|(path, _)| path),
+            false => None,
+        };
+        Ok(Some(Own {
+            lent: theirs.is_some(),
+            path: theirs.unwrap_or(path),
             linked: false,
         }))
+    }
+
+    /// Returns, in words, what of the program itself or its MPI opens a network by its library: some MPIs do, or have
+    /// plugins that do.
+    fn directly(&self, library: &OsStr) -> io::Result<Option<String>> {
+        let loader = self.inside.loader()?;
+        let closure = self.closure()?;
+        let needs = |object: &Loaded| object.linkage.needed.iter().any(|name| name == library);
+        let mpis = closure.objects.iter().filter(|object| mpi::is_mpi(object));
+        if closure
+            .objects
+            .iter()
+            .take(1)
+            .chain(mpis.clone())
+            .any(needs)
+        {
+            return Ok(Some("the program or its MPI itself".to_owned()));
+        }
+        for object in mpis {
+            for plugin in mpi::plugins(self.files(object.lent), object)? {
+                let plugin = loader.closure(self.files(object.lent), &plugin)?;
+                if plugin.is_some_and(|plugin| plugin.objects.first().is_some_and(needs)) {
+                    return Ok(Some("a plugin of its MPI".to_owned()));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Returns what the programs will have that knows a network by its library; in words, and itself. Where the
@@ -289,16 +322,49 @@ impl<'a> Lending<'a> {
         let parts: Vec<_> = parts
             .map(|part| (OsStr::new(part), Class::Driver))
             .collect();
-        let wanted = self.gather(&parts)?;
-        match self.inside.weigh_all(wanted)? {
-            Ok(verdicts) => self.accept(verdicts),
-            Err(reason) => return Ok(Some(format!("{ignorant}of the host's {reason}"))),
+        let reason = self.take(&parts)?;
+        Ok(reason.map(|reason| format!("{ignorant}of the host's {reason}")))
+    }
+
+    /// Lends some of the host's libraries and what they need, in place of the image's or of none. Says, in words, why not.
+    pub(super) fn take(&mut self, libraries: &[(&OsStr, Class)]) -> io::Result<Option<String>> {
+        let verdicts = match self.inside.weigh_all(self.gather(libraries)?)? {
+            Ok(verdicts) => verdicts,
+            Err(reason) => return Ok(Some(reason)),
+        };
+        let before = self.problems()?;
+        let (lent, accepted) = (self.inside.lent.len(), self.verdicts.len());
+        self.accept(verdicts);
+        let mut after = self.problems()?.into_iter();
+        let Some(new) = after.find(|problem| !before.contains(problem)) else {
+            return Ok(None);
+        };
+        self.inside.lent.truncate(lent);
+        self.verdicts.truncate(accepted);
+        Ok(Some(format!("would break the image's: {new}")))
+    }
+
+    /// What is missing for the program, and for what the image has that knows networks.
+    fn problems(&self) -> io::Result<BTreeSet<Problem>> {
+        let loader = self.inside.loader()?;
+        let mut problems: BTreeSet<Problem> = self.closure()?.problems.into_iter().collect();
+        for middleware in MIDDLEWARE {
+            if let Some(own) = self.own(middleware.library())?.filter(|own| !own.lent) {
+                for path in middleware.parts(self.inside.image, &own.path) {
+                    let closure = loader.closure(self.inside.image, &path)?;
+                    problems.extend(closure.into_iter().flat_map(|closure| closure.problems));
+                }
+            }
         }
-        Ok(None)
+        Ok(problems)
     }
 
     /// Lends a network's library where there is none, and what those need that know the network.
-    fn complete(&mut self, library: &OsStr) -> io::Result<Option<String>> {
+    fn complete(
+        &mut self,
+        library: &OsStr,
+        knowing: &[(String, &'static Middleware)],
+    ) -> io::Result<Option<String>> {
         let host = self.inside.host;
         if self.own(library)?.is_none() {
             if self.theirs.find(library)?.is_none() {
@@ -313,14 +379,13 @@ impl<'a> Lending<'a> {
             if library == LIBIBVERBS && self.own(companion)?.is_none() {
                 lacking.push((companion, Class::Dispatch));
             }
-            match self.inside.weigh_all(self.gather(&lacking)?)? {
-                Ok(verdicts) => self.accept(verdicts),
-                Err(reason) => return Ok(Some(reason)),
+            if let Some(reason) = self.take(&lacking)? {
+                return Ok(Some(reason));
             }
         }
         let mut wanted = Vec::new();
         // What the host's loads later.
-        for (_, middleware) in self.knowing(library)? {
+        for (_, middleware) in knowing {
             let Some(own) = self.own(middleware.library())?.filter(|own| own.lent) else {
                 continue;
             };
@@ -333,7 +398,7 @@ impl<'a> Lending<'a> {
     }
 
     /// Returns those of some libraries that the host has, and what they need.
-    pub(super) fn gather(&self, libraries: &[(&OsStr, Class)]) -> io::Result<Vec<Candidate>> {
+    fn gather(&self, libraries: &[(&OsStr, Class)]) -> io::Result<Vec<Candidate>> {
         let mut gathered = Vec::new();
         for (name, class) in libraries {
             if let Some((path, _)) = self.theirs.find(name)? {

@@ -1,9 +1,8 @@
 //! Libraries that know many networks: libfabric and UCX.
 
-use std::collections::BTreeSet;
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use elf::{Closure, Loader, Problem};
 use tree::Files;
@@ -45,6 +44,15 @@ impl Middleware {
         OsStr::new(self.libraries.first().copied().unwrap_or_default())
     }
 
+    /// Returns its main library, which lies at a path, and what that loads.
+    pub(super) fn parts(&self, files: &dyn Files, path: &Path) -> Vec<PathBuf> {
+        let directory = path.with_file_name(self.plugins);
+        let names = files.list(&directory).unwrap_or_default().into_iter();
+        let plugins = names.filter(|name| name.to_string_lossy().contains(".so"));
+        let plugins = plugins.map(|name| directory.join(name));
+        [path.to_owned()].into_iter().chain(plugins).collect()
+    }
+
     /// Returns what of it, with its main library at a path, is put together with a network's library; each is told
     /// with what it is put together from.
     pub(super) fn knowing(
@@ -54,17 +62,8 @@ impl Middleware {
         path: &Path,
         network: &OsStr,
     ) -> io::Result<Vec<Closure>> {
-        let plugins = path.with_file_name(self.plugins);
-        let names = files.list(&plugins).unwrap_or_default();
-        // A library and its names with more of the version.
-        let names: BTreeSet<OsString> = names
-            .into_iter()
-            .filter(|name| name.to_string_lossy().contains(".so"))
-            .collect();
-        let paths = [path.to_owned()].into_iter();
-        let paths = paths.chain(names.iter().map(|name| plugins.join(name)));
         let mut knowing = Vec::new();
-        for path in paths {
+        for path in self.parts(files, path) {
             let closure = loader.closure(files, &path)?;
             knowing.extend(closure.filter(|closure| wants(closure, network)));
         }

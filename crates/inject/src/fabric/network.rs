@@ -162,6 +162,5 @@ fn present(host: &Host, nodes: &[&str]) -> Vec<PathBuf> {
 #[must_use]
 pub fn identity(host: &Host) -> Option<String> {
     let networks = networks(host);
-    let providers = verbs::providers(host);
-    (!networks.is_empty()).then(|| format!("{networks:?} {providers:?}"))
+    (!networks.is_empty()).then(|| format!("{networks:?} {:?}", verbs::providers(host)))
 }

@@ -167,24 +167,34 @@ fn open_mpi_speaks(
     if release.is_none_or(|release| release.as_str() >= "5") {
         return Ok(vec![Wireup::Pmix]);
     }
-    let beside = library.path.parent().unwrap_or(Path::new("/"));
-    let mut plugins = Vec::new();
-    for directory in PLUGINS {
-        plugins.extend(root.list(&beside.join(directory))?);
-    }
-    let by = |kind: &str| {
-        plugins
-            .iter()
-            .any(|name| *name == *format!("mca_pmix_{kind}.so"))
-    };
-    let is_told = plugins
-        .iter()
-        .any(|name| name.to_string_lossy().starts_with("mca_pmix_"));
+    let plugins = plugins(root, library)?;
+    let names = || plugins.iter().filter_map(|path| path.file_name()?.to_str());
+    let by = |kind: &str| names().any(|name| name == format!("mca_pmix_{kind}.so"));
+    let is_told = names().any(|name| name.starts_with("mca_pmix_"));
     let pmi = !is_told || ["s1", "s2", "flux", "cray"].into_iter().any(by);
     Ok([Some(Wireup::Pmix), pmi.then_some(Wireup::Pmi)]
         .into_iter()
         .flatten()
         .collect())
+}
+
+/// Whether an object is an MPI library.
+pub(crate) fn is_mpi(object: &Loaded) -> bool {
+    family(object).is_some()
+}
+
+/// Returns what an MPI library loads later, if it is Open MPI's.
+pub(crate) fn plugins(root: &dyn Files, library: &Loaded) -> io::Result<Vec<PathBuf>> {
+    let beside = library.path.parent().unwrap_or(Path::new("/"));
+    let mut plugins = Vec::new();
+    if !matches!(family(library), Some(Family::OpenMpi(_))) {
+        return Ok(plugins);
+    }
+    for directory in PLUGINS.map(|directory| beside.join(directory)) {
+        let names = root.list(&directory)?.into_iter();
+        plugins.extend(names.map(|name| directory.join(name)));
+    }
+    Ok(plugins)
 }
 
 fn family(object: &Loaded) -> Option<Family> {

@@ -8,5 +8,6 @@ mod wireup;
 
 pub use host::Hints;
 pub use implementation::{Family, Found, Implementation, find};
+pub(crate) use implementation::{is_mpi, plugins};
 pub use swap::{Swap, swap};
 pub use wireup::{Alone, alone};
