@@ -52,6 +52,9 @@ milliseconds() {
 say "64 ranks of true, milliseconds"
 start() { user mpiexec.hydra -n 64 "$@"; }
 echo "without a container      $(milliseconds start true)"
+# What a program costs that is started before each rank and does nothing at all.
+printf '#include <unistd.h>\nint main(int c, char **v) { return c && execvp(v[1], v + 1); }\n' | cc -O2 -static -x c -o "$place/nothing" -
+echo "nothing in between       $(milliseconds start "$place/nothing" true)"
 echo "front, directory         $(milliseconds start front exec "$SLIPWAY_FIXTURES/bb" true)"
 echo "front, SIF               $(milliseconds start front exec "$SLIPWAY_FIXTURES/bb.sif" true)"
 numpy=(/usr/bin/python3 -c 'import numpy')

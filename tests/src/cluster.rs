@@ -24,16 +24,28 @@ impl Cluster {
         cluster
     }
 
-    /// Starts the newer Slurm of a Debian of its own, whose nodes have names, `/tmp` and `/dev/shm` of theirs.
+    /// Starts the newer Slurm of a Debian of its own, whose nodes have names, `/tmp` and `/dev/shm` of theirs; `prepare` may
+    /// put files beside its configuration before.
     ///
     /// # Panics
     ///
     /// Panics when it does not come up.
     #[must_use]
-    pub fn newer(directory: PathBuf) -> Self {
-        let cluster = Self(directory, None);
+    pub fn newer(prepare: impl FnOnce(&Path)) -> Self {
+        let home = tempfile::tempdir_in("/var/tmp").expect("there is room");
+        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).expect("it is ours");
+        let directory = home.path().join("slurm");
+        fs::create_dir(&directory).expect("there is room");
+        prepare(&directory);
+        let cluster = Self(directory, Some(home));
         succeed(cluster.script("start").arg("2").arg(fixture("slurm")));
         cluster
+    }
+
+    /// Returns where its configuration is; the directory above may be written to by all.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.0
     }
 
     /// Returns a command that the ordinary user runs in the newer Slurm's Debian.

@@ -231,6 +231,25 @@ fn what_does_not_know_a_network_is_replaced_or_told_of() {
     // An image that has all of it keeps it.
     let whole = hello(&fixture("rpath"), &module);
     told(&whole, r#"names=["libpsm2.so.2", "libnuma.so.1"]"#);
+    // A device that helps, with its library.
+    let gdrcopy = Node::new("/dev/gdrdrv");
+    let library = home.path().join("libgdrapi.so.2");
+    let mut compiler = Command::new("cc");
+    compiler.args([
+        "-shared",
+        "-x",
+        "c",
+        "/dev/null",
+        "-Wl,-soname,libgdrapi.so.2",
+        "-o",
+    ]);
+    succeed(compiler.arg(&library));
+    let both = format!("{}:{}", module.display(), home.path().display());
+    told(
+        &hello(&fixture("rpath"), Path::new(&both)),
+        r#"names=["libpsm2.so.2", "libnuma.so.1", "libgdrapi.so.2"]"#,
+    );
+    drop(gdrcopy);
     // The host's own MPICH does not come to this network, and takes nobody's place.
     let kept = run_by("--mpi=auto", &fixture("rpath"), &module);
     told(&kept, r#"names=["libpsm2.so.2", "libnuma.so.1"]"#);

@@ -1,8 +1,5 @@
 //! What people do with MPI: hello over two machines, a file that all write, and how fast messages are.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
-
 use tests::{Cluster, Launcher, Nodes, Outcome, Wireup, fixture, program, run};
 
 fn image(name: &str) -> String {
@@ -105,11 +102,12 @@ fn a_file_that_all_ranks_write() {
         });
     }
     drop(cluster);
-    let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    fs::create_dir(home.path().join("slurm")).unwrap();
-    let newer = Cluster::newer(home.path().join("slurm"));
-    let file = home.path().join("x.h5").display().to_string();
+    let newer = Cluster::newer(|_| {});
+    let file = newer
+        .directory()
+        .with_file_name("x.h5")
+        .display()
+        .to_string();
     let mut srun = newer.inside();
     srun.args([
         "env",

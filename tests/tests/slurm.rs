@@ -72,28 +72,24 @@ fn srun_runs_on_slipway() {
 
 #[test]
 fn ranks_in_containers_of_their_own_are_one_job() {
-    let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let directory = home.path().join("slurm");
-    fs::create_dir(&directory).unwrap();
-    let conf = fs::read_to_string(Cluster::integration("oci.conf")).unwrap();
-    let slipway = format!("=\"{}", program("slipway").display());
-    fs::write(
-        directory.join("oci.conf"),
-        conf.replace("=\"slipway", &slipway)
-            .replace("#ContainerPath", "ContainerPath"),
-    )
-    .unwrap();
-    let script = home.path().join("bundle.sh");
-    fs::copy(Cluster::integration("bundle.sh"), &script).unwrap();
-    let cluster = Cluster::newer(directory);
+    let cluster = Cluster::newer(|directory| {
+        let conf = fs::read_to_string(Cluster::integration("oci.conf")).unwrap();
+        let slipway = format!("=\"{}", program("slipway").display());
+        let conf = conf
+            .replace("=\"slipway", &slipway)
+            .replace("#ContainerPath", "ContainerPath");
+        fs::write(directory.join("oci.conf"), conf).unwrap();
+        let script = directory.join("bundle.sh");
+        fs::copy(Cluster::integration("bundle.sh"), script).unwrap();
+    });
+    let script = cluster.directory().join("bundle.sh");
     let jobs = [
         ("pmi2", "mpich", "MPICH Version:      4.2"),
         ("pmi2", "rpath", "MPICH Version:      4.3"),
         ("pmix", "ompi", "Open MPI v5.0"),
     ];
     for (wireup, name, library) in jobs {
-        let bundle = home.path().join(name);
+        let bundle = cluster.directory().with_file_name(name);
         succeed(
             cluster
                 .inside()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use elf::{Flavour, Loader, Problem};
 use serde::{Deserialize, Serialize};
@@ -33,6 +33,18 @@ pub(crate) struct Candidate {
     /// The library whose presence in the image speaks for this one, too: those that are made for each
     /// other are never mixed.
     pub(crate) family: Option<&'static str>,
+}
+
+/// Adds a library that no other speaks for, if none of its name is there.
+pub(crate) fn add(candidates: &mut Vec<Candidate>, name: &OsStr, path: &Path, class: Class) {
+    if !candidates.iter().any(|known| known.name == name) {
+        candidates.push(Candidate {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            class,
+            family: None,
+        });
+    }
 }
 
 /// What becomes of a library or program.

@@ -4,10 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::lend::{LIBIBVERBS, Lending, add};
+use super::lend::{LIBIBVERBS, Lending};
 use super::verbs;
 use crate::Mount;
-use crate::library::Class;
+use crate::library::{Class, add};
 
 impl Lending<'_> {
     /// Has libibverbs find a provider for each of the host's cards. Says, in words, why not.

@@ -10,9 +10,9 @@ use serde::{Deserialize, Serialize};
 use tree::Files;
 
 use super::middleware::{MIDDLEWARE, Middleware};
-use super::network::{Kind, Network, networks};
+use super::network::{Kind, Network, companions, networks};
 use super::verbs;
-use crate::library::{Candidate, Class, Fate, Verdict, weigh};
+use crate::library::{Candidate, Class, Fate, Verdict, add, weigh};
 use crate::stand_in::{Inside, StandIn, is_called, is_of_the_compiler};
 use crate::{Host, LIBRARIES, Mount, mpi};
 
@@ -121,6 +121,15 @@ pub fn lend(
     let mut reached = Vec::new();
     for network in &networks {
         reached.push(lending.reach(network.kind)?);
+    }
+    for (_, library) in companions(host) {
+        let library = library.map(OsStr::new);
+        if let Some(library) = library
+            && lending.own(library)?.is_none()
+        {
+            // It works without, by another way.
+            let _ = lending.take(&[(library, Class::Dispatch)])?;
+        }
     }
     lending.into_lent(reached)
 }
@@ -470,18 +479,6 @@ impl<'a> Lending<'a> {
             names,
             networks,
         })
-    }
-}
-
-pub(super) fn add(wanted: &mut Vec<Candidate>, name: &OsStr, path: &Path, class: Class) {
-    if !wanted.iter().any(|known| known.name == name) {
-        let (name, path) = (name.to_owned(), path.to_owned());
-        wanted.push(Candidate {
-            name,
-            path,
-            class,
-            family: None,
-        });
     }
 }
 

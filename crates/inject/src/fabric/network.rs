@@ -62,8 +62,12 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Devices that are no network, and make messages on a node or from a GPU faster.
-const COMPANIONS: &[&str] = &["/dev/xpmem", "/dev/knem", "/dev/gdrdrv"];
+/// Devices that are no network, and make messages on a node or from a GPU faster; and the library of each.
+const COMPANIONS: &[(&str, Option<&str>)] = &[
+    ("/dev/xpmem", Some("libxpmem.so.0")),
+    ("/dev/knem", None),
+    ("/dev/gdrdrv", Some("libgdrapi.so.2")),
+];
 
 /// A network of the host's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -144,12 +148,15 @@ pub fn nodes(host: &Host) -> Vec<PathBuf> {
     let own = networks
         .into_iter()
         .flat_map(|network| network.nodes.into_iter().chain(network.common));
-    own.chain(companions(host)).collect()
+    let companions = companions(host).into_iter().map(|(node, _)| node);
+    own.chain(companions).collect()
 }
 
-/// Returns the nodes of devices that help networks: XPMEM, KNEM, GDRCopy.
-pub(super) fn companions(host: &Host) -> Vec<PathBuf> {
-    present(host, COMPANIONS)
+/// Returns the nodes of devices that help networks, XPMEM, KNEM and GDRCopy, and their libraries.
+pub(super) fn companions(host: &Host) -> Vec<(PathBuf, Option<&'static str>)> {
+    let all = COMPANIONS.iter();
+    let all = all.map(|(node, library)| (PathBuf::from(node), *library));
+    all.filter(|(node, _)| host.exists(node)).collect()
 }
 
 fn present(host: &Host, nodes: &[&str]) -> Vec<PathBuf> {
@@ -162,5 +169,6 @@ fn present(host: &Host, nodes: &[&str]) -> Vec<PathBuf> {
 #[must_use]
 pub fn identity(host: &Host) -> Option<String> {
     let networks = networks(host);
-    (!networks.is_empty()).then(|| format!("{networks:?} {:?}", verbs::providers(host)))
+    let more = || (verbs::providers(host), companions(host));
+    (!networks.is_empty()).then(|| format!("{networks:?} {:?}", more()))
 }

@@ -12,7 +12,7 @@ use tree::{Entry, Files};
 use super::Implementation;
 use super::host::{self, Hints};
 use crate::Host;
-use crate::library::{Candidate, Class};
+use crate::library::{Candidate, Class, add};
 use crate::stand_in::{Inside, StandIn, begins, is_of_the_compiler};
 
 /// What having the host's MPI takes.
@@ -119,17 +119,6 @@ fn wanted(
 ) -> io::Result<Result<Vec<Candidate>, String>> {
     let beside = implementation.path.parent().unwrap_or(Path::new("/"));
     let mut wanted: Vec<Candidate> = Vec::new();
-    let mut add = |name: &OsStr, path: &Path, class| {
-        if !wanted.iter().any(|known| known.name == name) {
-            let (name, path) = (name.to_owned(), path.to_owned());
-            wanted.push(Candidate {
-                name,
-                path,
-                class,
-                family: None,
-            });
-        }
-    };
     // A program may ask for the library by a name of Debian's; the interpreters' ask for it later.
     let asked = image_closure
         .objects
@@ -144,7 +133,7 @@ fn wanted(
     for name in &names {
         let is_main = main.iter().any(|main| name == main.as_str());
         if is_main {
-            add(name, &implementation.path, Class::Driver);
+            add(&mut wanted, name, &implementation.path, Class::Driver);
             continue;
         }
         // What Open MPI's own library needs comes with it.
@@ -158,7 +147,7 @@ fn wanted(
                 name.display()
             )));
         };
-        add(name, &path, Class::Driver);
+        add(&mut wanted, name, &path, Class::Driver);
         closures.extend(theirs.closure(host.files(), &path)?);
     }
     for object in closures
@@ -179,7 +168,7 @@ fn wanted(
         } else {
             Class::Dispatch
         };
-        add(&object.name, &object.path, class);
+        add(&mut wanted, &object.name, &object.path, class);
     }
     Ok(Ok(wanted))
 }
