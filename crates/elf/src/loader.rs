@@ -397,13 +397,13 @@ impl<'a> Loader<'a> {
                 (Some(rpath), None) if first.is_none() => Some(rpath),
                 _ => None,
             };
-            directories.extend(path.into_iter().flat_map(|path| expand(path, object)));
+            directories.extend(path.into_iter().flat_map(|path| object.expand(path)));
         }
         if !musl {
             directories.extend(self.library_path.iter().cloned());
         }
         if let Some(runpath) = object.linkage.runpath.as_ref().filter(|_| !musl) {
-            directories.extend(expand(runpath, object));
+            directories.extend(object.expand(runpath));
         }
         match self.search(&directories, name)? {
             Some(found) => Ok(own(Some(found))),
@@ -417,6 +417,14 @@ impl<'a> Loader<'a> {
         chain
             .filter_map(|index| closure.objects.get(index).cloned())
             .collect()
+    }
+}
+
+impl Loaded {
+    /// The directories of a search path of its own. What was lent will lie elsewhere than where it lies now.
+    fn expand(&self, path: &OsStr) -> Vec<PathBuf> {
+        let origin = self.path.parent().filter(|_| !self.lent);
+        expand(path, self.linkage.object, origin)
     }
 }
 

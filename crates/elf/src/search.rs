@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use tree::Files;
 
-use crate::loader::Loaded;
 use crate::object::{Class, Object};
 
 /// How many directories one search path may have.
@@ -16,11 +15,9 @@ pub(crate) const MOST_DIRECTORIES: usize = 64;
 const LIMIT: usize = 64 << 10;
 
 /// The directories of a search path. `$ORIGIN`, `$LIB` and `$PLATFORM` stand for what the loader puts
-/// there. An entry that is empty or relative depends on the working directory, and is nothing here;
-/// likewise `$ORIGIN` of what was lent, which will lie elsewhere.
-pub(crate) fn expand(path: &OsStr, object: &Loaded) -> Vec<PathBuf> {
-    let machine = object.linkage.object;
-    let origin = object.path.parent().filter(|_| !object.lent);
+/// there; `origin` is where the object lies, if that is known. An entry that is empty or relative depends on the working
+/// directory, and is nothing here.
+pub(crate) fn expand(path: &OsStr, machine: Object, origin: Option<&Path>) -> Vec<PathBuf> {
     let origin = origin.map(|origin| origin.to_string_lossy().into_owned());
     let library = match machine.class {
         Class::Elf64 => "lib64",
@@ -100,27 +97,17 @@ pub(crate) fn musl_directories(root: &dyn Files, name: &str) -> io::Result<Vec<P
 
 #[cfg(test)]
 mod tests {
-    use std::rc::Rc;
-
     use super::*;
-    use crate::linkage::Linkage;
 
     #[test]
     fn tokens_are_put_in() {
-        let own = std::fs::File::open("/proc/self/exe").unwrap();
-        let mut object = Loaded {
-            name: "x".into(),
-            path: "/opt/x/lib/libx.so".into(),
-            lent: false,
-            linkage: Rc::new(Linkage::read(own).unwrap()),
-        };
+        let own = std::fs::read("/proc/self/exe").unwrap();
+        let machine = Object::parse(&own).unwrap();
         let path = OsStr::new("$ORIGIN/../y::relative:${ORIGIN}:/z");
         let expected = ["/opt/x/lib/../y", "/opt/x/lib", "/z"].map(PathBuf::from);
-        assert_eq!(expand(path, &object), expected);
-        object.lent = true;
-        assert_eq!(
-            expand(OsStr::new("$ORIGIN/y:${ORIGIN}:/z"), &object),
-            [PathBuf::from("/z")]
-        );
+        let origin = Path::new("/opt/x/lib");
+        assert_eq!(expand(path, machine, Some(origin)), expected);
+        let path = OsStr::new("$ORIGIN/y:${ORIGIN}:/z");
+        assert_eq!(expand(path, machine, None), [PathBuf::from("/z")]);
     }
 }

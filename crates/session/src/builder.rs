@@ -163,7 +163,7 @@ fn take(called: &str) -> Result<OwnedFd, Error> {
     if let Some(taken) = name.as_ref().and_then(Name::take) {
         return Ok(taken);
     }
-    let ours = name.is_some_and(|name| name.call(share::Wish::Look).is_some());
+    let ours = name.is_some_and(|name| name.call(handover::Wish::Look).is_some());
     Err(match ours {
         true => Error::Taken(called.to_owned()),
         false => Error::Held(called.to_owned()),

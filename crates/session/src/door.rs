@@ -8,8 +8,8 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::handover::{self, Message};
-use crate::share::{self, Entry, Name, Wish};
+use crate::handover::{self, Message, Wish};
+use crate::share::{self, Entry, Name};
 use crate::{Error, Ground, Shared, builder};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.

@@ -12,8 +12,6 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use crate::share::Wish;
-
 /// What the builder says.
 #[derive(Debug)]
 pub(crate) enum Message {
@@ -79,6 +77,17 @@ pub(crate) fn send_session(socket: &OwnedFd, about: &str, members: impl Iterator
         text += &word;
     }
     let _ = send(socket, SESSION, &text, &[]);
+}
+
+/// What a caller wants of a keeper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wish {
+    /// To know.
+    Look = b'?' as isize,
+    /// To become a member.
+    Join = b'+' as isize,
+    /// That every member that is stopped goes on, and can end.
+    Wake = b'!' as isize,
 }
 
 /// Asks a keeper for something. Who joins names the program that it will be, and hands over its standard error, by which

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::handover::Wish;
 use crate::handover::{self, Message};
-use crate::share::{self, Name, Wish};
+use crate::share::{self, Name};
 use crate::{Door, Error};
 
 /// What an instance is made from, besides its ground.

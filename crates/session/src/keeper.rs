@@ -14,7 +14,8 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_signal, setrlimit};
 
 use crate::handover;
-use crate::share::{self, Caller, Wish};
+use crate::handover::Wish;
+use crate::share::{self, Caller};
 use crate::witness::{Member, Testimony, Witness};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they

@@ -32,7 +32,7 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::Ground;
-use crate::handover::{self, Message, Wished};
+use crate::handover::{self, Message, Wish, Wished};
 
 /// How many programs may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -206,17 +206,6 @@ pub(crate) enum Entry {
     Refused,
     /// Nothing: it is somebody else's, or nobody answers there.
     Neither,
-}
-
-/// What a caller wants of a keeper.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
-    /// To know.
-    Look = b'?' as isize,
-    /// To become a member.
-    Join = b'+' as isize,
-    /// That every member that is stopped goes on, and can end.
-    Wake = b'!' as isize,
 }
 
 /// What a keeper answers to who joins: the session's namespaces, and what its first member said of it; or that

@@ -1,7 +1,7 @@
 //! The sessions that run on this machine, as their user sees them.
 
-use crate::handover::{self, Message};
-use crate::share::{self, NO_JOB, Name, Wish};
+use crate::handover::{self, Message, Wish};
+use crate::share::{self, NO_JOB, Name};
 use crate::{Door, Error};
 
 /// A session that others may join.

@@ -10,7 +10,8 @@ use inject::{Edits, Host};
 use tree::Files;
 
 use super::kept;
-use super::rank::{Rank, Where};
+use super::place::Where;
+use super::rank::Rank;
 use crate::cli::MpiMode;
 use crate::host;
 use crate::messages::Messages;

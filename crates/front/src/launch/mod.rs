@@ -5,6 +5,7 @@ mod instance;
 mod join;
 mod kept;
 mod lent;
+mod place;
 mod rank;
 mod start;
 mod witness;
@@ -30,8 +31,9 @@ use crate::{embedded, host};
 
 pub use instance::{InstanceRecord, start_instance};
 pub use join::Record;
-pub use rank::Where;
-use rank::{Rank, Shown};
+use place::Shown;
+pub use place::Where;
+use rank::Rank;
 use start::Start;
 use witness::RankWitness;
 
@@ -346,7 +348,7 @@ pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<L
     };
     let name = words.first();
     let place = name
-        .map(|name| rank::find(name, &image, &start, &shown))
+        .map(|name| place::find(name, &image, &start, &shown))
         .transpose()?;
     Ok(Looked {
         place: place.flatten(),
