@@ -97,8 +97,17 @@ enter {verbs} $rank $exec_it {undriven} ibv_devinfo -l 2>&1 | grep -v ' libc[og]
 echo '== newer image'
 writable {verbs} /tmp/newer && rm /tmp/newer/usr/lib/x86_64-linux-gnu/libibverbs/librxe-*
 $rank -d exec /tmp/newer ibv_devinfo -l 2>&1 | grep -v ' libc[og]'
+echo '== podman'
+writable /etc /etc && mkdir -p /etc/cdi && cp /tmp/fabric.yaml /etc/cdi/
+writable {bare} /tmp/podman && cp /usr/bin/ibv_devinfo /tmp/podman/usr/bin/
+mountpoint -q /sys/fs/cgroup || mount -t cgroup2 none /sys/fs/cgroup
+printf '[storage]\ndriver = "vfs"\ngraphroot = "/tmp/graph"\nrunroot = "/run/graph"\n' >/tmp/storage.conf
+export CONTAINERS_STORAGE_CONF=/tmp/storage.conf
+for runtime in {bin}/slipway /usr/sbin/runc; do
+  podman --cgroup-manager cgroupfs --events-backend file --runtime $runtime run --rm --log-driver none --network host \
+    --device slipway/fabric=rxe0 --rootfs /tmp/podman ibv_devinfo -l
+done
 echo '== hooks'
-mount -t cgroup2 none /sys/fs/cgroup
 for runtime in slipway runc crun; do
   bundle=/tmp/bundles/$runtime
   writable {mpich} $bundle/rootfs
@@ -164,6 +173,7 @@ done
     has("newer image", "0 HCAs found", 1);
     has("newer image", "names=[]", 1);
     has("newer host", "Warning", 0);
+    has("podman", "\trxe0", 2);
     has("hooks", "\trxe0", 3);
     has("hooks", "Warning", 0);
     has("hooks", "libmpich.so.12 => /.singularity.d/libs/", 3);
