@@ -6,7 +6,9 @@ use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -29,6 +31,9 @@ pub(crate) enum Message {
 
 /// Text is cut at this length, in bytes, so that a datagram always fits.
 const LIMIT: usize = 16 << 10;
+
+/// How long one side waits for the other.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 const NOTE: u8 = b'N';
 const FAILED: u8 = b'F';
@@ -109,8 +114,9 @@ pub(crate) struct Wished {
     pub(crate) stderr: Option<OwnedFd>,
 }
 
-/// Hears what a caller asks for.
+/// Hears what a caller asks for; one who says nothing, as who was stopped, is not waited for.
 pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
+    set_socket_timeout(socket, Timeout::Recv, Some(PATIENCE))?;
     let mut buffer = [0; 256];
     let (received, fds) = receive_into(socket, &mut buffer)?;
     let [kind, program @ ..] = buffer.get(..received).unwrap_or_default() else {

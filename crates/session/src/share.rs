@@ -32,7 +32,7 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::Ground;
-use crate::handover::{self, Message, Wish, Wished};
+use crate::handover::{self, Message, PATIENCE, Wish, Wished};
 
 /// How many programs may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -222,9 +222,6 @@ pub(crate) fn welcome(socket: &OwnedFd) -> Option<Result<(Vec<OwnedFd>, String),
     }
 }
 
-/// How long one side waits for the other.
-const PATIENCE: Duration = Duration::from_secs(2);
-
 /// How long one stands in a full queue, which may be a stranger's.
 const PATIENCE_WHILE_BUSY: Duration = Duration::from_secs(10);
 
@@ -273,7 +270,6 @@ fn hear(socket: OwnedFd) -> Option<Caller> {
     if !is_ours(&socket) {
         return None;
     }
-    set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE)).ok()?;
     let wished = handover::receive_wish(&socket).ok()?;
     let pid = socket_peercred(&socket).ok()?.pid;
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
