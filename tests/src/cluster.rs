@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::{TESTER, fixture, run, succeed, tester};
+use crate::{TESTER, fixture, home, run, succeed, tester};
 
 /// A Slurm of two nodes that ends with the test.
 #[derive(Debug)]
@@ -73,8 +73,7 @@ impl Cluster {
     /// Panics when it does not come up.
     #[must_use]
     pub fn own() -> Self {
-        let home = tempfile::tempdir_in("/var/tmp").expect("there is room");
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let home = home();
         let directory = home.path().join("slurm");
         fs::create_dir(&directory).expect("there is room");
         let mut cluster = Self::start(directory);

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod card;
 mod cluster;
 mod daemon;
 mod faults;
@@ -19,6 +20,7 @@ mod registry;
 mod saved;
 
 pub use bundle::Bundle;
+pub use card::Card;
 pub use cluster::Cluster;
 pub use daemon::Daemon;
 pub use faults::{Fault, Faulty};
@@ -35,6 +37,7 @@ pub use saved::saved;
 use std::ffi::OsStr;
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -65,6 +68,18 @@ pub fn prepared(variable: &str, default: &str, name: &str) -> PathBuf {
 #[must_use]
 pub fn fixture(name: &str) -> PathBuf {
     prepared("SLIPWAY_FIXTURES", "/var/tmp/slipway-fixtures", name)
+}
+
+/// Returns a new directory that all may enter, whatever is shown of `/tmp`.
+///
+/// # Panics
+///
+/// Panics when there is no room.
+#[must_use]
+pub fn home() -> tempfile::TempDir {
+    let home = tempfile::tempdir_in("/var/tmp").expect("there is room");
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+    home
 }
 
 /// Packs the busybox fixture into `directory`, as an engine imports it.
@@ -260,6 +275,5 @@ pub fn testers_processes() -> Vec<(u32, String)> {
 ///
 /// Panics when it cannot be written.
 pub fn open_to_all(path: &Path) {
-    use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("permissions can be set");
 }

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command};
 use std::time::Duration;
 
-use crate::{TESTER, run, succeed, tester, wait_for};
+use crate::{TESTER, home, run, succeed, tester, wait_for};
 
 /// Two machines that end with the test.
 #[derive(Debug)]
@@ -31,8 +31,7 @@ impl Nodes {
     /// Panics when they cannot be made.
     #[must_use]
     pub fn start() -> Self {
-        let home = tempfile::tempdir_in("/var/tmp").expect("there is room");
-        fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let home = home();
         let names = [1, 2].map(|number| format!("node{number}-{}", std::process::id()));
         let mut nodes = Self {
             home,

@@ -1,11 +1,9 @@
 //! Fast networks: what an image lacks to reach the host's is lent to it.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use tests::{Launcher, Outcome, fixture, in_guest, program, run, succeed, tester};
+use tests::{Card, Launcher, Outcome, fixture, home, in_guest, program, run, succeed, tester};
 
 /// A copy of an image without some of its files.
 fn without(home: &Path, name: &str, missing: &[&str]) -> PathBuf {
@@ -15,12 +13,6 @@ fn without(home: &Path, name: &str, missing: &[&str]) -> PathBuf {
         succeed(Command::new("rm").arg("-r").arg(image.join(path)));
     }
     image
-}
-
-fn home() -> tempfile::TempDir {
-    let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    home
 }
 
 /// The part of an output that follows a title.
@@ -179,22 +171,6 @@ done
     has("hooks", "libmpich.so.12 => /.singularity.d/libs/", 3);
 }
 
-/// A device of a fast network, as far as its name goes.
-struct Node(&'static str);
-
-impl Node {
-    fn new(path: &'static str) -> Self {
-        succeed(Command::new("mknod").args(["-m", "666", path, "c", "1", "3"]));
-        Self(path)
-    }
-}
-
-impl Drop for Node {
-    fn drop(&mut self) {
-        fs::remove_file(self.0).unwrap();
-    }
-}
-
 #[test]
 fn what_does_not_know_a_network_is_replaced_or_told_of() {
     let home = home();
@@ -227,7 +203,7 @@ fn what_does_not_know_a_network_is_replaced_or_told_of() {
             "{line}: {outcome:?}"
         );
     };
-    let omni_path = Node::new("/dev/hfi1_77");
+    let omni_path = Card::new("/dev/hfi1_77");
     told(
         &hello(&ignorant, &module),
         r#"names=["libfabric.so.1", "libpsm2.so.2", "libnuma.so.1"]"#,
@@ -242,7 +218,7 @@ fn what_does_not_know_a_network_is_replaced_or_told_of() {
     let whole = hello(&fixture("rpath"), &module);
     told(&whole, r#"names=["libpsm2.so.2", "libnuma.so.1"]"#);
     // A device that helps, with its library.
-    let gdrcopy = Node::new("/dev/gdrdrv");
+    let gdrcopy = Card::new("/dev/gdrdrv");
     let library = home.path().join("libgdrapi.so.2");
     let mut compiler = Command::new("cc");
     compiler.args([
@@ -269,7 +245,7 @@ fn what_does_not_know_a_network_is_replaced_or_told_of() {
         "{kept:?}"
     );
     drop(omni_path);
-    let _slingshot = Node::new("/dev/cxi78");
+    let _slingshot = Card::new("/dev/cxi78");
     told(
         &hello(&fixture("mpich"), Path::new("")),
         "does not reach this host's Slingshot: the image's UCX does not know this network",

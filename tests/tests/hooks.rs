@@ -10,7 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use tests::{
-    Bundle, Daemon, Outcome, TESTER, as_tester, fixture, keep_below, nvidia_driver, program,
+    Bundle, Daemon, Outcome, TESTER, as_tester, fixture, home, keep_below, nvidia_driver, program,
     rocm_driver, run, small_glibc, succeed, tester,
 };
 
@@ -437,8 +437,7 @@ fn amds_is_the_same_under_every_runtime() {
 
 #[test]
 fn mpis_has_the_hosts_library_stand_in() {
-    let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let home = home();
     let image = home.path().join("image");
     succeed(
         Command::new("cp")

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Mutex;
 
-use tests::{Launcher, Outcome, Wireup, fixture, run, succeed};
+use tests::{Card, Launcher, Outcome, Wireup, fixture, run};
 
 /// Debian's launchers and those of Python's packages, in the order of `Launcher::of_mpis`.
 const DEBIANS_OPEN_MPI: usize = 0;
@@ -98,24 +98,6 @@ fn the_hosts_stands_in_where_it_can() {
     assert_eq!(refused.stderr.matches(line).count(), 1, "{refused:?}");
 }
 
-/// A device of a fast network, as far as its name goes.
-struct Network;
-
-impl Network {
-    const NODE: &str = "/dev/cxi77";
-
-    fn new() -> Self {
-        succeed(Command::new("mknod").args(["-m", "666", Self::NODE, "c", "1", "3"]));
-        Self
-    }
-}
-
-impl Drop for Network {
-    fn drop(&mut self) {
-        run(Command::new("rm").args(["-f", Self::NODE]));
-    }
-}
-
 #[test]
 fn a_fast_network_makes_the_hosts_library_worth_it() {
     let _turn = ONE_AT_A_TIME.lock();
@@ -125,7 +107,7 @@ fn a_fast_network_makes_the_hosts_library_worth_it() {
         &launchers[INTEL].front(&["exec", &image("mpich"), "hello"]),
         "MPICH Version:      4.2",
     );
-    let network = Network::new();
+    let network = Card::new("/dev/cxi77");
     met(
         &launchers[INTEL].front(&["exec", &image("mpich"), "hello"]),
         "Intel(R) MPI Library",
@@ -151,7 +133,7 @@ fn a_fast_network_makes_the_hosts_library_worth_it() {
     let why = "; the host's MPI cannot stand in: the host's Open MPI 4.1 is older";
     assert_eq!(told.stderr.matches(why).count(), 1, "{told:?}");
     drop(network);
-    assert!(!Path::new(Network::NODE).exists());
+    assert!(!Path::new("/dev/cxi77").exists());
 }
 
 #[test]

@@ -1,12 +1,11 @@
 //! What is told of ranks that have ended badly, or found nobody.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use tests::{Launcher, Outcome, fixture, front, run, succeed};
+use tests::{Launcher, Outcome, fixture, front, home, run, succeed};
 
 /// MPICH's launcher, which offers PMI.
 const HYDRA: usize = 2;
@@ -18,12 +17,6 @@ fn compile(home: &Path, name: &str, source: &str, flags: &[&str]) -> PathBuf {
     let mut compiler = Command::new("cc");
     succeed(compiler.arg("-o").arg(&program).arg(&file).args(flags));
     program
-}
-
-fn home() -> tempfile::TempDir {
-    let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    home
 }
 
 fn told(outcome: &Outcome, line: &str, times: usize) {

@@ -6,12 +6,11 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
-use tests::{Bundle, Cluster, as_tester, fixture, program, run, succeed, tester};
+use tests::{Bundle, Cluster, as_tester, fixture, home, program, run, succeed, tester};
 
 #[test]
 fn srun_runs_on_slipway() {
-    let home = tempfile::tempdir_in("/var/tmp").unwrap();
-    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let home = home();
     let uid = tester();
     let bundle = Bundle::new(&["true"], |spec| {
         spec["process"]["rlimits"] = serde_json::Value::Null;

@@ -3,9 +3,8 @@
 use std::io;
 
 use elf::{Loader, Object};
-use inject::fabric;
 use inject::mpi::{self, Hints, Implementation};
-use inject::{Host, StandIn};
+use inject::{Host, fabric};
 use launcher::Job;
 use tree::Files;
 
@@ -67,22 +66,21 @@ pub fn mpi(
             wanted.hints,
         )?),
     };
-    let reach = |stand_in: Option<&StandIn>| {
-        let program = fabric::Program {
-            file: Some((program.files, program.path)),
-            library_path: program.library_path,
-            stand_in,
-            directories: &wanted.hints.libraries,
-        };
-        fabric::lend(host, image, machine, program)
+    let seen = fabric::Program {
+        file: Some((program.files, program.path)),
+        library_path: program.library_path,
+        stand_in: None,
+        directories: &wanted.hints.libraries,
     };
-    let reaches = |stand_in| Ok::<_, io::Error>(reach(stand_in)?.is_reached());
+    let takes = match &swap {
+        Some(Ok(swap)) if wanted.choice == Choice::Auto => {
+            let stand_in = Some(&swap.stand_in);
+            fabric::is_worth(host, image, machine, fabric::Program { stand_in, ..seen })?
+        }
+        swap => matches!(swap, Some(Ok(_))),
+    };
     let (used, stand_in, obstacle) = match swap {
-        Some(Ok(swap))
-            if wanted.choice == Choice::Host
-                || reaches(Some(&swap.stand_in))?
-                || fabric::is_there(host) && !reaches(None)? =>
-        {
+        Some(Ok(swap)) if takes => {
             let what = format!(
                 "the host's {} stands in for the image's {own}",
                 swap.implementation
@@ -103,7 +101,9 @@ pub fn mpi(
             (own, None, swap.and_then(Result::err))
         }
     };
-    findings.extend(network(&reach(stand_in.as_ref())?, obstacle));
+    let stand_in = stand_in.as_ref();
+    let lent = fabric::lend(host, image, machine, fabric::Program { stand_in, ..seen })?;
+    findings.extend(network(&lent, obstacle));
     findings.extend(wireup(&used, wanted.job));
     findings.push(match wanted.shared {
         true => Finding::works("shared memory", "ranks on a node share a container, and read each other's memory"),

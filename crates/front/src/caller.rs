@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use bundle::Account;
 use launcher::Job;
+use sys::ProcessStat;
 
 use crate::account;
 use crate::variables::Variables;
@@ -16,17 +17,8 @@ pub struct Caller {
     pub variables: Variables,
     /// The working directory; `None` when it is gone.
     pub cwd: Option<PathBuf>,
-    launcher: OnceCell<Launcher>,
-}
-
-/// The process that started a rank.
-#[derive(Debug)]
-struct Launcher {
-    pid: u32,
-    /// The fields of [proc_pid_stat(5)] from the third on; none for one that cannot be looked at.
-    ///
-    /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-    stat: Vec<String>,
+    /// The process that started this rank, and what the kernel tells of it.
+    launcher: OnceCell<(u32, Option<ProcessStat>)>,
 }
 
 impl Caller {
@@ -48,38 +40,36 @@ impl Caller {
     /// Returns the job that the caller is a rank of.
     pub fn job(&self) -> Option<Job> {
         let get = |name: &str| self.variables.text(name);
-        // Its id and the time of its start, field 22, tell it from all that the machine has had since it started.
         let named = || {
-            let Launcher { pid, stat } = self.launcher();
-            let started = stat.get(19);
-            started.map_or_else(String::new, |started| format!("{pid}-{started}"))
+            let (pid, stat) = self.launcher();
+            stat.map_or_else(String::new, |stat| format!("{pid}-{}", stat.started))
         };
         Job::find(&get, &named)
     }
 
     /// Returns the launcher's program; `None` for another user's.
     pub fn launcher_program(&self) -> Option<PathBuf> {
-        std::fs::read_link(format!("/proc/{}/exe", self.launcher().pid)).ok()
+        std::fs::read_link(format!("/proc/{}/exe", self.launcher().0)).ok()
     }
 
     /// The process that started this rank: the nearest above that is not the rank itself, as a script that
     /// binds it to its GPU is.
-    fn launcher(&self) -> &Launcher {
+    fn launcher(&self) -> &(u32, Option<ProcessStat>) {
         self.launcher.get_or_init(|| {
-            let mut launcher = Launcher::new(std::os::unix::process::parent_id());
+            let look = |pid| (pid, ProcessStat::of(pid).ok());
+            let mut launcher = look(std::os::unix::process::parent_id());
             let rank = RANKS
                 .iter()
                 .find_map(|name| Some(format!("{name}={}", self.variables.text(name)?)));
             let Some(rank) = rank else { return launcher };
             for _ in 0..FARTHEST {
-                let environ = sys::read_all(Path::new(&format!("/proc/{}/environ", launcher.pid)));
+                let environ = sys::read_all(Path::new(&format!("/proc/{}/environ", launcher.0)));
                 let environ = environ.unwrap_or_default();
                 let is_rank = environ
                     .split(|byte| *byte == 0)
                     .any(|one| one == rank.as_bytes());
-                let parent = launcher.stat.get(1).and_then(|field| field.parse().ok());
-                match parent.filter(|_| is_rank) {
-                    Some(parent) => launcher = Launcher::new(parent),
+                match launcher.1.filter(|_| is_rank) {
+                    Some(stat) => launcher = look(stat.parent),
                     None => return launcher,
                 }
             }
@@ -123,17 +113,3 @@ const RANKS: [&str; 4] = [
 
 /// How many processes there may be between a launcher and a program.
 const FARTHEST: usize = 16;
-
-impl Launcher {
-    fn new(pid: u32) -> Self {
-        let stat = sys::read_all(Path::new(&format!("/proc/{pid}/stat"))).unwrap_or_default();
-        let stat = String::from_utf8_lossy(&stat);
-        // The name before may hold anything but ends with the last parenthesis.
-        let fields = stat.rsplit_once(')').map(|(_, fields)| fields);
-        let fields = fields.unwrap_or_default().split_whitespace();
-        Self {
-            pid,
-            stat: fields.map(str::to_owned).collect(),
-        }
-    }
-}

@@ -55,18 +55,12 @@ impl Member {
         Self { process, told }
     }
 
-    /// Returns how it ended: from the kernel's handle, or of one that nobody has collected from `/proc`, field 52
-    /// of [proc_pid_stat(5)].
-    ///
-    /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+    /// Returns how it ended: from the kernel's handle, or of one that nobody has collected from `/proc`.
     fn status(&self) -> Option<i32> {
         sys::exit_status(self.process.as_fd()).or_else(|| {
             let pid = share::pid(&self.process)?;
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-            let (_, fields) = stat.rsplit_once(')')?;
-            let fields: Vec<&str> = fields.split_whitespace().collect();
-            let is_zombie = fields.first() == Some(&"Z");
-            fields.get(49).filter(|_| is_zombie)?.parse().ok()
+            let stat = sys::ProcessStat::of(pid.cast_unsigned()).ok()?;
+            (stat.state == 'Z').then_some(stat.exit_status)
         })
     }
 

@@ -12,6 +12,7 @@ mod loopdev;
 mod mountattr;
 mod pidfd;
 mod process;
+mod process_stat;
 mod read;
 mod seccomp;
 mod signal_names;
@@ -29,6 +30,7 @@ pub use mountattr::{
 };
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork, fork_at, set_variable};
+pub use process_stat::ProcessStat;
 pub use read::read_all;
 pub use seccomp::{
     SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE, load_seccomp,

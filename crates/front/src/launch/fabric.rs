@@ -66,6 +66,7 @@ pub fn lend(
                 .unwrap_or_default();
             let state = program.map(|(program, _)| program.state(&host));
             let depends = format!("{program:?} {state:?} {:?} {hints:?}", rank.stand_in);
+            let holds = |lent: &Lent| kept::is_there(&lent.stand_in.mounts);
             let key = kept::key(&["fabric", &identity, &stamp, &theirs, &depends]);
             kept::answer(
                 &key,
@@ -111,16 +112,5 @@ fn unreached(networks: &[Reached]) -> Option<String> {
     if networks.iter().any(Reached::is_reached) {
         return None;
     }
-    let reason = first.reason.as_deref();
-    Some(format!(
-        "{}: {}",
-        first.kind,
-        reason.unwrap_or("the image has neither libfabric nor UCX")
-    ))
-}
-
-/// Whether all that is lent is still there.
-fn holds(lent: &Lent) -> bool {
-    let mut mounts = lent.stand_in.mounts.iter();
-    mounts.all(|mount| mount.host_path.exists())
+    Some(format!("{}: {}", first.kind, first.reason.as_ref()?))
 }

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use image::{Cache, Kind, RootFs};
+use inject::Mount;
 
 /// Says which image it is, and in which state; `None` for one that has nothing to look at.
 pub fn stamp(root: &RootFs) -> io::Result<Option<String>> {
@@ -40,6 +41,11 @@ pub fn key(parts: &[&str]) -> String {
         hasher.finish()
     };
     format!("{:016x}{:016x}", digest(0), digest(1))
+}
+
+/// Whether all that an answer would have bound is still there.
+pub fn is_there(mounts: &[Mount]) -> bool {
+    mounts.iter().all(|mount| mount.host_path.exists())
 }
 
 /// Returns the answer of that name, if there is one that still holds; else works it out and keeps it.

@@ -155,7 +155,7 @@ fn drivers(
         Some(image_stamp) => kept::answer(
             &kept::key(&["gpus", &theirs, &image_stamp]),
             cache,
-            |bytes| parse(bytes).filter(holds),
+            |bytes| parse(bytes).filter(|record| kept::is_there(&record.edits.mounts)),
             to_bytes,
             || work_out(host, image, wanted),
         )?,
@@ -166,12 +166,6 @@ fn drivers(
     }
     tracing::debug!(mounts = record.edits.mounts.len(), "lent");
     Ok(record.edits)
-}
-
-/// Whether all that is lent is still there.
-fn holds(record: &Record) -> bool {
-    let mut mounts = record.edits.mounts.iter();
-    mounts.all(|mount| mount.host_path.exists())
 }
 
 fn work_out(host: &Host, image: &Image, wanted: &Wanted) -> Result<Record> {

@@ -23,6 +23,7 @@ use session::{Asked, Door, Ground, Instance, Layout, Turn};
 use tree::Files as _;
 
 use crate::caller::Caller;
+use crate::cli::MpiMode;
 use crate::environment::Ingredients;
 use crate::fetch::{self, Network, obtain};
 use crate::messages::Messages;
@@ -62,7 +63,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
                 let record: Record =
                     serde_json::from_str(&about).context("another version's container")?;
                 // Ranks of one job may be of several programs.
-                if record.program != request.action.program()
+                if record.program != program
                     && !examine(&request, image, caller, messages)?.may_start(messages)
                 {
                     return Ok(ExitCode::from(crate::messages::FAILURE));
@@ -183,7 +184,10 @@ impl Prepared {
         messages: &Messages,
     ) -> Result<Self> {
         tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
-        request.find_launcher(caller);
+        // Nobody else's MPI is looked at.
+        if request.job.is_some() || request.mpi.0 == MpiMode::Host {
+            request.find_launcher(caller);
+        }
         let account = caller.account();
         let mut facts = host::facts(caller, &account);
         if request.job.is_some() {

@@ -257,11 +257,7 @@ impl Look<'_> {
             &hints_text,
         ]);
         let holds = |answer: &Answer| match &answer.swap {
-            Some(Ok(swap)) => swap
-                .stand_in
-                .mounts
-                .iter()
-                .all(|mount| mount.host_path.exists()),
+            Some(Ok(swap)) => kept::is_there(&swap.stand_in.mounts),
             _ => true,
         };
         kept::answer(
@@ -288,23 +284,6 @@ impl Look<'_> {
             Problem::Version { library, .. } => library == "libc.so.6",
             Problem::Missing { .. } => self.is_whole && matches!(self.program, Where::Image(_)),
         }
-    }
-
-    /// Whether the program comes to one of the host's fast networks, with this of the host's MPI.
-    fn reaches(
-        &self,
-        program: (&dyn Files, &Path),
-        hints: Option<&mpi::Hints>,
-        stand_in: Option<&StandIn>,
-    ) -> Result<bool> {
-        let program = fabric::Program {
-            file: Some(program),
-            library_path: self.library_path,
-            stand_in,
-            directories: hints.map_or(&[], |hints| hints.libraries.as_slice()),
-        };
-        let lent = fabric::lend(self.host, &self.image.root, self.machine, program);
-        Ok(lent.context("look at the host's networks")?.is_reached())
     }
 
     fn work_out(&self, hints: Option<&mpi::Hints>) -> Result<Answer> {
@@ -348,10 +327,16 @@ impl Look<'_> {
             }
             _ => None,
         };
-        let worth = match &swap {
-            Some(Ok(swap)) if fabric::is_there(self.host) => {
-                self.reaches((files, path), hints, Some(&swap.stand_in))?
-                    || !self.reaches((files, path), hints, None)?
+        let worth = match (&swap, hints) {
+            (Some(Ok(swap)), Some(hints)) => {
+                let program = fabric::Program {
+                    file: Some((files, path)),
+                    library_path: self.library_path,
+                    stand_in: Some(&swap.stand_in),
+                    directories: &hints.libraries,
+                };
+                let worth = fabric::is_worth(self.host, root, self.machine, program);
+                worth.context("look at the host's networks")?
             }
             _ => false,
         };

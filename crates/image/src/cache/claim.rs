@@ -190,9 +190,7 @@ impl Drop for Claim {
 }
 
 /// What tells a process from all others: the machine's start, the space of its number, the number, and
-/// when it started ([proc(5)], `stat`).
-///
-/// [proc(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+/// when it started.
 fn mark(process: u32) -> String {
     let here = here();
     format!("{here} {process} {}", started(process).unwrap_or_default())
@@ -205,10 +203,8 @@ fn here() -> String {
 }
 
 fn started(process: u32) -> Option<String> {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).ok()?;
-    // The name, in parentheses, may hold anything.
-    let (_, fields) = stat.rsplit_once(')')?;
-    fields.split_whitespace().nth(19).map(str::to_owned)
+    let stat = sys::ProcessStat::of(process).ok()?;
+    Some(stat.started.to_string())
 }
 
 /// Whether a sign is of a process of this machine that is no more.

@@ -10,13 +10,16 @@ use serde::{Deserialize, Serialize};
 use tree::Files;
 
 use super::middleware::{MIDDLEWARE, Middleware};
-use super::network::{Kind, Network, companions, networks};
+use super::network::{Kind, Network, companions, is_there, networks};
 use super::verbs;
 use crate::library::{Candidate, Class, Fate, Verdict, add, weigh};
 use crate::stand_in::{Inside, StandIn, is_called, is_of_the_compiler};
 use crate::{Host, LIBRARIES, Mount, mpi};
 
 pub(super) const LIBIBVERBS: &str = "libibverbs.so.1";
+
+/// Why a network is not reached from most images.
+const NOTHING: &str = "the image has neither libfabric nor UCX";
 
 /// What is known of the program that shall reach a network.
 #[derive(Default, Clone, Copy)]
@@ -50,7 +53,7 @@ pub struct Reached {
     pub kind: Kind,
     /// By what, in words; nothing where only a program that knows the network itself would.
     pub by: Vec<String>,
-    /// Why not, in words, where it is not reached.
+    /// Why not, in words, where it is not reached: always where it is by nothing.
     pub reason: Option<String>,
 }
 
@@ -66,7 +69,7 @@ impl Reached {
     /// Whether it is reached.
     #[must_use]
     pub fn is_reached(&self) -> bool {
-        !self.by.is_empty() && self.reason.is_none()
+        self.reason.is_none()
     }
 }
 
@@ -134,6 +137,26 @@ pub fn lend(
     lending.into_lent(reached)
 }
 
+/// Whether the host's MPI, which `program` says how to put in, is worth its while for a fast network: it reaches one, or
+/// the image's does not, either.
+///
+/// # Errors
+///
+/// As [`lend`].
+pub fn is_worth(
+    host: &Host,
+    image: &dyn Files,
+    machine: Object,
+    program: Program<'_>,
+) -> io::Result<bool> {
+    let reaches = |program| Ok::<_, io::Error>(lend(host, image, machine, program)?.is_reached());
+    let without = Program {
+        stand_in: None,
+        ..program
+    };
+    Ok(is_there(host) && (reaches(program)? || !reaches(without)?))
+}
+
 /// What an image will have of a library.
 pub(super) struct Own {
     /// Whether it is the host's.
@@ -171,6 +194,9 @@ impl<'a> Lending<'a> {
         }
         if kind == Kind::Verbs {
             reason = self.drive()?.or(reason);
+        }
+        if by.is_empty() {
+            reason.get_or_insert_with(|| NOTHING.to_owned());
         }
         Ok(Reached { kind, by, reason })
     }
@@ -296,7 +322,7 @@ impl<'a> Lending<'a> {
             }
         }
         Ok(Some(match reasons.is_empty() {
-            true => "the image has neither libfabric nor UCX".to_owned(),
+            true => NOTHING.to_owned(),
             false => reasons.join("; "),
         }))
     }

@@ -10,5 +10,5 @@ mod middleware;
 mod network;
 mod verbs;
 
-pub use lend::{Lent, Program, Reached, lend};
+pub use lend::{Lent, Program, Reached, is_worth, lend};
 pub use network::{CDI_KIND, Kind, Network, card, identity, is_there, networks, nodes};

@@ -21,6 +21,9 @@ pub enum Kind {
     Aries,
 }
 
+/// Where devices are.
+const DIRECTORIES: [&str; 2] = ["/dev", "/dev/infiniband"];
+
 /// A network's devices: how their names begin and where; more that come with them; and the library that
 /// opens them.
 struct Row {
@@ -102,8 +105,12 @@ impl fmt::Display for Kind {
 /// Returns the fast networks of a host.
 #[must_use]
 pub fn networks(host: &Host) -> Vec<Network> {
+    let listed = DIRECTORIES.map(|directory| (directory, host.names(Path::new(directory))));
     let network = |row: &Row| {
-        let names = host.names(Path::new(row.directory)).into_iter();
+        let names = listed
+            .iter()
+            .filter(|(directory, _)| *directory == row.directory);
+        let names = names.flat_map(|(_, names)| names);
         let own = names.filter(|name| name.to_string_lossy().starts_with(row.beginning));
         let nodes: Vec<PathBuf> = { own }
             .map(|name| Path::new(row.directory).join(name))

@@ -1,0 +1,71 @@
+//! What the kernel tells of a process in one line.
+
+use std::io;
+use std::path::Path;
+
+use crate::read_all;
+
+/// `/proc/PID/stat`, as far as anybody asks ([proc_pid_stat(5)]).
+///
+/// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProcessStat {
+    /// Its state, field 3: `Z` when it has ended and nobody has collected it.
+    pub state: char,
+    /// The process that it is a child of, field 4.
+    pub parent: u32,
+    /// When it started, in ticks since the machine did, field 22: with the id this tells it from all others.
+    pub started: u64,
+    /// How it ended, as [wait(2)] has it, field 52; 0 of one that runs, and of another user's.
+    ///
+    /// [wait(2)]: https://man7.org/linux/man-pages/man2/wait.2.html
+    pub exit_status: i32,
+}
+
+impl ProcessStat {
+    /// Asks about a process.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none of that id, or it cannot be looked at.
+    pub fn of(process: u32) -> io::Result<Self> {
+        let line = read_all(Path::new(&format!("/proc/{process}/stat")))?;
+        Self::parse(&String::from_utf8_lossy(&line))
+            .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    fn parse(line: &str) -> Option<Self> {
+        // The name before may hold anything but ends with the last parenthesis.
+        let (_, fields) = line.rsplit_once(')')?;
+        let fields: Vec<&str> = fields.split_whitespace().collect();
+        // The first after the name is field 3.
+        let field = |number: usize| fields.get(number - 3).copied();
+        Some(Self {
+            state: field(3)?.chars().next()?,
+            parent: field(4)?.parse().ok()?,
+            started: field(22)?.parse().ok()?,
+            exit_status: field(52)?.parse().ok()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_anything() {
+        let numbers: Vec<String> = (5..=52).map(|number| number.to_string()).collect();
+        let line = format!("42 (a) Z (b) Z 7 {}\n", numbers.join(" "));
+        let expected = ProcessStat {
+            state: 'Z',
+            parent: 7,
+            started: 22,
+            exit_status: 52,
+        };
+        assert_eq!(ProcessStat::parse(&line), Some(expected));
+        assert_eq!(ProcessStat::parse("42 (a) Z 7"), None);
+        let own = ProcessStat::of(std::process::id()).unwrap();
+        assert_eq!(own.parent, std::os::unix::process::parent_id());
+    }
+}
