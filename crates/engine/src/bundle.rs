@@ -5,14 +5,16 @@
 //! bundle. The shadow stays as long as the container: what is asked of it later does not depend on
 //! what became of the bundle.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::normalise::{Context, normalise};
-use crate::{Error, hooks_dir};
+use crate::{Error, hooks_dir, proc_mounts};
 
 /// The directory of shadows within the state root. No id begins with a dot and has no more.
 const SHADOWS: &str = ".bundles";
@@ -35,11 +37,30 @@ pub(crate) struct Prepared {
 impl Prepared {
     /// Whether hooks run in the runtime's namespaces before the start.
     pub(crate) fn has_early_hooks(&self) -> bool {
-        ["prestart", "createRuntime"].iter().any(|point| {
-            let hooks = self.document.pointer(&format!("/hooks/{point}"));
-            hooks.is_some_and(|hooks| hooks.as_array().is_none_or(|list| !list.is_empty()))
-        })
+        let mut points = ["prestart", "createRuntime"].into_iter();
+        points.any(|point| has_hooks(&self.document, point))
     }
+}
+
+/// Where a kept document says, besides what the specification has, that its container keeps the caller's keyring.
+const KEEPS_KEYRING: &str = "slipwayKeepsKeyring";
+
+/// Has a document say that its container's processes keep the session keyring of who starts them.
+pub(crate) fn keep_keyring(document: &mut Value) {
+    if let Some(document) = document.as_object_mut() {
+        document.insert(KEEPS_KEYRING.to_owned(), true.into());
+    }
+}
+
+/// Whether [`keep_keyring`] was said.
+pub(crate) fn keeps_keyring(document: &Value) -> bool {
+    document[KEEPS_KEYRING] == true
+}
+
+/// Whether a document names hooks of a kind.
+pub(crate) fn has_hooks(document: &Value, point: &str) -> bool {
+    let hooks = document.pointer(&format!("/hooks/{point}"));
+    hooks.is_some_and(|hooks| hooks.as_array().is_none_or(|list| !list.is_empty()))
 }
 
 /// Returns where a container has what is needed only while it is made. No two kinds share a directory,
@@ -105,6 +126,7 @@ pub(crate) fn prepare(
         found
             .map_err(|error| Error::Refused(format!("root.path {root}: {}", sys::words(&error))))?;
         refuse_links(Path::new(root))?;
+        proc_mounts::refuse(&normalised.document).map_err(Error::Refused)?;
     }
     Ok(Prepared {
         document: normalised.document,
@@ -161,7 +183,7 @@ pub(crate) fn make_shadow(
 ) -> Result<Vec<u8>, Error> {
     // Left by a runtime that was killed; no container has this id, or we would not be here.
     let _ = fs::remove_dir_all(shadow);
-    fs::create_dir_all(shadow).map_err(Error::state("create", shadow))?;
+    make_private(shadow)?;
     let entries = fs::read_dir(bundle).map_err(Error::state("read", bundle))?;
     for entry in entries
         .flatten()
@@ -189,14 +211,22 @@ pub(crate) fn config(shadow: &Path) -> PathBuf {
     shadow.join("config.json")
 }
 
-/// Writes a file so that a reader sees the old one or the new, and never half of it.
+/// Writes a file of the state, which only its owner may read.
 pub(crate) fn write_whole(path: &Path, text: &[u8]) -> Result<(), Error> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    let part = path.with_file_name(name);
-    fs::write(&part, text)
-        .and_then(|()| fs::rename(&part, path))
-        .map_err(Error::state("write", path))
+    sys::replace_file(path, text, 0o600).map_err(Error::state("write", path))
+}
+
+/// Writes the id of a process where the caller wants it, for everybody to read.
+pub(crate) fn write_pid(path: &Path, pid: Pid) -> Result<(), Error> {
+    let text = pid.to_string();
+    sys::replace_file(path, text.as_bytes(), 0o644).map_err(Error::state("write", path))
+}
+
+/// Makes a directory of the state, and those above it, which only their owner may enter: a container's environment,
+/// and what else stands in its document, is nobody else's.
+pub(crate) fn make_private(directory: &Path) -> Result<(), Error> {
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(Error::state("create", directory))
 }
 
 /// The names of our bounding set.

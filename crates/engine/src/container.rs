@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use libcontainer::config::YoukiConfig;
-use libcontainer::container::{Container as Inner, ContainerStatus};
+use libcontainer::container::{Container as Inner, ContainerStatus, State as InnerState};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -44,9 +44,17 @@ impl Container {
             return Err(Error::Missing);
         }
         let config = YoukiConfig::load(&state).ok();
-        let inner = Inner::load(state)
+        let saved = InnerState::load(&state).ok();
+        let mut inner = Inner::load(state)
             .inspect_err(|error| tracing::debug!("{id}: {}", sys::one_line(error)))
             .ok();
+        // libcontainer believes `/proc`, which hides processes where it is mounted with `hidepid`.
+        if let (Some(inner), Some(saved)) = (&mut inner, saved)
+            && inner.status() == ContainerStatus::Stopped
+            && inner.pid().is_some_and(is_alive)
+        {
+            inner.state.status = saved.status;
+        }
         Ok(Self {
             id: id.to_owned(),
             root: root.to_owned(),
@@ -419,6 +427,11 @@ pub fn forget(root: &Path, id: &str) -> Result<(), Error> {
         remove_if_there(&leftover)?;
     }
     Ok(())
+}
+
+/// Whether a process is there and has not ended, which nothing can hide.
+fn is_alive(pid: Pid) -> bool {
+    open_process(pid).is_ok_and(|pidfd| ends_within(&pidfd, Duration::ZERO) == Ok(false))
 }
 
 fn send(pid: Pid, signal: i32) -> Result<(), Errno> {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use libcontainer::container::builder::ContainerBuilder;
@@ -15,9 +16,12 @@ use nix::sys::signal::SigSet;
 use nix::unistd::setgroups;
 use serde_json::{Value, json};
 
-use crate::bundle::{Prepared, config, make_shadow, prepare, shadow, write_config, write_whole};
+use crate::bundle::{
+    Prepared, config, has_hooks, keep_keyring, make_private, make_shadow, prepare, shadow, write_config, write_pid, write_whole,
+};
 use crate::cgroup::Own;
 use crate::executor::Program;
+use crate::home::give_home;
 use crate::pidfd::{open_process, send_pidfd};
 use crate::seccomp::{Courier, Filter};
 use crate::stage::stage;
@@ -43,6 +47,8 @@ pub struct Create {
     pub pidfd_socket: Option<PathBuf>,
     /// How many descriptors from 3 up the program inherits.
     pub preserve_fds: i32,
+    /// Whether the program, and those that are started beside it later, keep the session keyring of their caller.
+    pub no_new_keyring: bool,
     /// Whether `chroot` is used instead of `pivot_root`.
     pub no_pivot: bool,
     /// Whether systemd manages the cgroups.
@@ -111,6 +117,7 @@ impl Create {
             console_socket: None,
             pidfd_socket: None,
             preserve_fds: 0,
+            no_new_keyring: false,
             no_pivot: false,
             systemd_cgroup: false,
             hooks_directories: Vec::new(),
@@ -135,7 +142,7 @@ pub fn create(mut request: Create) -> Result<Container, Error> {
 /// Finds out what is asked for, and whether it can be; gives the request its paths in full.
 pub(crate) fn check(request: &mut Create) -> Result<Prepared, Error> {
     identifier::check(&request.id)?;
-    fs::create_dir_all(&request.root).map_err(Error::state("create", &request.root))?;
+    make_private(&request.root)?;
     request.root = fs::canonicalize(&request.root).map_err(Error::state("open", &request.root))?;
     request.bundle =
         fs::canonicalize(&request.bundle).map_err(Error::state("open", &request.bundle))?;
@@ -146,13 +153,16 @@ pub(crate) fn check(request: &mut Create) -> Result<Prepared, Error> {
         Some(config) => config,
         None => &request.bundle.join("config.json"),
     };
-    let prepared = prepare(
+    let mut prepared = prepare(
         &request.id,
         &request.bundle,
         config,
         request.systemd_cgroup,
         &request.hooks_directories,
     )?;
+    if request.no_new_keyring {
+        keep_keyring(&mut prepared.document);
+    }
     for warning in &prepared.warnings {
         tracing::warn!("{warning}");
     }
@@ -160,6 +170,7 @@ pub(crate) fn check(request: &mut Create) -> Result<Prepared, Error> {
         && let Some(path) = &prepared.cgroup
     {
         cgroup::refuse_occupied(path)?;
+        cgroup::refuse_frozen(path)?;
     }
     Ok(prepared)
 }
@@ -176,7 +187,10 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         courier = sent;
     }
     let (root, bundle) = (request.root.clone(), request.bundle.clone());
-    let pidfd_socket = request.pidfd_socket.clone();
+    let told = Told {
+        pid_file: request.pid_file.take(),
+        pidfd_socket: request.pidfd_socket.take(),
+    };
     let id = request.id.clone();
     let directory = shadow(&root, &id);
     // First of all, so that whatever is made later can be found and removed by it.
@@ -199,6 +213,9 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         courier.wait();
     }
     let made = made.and_then(|()| {
+        let state = root.join(&id);
+        fs::set_permissions(&state, fs::Permissions::from_mode(0o700))
+            .map_err(Error::state("keep others out of", &state))?;
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
         // In place of what libcontainer was shown.
@@ -207,7 +224,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
             container.set_cgroup(prepared)?;
             container.limit(prepared)?;
         }
-        finish(&container, prepared, is_filtered, pidfd_socket).inspect_err(|_| {
+        finish(&container, prepared, is_filtered, &told).inspect_err(|_| {
             let _ = Container::load(&root, &id).and_then(|container| container.delete(true));
         })?;
         Ok(container)
@@ -216,7 +233,10 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         if let Some(own) = &own {
             own.remove();
         }
-        if let Some(path) = prepared.cgroup.as_ref().filter(|_| is_filtered) {
+        // What we made of it before libcontainer came to it.
+        let is_made = is_filtered || cgroup::has_old_hierarchies();
+        let made = prepared.cgroup.as_ref().filter(|_| is_made);
+        if let Some(path) = made.filter(|path| path.starts_with('/')) {
             let _ = cgroup::remove(Path::new(path), false, &id);
         }
         let _ = fs::remove_dir_all(root.join(&id));
@@ -253,6 +273,8 @@ fn take_program(
         filter,
         mask: request.mask,
         preserve_fds: request.preserve_fds,
+        keeps_keyring: request.no_new_keyring,
+        has_late_hooks: has_hooks(document, "startContainer"),
     };
     Ok((ExecutorBox::new(program), courier.flatten()))
 }
@@ -263,6 +285,7 @@ fn prepare_and_build(
     prepared: &Prepared,
     own: Option<&Own>,
 ) -> Result<(), Error> {
+    give_home(&mut document);
     let _user_namespace = prepare_ground(&mut document, own)?;
     write_config(&shadow(&request.root, &request.id), &document)?;
     build(request, prepared)
@@ -299,12 +322,18 @@ fn shed_groups(document: &Value) {
     }
 }
 
+/// Where the caller wants to be told of the first process. libcontainer would follow a link at the file's place.
+struct Told {
+    pid_file: Option<PathBuf>,
+    pidfd_socket: Option<PathBuf>,
+}
+
 /// What is left to do once the first process waits for its start.
 fn finish(
     container: &Container,
     prepared: &Prepared,
     is_filtered: bool,
-    pidfd_socket: Option<PathBuf>,
+    told: &Told,
 ) -> Result<(), Error> {
     let Some(pid) = container.pid() else {
         return Ok(());
@@ -312,8 +341,11 @@ fn finish(
     if let Some(rules) = prepared.devices.as_ref().filter(|_| !is_filtered) {
         cgroup::filter_devices(pid, rules)?;
     }
-    if let Some(path) = pidfd_socket {
-        send_pidfd(&path, &open_process(pid)?)?;
+    if let Some(path) = &told.pid_file {
+        write_pid(path, pid)?;
+    }
+    if let Some(path) = &told.pidfd_socket {
+        send_pidfd(path, &open_process(pid)?)?;
     }
     Ok(())
 }
@@ -354,8 +386,6 @@ fn build(request: Create, prepared: &Prepared) -> Result<(), Error> {
     ContainerBuilder::new(request.id, SyscallType::default())
         .with_executor(executor)
         .with_root_path(request.root)
-        .map_err(|error| failed(&error))?
-        .with_pid_file(request.pid_file)
         .map_err(|error| failed(&error))?
         .with_console_socket(request.console_socket)
         .with_preserved_fds(request.preserve_fds)

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::os::fd::RawFd;
+use std::path::Path;
 
 use libcontainer::oci_spec::runtime::{Process, User};
 use libcontainer::syscall::Syscall;
@@ -13,7 +14,7 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
 
-use crate::executor::become_program;
+use crate::executor::{become_program, new_keyring};
 use crate::restrict::restrict;
 use crate::seccomp::Filter;
 use crate::{Error, selinux};
@@ -32,17 +33,40 @@ pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
         .map_err(|error| Error::Process(format!("selinuxLabel: {error}")))
 }
 
+/// What the new process has to know besides the specification.
+#[derive(Debug)]
+pub(crate) struct Entry<'a> {
+    pub(crate) process: &'a Process,
+    pub(crate) filter: Option<&'a Filter>,
+    /// The socket on which the terminal's master is sent.
+    pub(crate) console: Option<RawFd>,
+    /// How many descriptors from 3 up it inherits.
+    pub(crate) preserve_fds: u32,
+    /// Where it is reported that it could not be started.
+    pub(crate) report: RawFd,
+    pub(crate) mask: &'a SigSet,
+    pub(crate) keeps_keyring: bool,
+    pub(crate) nobody: Nobody,
+}
+
+impl Entry<'_> {
+    /// The descriptors that are needed until the program is executed.
+    fn needed(&self) -> Vec<RawFd> {
+        let preserved = (3..).take(self.preserve_fds as usize);
+        let socket = self.filter.and_then(Filter::socket);
+        preserved.chain([self.report]).chain(socket).collect()
+    }
+}
+
 /// Becomes the process; returns only why it could not.
-pub(crate) fn become_process(
-    process: &Process,
-    filter: Option<&Filter>,
-    console: Option<RawFd>,
-    preserve_fds: u32,
-    mask: &SigSet,
-) -> Result<Infallible, String> {
+pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
+    let process = entry.process;
     let syscall = SyscallType::default().create_syscall();
     setsid().map_err(say("setsid"))?;
-    become_root()?;
+    if !entry.keeps_keyring {
+        new_keyring()?;
+    }
+    become_root(entry.nobody)?;
     for limit in process.rlimits().iter().flatten() {
         syscall.set_rlimit(limit).map_err(say("process.rlimits"))?;
     }
@@ -59,7 +83,7 @@ pub(crate) fn become_process(
     {
         set_affinity(cpus)?;
     }
-    if let Some(console) = console {
+    if let Some(console) = entry.console {
         libcontainer::tty::setup_console(syscall.as_ref(), console, false)
             .map_err(say("process.terminal"))?;
         // What the program opens by its name, as a shell does with tty(1)'s.
@@ -78,22 +102,48 @@ pub(crate) fn become_process(
     if let Some(bits) = process.user().umask() {
         umask(Mode::from_bits_truncate(bits));
     }
-    let cwd = process.cwd();
+    // A link in the container may lead to any of them, by `/proc/self/fd` (CVE-2024-21626): to the cgroup's directory,
+    // or to one that the caller of this program left open.
+    sys::close_all_except(&entry.needed());
     // First with the rights of root, as runc; then as the user, whose directory may be on a file
     // system that refuses root.
-    let entered = chdir(cwd);
+    let cwd = process.cwd();
+    let entered = enter_directory(cwd);
     become_user(process.user(), syscall.as_ref())?;
     if entered.is_err() {
-        chdir(cwd).map_err(say(&format!(
-            "chdir to cwd {:?}",
-            cwd.display().to_string()
-        )))?;
+        enter_directory(cwd)?;
     }
+    refuse_outside(cwd)?;
+    // What is still needed goes with the program.
     syscall
-        .close_range(preserve_fds.cast_signed())
+        .close_range(entry.preserve_fds.cast_signed())
         .map_err(say("close descriptors"))?;
-    restrict(process, filter)?;
-    become_program(process, mask)
+    restrict(process, entry.filter)?;
+    become_program(process, entry.mask)
+}
+
+fn enter_directory(cwd: &Path) -> Result<(), String> {
+    chdir(cwd).map_err(|errno| {
+        format!(
+            "chdir to cwd {:?}: {}",
+            cwd.display().to_string(),
+            sys::words(&errno.into())
+        )
+    })?;
+    refuse_outside(cwd)
+}
+
+/// Refuses a working directory that is none of the container's. The kernel's own answer tells: the C library's may hide
+/// that it is "(unreachable)", getcwd(3).
+fn refuse_outside(cwd: &Path) -> Result<(), String> {
+    let found = rustix::process::getcwd(Vec::new());
+    if found.is_ok_and(|path| path.as_bytes().starts_with(b"/")) {
+        return Ok(());
+    }
+    Err(format!(
+        "cwd {:?} leads to a directory outside of the container, or to one that was removed",
+        cwd.display().to_string()
+    ))
 }
 
 /// Binds the calling process to a list of CPUs, as in cpuset(7).
@@ -106,19 +156,34 @@ fn say<E: Display>(what: &str) -> impl FnOnce(E) -> String {
     move |error| format!("{what}: {error}")
 }
 
+/// The ids that a process has which the user namespace that it enters does not know, user_namespaces(7).
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nobody {
+    uid: u32,
+    gid: u32,
+}
+
+impl Nobody {
+    /// Reads them, from our own `/proc`: the container's could be anything.
+    pub(crate) fn find() -> Self {
+        let read = |name: &str| {
+            let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
+            text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(65534)
+        };
+        Self {
+            uid: read("overflowuid"),
+            gid: read("overflowgid"),
+        }
+    }
+}
+
 /// In a user namespace that we have just entered we are nobody; what is made in it needs an owner.
-fn become_root() -> Result<(), String> {
-    let overflow = |id: &str| {
-        std::fs::read_to_string(format!("/proc/sys/kernel/overflow{id}"))
-            .ok()
-            .and_then(|text| text.trim().parse().ok())
-            .unwrap_or(65534)
-    };
+fn become_root(nobody: Nobody) -> Result<(), String> {
     let root = (Uid::from_raw(0), Gid::from_raw(0));
-    if nix::unistd::getegid().as_raw() == overflow("gid") {
+    if nix::unistd::getegid().as_raw() == nobody.gid {
         allow_missing(setresgid(root.1, root.1, root.1)).map_err(say("setresgid"))?;
     }
-    if nix::unistd::geteuid().as_raw() == overflow("uid") {
+    if nix::unistd::geteuid().as_raw() == nobody.uid {
         allow_missing(setresuid(root.0, root.0, root.0)).map_err(say("setresuid"))?;
     }
     Ok(())

@@ -55,6 +55,9 @@ pub enum Error {
     /// What went wrong in a process of ours.
     #[error("{0}")]
     Reported(String),
+    /// A signal came while the container was made; nothing of it is left.
+    #[error("{0} while the container was created")]
+    Interrupted(&'static str),
     /// The container is not in a state in which this can be done.
     #[error("{0}")]
     WrongStatus(String),

@@ -18,7 +18,8 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::attendance::Attendance;
-use crate::bundle::{available_capabilities, write_whole};
+use crate::bundle::{available_capabilities, keeps_keyring, write_pid};
+use crate::entry::{Entry, Nobody};
 use crate::pidfd::{open_process, send_pidfd};
 use crate::seccomp::Filter;
 use crate::terminal::{Terminal, receive_master};
@@ -54,6 +55,8 @@ struct Plan<'a> {
     cgroups: cgroup::Place,
     console: Option<OwnedFd>,
     preserve_fds: u32,
+    keeps_keyring: bool,
+    nobody: Nobody,
     mask: SigSet,
 }
 
@@ -109,6 +112,8 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
         cgroups: container.place(init_pid, &request.cgroups)?,
         console,
         preserve_fds: request.preserve_fds,
+        keeps_keyring: keeps_keyring(&document),
+        nobody: Nobody::find(),
         mask: attendance
             .as_ref()
             .map_or_else(SigSet::empty, |attendance| attendance.before),
@@ -120,7 +125,7 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
     let pid = started?;
     let pidfd = open_process(pid)?;
     if let Some(path) = &request.pid_file {
-        write_whole(path, pid.to_string().as_bytes())?;
+        write_pid(path, pid)?;
     }
     if let Some(path) = &request.pidfd_socket {
         send_pidfd(path, &pidfd)?;
@@ -249,17 +254,16 @@ fn go_between(plan: Plan<'_>, mut pipe: std::io::PipeWriter) -> ! {
         Ok(sys::Fork::Child) => {
             drop(hold);
             let _ = gate.read(&mut [0]);
-            let console = plan.console.as_ref().map(AsRawFd::as_raw_fd);
-            let error = match entry::become_process(
-                &plan.process,
-                plan.filter.as_ref(),
-                console,
-                plan.preserve_fds,
-                &plan.mask,
-            ) {
-                Ok(never) => match never {},
-                Err(error) => error,
-            };
+            let Err(error) = entry::become_process(&Entry {
+                process: &plan.process,
+                filter: plan.filter.as_ref(),
+                console: plan.console.as_ref().map(AsRawFd::as_raw_fd),
+                preserve_fds: plan.preserve_fds,
+                report: pipe.as_raw_fd(),
+                mask: &plan.mask,
+                keeps_keyring: plan.keeps_keyring,
+                nobody: plan.nobody,
+            });
             let _ = pipe.write_all(error.as_bytes());
             sys::exit_at_once(1)
         }

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fs;
+use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,7 @@ use libcontainer::workload::{
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
+use crate::home::home;
 use crate::restrict::restrict;
 use crate::seccomp::Filter;
 
@@ -31,6 +33,38 @@ pub(crate) struct Program {
     pub(crate) mask: SigSet,
     /// How many descriptors from 3 up it shall have.
     pub(crate) preserve_fds: i32,
+    /// Whether it keeps the session keyring of the runtime's caller.
+    pub(crate) keeps_keyring: bool,
+    /// Whether hooks run in the container's own process before the program.
+    pub(crate) has_late_hooks: bool,
+}
+
+impl Program {
+    /// Whether rights are given up before the wait for the start: for hooks that run with the program's, and for a
+    /// filter whose listener has to be told of it by then. Otherwise they are given up last, so that the filter need
+    /// not allow what is done until then.
+    fn is_restricted_early(&self) -> bool {
+        self.has_late_hooks || self.filter.as_ref().is_some_and(Filter::reports)
+    }
+
+    fn restrict(&self) -> Result<(), String> {
+        restrict(&self.process, self.filter.as_ref())
+    }
+
+    /// Everything that libcontainer has opened, and opens once more after it has closed all, goes; then the rights;
+    /// then this process becomes the program. Returns only why it could not.
+    fn run(&self) -> Result<Infallible, String> {
+        let listening = std::env::var("LISTEN_FDS").ok();
+        let listening = listening.and_then(|count| count.parse().ok()).unwrap_or(0);
+        SyscallType::default()
+            .create_syscall()
+            .close_range(self.preserve_fds.saturating_add(listening))
+            .map_err(|error| format!("close descriptors: {error}"))?;
+        if !self.is_restricted_early() {
+            self.restrict()?;
+        }
+        become_program(&self.process, &self.mask)
+    }
 }
 
 impl Executor for Program {
@@ -43,21 +77,31 @@ impl Executor for Program {
     fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
         // The environment is handed to execve(2); ours may hold what is no Unicode, and stays. This is
         // the last that libcontainer calls before the process waits for its start.
-        restrict(&self.process, self.filter.as_ref()).map_err(ExecutorSetEnvsError::Other)
+        if !self.keeps_keyring {
+            new_keyring().map_err(ExecutorSetEnvsError::Other)?;
+        }
+        if self.is_restricted_early() {
+            self.restrict().map_err(ExecutorSetEnvsError::Other)?;
+        }
+        Ok(())
     }
 
     fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
-        // libcontainer opens some more after it has closed all.
-        let listening = std::env::var("LISTEN_FDS").ok();
-        let listening = listening.and_then(|count| count.parse().ok()).unwrap_or(0);
-        SyscallType::default()
-            .create_syscall()
-            .close_range(self.preserve_fds.saturating_add(listening))
-            .map_err(|error| ExecutorError::Other(format!("close descriptors: {error}")))?;
-        become_program(&self.process, &self.mask)
-            .map_err(ExecutorError::Other)
-            .map(|never| match never {})
+        let Err(reason) = self.run();
+        // Nobody waits for an answer any more; the container's own standard error is the last that can be told.
+        let _ = writeln!(std::io::stderr(), "{reason}");
+        Err(ExecutorError::Other(reason))
     }
+}
+
+/// Takes the session keyring of the runtime's caller, and the keys in it, away from the calling process.
+pub(crate) fn new_keyring() -> Result<(), String> {
+    sys::new_session_keyring().map_err(|error| {
+        format!(
+            "create a session keyring: {}; --no-new-keyring keeps the caller's, and the sysctl kernel.keys.maxkeys allows more",
+            sys::words(&error)
+        )
+    })
 }
 
 /// Replaces this process by the program; returns only why it could not.
@@ -77,7 +121,8 @@ pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infalli
         .iter()
         .map(|variable| text(variable.as_bytes()))
         .collect::<Result<Vec<_>, _>>()?;
-    if !variables.iter().any(|one| one.starts_with("HOME=")) {
+    if !variables.iter().any(|one| one.starts_with("HOME=") && one.len() > "HOME=".len()) {
+        env.retain(|variable| variable.as_bytes() != b"HOME=");
         let home = home(process.user().uid());
         env.push(text(&[b"HOME=", home.as_os_str().as_bytes()].concat())?);
     }
@@ -104,18 +149,6 @@ fn last_of_each(variables: &[String]) -> Vec<&String> {
         .collect();
     kept.reverse();
     kept
-}
-
-/// The user's home as the container's own database has it; `/` for one it does not know.
-fn home(uid: u32) -> PathBuf {
-    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
-    let uid = uid.to_string();
-    let line = passwd
-        .lines()
-        .find(|line| line.split(':').nth(2) == Some(&uid));
-    line.and_then(|line| line.split(':').nth(5))
-        .filter(|home| home.starts_with('/'))
-        .map_or_else(|| PathBuf::from("/"), PathBuf::from)
 }
 
 /// Finds the program as execvp(3) would, with the container's `PATH`. The words of its failures are

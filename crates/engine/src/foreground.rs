@@ -3,7 +3,7 @@
 use std::os::unix::net::UnixListener;
 
 use crate::attendance::Attendance;
-use crate::bundle::scratch;
+use crate::bundle::{make_private, scratch};
 use crate::create::{check, make};
 use crate::pidfd::open_process;
 use crate::terminal::{Terminal, receive_master};
@@ -90,7 +90,7 @@ impl Scratch {
     fn new(root: &std::path::Path, id: &str) -> Result<Self, Error> {
         let path = scratch(root, "console", id);
         let _ = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).map_err(Error::state("create", &path))?;
+        make_private(&path)?;
         Ok(Self(path))
     }
 }

@@ -4,6 +4,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::path::Path;
 
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitStatus, waitpid};
 
 use crate::Error;
@@ -29,6 +31,19 @@ pub(crate) fn own_cgroup(
     Own::make(path, decoy)
 }
 
+/// Has the signals that ask this process to end wait to be read, so that what is being made ends first. Returns the
+/// signals that were blocked before, too.
+fn hold_back_endings() -> io::Result<(SignalFd, SigSet)> {
+    let mut endings = SigSet::empty();
+    for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
+        endings.add(signal);
+    }
+    let mut before = SigSet::empty();
+    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&endings), Some(&mut before))?;
+    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+    Ok((SignalFd::with_flags(&endings, flags)?, before))
+}
+
 /// The most that is read of a report, in bytes.
 const REPORT: usize = 8192;
 
@@ -40,10 +55,12 @@ pub(crate) fn within(own: &Own, act: impl FnOnce() -> Result<(), Error>) -> Resu
         |on| nix::sys::prctl::set_child_subreaper(on).map_err(|errno| failed(errno.into()));
     // The container's first process becomes our child when the one in between ends.
     reaper(true)?;
+    let (signals, before) = hold_back_endings().map_err(failed)?;
     let (mut reader, mut writer) = io::pipe().map_err(failed)?;
     let between = match sys::fork_at(false, Some(own.handle())) {
         Ok(sys::Fork::Child) => {
-            drop(reader);
+            drop((reader, signals));
+            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
             let result = act();
             if let Err(error) = &result {
                 // Who reads waits for no more than this, and what is longer than a pipe for nothing.
@@ -56,9 +73,18 @@ pub(crate) fn within(own: &Own, act: impl FnOnce() -> Result<(), Error>) -> Resu
         Err(errno) => return Err(failed(errno.into())),
     };
     drop(writer);
-    own.attend(&open_process(between)?).map_err(failed)?;
+    let attended = open_process(between).and_then(|process| {
+        own.attend(&process, &signals).map_err(failed)
+    });
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+    if attended.is_err() {
+        let _ = sys::kill(between, nix::libc::SIGKILL);
+    }
     let status = waitpid(between, None);
     reaper(false)?;
+    if let Some(signal) = attended? {
+        return Err(Error::Interrupted(signal.as_str()));
+    }
     if status == Ok(WaitStatus::Exited(between, 0)) {
         return Ok(());
     }

@@ -31,6 +31,7 @@ use crate::cli::Cli;
 use crate::messages::Messages;
 
 fn main() -> ExitCode {
+    sys::load_no_name_service();
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return commands::usage(&error),

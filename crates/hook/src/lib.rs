@@ -46,6 +46,7 @@ pub fn main(
     name: &str,
     act: impl FnOnce(&Container, &Arguments, &dyn Fn() -> Result<Host, Error>) -> Result<(), Error>,
 ) -> ExitCode {
+    sys::load_no_name_service();
     let outcome = Arguments::parse(std::env::args_os().skip(1)).and_then(|arguments| {
         let container = Container::from_state(std::io::stdin().lock())?;
         act(&container, &arguments, &|| {

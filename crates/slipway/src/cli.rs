@@ -224,7 +224,7 @@ pub struct Create {
     /// Do not use pivot_root
     #[arg(long)]
     pub no_pivot: bool,
-    /// Do not create a new session keyring (none is created)
+    /// Keep the session keyring of the caller, with the keys in it
     #[arg(long)]
     pub no_new_keyring: bool,
     /// How many more descriptors the container inherits, from 3 up

@@ -19,6 +19,7 @@ use crate::log::Log;
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 fn main() -> ExitCode {
+    sys::load_no_name_service();
     // Before all else, since it begins all again.
     let sealed = if std::env::args_os().any(|arg| ENTERING.iter().any(|name| arg == *name)) {
         seal::seal()

@@ -6,10 +6,13 @@
 mod bpf;
 mod descriptors;
 mod device_program;
+mod file;
 mod heap;
+mod keyring;
 mod kill;
 mod loopdev;
 mod mountattr;
+mod name_service;
 mod pidfd;
 mod process;
 mod process_stat;
@@ -20,14 +23,17 @@ mod signals;
 mod words;
 
 pub use bpf::{attach_device_program, widen_device_programs};
-pub use descriptors::{Inherited, close_inherited};
+pub use descriptors::{Inherited, close_all_except, close_inherited};
 pub use device_program::DeviceRule;
+pub use file::{read_regular, replace_file};
 pub use heap::keep_freed_memory;
+pub use keyring::new_session_keyring;
 pub use kill::kill;
 pub use loopdev::attach_loop;
 pub use mountattr::{
     MountAttributes, Propagation, map_mount_ids, set_mount_attributes, set_mount_propagation,
 };
+pub use name_service::load_no_name_service;
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork, fork_at, set_variable};
 pub use process_stat::ProcessStat;

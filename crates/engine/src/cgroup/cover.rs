@@ -69,6 +69,12 @@ pub(crate) fn is_unified() -> bool {
     is_cgroup2(Path::new(MOUNTED))
 }
 
+/// Whether the host has old hierarchies, be it beside the unified one.
+pub(crate) fn has_old_hierarchies() -> bool {
+    let mounted = Path::new(MOUNTED);
+    !is_cgroup2(mounted) && mounted.is_dir()
+}
+
 pub(super) fn is_cgroup2(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2)
 }

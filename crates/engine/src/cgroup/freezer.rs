@@ -33,13 +33,36 @@ pub(crate) fn is_frozen(pid: Pid) -> bool {
     let mounted = Path::new(MOUNTED);
     // Version 1 where it is mounted: it is what libcgroups then uses.
     if let Some(path) = path("freezer").filter(|_| !is_cgroup2(mounted)) {
-        let state = mounted.join("freezer").join(path).join("freezer.state");
-        return fs::read_to_string(state).is_ok_and(|state| state.trim() != "THAWED");
+        return holds(&mounted.join("freezer").join(path));
     }
-    let Some(path) = path("") else {
-        return false;
+    path("").is_some_and(|path| holds(&mounted.join(path)))
+}
+
+/// Refuses a cgroup that is frozen, or in one that is: a process that comes there stops where nothing but a thaw
+/// reaches it, and not even a signal ends it.
+pub(crate) fn refuse_frozen(path: &str) -> Result<(), Error> {
+    let mounted = Path::new(MOUNTED);
+    let hierarchy = if is_cgroup2(mounted) {
+        mounted.to_owned()
+    } else {
+        mounted.join("freezer")
     };
-    // A parent's freezing counts; only the events tell of it.
-    fs::read_to_string(mounted.join(path).join("cgroup.events"))
-        .is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
+    let whole = hierarchy.join(path.trim_start_matches('/'));
+    let above = whole.ancestors().take_while(|directory| *directory != hierarchy);
+    match { above }.find(|directory| holds(directory)) {
+        Some(directory) => Err(Error::Refused(format!(
+            "cgroupsPath: {} is frozen; thaw it, or choose another",
+            directory.display()
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether the cgroup at a directory holds its processes: of version 2 by its own switch or its parents', of which the
+/// events tell.
+fn holds(directory: &Path) -> bool {
+    let read = |name: &str| fs::read_to_string(directory.join(name));
+    read("freezer.state").is_ok_and(|state| state.trim() != "THAWED")
+        || read("cgroup.freeze").is_ok_and(|switch| switch.trim() == "1")
+        || read("cgroup.events").is_ok_and(|events| events.lines().any(|line| line == "frozen 1"))
 }

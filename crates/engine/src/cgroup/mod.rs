@@ -9,9 +9,9 @@ mod stats;
 mod unified;
 mod update;
 
-pub(crate) use cover::{bind_what_covers, is_old_and_closed, is_unified};
+pub(crate) use cover::{bind_what_covers, has_old_hierarchies, is_old_and_closed, is_unified};
 pub use cover::{cover_cgroups, own_cgroup};
-pub(crate) use freezer::{freeze, is_frozen};
+pub(crate) use freezer::{freeze, is_frozen, refuse_frozen};
 pub(crate) use own::Own;
 pub(crate) use place::{Place, memory_directory};
 pub(crate) use stats::stats;
@@ -117,21 +117,38 @@ fn hierarchies() -> Vec<OsString> {
     entries.map(|entry| entry.file_name()).collect()
 }
 
-/// Where the mounts of a container that sees the host's old hierarchies are, and what they show of
-/// them: those of its own cgroup. libcgroups leaves it where it was in the one that is systemd's.
-pub(crate) fn shown(destination: &str, cgroup: &str) -> Vec<(String, String)> {
-    let shown = hierarchies().into_iter().filter_map(|name| {
-        let name = name.to_str()?;
-        let below = if name == "systemd" {
-            ""
-        } else {
-            cgroup.trim_start_matches('/')
+/// An entry beside the old hierarchies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Hierarchy {
+    /// Where one is mounted.
+    Mounted(PathBuf),
+    /// Another name of one with several controllers: a link, and its target.
+    Link(PathBuf),
+}
+
+/// The host's old hierarchies, and in a hybrid layout the unified one beside them, by the names of their directories.
+pub(crate) fn old_hierarchies() -> Vec<(String, Hierarchy)> {
+    let found = hierarchies().into_iter().filter_map(|name| {
+        let place = Path::new(MOUNTED).join(&name);
+        let hierarchy = match fs::read_link(&place) {
+            Ok(target) => Hierarchy::Link(target),
+            Err(_) => Hierarchy::Mounted(place.clone()),
         };
-        let place = Path::new(MOUNTED).join(name);
-        place.join("cgroup.procs").exists().then(|| {
-            let source = place.join(below).display().to_string();
-            (format!("{destination}/{name}"), source)
-        })
+        let name = name.into_string().ok()?;
+        place.join("cgroup.procs").exists().then_some((name, hierarchy))
+    });
+    found.collect()
+}
+
+/// Where the mounts of a container that sees the host's old hierarchies are, and what they show of
+/// them: those of its own cgroup.
+pub(crate) fn shown(destination: &str, cgroup: &str) -> Vec<(String, String)> {
+    let shown = old_hierarchies().into_iter().filter_map(|(name, hierarchy)| {
+        let Hierarchy::Mounted(place) = hierarchy else {
+            return None;
+        };
+        let source = place.join(cgroup.trim_start_matches('/'));
+        Some((format!("{destination}/{name}"), source.display().to_string()))
     });
     shown.collect()
 }

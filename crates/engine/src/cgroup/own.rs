@@ -3,23 +3,25 @@
 //! libcontainer moves the container's process into its cgroup by a write that waits for the kernel's
 //! RCU, 8 ms and more on an idle machine; a process that is born there waits for nothing. And when
 //! it fails it kills all that is in the cgroup that it was told of. So a process of ours is born in
-//! the cgroup and calls libcontainer, which is shown a decoy.
+//! the cgroup and calls libcontainer, which is shown a decoy: a directory with the two files that it writes to,
+//! to move a process there and to end those that are there. Ordinary files, as nothing may make it wait.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::sys::stat::Mode;
-use nix::unistd::mkfifo;
+use nix::sys::signal::Signal;
+use nix::sys::signalfd::SignalFd;
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::OFlags;
+use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 
 use super::cover::is_cgroup2;
 use super::{MOUNTED, remove_tree};
 
-const PROCESSES: &str = "cgroup.procs";
+/// The files of the decoy.
+const DECOYS: [&str; 2] = ["cgroup.procs", "cgroup.kill"];
 /// Options that a bind of what has no mounts below it need not have.
 const PROPAGATION: [&str; 6] = [
     "private", "rprivate", "slave", "rslave", "shared", "rshared",
@@ -33,6 +35,8 @@ pub(crate) struct Own {
     directory: PathBuf,
     handle: File,
     decoy: PathBuf,
+    /// Tells when a file of the decoy was written.
+    written: OwnedFd,
 }
 
 impl Own {
@@ -59,15 +63,22 @@ impl Own {
             handle: File::open(&directory).ok()?,
             directory,
             decoy,
+            written: inotify::init(CreateFlags::CLOEXEC).ok()?,
         };
-        let mode = Mode::S_IRUSR | Mode::S_IWUSR;
-        let made = fs::create_dir_all(&own.decoy).is_ok()
-            && mkfifo(&own.decoy.join(PROCESSES), mode).is_ok();
-        if made {
+        if own.make_decoy().is_ok() {
             return Some(own);
         }
         own.remove();
         None
+    }
+
+    fn make_decoy(&self) -> io::Result<()> {
+        fs::create_dir_all(&self.decoy)?;
+        for name in DECOYS {
+            fs::write(self.decoy.join(name), "")?;
+        }
+        inotify::add_watch(&self.written, &self.decoy, WatchFlags::CLOSE_WRITE)?;
+        Ok(())
     }
 
     /// The cgroup's directory, to be born in.
@@ -108,37 +119,50 @@ impl Own {
         }
     }
 
-    /// Waits until a process has ended. As soon as libcontainer has taken the decoy, it is removed: on
-    /// a failure it would be tried in vain, for long.
-    pub(crate) fn attend(&self, process: &OwnedFd) -> io::Result<()> {
-        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let none = rustix::fs::Mode::empty();
-        let fifo = rustix::fs::open(self.decoy.join(PROCESSES), flags, none)?;
-        wait(&[process, &fifo])?;
-        let _ = fs::remove_dir_all(&self.decoy);
-        wait(&[process])
+    /// Waits until a process has ended; a signal that asks us to end ends it. As soon as libcontainer has taken the
+    /// decoy, it is removed: on a failure it would be tried in vain, for long.
+    pub(crate) fn attend(&self, process: &OwnedFd, signals: &SignalFd) -> io::Result<Option<Signal>> {
+        let mut interrupted = None;
+        let mut is_taken = false;
+        loop {
+            let mut fds = vec![
+                PollFd::new(process, PollFlags::IN),
+                PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
+            ];
+            if !is_taken {
+                fds.push(PollFd::new(&self.written, PollFlags::IN));
+            }
+            match poll(&mut fds, None) {
+                Err(rustix::io::Errno::INTR) => continue,
+                result => result?,
+            };
+            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+            if ready.first() == Some(&true) {
+                return Ok(interrupted);
+            }
+            if ready.get(1) == Some(&true)
+                && let Ok(Some(info)) = signals.read_signal()
+            {
+                interrupted = Signal::try_from(info.ssi_signo.cast_signed()).ok();
+                self.kill();
+            }
+            if ready.get(2) == Some(&true) {
+                is_taken = true;
+                let _ = fs::remove_dir_all(&self.decoy);
+            }
+        }
+    }
+
+    /// Kills all that is in the cgroup. Linux 5.14; before, what is left ends with its parent.
+    fn kill(&self) {
+        let _ = fs::write(self.directory.join("cgroup.kill"), "1");
     }
 
     /// Removes the cgroup of a container that could not be made, with all that is in it.
     pub(crate) fn remove(&self) {
-        // Linux 5.14; before, what is left ends with its parent.
-        let _ = fs::write(self.directory.join("cgroup.kill"), "1");
+        self.kill();
         let _ = remove_tree(&self.directory);
         let _ = fs::remove_dir_all(&self.decoy);
-    }
-}
-
-/// Waits until one of the descriptors has something to say.
-fn wait(fds: &[&OwnedFd]) -> io::Result<()> {
-    let mut fds: Vec<_> = fds
-        .iter()
-        .map(|fd| PollFd::new(*fd, PollFlags::IN))
-        .collect();
-    loop {
-        match poll(&mut fds, None) {
-            Err(rustix::io::Errno::INTR) => {}
-            result => return Ok(result.map(|_| ())?),
-        }
     }
 }
 

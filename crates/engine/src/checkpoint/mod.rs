@@ -72,7 +72,7 @@ fn outside(document: &Value) -> Vec<(String, String)> {
         let mut options = mount["options"].as_array().into_iter().flatten();
         if mount["type"] == "bind" || options.any(|one| one == "bind" || one == "rbind") {
             outside.push((text("destination"), text("source")));
-        } else if mount["type"] == "cgroup" && namespace(document, "cgroup").is_none() {
+        } else if mount["type"] == "cgroup" {
             let cgroup = document.pointer("/linux/cgroupsPath");
             let cgroup = cgroup.and_then(Value::as_str).unwrap_or_default();
             outside.extend(cgroup::shown(&text("destination"), cgroup));

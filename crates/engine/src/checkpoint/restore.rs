@@ -17,7 +17,7 @@ use serde_json::Value;
 use super::criu::Criu;
 use super::{CriuOptions, DESCRIPTORS, EXTERNAL, joined, outside};
 use crate::attendance::Attendance;
-use crate::bundle::{Prepared, make_shadow, scratch, shadow, write_whole};
+use crate::bundle::{Prepared, make_private, make_shadow, scratch, shadow, write_pid};
 use crate::create::check;
 use crate::pidfd::open_process;
 use crate::{Container, Create, Error, Foreground, cgroup};
@@ -87,7 +87,7 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
     make_shadow(&shadow(root, id), bundle, &prepared.document)?;
     let place = scratch(root, "criu", id);
     let rootfs = place.join("root");
-    fs::create_dir_all(&rootfs).map_err(Error::state("create", &rootfs))?;
+    make_private(&rootfs)?;
     let pid_file = place.join("pid");
     let mut criu = Criu::new("restore", &request.options)?;
     let command = &mut criu.command;
@@ -195,7 +195,7 @@ fn settle(request: &Restore, prepared: &Prepared, pid: Pid) -> Result<Container,
         id, root, bundle, ..
     } = &request.container;
     let state = root.join(id);
-    fs::create_dir(&state).map_err(Error::state("create", &state))?;
+    make_private(&state)?;
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Error::library("write the container's state", error)
     };
@@ -220,7 +220,7 @@ fn settle(request: &Restore, prepared: &Prepared, pid: Pid) -> Result<Container,
         cgroup::filter_devices(pid, rules)?;
     }
     if let Some(path) = &request.container.pid_file {
-        write_whole(path, pid.to_string().as_bytes())?;
+        write_pid(path, pid)?;
     }
     Ok(container)
 }

@@ -7,7 +7,7 @@
 
 use std::io::IoSliceMut;
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -71,6 +71,11 @@ impl Courier {
 }
 
 impl Post {
+    /// Returns the number of its socket.
+    pub(super) fn as_raw_fd(&self) -> RawFd {
+        self.0.as_raw_fd()
+    }
+
     /// Hands in the descriptor, and waits until it is delivered.
     pub(super) fn hand_in(&self, listener: BorrowedFd<'_>) -> Result<(), String> {
         let failed = |reason: &str| format!("linux.seccomp.listenerPath: {reason}");

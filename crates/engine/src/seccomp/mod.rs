@@ -8,7 +8,7 @@ mod cache;
 mod compile;
 mod courier;
 
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
 
@@ -77,6 +77,16 @@ impl Filter {
             },
             courier,
         )))
+    }
+
+    /// Whether calls are reported to a listener.
+    pub(crate) fn reports(&self) -> bool {
+        self.post.is_some()
+    }
+
+    /// Returns the descriptor by which the listener is told, which has to stay open until then.
+    pub(crate) fn socket(&self) -> Option<RawFd> {
+        self.post.as_ref().map(|post| post.as_raw_fd())
     }
 
     /// Puts the calling process under the filter. It needs `CAP_SYS_ADMIN` or no new privileges.

@@ -2,9 +2,10 @@
 //! the container's is copied. libcontainer then binds them from where they are.
 //!
 //! What is staged: a tmpfs that begins as a copy of what it covers (`tmpcopyup`), mounts with mapped
-//! owners (`idmap`), and binds whose propagation is said, which libcontainer ignores, or whose source
-//! the container's root could not reach.
+//! owners (`idmap`), binds whose propagation is said, which libcontainer ignores, or whose source
+//! the container's root could not reach, and the host's old hierarchies of cgroups.
 
+mod cgroups;
 mod copy;
 
 use std::fs;
@@ -22,7 +23,9 @@ use rustix::mount::{
 use serde_json::{Map, Value, json};
 use sys::Propagation;
 
+use self::cgroups::Hierarchies;
 use crate::Error;
+use crate::cgroup::has_old_hierarchies;
 use crate::scratch::free_directory_of;
 use crate::userns;
 
@@ -105,14 +108,14 @@ pub(crate) fn stage(document: &mut Value, has_namespace: bool) -> Result<(), Err
     for (kind, mount) in kinds.iter().zip(mounts.iter_mut()) {
         if let Some(mount) = mount.as_object_mut() {
             let destination = text(mount, "destination").to_owned();
-            let tree = kind.make(mount, &container).map_err(|source| {
+            let staged = kind.make(mount, &container).map_err(|source| {
                 Error::Refused(format!(
                     "the mount at {destination}: {}",
                     sys::words(&source)
                 ))
             })?;
-            if let Some(tree) = tree {
-                made.push((mount, tree));
+            if let Some(staged) = staged {
+                made.push((mount, staged));
             }
         }
     }
@@ -123,7 +126,7 @@ pub(crate) fn stage(document: &mut Value, has_namespace: bool) -> Result<(), Err
 }
 
 /// Attaches the mounts below a tmpfs that nobody else sees, and names them in the document.
-fn attach_all(directory: &Path, made: Vec<(&mut Map<String, Value>, OwnedFd)>) -> io::Result<()> {
+fn attach_all(directory: &Path, made: Vec<(&mut Map<String, Value>, Staged)>) -> io::Result<()> {
     let parent = mount_point(directory)?;
     mount(
         None::<&str>,
@@ -143,23 +146,39 @@ fn attach_all(directory: &Path, made: Vec<(&mut Map<String, Value>, OwnedFd)>) -
         MsFlags::MS_PRIVATE,
         None::<&str>,
     )?;
-    for (number, (mount, tree)) in made.into_iter().enumerate() {
+    for (number, (mount, staged)) in made.into_iter().enumerate() {
         let place = directory.join(number.to_string());
-        if FileType::from_raw_mode(fstat(&tree)?.st_mode) == FileType::Directory {
+        let tree = staged.tree();
+        if FileType::from_raw_mode(fstat(tree)?.st_mode) == FileType::Directory {
             fs::create_dir(&place)?;
         } else {
             fs::write(&place, "")?;
         }
-        move_mount(
-            &tree,
-            "",
-            CWD,
-            &place,
-            MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH,
-        )?;
+        let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
+        move_mount(tree, "", CWD, &place, flags)?;
+        if let Staged::Hierarchies(hierarchies) = &staged {
+            hierarchies.attach(&place)?;
+        }
         mount.insert("source".to_owned(), json!(place));
     }
     Ok(())
+}
+
+/// What is staged, attached nowhere.
+enum Staged {
+    /// A mount, with those below it.
+    Tree(OwnedFd),
+    /// Several, one upon the other.
+    Hierarchies(Hierarchies),
+}
+
+impl Staged {
+    fn tree(&self) -> &OwnedFd {
+        match self {
+            Self::Tree(tree) => tree,
+            Self::Hierarchies(hierarchies) => hierarchies.directory(),
+        }
+    }
 }
 
 /// The mount that a directory is on: the last that was made of those that are longest.
@@ -216,6 +235,8 @@ struct Container {
     has_user_namespace: bool,
     uid_mappings: Value,
     gid_mappings: Value,
+    /// Its cgroup, where the host has old hierarchies and we know its place in them.
+    old_cgroup: Option<String>,
 }
 
 impl Container {
@@ -233,6 +254,10 @@ impl Container {
             has_user_namespace: has("user"),
             uid_mappings: value("/linux/uidMappings"),
             gid_mappings: value("/linux/gidMappings"),
+            old_cgroup: value("/linux/cgroupsPath")
+                .as_str()
+                .filter(|path| path.starts_with('/') && has_old_hierarchies())
+                .map(str::to_owned),
         }
     }
 
@@ -273,6 +298,8 @@ enum Kind {
     Mapped { recursive: bool, all: bool },
     /// A tmpfs that begins as a copy of what it covers.
     CopyUp,
+    /// The container's part of the host's old hierarchies.
+    Hierarchies,
 }
 
 impl Kind {
@@ -282,6 +309,9 @@ impl Kind {
         let recursive = has("rbind");
         if mount["type"] == "tmpfs" && has("tmpcopyup") {
             return Self::CopyUp;
+        }
+        if mount["type"] == "cgroup" && container.old_cgroup.is_some() {
+            return Self::Hierarchies;
         }
         if !(recursive || has("bind") || mount["type"] == "bind") {
             return Self::Other;
@@ -318,13 +348,16 @@ impl Kind {
             Self::Bind {
                 propagation, far, ..
             } => propagation.is_some() || *far,
-            Self::Mapped { .. } | Self::CopyUp => true,
+            Self::Mapped { .. } | Self::CopyUp | Self::Hierarchies => true,
         }
     }
 
     /// Whether the container would be another without it.
     fn is_required(&self) -> bool {
-        matches!(self, Self::Mapped { .. } | Self::CopyUp)
+        matches!(
+            self,
+            Self::Mapped { .. } | Self::CopyUp | Self::Hierarchies
+        )
     }
 
     /// Makes the mount, attached nowhere, and leaves in the document what libcontainer shall do.
@@ -332,7 +365,7 @@ impl Kind {
         &self,
         mount: &mut Map<String, Value>,
         container: &Container,
-    ) -> io::Result<Option<OwnedFd>> {
+    ) -> io::Result<Option<Staged>> {
         let source = text(mount, "source").to_owned();
         match self {
             Self::Other => Ok(None),
@@ -345,7 +378,7 @@ impl Kind {
                 if let Some((propagation, all)) = propagation {
                     sys::set_mount_propagation(tree.as_fd(), *propagation, *all && *recursive)?;
                 }
-                Ok(Some(tree))
+                Ok(Some(Staged::Tree(tree)))
             }
             Self::Mapped { recursive, all } => {
                 let tree = clone(&source, *recursive)?;
@@ -360,7 +393,7 @@ impl Kind {
                 mount.remove("uidMappings");
                 mount.remove("gidMappings");
                 keep_options(mount, |word| word != "idmap" && word != "ridmap");
-                Ok(Some(tree))
+                Ok(Some(Staged::Tree(tree)))
             }
             Self::CopyUp => {
                 let tree = copy_up(mount, container)?;
@@ -369,7 +402,17 @@ impl Kind {
                 if let Some(options) = mount["options"].as_array_mut() {
                     options.push(json!("bind"));
                 }
-                Ok(Some(tree))
+                Ok(Some(Staged::Tree(tree)))
+            }
+            Self::Hierarchies => {
+                let path = container.old_cgroup.as_deref().unwrap_or_default();
+                let words = options(&Value::Object(mount.clone()));
+                let is_read_only = words.iter().any(|word| word == "ro");
+                let staged = Hierarchies::make(path, is_read_only)?;
+                mount.insert("type".to_owned(), json!("bind"));
+                let options = json!(["rbind", "nosuid", "nodev", "noexec"]);
+                mount.insert("options".to_owned(), options);
+                Ok(Some(Staged::Hierarchies(staged)))
             }
         }
     }

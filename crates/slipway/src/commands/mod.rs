@@ -18,7 +18,9 @@ mod start;
 mod state;
 mod update;
 
-use std::path::PathBuf;
+use std::fs::Permissions;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -73,6 +75,18 @@ fn root(global: &Global) -> Result<PathBuf> {
     let directory =
         std::env::var_os("XDG_RUNTIME_DIR").context("XDG_RUNTIME_DIR is not set; give --root")?;
     Ok(PathBuf::from(directory).join("slipway"))
+}
+
+/// Keeps others out of the state root that is ours by default: an older version made it for all to read.
+fn close_to_others(global: &Global, root: &Path) -> Result<()> {
+    let Ok(metadata) = std::fs::symlink_metadata(root) else {
+        return Ok(());
+    };
+    if global.root.is_some() || metadata.mode() & 0o077 == 0 {
+        return Ok(());
+    }
+    std::fs::set_permissions(root, Permissions::from_mode(0o700))
+        .with_context(|| format!("keep others out of {}", root.display()))
 }
 
 /// Reads a JSON document from a file, `-` being standard input.
