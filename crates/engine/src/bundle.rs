@@ -225,7 +225,10 @@ pub(crate) fn write_pid(path: &Path, pid: Pid) -> Result<(), Error> {
 /// Makes a directory of the state, and those above it, which only their owner may enter: a container's environment,
 /// and what else stands in its document, is nobody else's.
 pub(crate) fn make_private(directory: &Path) -> Result<(), Error> {
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory);
     made.map_err(Error::state("create", directory))
 }
 

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use libcontainer::config::YoukiConfig;
 use libcontainer::container::{Container as Inner, ContainerStatus, State as InnerState};
+use libcontainer::error::LibcontainerError;
+use libcontainer::notify_socket::{NOTIFY_FILE, NotifySocket};
 use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -44,17 +46,9 @@ impl Container {
             return Err(Error::Missing);
         }
         let config = YoukiConfig::load(&state).ok();
-        let saved = InnerState::load(&state).ok();
-        let mut inner = Inner::load(state)
+        let inner = load(id, &state)
             .inspect_err(|error| tracing::debug!("{id}: {}", sys::one_line(error)))
             .ok();
-        // libcontainer believes `/proc`, which hides processes where it is mounted with `hidepid`.
-        if let (Some(inner), Some(saved)) = (&mut inner, saved)
-            && inner.status() == ContainerStatus::Stopped
-            && inner.pid().is_some_and(is_alive)
-        {
-            inner.state.status = saved.status;
-        }
         Ok(Self {
             id: id.to_owned(),
             root: root.to_owned(),
@@ -198,9 +192,9 @@ impl Container {
                 ));
             }
         }
+        let directory = self.directory();
         let inner = self.inner.as_mut().ok_or(Error::Missing)?;
-        inner
-            .start()
+        begin(inner, self.config.as_ref(), &directory)
             .map_err(|error| Error::library("start the container", &error))
     }
 
@@ -426,6 +420,36 @@ pub fn forget(root: &Path, id: &str) -> Result<(), Error> {
     ] {
         remove_if_there(&leftover)?;
     }
+    Ok(())
+}
+
+/// Reads libcontainer's state of a container. Its own way believes `/proc`, which hides processes where it is mounted
+/// with `hidepid`.
+fn load(id: &str, directory: &Path) -> Result<Inner, LibcontainerError> {
+    let saved = InnerState::load(directory)?;
+    let mut inner = Inner::new(id, saved.status, saved.pid, directory, directory)?;
+    inner.state = saved;
+    inner.state.status = match inner.state.pid.map(Pid::from_raw) {
+        Some(pid) if is_alive(pid) => match inner.state.status {
+            ContainerStatus::Stopped => ContainerStatus::Running,
+            status => status,
+        },
+        _ => ContainerStatus::Stopped,
+    };
+    Ok(inner)
+}
+
+/// Lets the first process go on, and runs the hooks for then. As libcontainer does, without its look at `/proc`.
+fn begin(
+    inner: &mut Inner,
+    config: Option<&YoukiConfig>,
+    directory: &Path,
+) -> Result<(), LibcontainerError> {
+    NotifySocket::new(directory.join(NOTIFY_FILE)).notify_container_start()?;
+    inner.set_status(ContainerStatus::Running).save()?;
+    let hooks = config.and_then(|config| config.hooks.as_ref());
+    let hooks = hooks.and_then(|hooks| hooks.poststart().as_ref());
+    libcontainer::hooks::run_hooks(hooks, Some(&inner.state), Some(directory), None, None)?;
     Ok(())
 }
 

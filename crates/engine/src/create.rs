@@ -17,7 +17,8 @@ use nix::unistd::setgroups;
 use serde_json::{Value, json};
 
 use crate::bundle::{
-    Prepared, config, has_hooks, keep_keyring, make_private, make_shadow, prepare, shadow, write_config, write_pid, write_whole,
+    Prepared, config, has_hooks, keep_keyring, make_private, make_shadow, prepare, shadow,
+    write_config, write_pid, write_whole,
 };
 use crate::cgroup::Own;
 use crate::executor::Program;
@@ -205,9 +206,9 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         _ => false,
     };
     let act = || prepare_and_build(request, document, prepared, own.as_ref());
-    let made = match &own {
-        Some(own) => within(own, act),
-        None => act(),
+    let made = match is_ours {
+        true => within(own.as_ref(), act),
+        false => act(),
     };
     if let Some(courier) = courier {
         courier.wait();

@@ -168,7 +168,9 @@ impl Nobody {
     pub(crate) fn find() -> Self {
         let read = |name: &str| {
             let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
-            text.ok().and_then(|text| text.trim().parse().ok()).unwrap_or(65534)
+            text.ok()
+                .and_then(|text| text.trim().parse().ok())
+                .unwrap_or(65534)
         };
         Self {
             uid: read("overflowuid"),

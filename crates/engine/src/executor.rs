@@ -18,7 +18,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
 use crate::home::home;
-use crate::restrict::restrict;
+use crate::restrict::{load_filter, restrict_but_filter};
 use crate::seccomp::Filter;
 
 /// Executes the program that the specification names. In place of libcontainer's own, which
@@ -40,15 +40,11 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Whether rights are given up before the wait for the start: for hooks that run with the program's, and for a
-    /// filter whose listener has to be told of it by then. Otherwise they are given up last, so that the filter need
-    /// not allow what is done until then.
-    fn is_restricted_early(&self) -> bool {
+    /// Whether the filter is loaded before the wait for the start: for hooks that run with the program's rights, and
+    /// for a listener that has to be told by then. Otherwise it is loaded last, so that it need not allow what is done
+    /// until then.
+    fn is_filtered_early(&self) -> bool {
         self.has_late_hooks || self.filter.as_ref().is_some_and(Filter::reports)
-    }
-
-    fn restrict(&self) -> Result<(), String> {
-        restrict(&self.process, self.filter.as_ref())
     }
 
     /// Everything that libcontainer has opened, and opens once more after it has closed all, goes; then the rights;
@@ -60,8 +56,8 @@ impl Program {
             .create_syscall()
             .close_range(self.preserve_fds.saturating_add(listening))
             .map_err(|error| format!("close descriptors: {error}"))?;
-        if !self.is_restricted_early() {
-            self.restrict()?;
+        if !self.is_filtered_early() {
+            load_filter(&self.process, self.filter.as_ref())?;
         }
         become_program(&self.process, &self.mask)
     }
@@ -80,10 +76,12 @@ impl Executor for Program {
         if !self.keeps_keyring {
             new_keyring().map_err(ExecutorSetEnvsError::Other)?;
         }
-        if self.is_restricted_early() {
-            self.restrict().map_err(ExecutorSetEnvsError::Other)?;
-        }
-        Ok(())
+        restrict_but_filter(&self.process, self.filter.is_some())
+            .and_then(|()| match self.is_filtered_early() {
+                true => load_filter(&self.process, self.filter.as_ref()),
+                false => Ok(()),
+            })
+            .map_err(ExecutorSetEnvsError::Other)
     }
 
     fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
@@ -121,7 +119,10 @@ pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infalli
         .iter()
         .map(|variable| text(variable.as_bytes()))
         .collect::<Result<Vec<_>, _>>()?;
-    if !variables.iter().any(|one| one.starts_with("HOME=") && one.len() > "HOME=".len()) {
+    if !variables
+        .iter()
+        .any(|one| one.starts_with("HOME=") && one.len() > "HOME=".len())
+    {
         env.retain(|variable| variable.as_bytes() != b"HOME=");
         let home = home(process.user().uid());
         env.push(text(&[b"HOME=", home.as_os_str().as_bytes()].concat())?);

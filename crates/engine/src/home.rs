@@ -24,18 +24,26 @@ pub(crate) fn home(uid: u32) -> PathBuf {
 /// Gives a document's process the variable `HOME`, if it has none or an empty one: libcontainer would ask the C library
 /// for it, in the container's root. What the program gets in the end is found out there, once the mounts are made.
 pub(crate) fn give_home(document: &mut Value) {
-    let uid = document.pointer("/process/user/uid").and_then(Value::as_u64);
+    let uid = document
+        .pointer("/process/user/uid")
+        .and_then(Value::as_u64);
     let uid = uid.and_then(|uid| u32::try_from(uid).ok()).unwrap_or(0);
     let root = document.pointer("/root/path").and_then(Value::as_str);
     let root = root.unwrap_or_default().to_owned();
     let Some(process) = document.get_mut("process").and_then(Value::as_object_mut) else {
         return;
     };
-    let env = process.entry("env").or_insert_with(|| Value::Array(Vec::new()));
-    let Some(env) = env.as_array_mut() else { return };
+    let env = process
+        .entry("env")
+        .or_insert_with(|| Value::Array(Vec::new()));
+    let Some(env) = env.as_array_mut() else {
+        return;
+    };
     let variables = env.iter().filter_map(Value::as_str);
     // Of several, libcontainer takes the last.
-    let last = variables.filter_map(|one| one.strip_prefix("HOME=")).next_back();
+    let last = variables
+        .filter_map(|one| one.strip_prefix("HOME="))
+        .next_back();
     if last.is_none_or(str::is_empty) {
         let home = home_in(&passwd_inside(&root), uid);
         env.push(format!("HOME={}", home.to_str().unwrap_or(NONE)).into());
@@ -69,7 +77,8 @@ mod tests {
 
     #[test]
     fn the_home_is_the_sixth_field_of_the_users_line() {
-        let passwd = b"root:x:0:0:root:/root:/bin/sh\nbad:x:7\nrel:x:8:8::home:/x\nu:x:9:9::/home/\xff:/x\n";
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/sh\nbad:x:7\nrel:x:8:8::home:/x\nu:x:9:9::/home/\xff:/x\n";
         assert_eq!(home_in(passwd, 0), Path::new("/root"));
         assert_eq!(home_in(passwd, 9).as_os_str().as_bytes(), b"/home/\xff");
         for uid in [7, 8, 10] {
@@ -90,14 +99,26 @@ mod tests {
         std::fs::create_dir(root.path().join("etc")).unwrap();
         std::fs::write(root.path().join("etc/passwd"), "u:x:5:5::/h:/x").unwrap();
         for (env, added) in rows {
-            let mut document = json!({"root": {"path": root.path()}, "process": {"user": {"uid": 5}}});
+            let mut document =
+                json!({"root": {"path": root.path()}, "process": {"user": {"uid": 5}}});
             if !env.is_null() {
                 document["process"]["env"] = env.clone();
             }
             give_home(&mut document);
-            let last = document["process"]["env"].as_array().unwrap().last().cloned();
+            let last = document["process"]["env"]
+                .as_array()
+                .unwrap()
+                .last()
+                .cloned();
             let last = last.unwrap();
-            assert_eq!(last, added.map_or(env.as_array().map_or(json!(null), |env| env[env.len().max(1) - 1].clone()), |home| json!(home)));
+            assert_eq!(
+                last,
+                added.map_or(
+                    env.as_array()
+                        .map_or(json!(null), |env| env[env.len().max(1) - 1].clone()),
+                    |home| json!(home)
+                )
+            );
         }
     }
 }

@@ -106,7 +106,11 @@ mod tests {
         for (destination, kind, source, allowed) in rows {
             let mount = json!({"destination": destination, "type": kind, "source": source});
             let document = json!({"root": {"path": root.path()}, "mounts": [mount]});
-            assert_eq!(refuse(&document).is_ok(), allowed, "{destination} {kind} {source}");
+            assert_eq!(
+                refuse(&document).is_ok(),
+                allowed,
+                "{destination} {kind} {source}"
+            );
         }
     }
 }

@@ -2,19 +2,24 @@
 //! process and for one that enters.
 
 use libcontainer::capabilities::{drop_privileges, reset_effective};
-use libcontainer::oci_spec::runtime::Process;
+use libcontainer::oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process};
+use libcontainer::syscall::SyscallError;
 use libcontainer::syscall::syscall::SyscallType;
 
 use crate::seccomp::Filter;
 use crate::selinux;
 
 /// Sets the label of the program, and gives up the system calls and capabilities that it shall not
-/// have. Without no new privileges the filter itself needs a capability; else it comes last, so that
-/// it need not allow what is done here.
+/// have.
 pub(crate) fn restrict(process: &Process, filter: Option<&Filter>) -> Result<(), String> {
+    restrict_but_filter(process, filter.is_some())?;
+    load_filter(process, filter)
+}
+
+/// As [`restrict`], but for the filter, which [`load_filter`] loads: without no new privileges that needs a
+/// capability, which is kept until then.
+pub(crate) fn restrict_but_filter(process: &Process, has_filter: bool) -> Result<(), String> {
     let syscall = SyscallType::default().create_syscall();
-    let failed = |error| format!("process.capabilities: {error}");
-    let load = || filter.map_or(Ok(()), Filter::load);
     if let Some(label) = process
         .selinux_label()
         .as_ref()
@@ -22,16 +27,47 @@ pub(crate) fn restrict(process: &Process, filter: Option<&Filter>) -> Result<(),
     {
         selinux::label_next_program(label)?;
     }
-    let is_last = process.no_new_privileges() == Some(true);
     reset_effective(syscall.as_ref()).map_err(failed)?;
-    if !is_last {
-        load()?;
+    match process.capabilities() {
+        Some(capabilities) if has_filter && !is_filter_last(process) => {
+            drop_privileges(&with_administration(capabilities), syscall.as_ref()).map_err(failed)
+        }
+        Some(capabilities) => drop_privileges(capabilities, syscall.as_ref()).map_err(failed),
+        None => Ok(()),
     }
-    if let Some(capabilities) = process.capabilities() {
-        drop_privileges(capabilities, syscall.as_ref()).map_err(failed)?;
+}
+
+/// Loads the filter, and then gives up what was kept for that. With no new privileges the filter comes last, so that
+/// it need not allow what is done before.
+pub(crate) fn load_filter(process: &Process, filter: Option<&Filter>) -> Result<(), String> {
+    let Some(filter) = filter else { return Ok(()) };
+    filter.load()?;
+    match process.capabilities() {
+        Some(capabilities) if !is_filter_last(process) => {
+            let syscall = SyscallType::default().create_syscall();
+            drop_privileges(capabilities, syscall.as_ref()).map_err(failed)
+        }
+        _ => Ok(()),
     }
-    if is_last {
-        load()?;
-    }
-    Ok(())
+}
+
+fn failed(error: SyscallError) -> String {
+    format!("process.capabilities: {error}")
+}
+
+fn is_filter_last(process: &Process) -> bool {
+    process.no_new_privileges() == Some(true)
+}
+
+/// The sets of capabilities with what loading a filter takes, seccomp(2).
+fn with_administration(capabilities: &LinuxCapabilities) -> LinuxCapabilities {
+    let mut kept = capabilities.clone();
+    let with = |set: &Option<Capabilities>| {
+        let mut set = set.clone().unwrap_or_default();
+        set.insert(Capability::SysAdmin);
+        Some(set)
+    };
+    kept.set_effective(with(capabilities.effective()));
+    kept.set_permitted(with(capabilities.permitted()));
+    kept
 }

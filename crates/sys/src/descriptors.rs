@@ -45,7 +45,10 @@ pub fn close_inherited() {
 /// Closes every descriptor from 3 up but those in `keep`: what a process that enters a container must not bring
 /// along, whoever opened it. What owns one of them must not be used afterwards.
 pub fn close_all_except(keep: &[i32]) {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .filter_map(|fd| u32::try_from(*fd).ok())
+        .collect();
     keep.sort_unstable();
     let mut first = 3;
     for fd in keep.into_iter().filter(|fd| *fd >= 3) {
@@ -67,7 +70,9 @@ fn close_range(first: u32, last: u32) {
         return;
     }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
-    let limit = limit.and_then(|limit| u32::try_from(limit).ok()).unwrap_or(1 << 20);
+    let limit = limit
+        .and_then(|limit| u32::try_from(limit).ok())
+        .unwrap_or(1 << 20);
     for fd in first..=last.min(limit) {
         // SAFETY: as above.
         unsafe { libc::close(fd.cast_signed()) };

@@ -39,7 +39,9 @@ pub fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => continue,
             created => created?,
         };
-        let written = file.write_all(content).and_then(|()| fs::rename(&part, path));
+        let written = file
+            .write_all(content)
+            .and_then(|()| fs::rename(&part, path));
         if written.is_err() {
             let _ = fs::remove_file(&part);
         }

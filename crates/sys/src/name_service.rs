@@ -24,7 +24,10 @@ const DATABASES: [&CStr; 13] = [
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
     /// `nss.h` of the GNU C library: the services of a database, in place of those that `/etc/nsswitch.conf` names.
-    fn __nss_configure_lookup(database: *const libc::c_char, services: *const libc::c_char) -> libc::c_int;
+    fn __nss_configure_lookup(
+        database: *const libc::c_char,
+        services: *const libc::c_char,
+    ) -> libc::c_int;
 }
 
 /// Has the C library look names of users, hosts and the like up in files alone.

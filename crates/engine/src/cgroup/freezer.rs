@@ -48,7 +48,9 @@ pub(crate) fn refuse_frozen(path: &str) -> Result<(), Error> {
         mounted.join("freezer")
     };
     let whole = hierarchy.join(path.trim_start_matches('/'));
-    let above = whole.ancestors().take_while(|directory| *directory != hierarchy);
+    let above = whole
+        .ancestors()
+        .take_while(|directory| *directory != hierarchy);
     match { above }.find(|directory| holds(directory)) {
         Some(directory) => Err(Error::Refused(format!(
             "cgroupsPath: {} is frozen; thaw it, or choose another",

@@ -135,7 +135,10 @@ pub(crate) fn old_hierarchies() -> Vec<(String, Hierarchy)> {
             Err(_) => Hierarchy::Mounted(place.clone()),
         };
         let name = name.into_string().ok()?;
-        place.join("cgroup.procs").exists().then_some((name, hierarchy))
+        place
+            .join("cgroup.procs")
+            .exists()
+            .then_some((name, hierarchy))
     });
     found.collect()
 }
@@ -143,13 +146,18 @@ pub(crate) fn old_hierarchies() -> Vec<(String, Hierarchy)> {
 /// Where the mounts of a container that sees the host's old hierarchies are, and what they show of
 /// them: those of its own cgroup.
 pub(crate) fn shown(destination: &str, cgroup: &str) -> Vec<(String, String)> {
-    let shown = old_hierarchies().into_iter().filter_map(|(name, hierarchy)| {
-        let Hierarchy::Mounted(place) = hierarchy else {
-            return None;
-        };
-        let source = place.join(cgroup.trim_start_matches('/'));
-        Some((format!("{destination}/{name}"), source.display().to_string()))
-    });
+    let shown = old_hierarchies()
+        .into_iter()
+        .filter_map(|(name, hierarchy)| {
+            let Hierarchy::Mounted(place) = hierarchy else {
+                return None;
+            };
+            let source = place.join(cgroup.trim_start_matches('/'));
+            Some((
+                format!("{destination}/{name}"),
+                source.display().to_string(),
+            ))
+        });
     shown.collect()
 }
 

@@ -11,9 +11,6 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use nix::sys::signal::Signal;
-use nix::sys::signalfd::SignalFd;
-use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
 use serde_json::Value;
 
@@ -119,42 +116,17 @@ impl Own {
         }
     }
 
-    /// Waits until a process has ended; a signal that asks us to end ends it. As soon as libcontainer has taken the
-    /// decoy, it is removed: on a failure it would be tried in vain, for long.
-    pub(crate) fn attend(&self, process: &OwnedFd, signals: &SignalFd) -> io::Result<Option<Signal>> {
-        let mut interrupted = None;
-        let mut is_taken = false;
-        loop {
-            let mut fds = vec![
-                PollFd::new(process, PollFlags::IN),
-                PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-            ];
-            if !is_taken {
-                fds.push(PollFd::new(&self.written, PollFlags::IN));
-            }
-            match poll(&mut fds, None) {
-                Err(rustix::io::Errno::INTR) => continue,
-                result => result?,
-            };
-            let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-            if ready.first() == Some(&true) {
-                return Ok(interrupted);
-            }
-            if ready.get(1) == Some(&true)
-                && let Ok(Some(info)) = signals.read_signal()
-            {
-                interrupted = Signal::try_from(info.ssi_signo.cast_signed()).ok();
-                self.kill();
-            }
-            if ready.get(2) == Some(&true) {
-                is_taken = true;
-                let _ = fs::remove_dir_all(&self.decoy);
-            }
-        }
+    /// What is ready to be read once libcontainer has taken the decoy.
+    pub(crate) fn written(&self) -> BorrowedFd<'_> {
+        self.written.as_fd()
+    }
+
+    pub(crate) fn remove_decoy(&self) {
+        let _ = fs::remove_dir_all(&self.decoy);
     }
 
     /// Kills all that is in the cgroup. Linux 5.14; before, what is left ends with its parent.
-    fn kill(&self) {
+    pub(crate) fn kill(&self) {
         let _ = fs::write(self.directory.join("cgroup.kill"), "1");
     }
 
@@ -162,7 +134,7 @@ impl Own {
     pub(crate) fn remove(&self) {
         self.kill();
         let _ = remove_tree(&self.directory);
-        let _ = fs::remove_dir_all(&self.decoy);
+        self.remove_decoy();
     }
 }
 

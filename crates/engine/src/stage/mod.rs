@@ -354,10 +354,7 @@ impl Kind {
 
     /// Whether the container would be another without it.
     fn is_required(&self) -> bool {
-        matches!(
-            self,
-            Self::Mapped { .. } | Self::CopyUp | Self::Hierarchies
-        )
+        matches!(self, Self::Mapped { .. } | Self::CopyUp | Self::Hierarchies)
     }
 
     /// Makes the mount, attached nowhere, and leaves in the document what libcontainer shall do.

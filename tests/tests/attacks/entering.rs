@@ -1,0 +1,124 @@
+//! CVE-2024-21626 and its like: a process that enters a container starts outside of it, by a link to a descriptor that
+//! the runtime or its caller has open.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use serde_json::json;
+use tests::{Outcome, run, succeed};
+
+use crate::{Deleted, own_root, start};
+
+/// Runs a command with the host's root open as descriptor 20.
+fn with_descriptor(command: &Command) -> Outcome {
+    let mut shell = Command::new("bash");
+    shell.args(["-c", "exec \"$@\" 20</", "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    run(shell
+        .current_dir(command.get_current_dir().unwrap())
+        .stdin(std::process::Stdio::null()))
+}
+
+#[test]
+fn no_working_directory_leads_out() {
+    let (bundle, root) = own_root(&["/bin/sleep", "100"], |_| ());
+    let _deleted = Deleted(&bundle);
+    start(&bundle);
+    let look = ["/bin/sh", "-c", "pwd; cat etc/hostname; ls"];
+    for number in 3..40 {
+        // As the payload would, behind the back of whoever enters.
+        let link = root.join("work");
+        let _ = fs::remove_file(&link);
+        symlink(format!("/proc/self/fd/{number}"), &link).unwrap();
+        let direct = format!("/proc/self/fd/{number}");
+        for cwd in ["/work", "/work/..", "/work/../..", &direct] {
+            for user in ["0", "4711"] {
+                let args = [&["exec", "-u", user, "--cwd", cwd, "c1"], &look[..]].concat();
+                let outcome = with_descriptor(&bundle.slipway(&args));
+                assert_ne!(outcome.code, 0, "{cwd} {number}: {outcome:#?}");
+                assert_eq!(outcome.stdout, "", "{cwd} {number}: {outcome:#?}");
+            }
+        }
+    }
+    // What its caller hands on is the container's to see, and no place to start in.
+    let args = [
+        &[
+            "exec",
+            "--preserve-fds",
+            "18",
+            "--cwd",
+            "/proc/self/fd/20",
+            "c1",
+        ],
+        &look[..],
+    ]
+    .concat();
+    let outcome = with_descriptor(&bundle.slipway(&args));
+    assert!(
+        outcome.stderr.contains("outside of the container"),
+        "{outcome:#?}"
+    );
+    assert_eq!(
+        succeed(&mut bundle.slipway(&["exec", "--cwd", "/tmp", "c1", "pwd"])),
+        "/tmp\n"
+    );
+}
+
+#[test]
+fn no_program_of_the_hosts_is_executed() {
+    let (bundle, root) = own_root(&["/bin/sleep", "100"], |_| ());
+    let _deleted = Deleted(&bundle);
+    start(&bundle);
+    let evil = bundle.path().join("evil");
+    fs::copy(root.join("bin/busybox"), &evil).unwrap();
+    for number in 3..40 {
+        for up in ["", "/..", "/../..", "/../../..", "/../../../.."] {
+            let program = format!("/proc/self/fd/{number}{up}{}", evil.display());
+            let outcome = with_descriptor(&bundle.slipway(&["exec", "c1", &program, "true"]));
+            assert_ne!(outcome.code, 0, "{program}: {outcome:#?}");
+        }
+    }
+    // An image's shell may be such a link.
+    fs::remove_file(root.join("bin/sh")).unwrap();
+    symlink(
+        format!("/proc/self/fd/20{}", evil.display()),
+        root.join("bin/sh"),
+    )
+    .unwrap();
+    let outcome = with_descriptor(&bundle.slipway(&["exec", "c1", "/bin/sh", "-c", "true"]));
+    assert_ne!(outcome.code, 0, "{outcome:#?}");
+}
+
+#[test]
+fn a_container_does_not_begin_outside() {
+    for number in 3..40 {
+        let cwd = format!("/proc/self/fd/{number}");
+        let (bundle, _) = own_root(&["/bin/sh", "-c", "pwd; ls"], |spec| {
+            spec["process"]["cwd"] = json!(cwd);
+        });
+        let outcome = with_descriptor(&bundle.slipway(&["run", "c1"]));
+        assert_ne!(outcome.code, 0, "{cwd}: {outcome:#?}");
+        assert_eq!(outcome.stdout, "", "{cwd}: {outcome:#?}");
+        assert_eq!(bundle.left(), Vec::<String>::new());
+    }
+}
+
+#[test]
+fn nothing_but_what_was_asked_for_is_inherited() {
+    let look = "for n in $(seq 3 60); do [ -e /proc/self/fd/$n ] && echo $n; done; true";
+    let list = ["/bin/sh", "-c", look];
+    let (bundle, _) = own_root(&list, |_| ());
+    let first = with_descriptor(&bundle.slipway(&["run", "c1"]));
+    let (bundle, _) = own_root(&["/bin/sleep", "100"], |_| ());
+    let _deleted = Deleted(&bundle);
+    start(&bundle);
+    let entering = with_descriptor(&bundle.slipway(&[&["exec", "c1"], &list[..]].concat()));
+    for outcome in [first, entering] {
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.code),
+            ("", 0),
+            "{outcome:#?}"
+        );
+    }
+}
