@@ -94,7 +94,7 @@ impl Executor for Program {
 
 /// Takes the session keyring of the runtime's caller, and the keys in it, away from the calling process.
 pub(crate) fn new_keyring() -> Result<(), String> {
-    sys::new_session_keyring().map_err(|error| {
+    sys::new_session_keyring(None).map_err(|error| {
         format!(
             "create a session keyring: {}; --no-new-keyring keeps the caller's, and the sysctl kernel.keys.maxkeys allows more",
             sys::words(&error)

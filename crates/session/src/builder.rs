@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use engine::{
     Create, Executor, ExecutorBox, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
@@ -68,10 +68,15 @@ pub(crate) fn run(
         namespaces,
         taken,
         init,
+        server,
         stand,
     } = built;
     let taken = taken.and_then(share::open);
-    handover::send_ready(&socket, &namespaces);
+    if handover::send_ready(&socket, &namespaces).is_err() {
+        // The caller was told, or is gone; there is nobody to keep it for.
+        end_init(init);
+        return drop(stand);
+    }
     // Not before now: whatever was made meanwhile would hold it, too.
     let told = ground
         .witness
@@ -87,11 +92,14 @@ pub(crate) fn run(
         // What only making it took; the cgroup is empty once the process is gone.
         end_init(init);
         drop(stand);
-        return Keeper::new(namespaces, listener, ground.about, ground.witness).keep(caller);
+        return Keeper::new(namespaces, listener, server, ground.about, ground.witness)
+            .keep(caller);
     }
     // The first process is theirs, and ends with them.
     match listener {
-        Some(_) => Keeper::new(namespaces, listener, ground.about, ground.witness).keep(caller),
+        Some(_) => {
+            Keeper::new(namespaces, listener, server, ground.about, ground.witness).keep(caller)
+        }
         None => keeper::wait(&caller.process),
     }
     end_init(init);
@@ -105,6 +113,8 @@ struct Built {
     /// An instance's name.
     taken: Option<OwnedFd>,
     init: Pid,
+    /// The image's server.
+    server: Option<OwnedFd>,
     stand: Stand,
 }
 
@@ -125,6 +135,7 @@ fn build(
             _ => None,
         }
     };
+    let process = server.as_ref().map(Server::process).transpose()?;
     // Before anything is made, so that there is one of each; after the server, which would hold it
     // longer than the instance lasts.
     let taken = match ground.instance {
@@ -154,6 +165,7 @@ fn build(
         namespaces,
         taken,
         init,
+        server: process,
         stand,
     })
 }
@@ -163,7 +175,9 @@ fn take(called: &str) -> Result<OwnedFd, Error> {
     if let Some(taken) = name.as_ref().and_then(Name::take) {
         return Ok(taken);
     }
-    let ours = name.is_some_and(|name| name.call(handover::Wish::Look).is_some());
+    let end = Instant::now() + handover::PATIENCE;
+    let call = name.and_then(|name| name.call(handover::Wish::Look, end));
+    let ours = call.is_some_and(|call| call.next().is_ok());
     Err(match ours {
         true => Error::Taken(called.to_owned()),
         false => Error::Held(called.to_owned()),

@@ -9,7 +9,7 @@ use nix::sys::wait::waitpid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::handover::{self, Message, Wish};
-use crate::share::{self, Entry, Name};
+use crate::share::{self, Admitted, Entry, Name};
 use crate::{Error, Ground, Shared, builder};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
@@ -25,6 +25,8 @@ pub enum Asked {
     Joined(Door, String),
     /// The right to build it: the job's other ranks wait.
     First(Turn),
+    /// No place in it, for this reason: a container of its own is what is left.
+    Full(String),
     /// Nothing: another rank found that there must be none, and has said why.
     Refused,
 }
@@ -58,7 +60,7 @@ impl Turn {
             if !matches!(calls, Ok(1..)) {
                 return;
             }
-            if let Some(Ok(caller)) = share::admit(listener) {
+            if let Admitted::Caller(caller) = share::admit(listener) {
                 handover::send_failure(&caller.socket, "");
                 left -= 1;
             }
@@ -77,6 +79,7 @@ pub fn ask(job: &str, root: &RootFs, words: &str, program: &str) -> Asked {
         Some(Entry::Joined(namespaces, about)) => Asked::Joined(Door::new(namespaces), about),
         Some(Entry::Taken(listener)) => Asked::First(Turn(Some(listener))),
         Some(Entry::Refused) => Asked::Refused,
+        Some(Entry::Full(reason)) => Asked::Full(reason),
         Some(Entry::Neither) | None => Asked::First(Turn(None)),
     }
 }
@@ -103,7 +106,9 @@ pub fn open(
             return Ok(Door::new(namespaces));
         }
         Some(Entry::Taken(listener)) => Some(listener),
-        Some(Entry::Neither | Entry::Refused) | None => turn.and_then(|Turn(listener)| listener),
+        Some(Entry::Neither | Entry::Refused | Entry::Full(_)) | None => {
+            turn.and_then(|Turn(listener)| listener)
+        }
     };
     let (socket, theirs) = handover::pair().map_err(Error::Fork)?;
     let caller = rustix::process::pidfd_open(
@@ -129,7 +134,7 @@ pub fn open(
     loop {
         match handover::receive(&socket).map_err(Error::Handover)? {
             Message::Note(text) => tell(&text),
-            Message::Failed(text) => return Err(Error::Builder(text)),
+            Message::Failed(text) | Message::Full(text) => return Err(Error::Builder(text)),
             Message::Ready(namespaces) => {
                 if let Some(witness) = ground.witness {
                     let _ = handover::send_wish(&socket, Wish::Join, witness.program());
@@ -159,6 +164,9 @@ impl Door {
     ///
     /// [setns(2)]: https://man7.org/linux/man-pages/man2/setns.2.html
     pub fn enter(self) -> Result<(), Error> {
+        // From here on the payloads inside are of the same user namespace: they must not look into this process, whose
+        // memory and files are the caller's. The program is not affected: it is looked at anew by its exec.
+        let _ = nix::sys::prctl::set_dumpable(false);
         for namespace in &self.namespaces {
             setns(namespace, CloneFlags::empty()).map_err(|errno| Error::Enter(errno.into()))?;
         }

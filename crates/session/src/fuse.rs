@@ -7,8 +7,10 @@ use std::path::Path;
 
 use image::Squashed;
 use nix::mount::{MsFlags, mount};
-use nix::unistd::{getegid, geteuid, setsid};
+use nix::unistd::{chdir, chroot, getegid, geteuid, setsid};
+use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
+use rustix::process::{PidfdFlags, pidfd_open};
 use squashfs::ServeOptions;
 
 use crate::error::mount_error;
@@ -20,6 +22,7 @@ use crate::{Error, payload};
 pub(crate) struct Server {
     device: OwnedFd,
     go: File,
+    process: OwnedFd,
 }
 
 /// How many threads answer requests. One is busy while another waits for the disk; more than a few
@@ -47,16 +50,26 @@ impl Server {
         let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
             .map_err(|errno| fork_failed(errno.into()))?;
         match sys::fork().map_err(|errno| fork_failed(errno.into()))? {
-            sys::Fork::Parent(_) => Ok(Some(Self {
-                device,
-                go: go.into(),
-            })),
+            sys::Fork::Parent(pid) => {
+                let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::SRCH);
+                let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
+                Ok(Some(Self {
+                    device,
+                    go: go.into(),
+                    process: process.map_err(|errno| fork_failed(errno.into()))?,
+                }))
+            }
             sys::Fork::Child => {
                 drop((go, listener.take()));
                 serve(squashed, device, &mut File::from(wait));
                 sys::exit_at_once(0)
             }
         }
+    }
+
+    /// Returns a handle of its process.
+    pub(crate) fn process(&self) -> Result<OwnedFd, Error> {
+        self.process.try_clone().map_err(Error::Fork)
     }
 
     /// Mounts the image at `target` and lets the server answer.
@@ -81,22 +94,28 @@ impl Server {
 }
 
 /// The server's life. Ends when the builder gives up before mounting, and when the mount ends.
+///
+/// It has the payload's user, in the payload's user namespace, and is outside of its mount namespace: so that it must
+/// not be looked into. It is not dumpable, and what it has open and sees is the image alone.
 fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
+    let _ = nix::sys::prctl::set_dumpable(false);
     // Its own session and no signals: what a launcher sends to its job is meant for the payload,
     // which needs its files to the last.
     let _ = setsid();
     ignore_signals();
     detach_stdio();
-    let _ = std::env::set_current_dir("/");
+    let _ = nix::sys::prctl::set_name(c"front: image");
+    let Ok(reader) = squashed.file.try_clone() else {
+        return;
+    };
+    sys::close_all_except(&[device.as_raw_fd(), wait.as_raw_fd(), reader.as_raw_fd()]);
+    leave_the_host();
     let mut go = [0];
     if wait.read_exact(&mut go).is_err() || payload::shed_privileges().is_err() {
         return;
     }
-    let _ = nix::sys::prctl::set_name(c"front: image");
     let owner = Some((geteuid().as_raw(), getegid().as_raw()));
     sys::keep_freed_memory();
-    let reader = squashed.file.try_clone();
-    let Ok(reader) = reader else { return };
     let opened = squashfs::Filesystem::open(reader, squashed.offset, Some(squashed.size));
     let Ok(filesystem) = opened else { return };
     let options = ServeOptions {
@@ -105,4 +124,13 @@ fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
         on_error: Box::new(|_| ()),
     };
     let _ = squashfs::serve(filesystem, device, options);
+}
+
+/// Makes the host's files unreachable for the calling process: its root becomes a directory of the kernel's in which
+/// nothing can be made, and which tells of the process itself alone.
+fn leave_the_host() {
+    let left = chroot("/proc/self/fdinfo").and_then(|()| chdir("/"));
+    if left.is_err() {
+        let _ = chdir("/");
+    }
 }

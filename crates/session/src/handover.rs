@@ -8,6 +8,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
@@ -23,14 +24,22 @@ pub(crate) enum Message {
     Failed(String),
     /// The namespaces, in the order in which they are to be entered.
     Ready(Vec<OwnedFd>),
+    /// There is a session, but no place in it, and why.
+    Full(String),
     /// What an instance's starter says of it, and a handle of its first process.
     Instance { about: String, init: OwnedFd },
     /// What a session's first member said of it, and who its members are now.
     Session { about: String, members: Vec<i32> },
 }
 
-/// Text is cut at this length, in bytes, so that a datagram always fits.
-const LIMIT: usize = 16 << 10;
+/// The longest text of a datagram, in bytes; longer words of what went wrong are cut. What a session tells of itself
+/// has the paths and variables that are lent to it, and fits.
+const LIMIT: usize = 128 << 10;
+
+/// How often a datagram is sent that the kernel refuses for the moment, and how long between: while too many
+/// descriptors of this user are under way (`ETOOMANYREFS`), or the other end has yet to read.
+const ATTEMPTS: u32 = 100;
+const INTERVAL: Duration = Duration::from_millis(5);
 
 /// How long one side waits for the other.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -40,6 +49,7 @@ const FAILED: u8 = b'F';
 const READY: u8 = b'R';
 const INSTANCE: u8 = b'I';
 const SESSION: u8 = b'S';
+const FULL: u8 = b'L';
 
 /// The most descriptors that a datagram carries: of the user, mount, ipc and pid namespaces.
 const DESCRIPTORS: usize = 4;
@@ -62,13 +72,29 @@ pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
     let _ = send(socket, FAILED, text, &[]);
 }
 
-pub(crate) fn send_ready(socket: &OwnedFd, namespaces: &[File]) {
+/// Hands the namespaces over.
+///
+/// # Errors
+///
+/// Fails when they cannot be; the other end is told so, and waits no longer.
+pub(crate) fn send_ready(socket: &OwnedFd, namespaces: &[File]) -> io::Result<()> {
     let namespaces: Vec<_> = namespaces.iter().map(AsFd::as_fd).collect();
-    let _ = send(socket, READY, "", &namespaces);
+    let count = namespaces.len().to_string();
+    or_refuse(socket, send(socket, READY, &count, &namespaces))
 }
 
-pub(crate) fn send_instance(socket: &OwnedFd, about: &str, init: &OwnedFd) {
-    let _ = send(socket, INSTANCE, about, &[init.as_fd()]);
+/// Hands an instance's first process over, as [`send_ready`] does.
+pub(crate) fn send_instance(socket: &OwnedFd, about: &str, init: &OwnedFd) -> io::Result<()> {
+    or_refuse(socket, send(socket, INSTANCE, about, &[init.as_fd()]))
+}
+
+fn or_refuse(socket: &OwnedFd, sent: io::Result<()>) -> io::Result<()> {
+    sent.inspect_err(|error| send_full(socket, &sys::words(error)))
+}
+
+/// Tells that there is a session, and no place in it.
+pub(crate) fn send_full(socket: &OwnedFd, reason: &str) {
+    let _ = send(socket, FULL, reason, &[]);
 }
 
 /// `members` are process ids; those that do not fit are left out.
@@ -118,8 +144,8 @@ pub(crate) struct Wished {
 pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
     set_socket_timeout(socket, Timeout::Recv, Some(PATIENCE))?;
     let mut buffer = [0; 256];
-    let (received, fds) = receive_into(socket, &mut buffer)?;
-    let [kind, program @ ..] = buffer.get(..received).unwrap_or_default() else {
+    let received = receive_into(socket, &mut buffer)?;
+    let [kind, program @ ..] = buffer.get(..received.length).unwrap_or_default() else {
         return Err(io::ErrorKind::UnexpectedEof.into());
     };
     let wish = [Wish::Look, Wish::Join, Wish::Wake].into_iter();
@@ -127,7 +153,7 @@ pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
     Ok(Wished {
         wish: wish.ok_or(io::ErrorKind::InvalidData)?,
         program: String::from_utf8_lossy(program).into_owned(),
-        stderr: fds.into_iter().next(),
+        stderr: received.fds.into_iter().next(),
     })
 }
 
@@ -140,24 +166,46 @@ fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) -> io::R
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(fds));
     }
-    sendmsg(
-        socket,
-        &[IoSlice::new(&[kind]), IoSlice::new(text)],
-        &mut ancillary,
-        SendFlags::NOSIGNAL,
-    )?;
-    Ok(())
+    let kind = [kind];
+    let slices = [IoSlice::new(&kind), IoSlice::new(text)];
+    // Nobody of ours waits for one that has stopped to read.
+    let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
+    let mut attempt = 0;
+    loop {
+        match sendmsg(socket, &slices, &mut ancillary, flags) {
+            Err(Errno::AGAIN | Errno::TOOMANYREFS | Errno::INTR) if attempt < ATTEMPTS => {
+                attempt += 1;
+                std::thread::sleep(INTERVAL);
+            }
+            sent => return Ok(sent.map(|_| ())?),
+        }
+    }
 }
 
 /// Waits for the next message.
 pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
+    receive_from(socket).map(|(message, _)| message)
+}
+
+/// As [`receive`], with the id of the process that sent it, if the socket asks the kernel for it (`SO_PASSCRED`).
+pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Option<i32>)> {
     let mut buffer = vec![0; LIMIT + 1];
-    let (received, mut fds) = receive_into(socket, &mut buffer)?;
+    let Received {
+        length: received,
+        mut fds,
+        sender,
+    } = receive_into(socket, &mut buffer)?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match buffer.get(..received).unwrap_or_default() {
+    let message: io::Result<Message> = match buffer.get(..received).unwrap_or_default() {
         [NOTE, rest @ ..] => Ok(Message::Note(text(rest))),
         [FAILED, rest @ ..] => Ok(Message::Failed(text(rest))),
-        [READY, ..] if !fds.is_empty() => Ok(Message::Ready(fds)),
+        [FULL, rest @ ..] => Ok(Message::Full(text(rest))),
+        // The kernel leaves out what the receiver may not open, and one that enters some of a session's namespaces
+        // would be outside in the others.
+        [READY, rest @ ..] if text(rest) == fds.len().to_string() => Ok(Message::Ready(fds)),
+        [READY, ..] => Err(io::Error::other(
+            "this process may not have so many files open; raise `ulimit -n`",
+        )),
         [INSTANCE, rest @ ..] if fds.len() == 1 => Ok(Message::Instance {
             about: text(rest),
             init: fds.remove(0),
@@ -172,12 +220,21 @@ pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
             })
         }
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
-    }
+    };
+    Ok((message?, sender))
 }
 
-/// Waits for a datagram; returns its length and what descriptors came with it.
-fn receive_into(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+/// A datagram.
+struct Received {
+    length: usize,
+    fds: Vec<OwnedFd>,
+    sender: Option<i32>,
+}
+
+/// Waits for a datagram; tells what came with it.
+fn receive_into(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Received> {
+    let mut space =
+        [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS), ScmCredentials(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut slices = [IoSliceMut::new(buffer)];
@@ -187,11 +244,21 @@ fn receive_into(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<(usize, Vec<O
             Err(errno) => return Err(errno.into()),
         }
     };
-    let fds = ancillary.drain().flat_map(|message| match message {
-        RecvAncillaryMessage::ScmRights(fds) => fds.collect(),
-        _ => Vec::new(),
-    });
-    Ok((received, fds.collect()))
+    let (mut fds, mut sender) = (Vec::new(), None);
+    for message in ancillary.drain() {
+        match message {
+            RecvAncillaryMessage::ScmRights(rights) => fds.extend(rights),
+            RecvAncillaryMessage::ScmCredentials(credentials) => {
+                sender = Some(credentials.pid.as_raw_nonzero().get());
+            }
+            _ => {}
+        }
+    }
+    Ok(Received {
+        length: received,
+        fds,
+        sender,
+    })
 }
 
 #[cfg(test)]
@@ -204,8 +271,8 @@ mod tests {
         send_note(&builder, "hello");
         send_failure(&builder, &"x".repeat(LIMIT * 2));
         let file = || File::open("/dev/null").unwrap();
-        send_ready(&builder, &[file(), file(), file()]);
-        send_instance(&builder, "about", &file().into());
+        send_ready(&builder, &[file(), file(), file()]).unwrap();
+        send_instance(&builder, "about", &file().into()).unwrap();
         assert!(matches!(receive(&caller).unwrap(), Message::Note(text) if text == "hello"));
         assert!(matches!(receive(&caller).unwrap(), Message::Failed(text) if text.len() == LIMIT));
         assert!(matches!(receive(&caller).unwrap(), Message::Ready(all) if all.len() == 3));

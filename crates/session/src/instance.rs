@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
-use crate::handover::Wish;
-use crate::handover::{self, Message};
+use crate::handover::{Message, PATIENCE, Wish};
 use crate::share::{self, Name};
 use crate::{Door, Error};
 
@@ -67,13 +66,13 @@ impl Instance {
     /// Finds the caller's instance of that name, to look at; `None` when there is none.
     #[must_use]
     pub fn find(name: &str) -> Option<Running> {
-        call(name, Wish::Look)
+        call(name, Wish::Look, Instant::now() + PATIENCE)
     }
 
     /// Finds the caller's instance of that name, to join it; `None` when there is none.
     #[must_use]
     pub fn join(name: &str) -> Option<Running> {
-        call(name, Wish::Join)
+        call(name, Wish::Join, Instant::now() + PATIENCE)
     }
 
     /// Returns those of the caller's instances whose name is wanted, by name.
@@ -84,16 +83,19 @@ impl Instance {
     pub fn all(wanted: impl Fn(&str) -> bool) -> Result<Vec<Running>, Error> {
         let names = share::names(&share::instances()).map_err(Error::Instances)?;
         let names = names.iter().filter(|name| wanted(name));
-        Ok(names.filter_map(|name| Self::find(name)).collect())
+        // One for all: others may have taken any number of names.
+        let end = Instant::now() + PATIENCE;
+        let found = names.filter_map(|name| call(name, Wish::Look, end));
+        Ok(found.collect())
     }
 }
 
-fn call(name: &str, wish: Wish) -> Option<Running> {
-    let socket = Name::instance(name)?.call(wish)?;
-    let Ok(Message::Ready(namespaces)) = handover::receive(&socket) else {
+fn call(name: &str, wish: Wish, end: Instant) -> Option<Running> {
+    let call = Name::instance(name)?.call(wish, end)?;
+    let Ok(Message::Ready(namespaces)) = call.next() else {
         return None;
     };
-    let Ok(Message::Instance { about, init }) = handover::receive(&socket) else {
+    let Ok(Message::Instance { about, init }) = call.next() else {
         return None;
     };
     Some(Running {
@@ -142,7 +144,8 @@ impl Running {
             Err(errno) => return Err(Error::Signal(errno.into())),
         }
         // Who stands in for a process inside must be able to see its end.
-        let _ = Name::instance(&self.name).and_then(|name| name.call(Wish::Wake));
+        let end = Instant::now() + PATIENCE;
+        let _ = Name::instance(&self.name).and_then(|name| name.call(Wish::Wake, end));
         Ok(())
     }
 
@@ -155,8 +158,10 @@ impl Running {
             return false;
         }
         let ended = Instant::now();
-        let there =
-            || Name::instance(&self.name).is_some_and(|name| name.call(Wish::Look).is_some());
+        let there = || {
+            let end = ended + FAREWELL;
+            Name::instance(&self.name).is_some_and(|name| name.call(Wish::Look, end).is_some())
+        };
         while there() && ended.elapsed() < FAREWELL {
             std::thread::sleep(Duration::from_millis(1));
         }

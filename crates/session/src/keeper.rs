@@ -15,7 +15,7 @@ use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_si
 
 use crate::handover;
 use crate::handover::Wish;
-use crate::share::{self, Caller};
+use crate::share::{self, Admitted, Caller};
 use crate::witness::{Member, Testimony, Witness};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
@@ -59,10 +59,23 @@ pub(crate) fn allow_many_members() {
 /// each of its files then builds one session, not one each.
 const LINGER: Duration = Duration::from_millis(1500);
 
+/// How many descriptors a keeper has besides those of its members, and needs to answer one who calls.
+const OWN_DESCRIPTORS: u64 = 32;
+
+/// How many descriptors a member takes: its process, and its standard error.
+const OF_A_MEMBER: u64 = 2;
+
+/// Why one more cannot be let in.
+const NO_DESCRIPTORS: &str = "its keeper may not have more files open; raise `ulimit -n`";
+
 /// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
 pub(crate) struct Keeper<'a> {
     namespaces: Vec<File>,
     listener: Option<OwnedFd>,
+    /// The image's server, if there is one: without it there is nothing to come to.
+    server: Option<OwnedFd>,
+    /// Given up for a moment when there is no other descriptor to answer a caller with.
+    spare: Option<File>,
     about: &'a str,
     members: Vec<Member>,
     /// The member that ended last, until it is known how.
@@ -74,12 +87,15 @@ impl<'a> Keeper<'a> {
     pub(crate) fn new(
         namespaces: Vec<File>,
         listener: Option<OwnedFd>,
+        server: Option<OwnedFd>,
         about: &'a str,
         witness: Option<&'a dyn Witness>,
     ) -> Self {
         Self {
             namespaces,
             listener,
+            server,
+            spare: File::open("/dev/null").ok(),
             about,
             testimony: Testimony::new(witness),
             members: Vec::new(),
@@ -99,6 +115,10 @@ impl<'a> Keeper<'a> {
             let next = [end, look].into_iter().flatten().min();
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
             let happened = self.wait(limit);
+            if self.has_lost_server() {
+                // What reads the image fails from now on; whoever comes next builds a session anew.
+                (self.listener, self.server) = (None, None);
+            }
             if happened.call {
                 self.admit();
             }
@@ -140,26 +160,34 @@ impl<'a> Keeper<'a> {
 
     /// Lets everybody in who waits.
     fn admit(&mut self) {
-        let mut nobody = true;
-        while let Some(caller) = self.listener.as_ref().and_then(share::admit) {
-            nobody = false;
-            if let Ok(caller) = caller {
-                self.serve(caller);
+        while let Some(listener) = &self.listener {
+            match share::admit(listener) {
+                Admitted::Caller(caller) => self.serve(caller),
+                Admitted::Stranger => {}
+                Admitted::Nobody => return,
+                Admitted::Waiting => {
+                    self.spare = None;
+                    share::turn_away(listener, NO_DESCRIPTORS);
+                    self.spare = File::open("/dev/null").ok();
+                }
             }
-        }
-        if nobody {
-            // There is a caller, and no descriptor for them yet.
-            std::thread::sleep(Duration::from_millis(10));
         }
     }
 
     fn serve(&mut self, caller: Caller) {
         match caller.wished.wish {
+            Wish::Join if !self.has_room() => {
+                handover::send_full(&caller.socket, NO_DESCRIPTORS);
+            }
+            // It goes to take the name, and finds it free.
+            Wish::Join if self.has_lost_server() => self.listener = None,
             Wish::Join => {
-                let wished = self.testimony.is_wanted().then_some(caller.wished);
-                self.members.push(Member::new(caller.process, wished));
-                handover::send_ready(&caller.socket, &self.namespaces);
-                handover::send_session(&caller.socket, self.about, std::iter::empty());
+                // One that could not be told is no member.
+                if handover::send_ready(&caller.socket, &self.namespaces).is_ok() {
+                    let wished = self.testimony.is_wanted().then_some(caller.wished);
+                    self.members.push(Member::new(caller.process, wished));
+                    handover::send_session(&caller.socket, self.about, std::iter::empty());
+                }
             }
             Wish::Look => {
                 let members = self.members.iter();
@@ -168,6 +196,18 @@ impl<'a> Keeper<'a> {
             }
             Wish::Wake => {}
         }
+    }
+
+    /// Whether there are descriptors for one more.
+    fn has_room(&self) -> bool {
+        let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        let members = u64::try_from(self.members.len()).unwrap_or(u64::MAX);
+        members.saturating_add(1).saturating_mul(OF_A_MEMBER)
+            <= limit.saturating_sub(OWN_DESCRIPTORS)
+    }
+
+    fn has_lost_server(&self) -> bool {
+        self.server.as_ref().is_some_and(has_ended)
     }
 
     /// Waits for a caller, a member's end, or word of how the last one ended, at most `limit`.
@@ -184,13 +224,15 @@ impl<'a> Keeper<'a> {
             .members
             .iter()
             .map(|member| PollFd::new(&member.process, PollFlags::IN));
-        let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).collect();
+        let server = { self.server.iter() }.map(|server| PollFd::new(server, PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).chain(server).collect();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let _ = poll(&mut fds, limit.as_ref());
         let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
         let words = usize::from(self.members.is_empty() && self.last.is_some());
         let (word, rest) = fds.split_at(words);
-        let (call, end) = rest.split_at(self.listener.iter().count());
+        let (call, rest) = rest.split_at(self.listener.iter().count());
+        let (end, _server) = rest.split_at(self.members.len());
         Happened {
             word: any(word),
             call: any(call),
@@ -236,14 +278,25 @@ pub(crate) fn keep_instance(
             .map(|listener| PollFd::new(listener, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(calls).collect();
         let _ = poll(&mut fds, None);
-        let Some(Ok(caller)) = listener.as_ref().and_then(share::admit) else {
-            continue;
+        let caller = match listener.as_ref().map(share::admit) {
+            Some(Admitted::Caller(caller)) => caller,
+            Some(Admitted::Waiting) => {
+                // Until one of those inside ends.
+                members.retain(|member| !has_ended(member));
+                std::thread::sleep(Duration::from_millis(10));
+                continue;
+            }
+            _ => continue,
         };
         members.retain(|member| !has_ended(member));
         match caller.wished.wish {
             Wish::Look | Wish::Join => {
-                handover::send_ready(&caller.socket, namespaces);
-                handover::send_instance(&caller.socket, about, &process);
+                // One that was not told is told so, and is no member.
+                let told = handover::send_ready(&caller.socket, namespaces)
+                    .and_then(|()| handover::send_instance(&caller.socket, about, &process));
+                if told.is_err() {
+                    continue;
+                }
             }
             // The kernel ends a pid namespace only when each process in it is collected, and who is
             // stopped collects none.

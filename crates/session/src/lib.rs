@@ -34,6 +34,7 @@ mod keeper;
 mod layout;
 mod mount;
 mod payload;
+mod peer;
 mod share;
 mod shared;
 mod stage;
@@ -45,6 +46,8 @@ pub use ground::{Ground, Note};
 pub use identity::{is_real_root as is_privileged, try_namespaces};
 pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
-pub use payload::{ExecError, Payload, enter_directory, exec, find_program, shed_privileges};
+pub use payload::{
+    ExecError, Payload, enter_directory, exec, find_program, isolate, shed_privileges,
+};
 pub use shared::Shared;
 pub use witness::Witness;

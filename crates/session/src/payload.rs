@@ -1,7 +1,7 @@
 //! Becoming the payload: the last steps of the calling process, inside the container.
 
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -65,6 +65,12 @@ pub enum ExecError {
     /// The capabilities could not be given up.
     #[error("drop capabilities: {0}")]
     Privileges(io::Error),
+    /// There is no keyring to be had.
+    #[error("create a session keyring: {0}; the sysctl kernel.keys.maxkeys allows more")]
+    Keyring(io::Error),
+    /// The terminal cannot be protected.
+    #[error("keep the container from typing into the terminal: {0}")]
+    Terminal(io::Error),
     /// The directory cannot be entered.
     #[error("chdir {}: {source}", path.display())]
     Directory {
@@ -104,16 +110,49 @@ fn shed() -> rustix::io::Result<()> {
     set_no_new_privs(true)
 }
 
+/// Where the kernel says whether a program may type into its terminal.
+const TERMINAL_INPUT: &str = "/proc/sys/dev/tty/legacy_tiocsti";
+
+/// The session keyring of a contained session's members.
+const KEYRING: &CStr = c"front";
+
+/// Takes from a contained payload what it has in common with its caller besides files: the keys of the caller's
+/// session, and the terminal's input. The rights must have been [given up](shed_privileges).
+///
+/// # Errors
+///
+/// Fails when the kernel refuses; the payload must not be started then.
+pub fn isolate() -> Result<(), ExecError> {
+    // Real root has no user namespace for the session, and a name would be one for all containers.
+    let name = (!crate::is_privileged()).then_some(KEYRING);
+    sys::new_session_keyring(name).map_err(ExecError::Keyring)?;
+    if !fs::read_to_string(TERMINAL_INPUT).is_ok_and(|text| text.trim() == "0") {
+        sys::forbid_terminal_input().map_err(ExecError::Terminal)?;
+    }
+    Ok(())
+}
+
 /// Makes `path` the working directory.
 ///
 /// # Errors
 ///
-/// Fails when it is not there or may not be entered.
+/// Fails when it is not there or may not be entered, and when it leads out of the container, by a link to a descriptor
+/// that the caller has open (CVE-2024-21626).
 pub fn enter_directory(path: &Path) -> Result<(), ExecError> {
-    std::env::set_current_dir(path).map_err(|source| ExecError::Directory {
+    let failed = |source| ExecError::Directory {
         path: path.to_owned(),
         source,
-    })
+    };
+    std::env::set_current_dir(path).map_err(failed)?;
+    // The kernel's own answer: the C library's may hide that it is "(unreachable)", getcwd(3).
+    match rustix::process::getcwd(Vec::new()) {
+        Ok(found) if found.as_bytes().starts_with(b"/") => Ok(()),
+        Err(errno) => Err(failed(errno.into())),
+        Ok(_) => {
+            std::env::set_current_dir("/").map_err(failed)?;
+            Err(failed(io::Error::other("it is outside of the container")))
+        }
+    }
 }
 
 /// Returns the program that a command's name stands for, as execvp(3) would find it.

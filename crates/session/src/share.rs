@@ -9,7 +9,7 @@
 //! The first to come has the name before it builds, so that those who come at the same time wait for it.
 //!
 //! The name is an abstract socket's ([unix(7)]): it is gone with its process, so nothing is ever
-//! stale. Anybody may take a name first; what counts is whose process answers.
+//! stale. Anybody may take a name first; what counts is which process answers ([`peer`]).
 //!
 //! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
 
@@ -24,15 +24,15 @@ use std::time::{Duration, Instant};
 use image::RootFs;
 use nix::unistd::{getegid, geteuid};
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
+use rustix::net::sockopt::{Timeout, set_socket_passcred, set_socket_timeout, socket_peercred};
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, accept_with, bind, connect, listen,
     socket_with,
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::Ground;
 use crate::handover::{self, Message, PATIENCE, Wish, Wished};
+use crate::{Ground, peer};
 
 /// How many programs may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -118,10 +118,11 @@ impl Name {
         Self::session(&format!("{job}/{:016x}{:016x}", digest(0), digest(1)))
     }
 
-    /// Calls the keeper of that name; `None` when there is none of ours, or none that answers soon.
-    pub(crate) fn call(&self, wish: Wish) -> Option<OwnedFd> {
-        match self.reach(wish, "", Instant::now() + PATIENCE) {
-            Ok(Reached::Ours(socket)) => Some(socket),
+    /// Calls the keeper of that name, and waits for it until `end`; `None` when there is none of ours, or none that
+    /// answers by then.
+    pub(crate) fn call(&self, wish: Wish, end: Instant) -> Option<Call> {
+        match self.reach(wish, "", end, Instant::now()) {
+            Ok(Reached::Answering(call)) => Some(call),
             _ => None,
         }
     }
@@ -134,14 +135,19 @@ impl Name {
         // Whoever has the name and does not answer is not of ours.
         let mut silence = Instant::now() + PATIENCE;
         while Instant::now() < silence.min(end) {
-            match self.reach(Wish::Join, program, end) {
-                Ok(Reached::Ours(socket)) => {
-                    match welcome(&socket) {
-                        Some(Ok((namespaces, about))) => return Entry::Joined(namespaces, about),
-                        Some(Err(())) => return Entry::Refused,
-                        None => silence = Instant::now() + PATIENCE,
+            let busy = end.min(Instant::now() + PATIENCE_WHILE_BUSY);
+            match self.reach(Wish::Join, program, end, busy) {
+                Ok(Reached::Answering(call)) => {
+                    match call.welcome() {
+                        Welcome::Joined(namespaces, about) => {
+                            return Entry::Joined(namespaces, about);
+                        }
+                        Welcome::Refused => return Entry::Refused,
+                        Welcome::Full(reason) => return Entry::Full(reason),
+                        Welcome::Unproved => return Entry::Neither,
+                        // It has ended, or was never finished.
+                        Welcome::Ended => silence = Instant::now() + PATIENCE,
                     }
-                    // It has ended, or was never finished.
                 }
                 Ok(Reached::Others) => return Entry::Neither,
                 Err(_) => {}
@@ -155,25 +161,26 @@ impl Name {
         Entry::Neither
     }
 
-    fn reach(&self, wish: Wish, program: &str, end: Instant) -> io::Result<Reached> {
+    /// Connects, waiting in a full queue until `busy`, and says what is wished for.
+    fn reach(&self, wish: Wish, program: &str, end: Instant, busy: Instant) -> io::Result<Reached> {
         let socket = socket(SocketFlags::NONBLOCK)?;
         // Whoever has the name may let callers stand in a queue for ever.
-        let busy = Instant::now() + PATIENCE_WHILE_BUSY;
         while let Err(errno) = connect(&socket, &self.0) {
-            if errno != Errno::AGAIN || Instant::now() > end.min(busy) {
+            if errno != Errno::AGAIN || Instant::now() >= busy {
                 return Err(errno.into());
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        if !is_ours(&socket) {
+        if !is_same_user(&socket) {
             return Ok(Reached::Others);
         }
+        // Each answer then comes with the id of the process that sent it.
+        set_socket_passcred(&socket, true)?;
         rustix::io::ioctl_fionbio(&socket, false)?;
-        let left = end.saturating_duration_since(Instant::now());
-        let left = left.max(Duration::from_millis(1));
-        set_socket_timeout(&socket, Timeout::Recv, Some(left))?;
-        handover::send_wish(&socket, wish, program)?;
-        Ok(Reached::Ours(socket))
+        let call = Call { socket, end };
+        call.limit()?;
+        handover::send_wish(&call.socket, wish, program)?;
+        Ok(Reached::Answering(call))
     }
 
     /// Takes the name; `None` when it is taken. Nobody is let in before [`open`].
@@ -189,10 +196,71 @@ pub(crate) const NO_JOB: &str = "-";
 
 /// Who was reached under a name.
 enum Reached {
-    /// One of the same user's keepers.
-    Ours(OwnedFd),
+    /// A process of the same user.
+    Answering(Call),
     /// Somebody else.
     Others,
+}
+
+/// A call to who has a name.
+#[derive(Debug)]
+pub(crate) struct Call {
+    socket: OwnedFd,
+    end: Instant,
+}
+
+impl Call {
+    /// Waits for the next answer, which is to come from a keeper of ours.
+    pub(crate) fn next(&self) -> io::Result<Message> {
+        self.limit()?;
+        let (message, sender) = handover::receive_from(&self.socket)?;
+        match sender.is_some_and(peer::is_keeper) {
+            true => Ok(message),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    /// Has the next wait end when the call does.
+    fn limit(&self) -> io::Result<()> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        let left = left.max(Duration::from_millis(1));
+        Ok(set_socket_timeout(&self.socket, Timeout::Recv, Some(left))?)
+    }
+
+    /// Waits for what a keeper answers to who joins.
+    pub(crate) fn welcome(&self) -> Welcome {
+        let namespaces = match self.next() {
+            Ok(Message::Ready(namespaces)) => namespaces,
+            Ok(Message::Failed(_)) => return Welcome::Refused,
+            Ok(Message::Full(reason)) => return Welcome::Full(reason),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                return Welcome::Unproved;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Other => {
+                return Welcome::Full(error.to_string());
+            }
+            _ => return Welcome::Ended,
+        };
+        match self.next() {
+            Ok(Message::Session { about, .. }) => Welcome::Joined(namespaces, about),
+            _ => Welcome::Ended,
+        }
+    }
+}
+
+/// What a keeper answers to who joins.
+#[derive(Debug)]
+pub(crate) enum Welcome {
+    /// The session's namespaces, and what its first member said of it.
+    Joined(Vec<OwnedFd>, String),
+    /// That there must be none.
+    Refused,
+    /// That there is no place in it, and why.
+    Full(String),
+    /// Nothing: it has ended.
+    Ended,
+    /// Something, and it is no keeper of ours.
+    Unproved,
 }
 
 /// What a name gives to who asks for it.
@@ -204,22 +272,10 @@ pub(crate) enum Entry {
     Taken(OwnedFd),
     /// Nothing: who has it says that there must be no session.
     Refused,
+    /// Nothing: there is no place in the session, for this reason.
+    Full(String),
     /// Nothing: it is somebody else's, or nobody answers there.
     Neither,
-}
-
-/// What a keeper answers to who joins: the session's namespaces, and what its first member said of it; or that
-/// there must be none. `None` when it has ended.
-pub(crate) fn welcome(socket: &OwnedFd) -> Option<Result<(Vec<OwnedFd>, String), ()>> {
-    let namespaces = match handover::receive(socket).ok()? {
-        Message::Ready(namespaces) => namespaces,
-        Message::Failed(_) => return Some(Err(())),
-        _ => return None,
-    };
-    match handover::receive(socket).ok()? {
-        Message::Session { about, .. } => Some(Ok((namespaces, about))),
-        _ => None,
-    }
 }
 
 /// How long one stands in a full queue, which may be a stranger's.
@@ -247,7 +303,7 @@ fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
 }
 
 /// Whether the other end is a process of the same user.
-fn is_ours(socket: &OwnedFd) -> bool {
+fn is_same_user(socket: &OwnedFd) -> bool {
     socket_peercred(socket).is_ok_and(|peer| peer.uid.as_raw() == geteuid().as_raw())
 }
 
@@ -260,18 +316,45 @@ pub(crate) struct Caller {
     pub(crate) wished: Wished,
 }
 
-/// Lets the next caller in; an error when it is not one of ours, or has gone. `None` when nobody calls.
-pub(crate) fn admit(listener: &OwnedFd) -> Option<Result<Caller, ()>> {
-    let socket = accept_with(listener, SocketFlags::CLOEXEC).ok()?;
-    Some(hear(socket).ok_or(()))
+/// What comes of looking for the next caller.
+#[derive(Debug)]
+pub(crate) enum Admitted {
+    /// One of ours.
+    Caller(Caller),
+    /// One that is none of ours, or has gone.
+    Stranger,
+    /// One for whom there is no descriptor left.
+    Waiting,
+    /// None.
+    Nobody,
+}
+
+/// Lets the next caller in.
+pub(crate) fn admit(listener: &OwnedFd) -> Admitted {
+    match accept_with(listener, SocketFlags::CLOEXEC) {
+        Ok(socket) => hear(socket).map_or(Admitted::Stranger, Admitted::Caller),
+        Err(Errno::AGAIN) => Admitted::Nobody,
+        Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Admitted::Waiting,
+        Err(_) => Admitted::Stranger,
+    }
+}
+
+/// Sends the next caller away, who then goes on alone.
+pub(crate) fn turn_away(listener: &OwnedFd, reason: &str) {
+    if let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) {
+        handover::send_full(&socket, reason);
+    }
 }
 
 fn hear(socket: OwnedFd) -> Option<Caller> {
-    if !is_ours(&socket) {
+    if !is_same_user(&socket) {
         return None;
     }
     let wished = handover::receive_wish(&socket).ok()?;
     let pid = socket_peercred(&socket).ok()?.pid;
+    if peer::is_contained(pid.as_raw_nonzero().get()) {
+        return None;
+    }
     let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
     Some(Caller {
         socket,

@@ -1,7 +1,9 @@
 //! The sessions that run on this machine, as their user sees them.
 
-use crate::handover::{self, Message, Wish};
-use crate::share::{self, NO_JOB, Name};
+use std::time::Instant;
+
+use crate::handover::{Message, PATIENCE, Wish};
+use crate::share::{self, NO_JOB, Name, Welcome};
 use crate::{Door, Error};
 
 /// A session that others may join.
@@ -35,14 +37,16 @@ impl Shared {
     /// Fails when the kernel's list of sockets cannot be read.
     pub fn all(wanted: impl Fn(Option<&str>) -> bool) -> Result<Vec<Self>, Error> {
         let names = share::names(&share::sessions()).map_err(Error::Instances)?;
+        // One for all: others may have taken any number of names.
+        let end = Instant::now() + PATIENCE;
         let look = |name: &String| {
             let (job, _) = name.split_once('/')?;
             let job = Some(job).filter(|job| *job != NO_JOB);
             if !wanted(job) {
                 return None;
             }
-            let socket = Name::session(name)?.call(Wish::Look)?;
-            let Ok(Message::Session { about, members }) = handover::receive(&socket) else {
+            let call = Name::session(name)?.call(Wish::Look, end)?;
+            let Ok(Message::Session { about, members }) = call.next() else {
                 return None;
             };
             let job = job.map(str::to_owned);
@@ -60,9 +64,11 @@ impl Shared {
     /// Joins it; `None` when it has ended meanwhile.
     #[must_use]
     pub fn join(&self) -> Option<Door> {
-        let socket = Name::session(&self.name)?.call(Wish::Join)?;
-        let (namespaces, _) = share::welcome(&socket)?.ok()?;
-        Some(Door::new(namespaces))
+        let call = Name::session(&self.name)?.call(Wish::Join, Instant::now() + PATIENCE)?;
+        match call.welcome() {
+            Welcome::Joined(namespaces, _) => Some(Door::new(namespaces)),
+            _ => None,
+        }
     }
 }
 

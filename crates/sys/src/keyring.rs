@@ -1,12 +1,14 @@
 //! The kernel's keyrings.
 
+use std::ffi::CStr;
 use std::io;
 
 /// `KEYCTL_JOIN_SESSION_KEYRING` of `linux/keyctl.h`.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
 
 /// Gives the calling process a session keyring of its own in place of the one that it inherited, with whatever keys its
-/// caller has there ([keyctl(2)]). A kernel without keyrings, and a filter around this process that forbids them, has
+/// caller has there ([keyctl(2)]). With a name it joins the keyring of that name in its user namespace, which is made if
+/// there is none: a user may have few. A kernel without keyrings, and a filter around this process that forbids them, has
 /// none to inherit.
 ///
 /// # Errors
@@ -14,9 +16,10 @@ const JOIN_SESSION_KEYRING: libc::c_int = 1;
 /// Returns the errno: `EDQUOT` when the user has too many keys.
 ///
 /// [keyctl(2)]: https://man7.org/linux/man-pages/man2/keyctl.2.html
-pub fn new_session_keyring() -> io::Result<()> {
-    // SAFETY: without a name the kernel reads no memory of ours.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, 0usize) };
+pub fn new_session_keyring(name: Option<&CStr>) -> io::Result<()> {
+    let name = name.map_or(std::ptr::null(), CStr::as_ptr);
+    // SAFETY: the kernel reads a string that ends with a NUL byte, or nothing.
+    let result = unsafe { libc::syscall(libc::SYS_keyctl, JOIN_SESSION_KEYRING, name) };
     if result >= 0 {
         return Ok(());
     }

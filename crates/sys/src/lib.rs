@@ -20,6 +20,7 @@ mod read;
 mod seccomp;
 mod signal_names;
 mod signals;
+mod terminal_input;
 mod words;
 
 pub use bpf::{attach_device_program, widen_device_programs};
@@ -43,4 +44,5 @@ pub use seccomp::{
 };
 pub use signal_names::signal_number;
 pub use signals::{Children, heed_children, reset_broken_pipe, reset_signals};
+pub use terminal_input::forbid_terminal_input;
 pub use words::{one_line, words};

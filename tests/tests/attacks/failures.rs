@@ -43,8 +43,11 @@ fn script(bundle: &Bundle, before: &str, script: &str) -> Outcome {
     run(Command::new("timeout").args(unshare).stdin(Stdio::null()))
 }
 
+/// What is done to a specification.
+type Change = fn(&mut Value);
+
 /// Specifications that a runtime finds out to be impossible at different moments of a creation.
-fn impossible() -> Vec<(&'static str, fn(&mut Value))> {
+fn impossible() -> Vec<(&'static str, Change)> {
     vec![
         ("oomScoreAdj", |spec| {
             spec["process"]["oomScoreAdj"] = json!(-1000)

@@ -81,7 +81,8 @@ pub fn start_instance(
     prepared.open(Some(&instance), None, messages)?;
     if let Some(path) = pid_file {
         let pid = Instance::find(name).and_then(|running| running.pid());
-        let written = fs::write(path, pid.map(|pid| format!("{pid}\n")).unwrap_or_default());
+        let text = pid.map(|pid| format!("{pid}\n")).unwrap_or_default();
+        let written = sys::replace_file(path, text.as_bytes(), 0o644);
         if let Err(error) = written {
             let reason = sys::words(&error);
             messages.warning(format_args!("write {}: {reason}", path.display()));
@@ -119,10 +120,14 @@ fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Optio
     };
     let (out, err) = (open(&logs.out)?, open(&logs.err)?);
     let start = prepared.start.clone();
+    let contained = prepared.contained;
     Ok(Some(session::Start(Arc::new(move || {
         let attached = rustix::stdio::dup2_stdout(&out).and(rustix::stdio::dup2_stderr(&err));
         if let Err(errno) = attached {
             return format!("write to the logs: {errno}");
+        }
+        if let Some(error) = contained.then(session::isolate).and_then(Result::err) {
+            return sys::one_line(&error);
         }
         match start.become_payload(&messages) {
             Ok(code) => format!("the image's environment scripts ended with code {code}"),

@@ -108,7 +108,11 @@ pub fn enter(
         libraries: record.libraries,
     };
     let privileged = session::is_privileged();
-    let go = || become_payload(ingredients, privileged, cwd.as_deref(), messages);
+    let rights = Rights {
+        privileged,
+        contained: record.contained,
+    };
+    let go = || become_payload(ingredients, rights, cwd.as_deref(), messages);
     if record.own_processes {
         return Ok(door.enter_by_child(|| report(go(), messages))?);
     }
@@ -116,14 +120,26 @@ pub fn enter(
     go()
 }
 
+/// What the payload has of its caller's.
+#[derive(Clone, Copy)]
+struct Rights {
+    /// Real root's.
+    privileged: bool,
+    /// As little as can be.
+    contained: bool,
+}
+
 fn become_payload(
     ingredients: Ingredients,
-    privileged: bool,
+    rights: Rights,
     cwd: Option<&Path>,
     messages: &Messages,
 ) -> Result<u8> {
-    if !privileged {
+    if !rights.privileged {
         session::shed_privileges()?;
+    }
+    if rights.contained {
+        session::isolate()?;
     }
     let root = Image::open(Path::new("/"))?.root;
     let start = Start::new(ingredients, &root, cwd, messages);

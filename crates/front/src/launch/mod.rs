@@ -52,6 +52,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     let network = request.network.as_ref();
     let image = open_image(&request.source, network, caller, messages)?;
     let mut turn = None;
+    let mut is_alone = false;
     if let Some(job) = request
         .job
         .as_ref()
@@ -72,6 +73,13 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
                     .map(ExitCode::from);
             }
             Asked::First(first) => turn = Some(first),
+            Asked::Full(reason) => {
+                messages.warning(format_args!(
+                    "no place in the container of job {}: {reason}; this rank has one of its own, and MPI copies twice",
+                    job.name
+                ));
+                is_alone = true;
+            }
             Asked::Refused => return Ok(ExitCode::from(crate::messages::FAILURE)),
         }
     }
@@ -84,7 +92,10 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         }
     };
     let prepared = match Prepared::new(request, image, None, caller, messages) {
-        Ok(prepared) => prepared,
+        Ok(prepared) => Prepared {
+            shared: prepared.shared && !is_alone,
+            ..prepared
+        },
         Err(error) => {
             messages.fatal(&error);
             refuse(turn);
@@ -107,6 +118,9 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     let go = || {
         if !privileged {
             session::shed_privileges()?;
+        }
+        if prepared.contained {
+            session::isolate()?;
         }
         prepared.start.become_payload(messages)
     };
