@@ -98,7 +98,7 @@ pub(crate) fn run(
     // The first process is theirs, and ends with them.
     match listener {
         Some(_) => {
-            Keeper::new(namespaces, listener, server, ground.about, ground.witness).keep(caller)
+            Keeper::new(namespaces, listener, server, ground.about, ground.witness).keep(caller);
         }
         None => keeper::wait(&caller.process),
     }

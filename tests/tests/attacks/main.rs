@@ -5,8 +5,12 @@ mod cgroup_mounts;
 mod entering;
 mod failures;
 mod image_code;
+mod keepers;
+mod limits;
+mod names;
 mod proc_mounts;
 mod state;
+mod terminal;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,169 @@
+//! Names of sockets that others have taken: a payload in a container, which has its user's id, and other users.
+
+use std::fs;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tests::{Killed, fixture, front, run, tester, wait_for};
+
+/// Answers whoever calls a name with the namespaces of the process that it is in, as a keeper does.
+const SQUATTER: &str = r#"
+import os, socket, sys
+kind, name = sys.argv[1:3]
+s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+s.bind(b"\0" + name.encode())
+s.listen(64)
+fds = [os.open("/proc/self/ns/" + n, os.O_RDONLY) for n in ("user", "mnt")]
+about = sys.argv[3].encode()
+print("ready", flush=True)
+while True:
+    c, _ = s.accept()
+    print("called", flush=True)
+    socket.send_fds(c, [b"R2"], fds)
+    if kind == "instance":
+        socket.send_fds(c, [b"I" + about], [os.pidfd_open(os.getpid())])
+    else:
+        c.send(b"S" + about + b"\n" + str(os.getpid()).encode() + b" ")
+    keep = c
+"#;
+
+/// What a session tells of itself; a later version may tell more.
+const ABOUT: &str = r#"{"image":["/x","x"],"libraries":false,"contained":false,"own_processes":false,"program":"cat","env":[],"home":"/","logs":{"out":"/x","err":"/x"}}"#;
+
+fn path(name: &str) -> String {
+    fixture(name).display().to_string()
+}
+
+/// The names of the ordinary user's sessions that begin so.
+fn names(beginning: &str) -> Vec<String> {
+    let sockets = fs::read_to_string("/proc/net/unix").unwrap();
+    let names = sockets.lines().filter_map(|line| line.split_whitespace().nth(7)?.strip_prefix('@'));
+    names.filter(|name| name.starts_with(beginning)).map(str::to_owned).collect()
+}
+
+/// Starts the squatter in a container, and waits until it has the name.
+fn squat(flags: &[&str], kind: &str, name: &str, log: &std::path::Path) -> Killed {
+    let image = path("py");
+    let mut args = vec!["-q", "exec"];
+    args.extend(flags);
+    args.extend([image.as_str(), "python3", "-c", SQUATTER, kind, name, ABOUT]);
+    let child: Child = front(&args)
+        .stdout(fs::File::create(log).unwrap())
+        .stderr(Stdio::inherit())
+        .spawn()
+        .unwrap();
+    let child = Killed(child);
+    wait_for("the squatter", Duration::from_secs(20), || {
+        fs::read_to_string(log).unwrap().contains("ready")
+    });
+    child
+}
+
+#[test]
+fn a_contained_payload_does_not_stand_in_for_a_session() {
+    let image = path("bb");
+    let victim = || run(&mut front(["exec", &image, "cat", "/etc/os-release"]));
+    let prefix = format!("front/session/{}/-/", tester());
+    wait_for("other sessions to end", Duration::from_secs(60), || names(&prefix).is_empty());
+    assert_eq!(victim().stdout, "NAME=bb\n");
+    let name = names(&prefix).pop().expect("a session waits for the next program");
+    wait_for("the session to end", Duration::from_secs(20), || names(&name).is_empty());
+    let home = tests::home();
+    for flags in [&["-c"][..], &["-C"], &["-c", "-e", "-i"]] {
+        let log = home.path().join("log");
+        let _squatter = squat(flags, "session", &name, &log);
+        let begin = Instant::now();
+        let outcome = victim();
+        assert_eq!((outcome.stdout.as_str(), outcome.code), ("NAME=bb\n", 0), "{flags:?}: {outcome:#?}");
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        // It was asked, or the test shows nothing.
+        assert!(fs::read_to_string(&log).unwrap().contains("called"), "{flags:?}");
+        let listed = run(&mut front(["ps"]));
+        assert_eq!(listed.stdout.lines().count(), 1, "{listed:#?}");
+    }
+}
+
+#[test]
+fn a_contained_payload_does_not_stand_in_for_an_instance() {
+    let name = format!("front/instance/{}/trusted", tester());
+    let home = tests::home();
+    let log = home.path().join("log");
+    let _squatter = squat(&["-C"], "instance", &name, &log);
+    let outcome = run(&mut front(["exec", "instance://trusted", "cat", "/etc/os-release"]));
+    assert_ne!(outcome.code, 0, "{outcome:#?}");
+    assert!(outcome.stderr.contains("no instance found"), "{outcome:#?}");
+    assert!(fs::read_to_string(&log).unwrap().contains("called"));
+    assert_eq!(run(&mut front(["instance", "list"])).stdout.lines().count(), 1);
+    // Nor can it be made.
+    let outcome = run(&mut front(["instance", "start", &path("bb"), "trusted"]));
+    assert!(outcome.stderr.contains("is held by"), "{outcome:#?}");
+}
+
+/// Takes names as a user of no relation: half of them listens and never answers, the other half only holds.
+const HOLDER: &str = r#"
+import os, socket, sys, resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+os.setgid(65534); os.setuid(65534)
+held = []
+for beginning in sys.argv[1:]:
+    for number in range(500):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.bind(b"\0" + beginning.encode() + b"%032x" % number)
+        if number % 2:
+            s.listen(0)
+            c = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            c.connect(s.getsockname())
+            held.append(c)
+        held.append(s)
+print("ready", flush=True)
+sys.stdin.read()
+"#;
+
+#[test]
+fn names_that_other_users_have_taken_cost_no_time() {
+    let uid = tester();
+    let job = "4711.0";
+    let mut holder = Command::new("python3");
+    holder.args(["-c", HOLDER]);
+    holder.arg(format!("front/session/{uid}/-/"));
+    holder.arg(format!("front/session/{uid}/slurm-{job}/"));
+    holder.arg(format!("front/session/{uid}/{job}/"));
+    holder.arg(format!("front/instance/{uid}/"));
+    let log = tempfile::NamedTempFile::new().unwrap();
+    let child = holder.stdin(Stdio::piped()).stdout(log.reopen().unwrap()).spawn().unwrap();
+    let _holder = Killed(child);
+    wait_for("the names", Duration::from_secs(20), || {
+        fs::read_to_string(log.path()).unwrap().contains("ready")
+    });
+    let image = path("bb");
+    let commands = [
+        vec!["ps"],
+        vec!["instance", "list"],
+        vec!["instance", "stop", "nosuch*"],
+        vec!["exec", &image, "true"],
+        vec!["exec", "instance://nosuch", "true"],
+    ];
+    for args in commands {
+        let begin = Instant::now();
+        let outcome = run(&mut front(&args));
+        assert!(begin.elapsed() < Duration::from_secs(5), "{args:?}: {:?}", begin.elapsed());
+        assert!(outcome.code < 126 || outcome.code == 255, "{outcome:#?}");
+    }
+    // A rank looks for others of its job.
+    let mut rank = front(["exec", &image, "true"]);
+    for (name, value) in [
+        ("SLURM_JOB_ID", "4711"),
+        ("SLURM_STEP_ID", "0"),
+        ("SLURM_PROCID", "0"),
+        ("SLURM_NTASKS", "2"),
+        ("SLURM_LOCALID", "0"),
+        ("SLURM_STEP_TASKS_PER_NODE", "2"),
+        ("SLURM_NODEID", "0"),
+    ] {
+        rank.env(name, value);
+    }
+    let begin = Instant::now();
+    let outcome = run(&mut rank);
+    assert_eq!(outcome.code, 0, "{outcome:#?}");
+    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+}
