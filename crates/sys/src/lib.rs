@@ -31,7 +31,7 @@ pub use mountattr::{
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork, fork_at, set_variable};
 pub use process_stat::ProcessStat;
-pub use read::read_all;
+pub use read::{open_regular, read_all, read_at_most, read_file};
 pub use seccomp::{
     SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE, load_seccomp,
 };
