@@ -37,4 +37,4 @@ pub use seccomp::{
 };
 pub use signal_names::signal_number;
 pub use signals::{Children, heed_children, reset_broken_pipe, reset_signals};
-pub use words::{one_line, words};
+pub use words::{one_line, printable, printable_lines, words};

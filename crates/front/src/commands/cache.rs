@@ -50,7 +50,7 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
         );
         for kept in all.iter().filter(|kept| !is_record(kept.kind)) {
             let used: DateTime<Utc> = kept.used.into();
-            let name: String = kept.name.chars().take(22).collect();
+            let name: String = sys::printable(&kept.name).chars().take(22).collect();
             let kind = match kept.is_leftover {
                 true => "leftover",
                 false => kept.kind.name(),
