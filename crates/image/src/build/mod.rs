@@ -17,7 +17,7 @@ use registry::Progress;
 use sif::{Architecture, DataType, FileSystem, NewObject, Partition, PartitionKind, Sif};
 
 use metadata::Record;
-pub use output::{whole_directory, whole_file};
+pub use output::{whole_content, whole_directory, whole_file};
 pub use squash::Compression;
 
 /// What is made, and how.
