@@ -7,7 +7,7 @@ use tar::EntryType;
 
 use crate::blob::Blobs;
 use crate::metered::Metered;
-use crate::tree::{Node, Origin, Tree, name};
+use crate::tree::{Node, Origin, Tree, name, parent};
 use crate::{Error, Image};
 
 /// The largest file: a sparse one takes no room in a layer, and has to be read to its end.
@@ -164,6 +164,16 @@ impl Merged {
         // Of several names of a file one counts.
         names.dedup_by_key(|(origin, _)| *origin);
         names.iter().map(|(origin, _)| origin.size).sum()
+    }
+
+    /// Returns how many names a directory has at most.
+    #[must_use]
+    pub fn fullest(&self) -> usize {
+        let mut counts: HashMap<&[u8], usize> = HashMap::new();
+        for (name, _) in self.tree.iter() {
+            *counts.entry(parent(name)).or_default() += 1;
+        }
+        counts.into_values().max().unwrap_or(0)
     }
 
     /// What is left out, for the user to know.

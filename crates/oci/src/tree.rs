@@ -149,6 +149,11 @@ impl Tree {
     }
 }
 
+/// The name of the directory in which a name lies; the root lies in itself.
+pub(crate) fn parent(name: &[u8]) -> &[u8] {
+    split(name).0
+}
+
 fn split(name: &[u8]) -> (&[u8], &[u8]) {
     match name.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (
