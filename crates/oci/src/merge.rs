@@ -26,6 +26,17 @@ pub struct Merged {
 
 /// The most entries: each takes some hundred bytes of memory.
 const MOST: u64 = 10_000_000;
+/// The beginning of a name, for people.
+fn shown(name: &[u8]) -> String {
+    const SHOWN: usize = 100;
+    match name.get(..SHOWN) {
+        Some(beginning) if name.len() > SHOWN => {
+            format!("{}…", String::from_utf8_lossy(beginning))
+        }
+        _ => String::from_utf8_lossy(name).into_owned(),
+    }
+}
+
 impl Merged {
     /// Reads the layers of an image.
     ///
@@ -90,7 +101,7 @@ impl Merged {
                 return Err(failed("more than ten million files".to_owned()));
             }
             let path = entry.path_bytes();
-            let shown = String::from_utf8_lossy(&path).into_owned();
+            let shown = shown(&path);
             let called = name(&path).map_err(|why| failed(format!("{shown:?} {why}")))?;
             let origin = Origin {
                 layer,
