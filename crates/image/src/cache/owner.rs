@@ -111,11 +111,13 @@ fn refused(reason: String) -> io::Error {
 }
 
 fn failed(path: &Path, errno: Errno) -> io::Error {
-    let error = io::Error::from(errno);
-    io::Error::new(
-        error.kind(),
-        format!("{}: {}", path.display(), sys::words(&error)),
-    )
+    named(path)(errno.into())
+}
+
+/// Puts a path before what went wrong with it.
+pub(super) fn named(path: &Path) -> impl FnOnce(io::Error) -> io::Error {
+    let path = path.display().to_string();
+    move |error| io::Error::new(error.kind(), format!("{path}: {}", sys::words(&error)))
 }
 
 #[cfg(test)]

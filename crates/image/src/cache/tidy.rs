@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::claim::{PART, SIGN, has_ended, is_left};
 use super::remove::remove;
-use super::{Cache, Kind};
+use super::{Cache, Kind, owner};
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ impl Cache {
                 continue;
             }
             let directory = self.directory.join(kind.directory());
-            let entries = fs::read_dir(&directory)?;
+            let entries = fs::read_dir(&directory).map_err(owner::named(&directory))?;
             for entry in entries {
                 // Another process may clean as well.
                 if let Some(kept) = entry.ok().and_then(|entry| look(kind, &entry)) {
