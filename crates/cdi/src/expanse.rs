@@ -12,7 +12,7 @@ use serde::de::{
 /// The most that a document costs with all aliases followed, in bytes of text and [`VALUE`]s: more than an
 /// honest file of the largest size does.
 const MOST: usize = 2 << 20;
-/// What a value costs beside its text.
+/// The cost of a value beside its text.
 const VALUE: usize = 16;
 /// How deep brackets may lie in each other. The reader's time grows with the square of it.
 const DEEPEST: usize = 64;

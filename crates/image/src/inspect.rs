@@ -66,7 +66,7 @@ pub(crate) const LONGEST: usize = 1 << 20;
 
 /// The most that is read of all files and names together.
 const ALL: usize = 16 << 20;
-/// What a name counts, since its files are looked for: an image can have a great many without content.
+/// The cost of a name, since its files are looked for: an image can have a great many without content.
 const NAME: usize = 1 << 10;
 
 /// An image's files, of which no more is read than all that an honest one says of itself.

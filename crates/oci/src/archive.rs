@@ -186,7 +186,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
     file.rewind()?;
     let mut members = HashMap::new();
     let mut links = Vec::new();
-    // What lies between the headers is passed over, and does not count.
+    // The contents between the headers are passed over, and do not count.
     let (metered, meter) = Metered::new(file);
     let mut archive = tar::Archive::new(metered);
     let mut entries = archive.entries_with_seek()?;

@@ -27,7 +27,7 @@ pub(crate) struct Tree {
     spent: Spent,
 }
 
-/// What the tree has cost so far. What was removed again counts: it was paid for.
+/// The cost of the tree so far. Names that were removed again count: they were paid for.
 #[derive(Debug, Default)]
 struct Spent {
     /// Bytes of names.

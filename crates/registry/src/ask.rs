@@ -27,7 +27,7 @@ const DOCUMENT: Duration = Duration::from_secs(300);
 /// The most bytes of what a registry says when it refuses, and of a token.
 const LONGEST_WORDS: u64 = 1 << 20;
 
-/// Who asks, as a registry accepted it.
+/// Credentials that a registry accepted.
 #[derive(Clone)]
 pub(crate) enum Pass {
     /// By a token that a server of the registry's gave.
@@ -44,7 +44,7 @@ impl Pass {
     }
 }
 
-/// What a registry wants to know (RFC 9110, 11.6.1).
+/// The credentials that a registry wants (RFC 9110, 11.6.1).
 #[derive(Debug, PartialEq, Eq)]
 enum Challenge {
     Token {
@@ -153,14 +153,14 @@ impl Endpoint {
         sent.map_err(|error| Error::of_request(&error, what, self.host()))
     }
 
-    /// What an answer asks for; nothing where it asks for nothing that we have.
+    /// Returns the credentials that an answer asks for, if there are any.
     async fn challenged(
         &self,
         answer: &Response,
         url: &Url,
         what: &str,
     ) -> Result<Option<Pass>, Error> {
-        // Who is not the registry is told nothing.
+        // Another server than the registry is told nothing.
         if answer.status() != StatusCode::UNAUTHORIZED || answer.url().origin() != url.origin() {
             return Ok(None);
         }
@@ -191,7 +191,7 @@ impl Endpoint {
         };
         let mut url =
             Url::parse(realm).map_err(|_| refused("its server of tokens has no address"))?;
-        // What is said over TLS is not repeated without.
+        // Passwords for TLS are not sent without it.
         if url.scheme() != "https" && url.scheme() != self.scheme() {
             return Err(refused("its server of tokens is without TLS"));
         }
@@ -232,7 +232,7 @@ impl Endpoint {
         }
     }
 
-    /// What a registry says in place of what it was asked for.
+    /// Reads a refusal of the registry's.
     async fn said(&self, answer: Response) -> OciDistributionError {
         let (status, url) = (answer.status(), answer.url().to_string());
         if status == StatusCode::UNAUTHORIZED {

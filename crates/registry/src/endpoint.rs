@@ -41,11 +41,11 @@ pub struct Mirror {
 
 /// A server, and what is asked of it.
 pub(crate) struct Endpoint {
-    /// What sends.
+    /// The client that sends.
     client: OnceLock<Client>,
-    /// What receives: the client that sends reads an answer whole, however long it is.
+    /// The client that receives: the other one reads an answer whole, however long it is.
     reader: OnceLock<reqwest::Client>,
-    /// Who asks, as it was accepted last.
+    /// The credentials that were accepted last.
     pub(crate) pass: Mutex<Option<Pass>>,
     protocol: ClientProtocol,
     insecure: bool,

@@ -27,7 +27,7 @@ pub(crate) fn goes_on(answer: &Response, at: u64) -> bool {
     range.is_some_and(|range| range.starts_with(&format!("bytes {at}-")))
 }
 
-/// What a server is told that sends another part than it was asked for.
+/// The error for a server that sends another part than it was asked for.
 pub(crate) fn elsewhere(what: &str) -> Error {
     Error::Refused {
         what: what.to_owned(),
@@ -68,7 +68,7 @@ impl<'a> Receiver<'a> {
             hash: Hasher::default(),
             at: 0,
             size,
-            // What does not say how much it is leaves others a tenth of the room that there is.
+            // A file of unknown size leaves others a tenth of the room that there is.
             limit: size.unwrap_or_else(|| LARGEST.min(room - room / 10)),
             what,
             task,

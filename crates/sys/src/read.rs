@@ -32,7 +32,7 @@ pub fn read_all(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Opens a regular file. What else may lie in its place is refused, and never waited for: a FIFO has no
+/// Opens a regular file. Anything else in its place is refused, and never waited for: a FIFO has no
 /// end until somebody writes to it, a device may have none at all.
 ///
 /// # Errors

@@ -30,7 +30,7 @@ const OWN: [&str; 5] = [
     "99-runtimevars.sh",
 ];
 
-/// How much of all scripts is read, in bytes. What has more is the shell's to read.
+/// How much of all scripts is read, in bytes. The shell reads the rest.
 const LIMIT: usize = 1 << 20;
 
 /// How many bytes the scripts' paths may have together: the shell is told them in one argument

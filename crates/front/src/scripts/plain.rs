@@ -17,7 +17,7 @@ const DEPTH: u32 = 8;
 /// included: half of what a program can be given (ARG_MAX, execve(2)).
 pub const LARGEST: usize = 1 << 20;
 
-/// What reading may still take.
+/// How much reading may still take.
 #[derive(Debug)]
 pub struct Left(usize);
 

@@ -16,7 +16,7 @@ use super::{BuildError, Compression};
 /// How many names a directory has at least that is crowded. Fewer take less time to be looked through (4 s)
 /// than their files take to be made on a slow disk.
 pub(super) const CROWD: usize = 40_000;
-/// What a file takes on a disk beside its content, in bytes.
+/// The bytes that a file takes on a disk beside its content.
 const BLOCK: u64 = 4096;
 /// How many files of one size there may be for equal ones to be looked for.
 const EQUAL: u32 = 20_000;
@@ -93,7 +93,7 @@ struct Unpacking<'a> {
     time: u64,
     /// How many bytes may still be written: half of the room that there was, since others need some.
     room: u64,
-    /// What is set when all is in them: their time.
+    /// Their times, which are set when all is in them.
     directories: Vec<(PathBuf, u64)>,
     made: HashSet<PathBuf>,
     sizes: HashMap<u64, u32>,
@@ -122,7 +122,7 @@ impl<'a> Unpacking<'a> {
         for entry in archive.entries()? {
             self.entry(&mut entry?)?;
         }
-        // What comes behind the end is taken in, or the writer would break.
+        // The writer would break if the bytes behind the end were not taken in.
         io::copy(&mut archive.into_inner(), &mut io::sink())?;
         for (path, time) in self.directories.iter().rev() {
             set_time(path, *time)?;
@@ -205,7 +205,7 @@ impl<'a> Unpacking<'a> {
             }
             _ => return unfit("there are entries of another kind"),
         }
-        // What its owner could not read could not be packed, and a file's other bits are not everywhere
+        // Files that their owner cannot read could not be packed, and the other bits are not everywhere
         // its owner's to set.
         let needed = if kind == EntryType::Directory {
             0o700

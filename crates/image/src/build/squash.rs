@@ -56,7 +56,7 @@ pub(super) fn is_installed() -> bool {
     next().zip(next()).is_some_and(|found| found >= VERSION)
 }
 
-/// What a squashfs is made of.
+/// The source of a squashfs.
 pub(super) enum Input<'a> {
     /// A tar, as it comes.
     Tar(&'a mut dyn FnMut(&mut dyn Write) -> Result<(), BuildError>),

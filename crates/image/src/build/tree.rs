@@ -46,7 +46,7 @@ pub(super) fn write(
     })
 }
 
-/// How many names a directory has at most, among a directory and those below it. What cannot be read is
+/// How many names a directory has at most, among a directory and those below it. One that cannot be read is
 /// not counted here, and told when it is written.
 pub(super) fn fullest(directory: &Path) -> usize {
     let mut fullest = 0;

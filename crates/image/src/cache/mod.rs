@@ -2,7 +2,7 @@
 //!
 //! Hundreds of processes on many machines may want the same at once, on a file system that they
 //! share: one makes it, the others wait ([`claim`]). An entry appears by a rename, whole. What is no
-//! longer needed goes by age ([`tidy`]); an entry's time is that of its last use. What is in it is
+//! longer needed goes by age ([`tidy`]); an entry's time is that of its last use. Its content is
 //! believed, and so it is the caller's alone ([`owner`]).
 
 mod claim;
@@ -162,7 +162,7 @@ impl Cache {
         }
         self.open(kind, true)?;
         let directory = self.directory.join(kind.directory());
-        // What is not to be believed ends the wait as well.
+        // An entry that is not to be believed ends the wait as well.
         let Some(claim) = Claim::make(&directory, name, || is_there().unwrap_or(true))? else {
             is_there()?;
             return Ok(path);

@@ -19,7 +19,7 @@ const OTHERS: u32 = 0o022;
 pub(super) fn open(cache: &Path, names: &str, make: bool) -> io::Result<Option<OwnedFd>> {
     if make {
         use std::os::unix::fs::DirBuilderExt;
-        // What comes from a registry with passwords is nobody else's to read.
+        // Nobody else may read content from a registry with passwords.
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(cache)?;
     }
