@@ -7,6 +7,7 @@
 #![forbid(unsafe_code)]
 
 mod error;
+mod expanse;
 mod name;
 mod registry;
 mod spec;

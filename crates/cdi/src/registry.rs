@@ -1,14 +1,17 @@
 //! The files of a host.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File};
-use std::io::Read;
+use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::{ContainerEdits, Error, Name, Spec};
+use crate::{ContainerEdits, Error, Name, Spec, expanse};
 
-/// How much of a file is read, in bytes.
-const LIMIT: u64 = 8 << 20;
+/// The most bytes of a file: those of a node with sixteen GPUs in parts have a fifth of it.
+const LONGEST: u64 = 1 << 20;
+/// The most bytes of all files together.
+const ALL: u64 = 4 << 20;
+/// The most names that are looked at in a directory.
+const NAMES: usize = 4096;
 
 /// The files of a host's directories.
 #[derive(Debug, Default)]
@@ -28,16 +31,27 @@ impl Registry {
     #[must_use]
     pub fn read(directories: &[PathBuf]) -> Self {
         let mut registry = Self::default();
+        let mut left = ALL;
         for (priority, directory) in directories.iter().enumerate() {
             let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-            let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+            let paths = entries.take(NAMES + 1).map(|entry| entry.path());
+            let mut paths: Vec<PathBuf> = paths.collect();
+            if paths.len() > NAMES {
+                registry.broken.push(Error::File {
+                    path: directory.clone(),
+                    reason: format!(
+                        "it has more than {NAMES} files, and none is read; remove some"
+                    ),
+                });
+                continue;
+            }
             paths.retain(|path| {
                 path.extension()
                     .is_some_and(|name| name == "json" || name == "yaml")
             });
             paths.sort();
             for path in paths {
-                match read_file(&path) {
+                match read_file(&path, &mut left) {
                     Ok(spec) => registry.specs.push((path, priority, spec)),
                     Err(error) => registry.broken.push(error),
                 }
@@ -106,15 +120,18 @@ impl Registry {
     }
 }
 
-fn read_file(path: &Path) -> Result<Spec, Error> {
+/// Reads a file, if it has no more than is left of all that is read.
+fn read_file(path: &Path, left: &mut u64) -> Result<Spec, Error> {
     let broken = |reason: String| Error::File {
         path: path.to_owned(),
         reason,
     };
-    let mut text = String::new();
-    let opened = File::open(path).and_then(|file| file.take(LIMIT).read_to_string(&mut text));
-    opened.map_err(|error| broken(error.to_string()))?;
+    let text = sys::read_file(path, LONGEST.min(*left));
+    let text = text.map_err(|error| broken(sys::words(&error)))?;
+    *left -= text.len() as u64;
+    let text = String::from_utf8(text).map_err(|error| broken(error.to_string()))?;
     let spec: Spec = if path.extension().is_some_and(|name| name == "yaml") {
+        expanse::check(&text).map_err(broken)?;
         serde_norway::from_str(&text).map_err(|error| broken(error.to_string()))?
     } else {
         serde_json::from_str(&text).map_err(|error| broken(error.to_string()))?
@@ -208,5 +225,80 @@ devices:
                 "{to}"
             );
         }
+    }
+
+    #[test]
+    fn files_without_end_are_refused_at_once() {
+        let home = tempfile::tempdir().unwrap();
+        let at = |name: &str| home.path().join(name);
+        assert!(makes_fifo(&at("a.yaml")));
+        std::os::unix::fs::symlink("/dev/zero", at("b.json")).unwrap();
+        fs::write(at("c.json"), " ".repeat(3 << 20)).unwrap();
+        fs::write(at("d.yaml"), YAML).unwrap();
+        let bomb = |number: u8| {
+            let (this, last) = (char::from(b'b' + number), char::from(b'a' + number));
+            format!("{this}: &{this} [{}]\n", format!("*{last},").repeat(9))
+        };
+        let bomb: String = (0..20).map(bomb).collect();
+        fs::write(at("e.yaml"), format!("a: &a [x,x]\n{bomb}")).unwrap();
+        // Few aliases of what is long do as much.
+        let long = format!("devices: &a [{}]\n", "x,".repeat(100_000));
+        let devices = "d: *a\n".repeat(50_000);
+        fs::write(at("f.yaml"), long + &devices).unwrap();
+        for name in ["a.yaml", "b.json", "c.json", "e.yaml", "f.yaml"] {
+            let begun = std::time::Instant::now();
+            assert!(read_file(&at(name), &mut { ALL }).is_err());
+            let took = begun.elapsed();
+            assert!(took < std::time::Duration::from_secs(1), "{name}: {took:?}");
+        }
+        let registry = Registry::read(&[home.path().to_owned()]);
+        assert_eq!(registry.names().len(), 2);
+        let told: Vec<String> = registry.broken().iter().map(Error::to_string).collect();
+        let words = [
+            "no regular file",
+            "no regular file",
+            "1048576 bytes",
+            "repetition limit",
+            "aliases",
+        ];
+        assert_eq!(told.len(), words.len(), "{told:?}");
+        for (told, words) in told.iter().zip(words) {
+            assert!(told.contains(words), "{words}: {told}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_at_once() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.yaml");
+        for (open, times) in [
+            ("[", 1_000_000),
+            ("{a: ", 250_000),
+            ("- ", 500_000),
+            ("? ", 500_000),
+            ("[{", 500_000),
+        ] {
+            fs::write(&path, open.repeat(times)).unwrap();
+            let begun = std::time::Instant::now();
+            let registry = Registry::read(&[home.path().to_owned()]);
+            let took = begun.elapsed();
+            assert!(took < std::time::Duration::from_secs(1), "{open}: {took:?}");
+            assert_eq!(registry.broken().len(), 1, "{open}");
+        }
+    }
+
+    #[test]
+    fn countless_files_are_refused() {
+        let home = tempfile::tempdir().unwrap();
+        for number in 0..=NAMES {
+            fs::write(home.path().join(format!("{number}.json")), "").unwrap();
+        }
+        let registry = Registry::read(&[home.path().to_owned()]);
+        assert_eq!(registry.broken().len(), 1);
+    }
+
+    fn makes_fifo(path: &Path) -> bool {
+        let made = std::process::Command::new("mkfifo").arg(path).status();
+        made.is_ok_and(|status| status.success())
     }
 }

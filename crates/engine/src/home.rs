@@ -17,7 +17,7 @@ const NONE: &str = "/";
 
 /// Returns the home of a user whose container's root is ours.
 pub(crate) fn home(uid: u32) -> PathBuf {
-    let passwd = sys::read_regular(Path::new("/etc/passwd"), LIMIT as u64);
+    let passwd = sys::read_file(Path::new("/etc/passwd"), LIMIT as u64);
     home_in(&passwd.unwrap_or_default(), uid)
 }
 

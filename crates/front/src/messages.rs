@@ -93,12 +93,27 @@ impl Messages {
         if level > self.level {
             return None;
         }
-        // One line, whatever a path in it holds.
-        let text = text.to_string().replace('\n', "\\n");
+        // One line that no terminal obeys, whatever a path or an image's label in it holds.
+        let text = sys::printable(&text.to_string());
         let (on, off) = match self.coloured {
             true => (format!("\x1b[{colour}m"), "\x1b[0m"),
             false => (String::new(), ""),
         };
         Some(format!("{on}{prefix:<9}{off}{text}\n"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_image_says_is_one_line_that_no_terminal_obeys() {
+        let messages = Messages {
+            level: Level::Info,
+            coloured: false,
+        };
+        let line = messages.warning_line("a\nb\x1b[2J").unwrap();
+        assert_eq!(line, "WARNING: a\\nb\\x1b[2J\n");
     }
 }

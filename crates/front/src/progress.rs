@@ -36,10 +36,7 @@ impl Bars {
 impl Progress for Bars {
     fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn Task> {
         // The end of an address tells more than its beginning.
-        let name: String = what
-            .rsplit('/')
-            .next()
-            .unwrap_or(what)
+        let name: String = sys::printable(what.rsplit('/').next().unwrap_or(what))
             .chars()
             .take(14)
             .collect();

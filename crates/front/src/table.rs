@@ -1,8 +1,12 @@
 //! Text in columns.
 
-/// Puts rows under each other, columns as wide as they need be, four blanks between them.
+/// Puts rows under each other, columns as wide as they need be, four blanks between them. Cells are shown,
+/// whatever they hold.
 pub fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
-    let rows: Vec<[String; N]> = rows.into_iter().collect();
+    let rows = rows.into_iter();
+    let rows: Vec<[String; N]> = rows
+        .map(|row| row.map(|cell| sys::printable(&cell)))
+        .collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|cell| cell.chars().count()).max().unwrap_or(0) + 4
@@ -26,5 +30,7 @@ mod tests {
     fn columns_are_as_wide_as_their_cells() {
         let rows = [["A", "B", "C"], ["long", "", "x"]].map(|row| row.map(str::to_owned));
         assert_eq!(table(rows), "A       B    C\nlong         x\n");
+        let hostile = [["\x1b[2J", "a\nb"]].map(|row| row.map(str::to_owned));
+        assert_eq!(table(hostile), "\\x1b[2J    a\\nb\n");
     }
 }

@@ -1,5 +1,6 @@
 //! What an image says of itself, in `.singularity.d`.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
@@ -63,6 +64,44 @@ pub struct App {
 /// The most that is read of a file.
 pub(crate) const LONGEST: usize = 1 << 20;
 
+/// The most that is read of all files and names together.
+const ALL: usize = 16 << 20;
+/// The cost of a name, since its files are looked for: an image can have a great many without content.
+const NAME: usize = 1 << 10;
+
+/// An image's files, of which no more is read than all that an honest one says of itself.
+struct Bounded<'a> {
+    files: &'a dyn Files,
+    left: Cell<usize>,
+}
+
+impl Bounded<'_> {
+    fn take(&self, size: usize) -> io::Result<()> {
+        let left = self.left.get().checked_sub(size).ok_or_else(|| {
+            io::Error::other(
+                "/.singularity.d and /scif/apps: there is more than 16 MiB of scripts and labels; \
+                 remove those that are not needed",
+            )
+        })?;
+        self.left.set(left);
+        Ok(())
+    }
+}
+
+impl Files for Bounded<'_> {
+    fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
+        let bytes = self.files.bytes(path)?;
+        self.take(bytes.as_ref().map_or(0, Vec::len))?;
+        Ok(bytes)
+    }
+
+    fn names(&self, path: &str) -> io::Result<Vec<String>> {
+        let names = self.files.names(path)?;
+        self.take(names.len().saturating_mul(NAME))?;
+        Ok(names)
+    }
+}
+
 impl Attributes {
     /// Reads them from an image's files.
     ///
@@ -74,6 +113,10 @@ impl Attributes {
     }
 
     pub(crate) fn of(files: &dyn Files) -> io::Result<Self> {
+        let files = &Bounded {
+            files,
+            left: Cell::new(ALL),
+        };
         let own = |name: &str| text(files, &format!("/.singularity.d/{name}"));
         let mut apps = BTreeMap::new();
         for name in files.names("/scif/apps")? {
@@ -179,4 +222,27 @@ fn scripts(files: &dyn Files, directory: &str) -> io::Result<BTreeMap<String, St
         }
     }
     Ok(scripts)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_read_than_an_honest_image_has() {
+        let home = tempfile::tempdir().unwrap();
+        let env = home.path().join(".singularity.d/env");
+        std::fs::create_dir_all(&env).unwrap();
+        let root = crate::Image::open(home.path()).unwrap().root;
+        let script = "x".repeat(LONGEST);
+        for number in 0..8 {
+            std::fs::write(env.join(format!("10-docker{number}.sh")), &script).unwrap();
+        }
+        assert_eq!(Attributes::read(&root).unwrap().environment.len(), 8);
+        for number in 8..20 {
+            std::fs::write(env.join(format!("10-docker{number}.sh")), &script).unwrap();
+        }
+        let error = Attributes::read(&root).unwrap_err().to_string();
+        assert!(error.contains("more than 16 MiB"), "{error}");
+    }
 }

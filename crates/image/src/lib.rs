@@ -16,7 +16,7 @@ mod remote;
 mod rootfs;
 mod source;
 
-pub use build::{Build, BuildError, Compression, whole_directory, whole_file};
+pub use build::{Build, BuildError, Compression, whole_content, whole_directory, whole_file};
 pub use cache::{Cache, Kept, Kind, Selection};
 pub use error::Error;
 pub use inspect::{App, Attributes};

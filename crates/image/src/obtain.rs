@@ -276,20 +276,22 @@ impl<'a> Access<'a> {
     fn download(&self, kind: Kind, address: &str) -> Result<PathBuf, BuildError> {
         let web = Web::new(&self.network)?;
         let page = web.look(address)?;
-        let mark = match &page.mark {
-            Some(mark) => mark.clone(),
-            // Nothing tells whether it has changed.
-            None => format!("{:?}", std::time::SystemTime::now()),
-        };
-        let name = Digest::of(format!("{address} {mark} {:?}", page.size).as_bytes());
-        self.cache.get(kind, name.hex(), |part| {
+        let fetch = |part: &Path| {
             let task = self.progress.begin(address, page.size);
             let mut file = open_part(part)?;
             web.fetch(address, &page, &mut file, task.as_ref())?;
             is_image(&mut file, address)?;
-            crate::build::make_program(part)?;
-            Ok(())
-        })
+            crate::build::make_program(part)
+        };
+        let name = |state: &str| Digest::of(format!("{address} {state}").as_bytes());
+        match &page.mark {
+            Some(mark) => {
+                let name = name(&format!("{mark} {:?}", page.size));
+                self.cache.get(kind, name.hex(), fetch)
+            }
+            // Nothing tells whether it has changed: it takes the place of what was there.
+            None => self.cache.renew(kind, name("").hex(), fetch),
+        }
     }
 
     /// Where a library has an image (Sylabs' library API, version 1).

@@ -1,7 +1,7 @@
 //! An image's blobs in a registry, kept in the cache as they come.
 
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -114,8 +114,8 @@ impl Blobs for Remote<'_> {
             let text = self.registry.manifest_of(digest)?;
             std::fs::write(part, text).map_err(Failure::Cache)
         })?;
-        let text = std::fs::read(path).map_err(Failure::Cache)?;
-        Ok(Box::new(Cursor::new(text)))
+        let file = sys::open_regular(&path).map_err(Failure::Cache)?;
+        Ok(Box::new(file))
     }
 
     /// Several at once: a registry gives each connection only a part of what it has.

@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::blob::{Blobs, Digest, LONGEST_DOCUMENT};
 use crate::image::{Layer, start, unpack};
+use crate::metered::Metered;
 use crate::slice::Slice;
 use crate::{Error, Image, Platform};
 
@@ -40,6 +41,8 @@ struct Saved {
 
 /// How many links a name may lead through.
 const LINKS: usize = 8;
+/// The most members: an image has some for each layer.
+const MEMBERS: usize = 100_000;
 
 impl Archive {
     /// Opens one; it may be packed by gzip or zstd as a whole. `scratch` is a directory with room for
@@ -49,7 +52,7 @@ impl Archive {
     ///
     /// Fails when the file cannot be read, or is no tar.
     pub fn open(path: &Path, scratch: &Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(Error::open(path))?;
+        let file = sys::open_regular(path).map_err(Error::open(path))?;
         Self::of_file(path, file, scratch)
     }
 
@@ -141,12 +144,10 @@ impl Archive {
 
     fn read(&self, name: &str) -> Result<Vec<u8>, Error> {
         let member = self.member(name)?;
-        let mut text = Vec::new();
-        self.slice(member)
-            .take(LONGEST_DOCUMENT)
-            .read_to_end(&mut text)
-            .map_err(Error::open(&self.path))?;
-        Ok(text)
+        sys::read_at_most(self.slice(member), LONGEST_DOCUMENT).map_err(|error| Error::Document {
+            what: format!("{}: {name}", self.path.display()),
+            reason: sys::words(&error),
+        })
     }
 
     fn slice(&self, member: Member) -> Slice<'_> {
@@ -185,9 +186,19 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
     file.rewind()?;
     let mut members = HashMap::new();
     let mut links = Vec::new();
-    let mut archive = tar::Archive::new(file);
-    for entry in archive.entries_with_seek()? {
+    // The contents between the headers are passed over, and do not count.
+    let (metered, meter) = Metered::new(file);
+    let mut archive = tar::Archive::new(metered);
+    let mut entries = archive.entries_with_seek()?;
+    loop {
+        meter.allow_headers(0);
+        let Some(entry) = entries.next() else { break };
         let entry = entry?;
+        if members.len() + links.len() >= MEMBERS {
+            return Err(io::Error::other(format!(
+                "it has more than {MEMBERS} members, which no image needs"
+            )));
+        }
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let name = name.trim_start_matches("./").to_owned();
         if let Some(target) = entry.link_name_bytes() {
@@ -222,4 +233,46 @@ fn normal(path: &Path) -> String {
         }
     }
     PathBuf::from_iter(names).to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_members_without_end_are_refused() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("a.tar");
+        let open = |write: &dyn Fn(&mut tar::Builder<File>)| {
+            let mut tar = tar::Builder::new(File::create(&path).unwrap());
+            write(&mut tar);
+            tar.into_inner().unwrap();
+            Archive::open(&path, home.path()).map(|archive| archive.members.len())
+        };
+        let member = |tar: &mut tar::Builder<File>, kind, name: &str, content: &[u8]| {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_size(content.len() as u64);
+            tar.append_data(&mut header, name, content).unwrap();
+        };
+        let regular = tar::EntryType::Regular;
+        let two = open(&|tar| {
+            member(tar, regular, "a", &[0; 5 << 20]);
+            member(tar, regular, "b", b"");
+        });
+        assert_eq!(two.unwrap(), 2);
+        let long = open(&|tar| {
+            member(tar, tar::EntryType::GNULongName, "l", &[b'x'; 5 << 20]);
+            member(tar, regular, "a", b"");
+        });
+        let error = long.unwrap_err().to_string();
+        assert!(error.contains("four mebibytes"), "{error}");
+        let many = open(&|tar| {
+            for number in 0..=MEMBERS {
+                member(tar, regular, &number.to_string(), b"");
+            }
+        });
+        let error = many.unwrap_err().to_string();
+        assert!(error.contains("more than 100000 members"), "{error}");
+    }
 }

@@ -140,14 +140,12 @@ pub const LONGEST_DOCUMENT: u64 = 16 << 20;
 
 /// Reads a document whole, and checks it.
 pub(crate) fn document(blob: Box<dyn Read + '_>, digest: &Digest) -> Result<Vec<u8>, Error> {
-    let mut content = Vec::new();
-    let mut blob = Checked::new(blob, digest.clone()).take(LONGEST_DOCUMENT);
-    blob.read_to_end(&mut content)
-        .map_err(|error| Error::Document {
-            what: digest.to_string(),
-            reason: sys::words(&error),
-        })?;
-    Ok(content)
+    // One that is cut off would never come to its end, where the digest is looked at.
+    let blob = Checked::new(blob, digest.clone());
+    sys::read_at_most(blob, LONGEST_DOCUMENT).map_err(|error| Error::Document {
+        what: digest.to_string(),
+        reason: sys::words(&error),
+    })
 }
 
 /// A reader that ends in an error unless all that was read is what the digest says.
@@ -221,5 +219,21 @@ mod tests {
                 "{error}"
             );
         }
+    }
+
+    #[test]
+    fn a_document_is_checked_however_long_it_is() {
+        let longest = usize::try_from(LONGEST_DOCUMENT).unwrap();
+        let text = vec![b' '; longest + 1];
+        let read = |text: &[u8], of: &[u8]| {
+            let blob: Box<dyn Read> = Box::new(io::Cursor::new(text.to_vec()));
+            document(blob, &Digest::of(of))
+        };
+        let whole = text.get(..longest).unwrap();
+        assert_eq!(read(whole, whole).unwrap().len(), longest);
+        assert!(read(whole, b"another").is_err());
+        let error = read(&text, b"another").unwrap_err().to_string();
+        assert!(error.contains("more than 16777216 bytes"), "{error}");
+        assert!(read(&text, &text).is_err());
     }
 }

@@ -11,6 +11,7 @@ mod error;
 mod image;
 mod layout;
 mod merge;
+mod metered;
 mod slice;
 mod tree;
 mod write;

@@ -1,14 +1,13 @@
 //! From layers to one tree: which entries stay, and what they are called.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 use std::io::{self, Read};
-use std::rc::Rc;
 
 use tar::EntryType;
 
 use crate::blob::Blobs;
-use crate::tree::{Node, Origin, Tree, name};
+use crate::metered::Metered;
+use crate::tree::{Node, Origin, Tree, name, parent};
 use crate::{Error, Image};
 
 /// The largest file: a sparse one takes no room in a layer, and has to be read to its end.
@@ -27,31 +26,14 @@ pub struct Merged {
 
 /// The most entries: each takes some hundred bytes of memory.
 const MOST: u64 = 10_000_000;
-/// The most bytes of an entry's headers: long names and attributes come in headers of their own.
-const HEADERS: u64 = 4 << 20;
-
-/// A reader that ends in an error when more is read than is left.
-struct Metered<R> {
-    inner: R,
-    left: Rc<Cell<u64>>,
-}
-
-impl<R: Read> Read for Metered<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.left.get();
-        if left == 0 && !buffer.is_empty() {
-            return Err(io::Error::other(
-                "the names of an entry take more than four mebibytes",
-            ));
+/// The beginning of a name, for people.
+fn shown(name: &[u8]) -> String {
+    const SHOWN: usize = 100;
+    match name.get(..SHOWN) {
+        Some(beginning) if name.len() > SHOWN => {
+            format!("{}…", String::from_utf8_lossy(beginning))
         }
-        let length = usize::try_from(left)
-            .unwrap_or(usize::MAX)
-            .min(buffer.len());
-        let count = self
-            .inner
-            .read(buffer.get_mut(..length).unwrap_or_default())?;
-        self.left.set(left - count as u64);
-        Ok(count)
+        _ => String::from_utf8_lossy(name).into_owned(),
     }
 }
 
@@ -96,11 +78,8 @@ impl Merged {
             layer: told.to_owned(),
             reason,
         };
-        let left = Rc::new(Cell::new(u64::MAX));
-        let mut archive = tar::Archive::new(Metered {
-            inner: content,
-            left: Rc::clone(&left),
-        });
+        let (metered, meter) = Metered::new(content);
+        let mut archive = tar::Archive::new(metered);
         let mut entries = archive
             .entries()
             .map_err(|error| failed(sys::words(&error)))?;
@@ -110,7 +89,7 @@ impl Merged {
         for number in 0.. {
             // A name of gigabytes would be read into memory before anybody sees how long it is. What is left
             // of the entry before is passed over.
-            left.set(HEADERS.saturating_add(behind));
+            meter.allow_headers(behind);
             let Some(entry) = entries.next() else { break };
             let entry = entry.map_err(|error| failed(sys::words(&error)))?;
             behind = match entry.header().entry_type() {
@@ -122,10 +101,8 @@ impl Merged {
                 return Err(failed("more than ten million files".to_owned()));
             }
             let path = entry.path_bytes();
-            let shown = String::from_utf8_lossy(&path).into_owned();
-            let Some(called) = name(&path) else {
-                return Err(failed(format!("{shown:?} leads out of the image")));
-            };
+            let shown = shown(&path);
+            let called = name(&path).map_err(|why| failed(format!("{shown:?} {why}")))?;
             let origin = Origin {
                 layer,
                 entry: number,
@@ -144,11 +121,8 @@ impl Merged {
                 },
                 EntryType::Link => {
                     let target = entry.link_name_bytes().unwrap_or_default();
-                    let Some(target) = name(&target) else {
-                        return Err(failed(format!(
-                            "{shown:?} is a link that leads out of the image"
-                        )));
-                    };
+                    let target = name(&target)
+                        .map_err(|why| failed(format!("{shown:?} is a link to what {why}")))?;
                     let found = own.get(&target).copied().or(match self.tree.get(&target) {
                         Some(Node::Other(origin)) => Some(*origin),
                         _ => None,
@@ -185,9 +159,9 @@ impl Merged {
             if let Node::Other(origin) = node {
                 own.insert(called.clone(), origin);
             }
-            self.tree.insert(layer, called, node);
+            self.tree.insert(layer, called, node).map_err(failed)?;
         }
-        left.set(u64::MAX);
+        meter.allow_all();
         // What comes after the archive's end belongs to the digest.
         io::copy(&mut archive.into_inner(), &mut io::sink())
             .map_err(|error| failed(sys::words(&error)))?;
@@ -201,6 +175,16 @@ impl Merged {
         // Of several names of a file one counts.
         names.dedup_by_key(|(origin, _)| *origin);
         names.iter().map(|(origin, _)| origin.size).sum()
+    }
+
+    /// Returns how many names a directory has at most.
+    #[must_use]
+    pub fn fullest(&self) -> usize {
+        let mut counts: HashMap<&[u8], usize> = HashMap::new();
+        for (name, _) in self.tree.iter() {
+            *counts.entry(parent(name)).or_default() += 1;
+        }
+        counts.into_values().max().unwrap_or(0)
     }
 
     /// What is left out, for the user to know.

@@ -24,6 +24,35 @@ pub(crate) enum Node {
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     nodes: BTreeMap<Vec<u8>, (u32, Node)>,
+    spent: Spent,
+}
+
+/// The cost of the tree so far. Names that were removed again count: they were paid for.
+#[derive(Debug, Default)]
+struct Spent {
+    /// Bytes of names.
+    names: u64,
+    /// Bytes of names of directories that no layer names: they take no room in a layer.
+    unnamed: u64,
+    /// How many nodes were looked at to be removed.
+    looks: u64,
+}
+
+/// The most bytes of all names: those of ten million files with names of usual length.
+const NAMES: u64 = 512 << 20;
+/// The most bytes of the names of directories that no layer names. Most images have none.
+const UNNAMED_NAMES: u64 = 32 << 20;
+/// How many nodes may be looked at to be removed: a directory that is made anew a thousand times is no
+/// honest one.
+const LOOKS: u64 = 100_000_000;
+
+/// Takes a part of what there may be at most.
+fn spend(spent: &mut u64, cost: usize, most: u64, what: &str) -> Result<(), String> {
+    *spent = spent.saturating_add(cost as u64);
+    match *spent <= most {
+        true => Ok(()),
+        false => Err(what.to_owned()),
+    }
 }
 
 /// What marks a name as removed, and a directory as new (image-spec, layer.md).
@@ -35,22 +64,27 @@ const UNNAMED: u32 = 0o755;
 
 impl Tree {
     /// Takes in a name of a layer; `node` is what is there. Whiteouts act on lower layers only.
-    pub(crate) fn insert(&mut self, layer: u32, name: Vec<u8>, node: Node) {
+    ///
+    /// # Errors
+    ///
+    /// Says what is too much.
+    pub(crate) fn insert(&mut self, layer: u32, name: Vec<u8>, node: Node) -> Result<(), String> {
+        let what = "the names take more than 512 MiB";
+        spend(&mut self.spent.names, name.len(), NAMES, what)?;
         let (parent, last) = split(&name);
         if last == OPAQUE {
-            self.remove_below(parent, layer);
-            return;
+            return self.remove_below(parent, layer);
         }
         if let Some(removed) = last.strip_prefix(REMOVED) {
             let removed = join(parent, removed);
-            self.remove(&removed, layer);
-            return;
+            return self.remove(&removed, layer);
         }
-        self.make_parents(layer, parent);
+        self.make_parents(layer, parent)?;
         if !matches!(node, Node::Directory { .. }) {
-            self.remove_below(&name, u32::MAX);
+            self.remove_below(&name, u32::MAX)?;
         }
         self.nodes.insert(name, (layer, node));
+        Ok(())
     }
 
     /// What a name leads to.
@@ -65,29 +99,32 @@ impl Tree {
     }
 
     /// What is a name's parent is a directory, whatever a lower layer had there: a link, for one.
-    fn make_parents(&mut self, layer: u32, parent: &[u8]) {
-        if matches!(self.get(parent), Some(Node::Directory { .. })) {
-            return;
+    fn make_parents(&mut self, layer: u32, parent: &[u8]) -> Result<(), String> {
+        let mut parent = parent;
+        while !matches!(self.get(parent), Some(Node::Directory { .. })) {
+            let what = "directories that it has files in and does not name take more than 32 MiB";
+            let cost = parent.len().max(1);
+            spend(&mut self.spent.unnamed, cost, UNNAMED_NAMES, what)?;
+            let directory = Node::Directory {
+                mode: UNNAMED,
+                time: 0,
+            };
+            self.nodes.insert(parent.to_owned(), (layer, directory));
+            parent = split(parent).0;
         }
-        if !parent.is_empty() {
-            self.make_parents(layer, split(parent).0);
-        }
-        let directory = Node::Directory {
-            mode: UNNAMED,
-            time: 0,
-        };
-        self.nodes.insert(parent.to_owned(), (layer, directory));
+        Ok(())
     }
 
-    fn remove(&mut self, name: &[u8], layer: u32) {
-        self.remove_below(name, layer);
+    fn remove(&mut self, name: &[u8], layer: u32) -> Result<(), String> {
+        self.remove_below(name, layer)?;
         if self.nodes.get(name).is_some_and(|(of, _)| *of < layer) {
             self.nodes.remove(name);
         }
+        Ok(())
     }
 
     /// Removes what lower layers have in a directory.
-    fn remove_below(&mut self, name: &[u8], layer: u32) {
+    fn remove_below(&mut self, name: &[u8], layer: u32) -> Result<(), String> {
         // Names in a directory lie between it with a slash, and it with what comes after a slash.
         let range = if name.is_empty() {
             (Bound::Excluded(Vec::new()), Bound::Unbounded)
@@ -97,16 +134,24 @@ impl Tree {
             to.push(b'/' + 1);
             (Bound::Included(from), Bound::Excluded(to))
         };
-        let gone: Vec<Vec<u8>> = self
-            .nodes
-            .range(range)
-            .filter(|(_, (of, _))| *of < layer)
-            .map(|(name, _)| name.clone())
-            .collect();
+        let mut gone: Vec<Vec<u8>> = Vec::new();
+        for (name, (of, _)) in self.nodes.range(range) {
+            let what = "it removes directories with too many files too often";
+            spend(&mut self.spent.looks, 1, LOOKS, what)?;
+            if *of < layer {
+                gone.push(name.clone());
+            }
+        }
         for name in gone {
             self.nodes.remove(&name);
         }
+        Ok(())
     }
+}
+
+/// The name of the directory in which a name lies; the root lies in itself.
+pub(crate) fn parent(name: &[u8]) -> &[u8] {
+    split(name).0
 }
 
 fn split(name: &[u8]) -> (&[u8], &[u8]) {
@@ -129,21 +174,37 @@ fn join(parent: &[u8], last: &[u8]) -> Vec<u8> {
 /// The longest path that Linux takes (PATH_MAX, limits.h).
 const LONGEST: usize = 4096;
 
-/// The name of an entry, or `None` for one that would lead out of the tree, or anywhere at all.
-pub(crate) fn name(path: &[u8]) -> Option<Vec<u8>> {
+/// How many directories a name may lie in: each is made, whatever the layer says of it.
+const DEEPEST: usize = 256;
+
+/// The name of an entry.
+///
+/// # Errors
+///
+/// Says what is wrong with one that would lead out of the tree, or anywhere at all.
+pub(crate) fn name(path: &[u8]) -> Result<Vec<u8>, &'static str> {
     if path.len() > LONGEST {
-        return None;
+        return Err("has a name of more than 4096 bytes");
     }
-    let mut name = Vec::new();
+    let mut name = Vec::with_capacity(path.len());
+    let mut depth = 0;
     for part in path.split(|byte| *byte == b'/') {
         match part {
-            b"" | b"." => {}
-            b".." => return None,
-            part if part.contains(&0) => return None,
-            part => name = join(&name, part),
+            b"" | b"." => continue,
+            b".." => return Err("leads out of the image"),
+            part if part.contains(&0) => return Err("has a name with a zero byte"),
+            _ => {}
         }
+        if depth > 0 {
+            name.push(b'/');
+        }
+        name.extend(part);
+        depth += 1;
     }
-    Some(name)
+    match depth > DEEPEST {
+        true => Err("lies in more than 256 directories"),
+        false => Ok(name),
+    }
 }
 
 #[cfg(test)]
@@ -176,7 +237,8 @@ mod tests {
                 Some(_) => DIRECTORY,
                 None => file(*layer, u32::try_from(number).unwrap()),
             };
-            tree.insert(*layer, super::name(name.as_bytes()).unwrap(), node);
+            let name = super::name(name.as_bytes()).unwrap();
+            tree.insert(*layer, name, node).unwrap();
         }
         tree
     }
@@ -224,7 +286,34 @@ mod tests {
         assert_eq!(name(b"./").unwrap(), b"");
         assert_eq!(name(b"a\n\xff").unwrap(), b"a\n\xff");
         for out in [&b"../a"[..], b"a/../../b", b"..", b"a/.."] {
-            assert_eq!(name(out), None);
+            assert_eq!(name(out), Err("leads out of the image"));
         }
+    }
+
+    #[test]
+    fn what_no_layer_names_has_an_end() {
+        let deep = |number: usize| format!("{number:04}/{}x", "d/".repeat(200)).into_bytes();
+        assert!(name(&deep(0)).is_ok());
+        assert!(name("d/".repeat(257).as_bytes()).is_err());
+        let mut tree = Tree::default();
+        let refused = (0..10_000).find_map(|number| {
+            let name = name(&deep(number)).unwrap();
+            tree.insert(0, name, file(0, 0)).err()
+        });
+        assert!(refused.unwrap().contains("does not name"));
+        assert!(tree.spent.unnamed <= UNNAMED_NAMES + 4096);
+    }
+
+    #[test]
+    fn removing_has_an_end() {
+        let mut tree = tree(&[]);
+        for number in 0..1000 {
+            let name = format!("a/{number}").into_bytes();
+            tree.insert(0, name, file(0, 0)).unwrap();
+        }
+        tree.spent.looks = LOOKS - 5000;
+        let opaque = || b"a/.wh..wh..opq".to_vec();
+        let refused = (0..9).find_map(|_| tree.insert(0, opaque(), file(0, 0)).err());
+        assert!(refused.unwrap().contains("too often"));
     }
 }

@@ -1,10 +1,11 @@
 //! Who a user is to a registry.
 
-use std::fs::{self, File};
-use std::io::{self, BufReader};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
+use oci::LONGEST_DOCUMENT;
 use oci_client::secrets::RegistryAuth;
 use serde_json::{Map, Value, json};
 
@@ -91,12 +92,12 @@ impl Credentials {
 }
 
 fn look(path: &Path, name: &str) -> Result<Option<DockerCredential>, String> {
-    let file = match File::open(path) {
-        Ok(file) => file,
+    let text = match sys::read_file(path, LONGEST_DOCUMENT) {
+        Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(sys::words(&error)),
     };
-    match get_credential_from_reader(BufReader::new(file), name) {
+    match get_credential_from_reader(text.as_slice(), name) {
         Ok(credential) => Ok(Some(credential)),
         Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
         // A helper that has none says so by failing.
@@ -177,7 +178,7 @@ fn base64(text: &str) -> String {
 }
 
 fn read(path: &Path) -> io::Result<Value> {
-    let text = match fs::read(path) {
+    let text = match sys::read_file(path, LONGEST_DOCUMENT) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(json!({})),
         Err(error) => return Err(error),

@@ -2,10 +2,12 @@
 
 use std::fs::File;
 use std::path::PathBuf;
+use std::time::Duration;
 
-use oci::Digest;
+use oci::{Digest, LONGEST_DOCUMENT};
 use reqwest::Client;
 
+use crate::ask::document;
 use crate::receive::Receiver;
 use crate::{Error, Task};
 
@@ -26,6 +28,8 @@ impl std::fmt::Debug for Daemon {
 
 /// The oldest version of the interface that has what we ask, and every daemon since 2016.
 const API: &str = "http://docker/v1.24";
+/// How long it may be silent: it puts an image together before it sends the first byte.
+const SILENCE: Duration = Duration::from_secs(600);
 
 impl Daemon {
     /// Gets ready to speak to the daemon behind a socket.
@@ -38,6 +42,7 @@ impl Daemon {
         let client = Client::builder()
             .unix_socket(socket.clone())
             .no_proxy()
+            .read_timeout(SILENCE)
             .build()
             .map_err(|error| Error::of_request(&error, "docker", "this machine"))?;
         Ok(Self {
@@ -55,10 +60,7 @@ impl Daemon {
     pub fn identify(&self, name: &str) -> Result<Digest, Error> {
         let text = self.runtime.block_on(async {
             let answer = self.ask(name, "json").await?;
-            answer
-                .bytes()
-                .await
-                .map_err(|error| self.failed(&error, name))
+            document(answer, LONGEST_DOCUMENT, name, "the docker daemon").await
         })?;
         let document: serde_json::Value =
             serde_json::from_slice(&text).map_err(|error| Error::Refused {

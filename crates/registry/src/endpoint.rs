@@ -1,13 +1,14 @@
 //! The servers that may have a repository, and how each is spoken to.
 
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference};
 
+use crate::ask::Pass;
 use crate::{Credentials, Error, Login, trust};
 
 /// How registries are reached.
@@ -40,7 +41,12 @@ pub struct Mirror {
 
 /// A server, and what is asked of it.
 pub(crate) struct Endpoint {
+    /// The client that sends.
     client: OnceLock<Client>,
+    /// The client that receives: the other one reads an answer whole, however long it is.
+    reader: OnceLock<reqwest::Client>,
+    /// The credentials that were accepted last.
+    pub(crate) pass: Mutex<Option<Pass>>,
     protocol: ClientProtocol,
     insecure: bool,
     /// Certificates to trust, and whether no others.
@@ -99,6 +105,8 @@ impl Endpoint {
             .collect();
         let of_protocol = |protocol| Self {
             client: OnceLock::new(),
+            reader: OnceLock::new(),
+            pass: Mutex::new(None),
             protocol,
             insecure,
             trusted: trusted.clone(),
@@ -134,6 +142,40 @@ impl Endpoint {
         let client = Client::try_from(config)
             .map_err(|error| Error::of_client(error, &self.reference.whole(), self.host(), None))?;
         Ok(self.client.get_or_init(|| client))
+    }
+
+    /// Returns what asks it; made when it is first needed.
+    pub(crate) fn reader(&self) -> Result<&reqwest::Client, Error> {
+        if let Some(reader) = self.reader.get() {
+            return Ok(reader);
+        }
+        let mut trusted = Vec::new();
+        for certificate in &self.trusted {
+            // They were read before.
+            trusted.extend(
+                reqwest::Certificate::from_pem_bundle(&certificate.data).unwrap_or_default(),
+            );
+        }
+        let builder = reqwest::Client::builder();
+        let builder = match self.only {
+            true => builder.tls_certs_only(trusted),
+            false => builder.tls_certs_merge(trusted),
+        };
+        let reader = builder
+            .user_agent(AGENT)
+            .connect_timeout(CONNECT)
+            .read_timeout(SILENCE)
+            .danger_accept_invalid_certs(self.insecure)
+            .build()
+            .map_err(|error| Error::of_request(&error, &self.reference.whole(), self.host()))?;
+        Ok(self.reader.get_or_init(|| reader))
+    }
+
+    pub(crate) fn scheme(&self) -> &'static str {
+        match self.protocol {
+            ClientProtocol::Http => "http",
+            _ => "https",
+        }
     }
 
     pub(crate) fn host(&self) -> &str {

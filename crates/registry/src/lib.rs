@@ -5,6 +5,7 @@
 
 #![forbid(unsafe_code)]
 
+mod ask;
 mod credentials;
 mod daemon;
 mod endpoint;

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use futures_util::stream;
 use oci::Digest;
 
+use crate::ask::Pass;
 use crate::endpoint::Endpoint;
 use crate::{Error, Registry, Task};
 
@@ -91,15 +92,8 @@ impl Registry {
     /// Fails when it does not, or cannot be reached.
     pub fn check_login(&self) -> Result<(), Error> {
         self.with_endpoint(|endpoint| {
-            let host = endpoint.host();
-            let operation = oci_client::RegistryOperation::Pull;
-            let asked = endpoint
-                .client()?
-                .auth(&endpoint.reference, &endpoint.auth, operation);
-            let token = self.runtime.block_on(asked).map_err(|error| {
-                Error::of_client(error, "login", host, endpoint.user.as_deref())
-            })?;
-            if token.is_some() {
+            let greeted = self.runtime.block_on(endpoint.greet("login"))?;
+            if let Some(Pass::Token(_)) = greeted {
                 return Ok(());
             }
             // Without tokens, only a request tells; what it asks for need not be there.

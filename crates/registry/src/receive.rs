@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use futures_util::{Stream, StreamExt};
 use oci::{Digest, Hasher, LONGEST_DOCUMENT};
+use reqwest::Response;
+use reqwest::header::CONTENT_RANGE;
 
 use crate::{Error, Task};
 
@@ -15,13 +17,32 @@ const PATIENCE: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
+/// The most bytes of a file that has no size: a tebibyte.
+const LARGEST: u64 = 1 << 40;
+
+/// Whether a part of a file begins where it was asked to.
+pub(crate) fn goes_on(answer: &Response, at: u64) -> bool {
+    let range = answer.headers().get(CONTENT_RANGE);
+    let range = range.and_then(|range| range.to_str().ok());
+    range.is_some_and(|range| range.starts_with(&format!("bytes {at}-")))
+}
+
+/// The error for a server that sends another part than it was asked for.
+pub(crate) fn elsewhere(what: &str) -> Error {
+    Error::Refused {
+        what: what.to_owned(),
+        reason: "the server goes on at another place than it was asked to".to_owned(),
+    }
+}
+
 /// A file that is being received, and the digest of what there is of it.
 pub(crate) struct Receiver<'a> {
     file: &'a mut File,
     hash: Hasher,
     at: u64,
     size: Option<u64>,
-    limit: Option<u64>,
+    /// The most bytes that are taken.
+    limit: u64,
     what: &'a str,
     task: &'a dyn Task,
     failures: u32,
@@ -38,12 +59,17 @@ impl<'a> Receiver<'a> {
         what: &'a str,
         task: &'a dyn Task,
     ) -> Result<Self, Error> {
+        let room = match rustix::fs::fstatvfs(&*file) {
+            Ok(stat) => stat.f_bavail.saturating_mul(stat.f_frsize),
+            Err(_) => u64::MAX,
+        };
         let mut receiver = Self {
             file,
             hash: Hasher::default(),
             at: 0,
             size,
-            limit: size,
+            // A file of unknown size leaves others a tenth of the room that there is.
+            limit: size.unwrap_or_else(|| LARGEST.min(room - room / 10)),
             what,
             task,
             failures: 0,
@@ -51,7 +77,13 @@ impl<'a> Receiver<'a> {
             farthest: 0,
         };
         receiver.reread().map_err(|error| receiver.write(error))?;
-        Ok(receiver)
+        match size.map(|size| size.saturating_sub(receiver.at)) {
+            Some(rest) if rest > room => Err(Error::Refused {
+                what: what.to_owned(),
+                reason: format!("{rest} bytes are to come, and there is room for {room}"),
+            }),
+            _ => Ok(receiver),
+        }
     }
 
     fn reread(&mut self) -> io::Result<()> {
@@ -89,7 +121,7 @@ impl<'a> Receiver<'a> {
 
     /// Takes what has no size for a document, which has an end.
     pub(crate) fn or_document(mut self) -> Self {
-        self.limit = Some(self.size.unwrap_or(LONGEST_DOCUMENT));
+        self.limit = self.size.unwrap_or(LONGEST_DOCUMENT);
         self
     }
 
@@ -126,10 +158,16 @@ impl<'a> Receiver<'a> {
             })?;
             let bytes = bytes.as_ref();
             self.at += bytes.len() as u64;
-            if let Some(size) = self.limit.filter(|size| self.at > *size) {
+            if self.at > self.limit {
+                let limit = self.limit;
                 return Err(Error::Refused {
                     what: self.what.to_owned(),
-                    reason: format!("more than its {size} bytes come"),
+                    reason: match self.size {
+                        Some(size) => format!("more than its {size} bytes come"),
+                        None => {
+                            format!("more than {limit} bytes come, which is all that it may take")
+                        }
+                    },
                 });
             }
             self.file
@@ -173,5 +211,27 @@ impl<'a> Receiver<'a> {
                 what: self.what.to_owned(),
                 source,
             })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Silent;
+
+    #[test]
+    fn what_says_no_size_does_not_fill_the_disk() {
+        let mut file = tempfile::tempfile().unwrap();
+        let mut receiver = Receiver::new(&mut file, None, "x", &Silent).unwrap();
+        assert!(receiver.limit <= LARGEST);
+        receiver.limit = 1 << 20;
+        let endless = futures_util::stream::repeat_with(|| Ok::<_, io::Error>([0; 1 << 10]));
+        let took = futures_util::FutureExt::now_or_never(receiver.take(endless));
+        let error = took.unwrap().unwrap_err().to_string();
+        assert!(error.contains("more than 1048576 bytes come"), "{error}");
+        assert_eq!(file.metadata().unwrap().len(), 1 << 20);
+        let claimed = Receiver::new(&mut file, Some(u64::MAX), "x", &Silent);
+        let error = claimed.err().unwrap().to_string();
+        assert!(error.contains("there is room for"), "{error}");
     }
 }

@@ -5,20 +5,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oci::Digest;
 use oci_client::Reference;
-use oci_client::client::BlobResponse;
-use oci_client::manifest::OciDescriptor;
+use reqwest::StatusCode;
 
 use crate::endpoint::Endpoint;
-use crate::receive::Receiver;
+use crate::receive::{Receiver, elsewhere, goes_on};
 use crate::{Error, Options, Task};
-
-/// The kinds of manifest that images have.
-const MANIFESTS: [&str; 4] = [
-    "application/vnd.oci.image.index.v1+json",
-    "application/vnd.oci.image.manifest.v1+json",
-    "application/vnd.docker.distribution.manifest.list.v2+json",
-    "application/vnd.docker.distribution.manifest.v2+json",
-];
 
 /// The servers that may have one repository.
 pub struct Registry {
@@ -99,12 +90,7 @@ impl Registry {
         reference: &Reference,
         what: &str,
     ) -> Result<Vec<u8>, Error> {
-        let request = endpoint
-            .client()?
-            .pull_manifest_raw(reference, &endpoint.auth, &MANIFESTS);
-        let (text, _) = self.runtime.block_on(request).map_err(|error| {
-            Error::of_client(error, what, endpoint.host(), endpoint.user.as_deref())
-        })?;
+        let text = self.runtime.block_on(endpoint.manifest(reference, what))?;
         if let Some(digest) = reference.digest() {
             let digest: Digest = digest.parse().map_err(|source| Error::Content {
                 what: what.to_owned(),
@@ -115,7 +101,7 @@ impl Registry {
                 source,
             })?;
         }
-        Ok(text.to_vec())
+        Ok(text)
     }
 
     /// Receives a blob into a file, which may already have its beginning. Connections that break are
@@ -156,30 +142,17 @@ impl Registry {
         what: &str,
     ) -> Result<(), Error> {
         let endpoint = self.endpoint()?;
-        let client = endpoint.client()?;
-        client
-            .store_auth_if_needed(endpoint.host(), &endpoint.auth)
-            .await;
-        let descriptor = OciDescriptor {
-            digest: digest.to_string(),
-            ..OciDescriptor::default()
-        };
         while !receiver.is_whole() {
-            let answer = client
-                .pull_blob_stream_partial(&endpoint.reference, &descriptor, receiver.at(), None)
-                .await;
-            let received = match answer {
-                Ok(BlobResponse::Partial(stream)) => receiver.take(stream).await,
-                Ok(BlobResponse::Full(stream)) => {
-                    receiver.begin_anew()?;
-                    receiver.take(stream).await
+            let received = match endpoint.blob(digest, receiver.at(), what).await {
+                Ok(answer) => {
+                    if answer.status() != StatusCode::PARTIAL_CONTENT {
+                        receiver.begin_anew()?;
+                    } else if !goes_on(&answer, receiver.at()) {
+                        return Err(elsewhere(what));
+                    }
+                    receiver.take(answer.bytes_stream()).await
                 }
-                Err(error) => Err(Error::of_client(
-                    error,
-                    what,
-                    endpoint.host(),
-                    endpoint.user.as_deref(),
-                )),
+                Err(error) => Err(error),
             };
             match received {
                 Ok(()) => return Ok(()),

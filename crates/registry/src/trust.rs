@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use oci::LONGEST_DOCUMENT;
+
 use crate::Error;
 
 /// The authorities that this machine trusts, in one file: Debian's and Red Hat's, SUSE's, Alpine's.
@@ -21,7 +23,7 @@ pub fn authorities_file() -> Option<&'static Path> {
 /// Returns the authorities in one file; `None` where they are not so, and have to be looked for, which
 /// takes longer than all else.
 pub(crate) fn authorities(chosen: Option<&Path>) -> Option<Vec<u8>> {
-    let text = std::fs::read(chosen.or(authorities_file())?).ok()?;
+    let text = sys::read_file(chosen.or(authorities_file())?, LONGEST_DOCUMENT).ok()?;
     // One that cannot be read would spoil all.
     let is_sound = reqwest::Certificate::from_pem_bundle(&text).is_ok_and(|all| !all.is_empty());
     is_sound.then_some(text)
@@ -47,7 +49,8 @@ fn certificate(path: &Path) -> Result<Vec<u8>, Error> {
         path: path.display().to_string(),
         reason,
     };
-    let text = std::fs::read(path).map_err(|error| failed(sys::words(&error)))?;
+    let text =
+        sys::read_file(path, LONGEST_DOCUMENT).map_err(|error| failed(sys::words(&error)))?;
     match reqwest::Certificate::from_pem_bundle(&text) {
         Ok(all) if !all.is_empty() => Ok(text),
         _ => Err(failed("it is none".to_owned())),

@@ -3,11 +3,11 @@
 use std::fs::File;
 use std::time::Duration;
 
-use reqwest::header::{CONTENT_LENGTH, CONTENT_RANGE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
+use reqwest::header::{CONTENT_LENGTH, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
 use reqwest::{Client, Response, StatusCode};
 
 use crate::endpoint::{AGENT, CONNECT, SILENCE};
-use crate::receive::Receiver;
+use crate::receive::{Receiver, elsewhere, goes_on};
 use crate::{Error, Options, Task, trust};
 
 /// Fetches files.
@@ -113,16 +113,8 @@ impl Web {
                 .header(IF_RANGE, mark);
         }
         let answer = accept(request.send().await, address)?;
-        let goes_on = format!("bytes {}-", receiver.at());
-        let range = answer.headers().get(CONTENT_RANGE);
-        let goes_on = range
-            .and_then(|range| range.to_str().ok())
-            .is_some_and(|range| range.starts_with(&goes_on));
-        if answer.status() == StatusCode::PARTIAL_CONTENT && !goes_on {
-            return Err(Error::Refused {
-                what: address.to_owned(),
-                reason: "the server goes on at another place than it was asked to".to_owned(),
-            });
+        if answer.status() == StatusCode::PARTIAL_CONTENT && !goes_on(&answer, receiver.at()) {
+            return Err(elsewhere(address));
         }
         if answer.status() != StatusCode::PARTIAL_CONTENT {
             receiver.begin_anew()?;

@@ -7,6 +7,9 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Key, Secret};
 
+/// The most bytes of a file of keys: thousands of them.
+const LONGEST: u64 = 16 << 20;
+
 /// A directory with a user's keys.
 #[derive(Debug, Clone)]
 pub struct Keyring {
@@ -101,7 +104,9 @@ impl Keyring {
             path: path.to_owned(),
             reason,
         };
-        let bytes = fs::read(path).map_err(|error| failed(sys::words(&error)))?;
+        // It may come through a pipe.
+        let read = fs::File::open(path).and_then(|file| sys::read_at_most(file, LONGEST));
+        let bytes = read.map_err(|error| failed(sys::words(&error)))?;
         let mut new = Vec::new();
         let secret = Secret::read(&bytes).unwrap_or_default();
         for key in &secret {
@@ -184,7 +189,7 @@ impl Keyring {
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, Error> {
-    match fs::read(path) {
+    match sys::read_file(path, LONGEST) {
         Ok(bytes) => Ok(bytes),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::Keyring {

@@ -1,7 +1,7 @@
 //! Files at paths that others may have prepared.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -50,25 +50,6 @@ pub fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
-/// Reads a regular file of an image that nobody vouches for: at most `limit` bytes, and nothing that waits or acts
-/// when it is opened, as a pipe or a device does.
-///
-/// # Errors
-///
-/// Fails when there is no regular file, and when it cannot be read.
-pub fn read_regular(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file = File::options()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOCTTY)
-        .open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::ErrorKind::InvalidData.into());
-    }
-    let mut content = Vec::new();
-    file.take(limit).read_to_end(&mut content)?;
-    Ok(content)
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
@@ -91,18 +72,5 @@ mod tests {
         assert!(!fs::symlink_metadata(&path).unwrap().is_symlink());
         replace_file(Path::new("/dev/null"), b"7", 0o644).unwrap();
         assert!(replace_file(&directory.path().join("no/pid"), b"7", 0o644).is_err());
-    }
-
-    #[test]
-    fn only_so_much_of_a_regular_file_is_read() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("passwd");
-        fs::write(&path, "0123456789").unwrap();
-        assert_eq!(read_regular(&path, 4).unwrap(), b"0123");
-        assert!(read_regular(Path::new("/dev/zero"), 4).is_err());
-        assert!(read_regular(directory.path(), 4).is_err());
-        let pipe = directory.path().join("pipe");
-        nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert!(read_regular(&pipe, 4).is_err());
     }
 }

@@ -26,7 +26,7 @@ mod words;
 pub use bpf::{attach_device_program, widen_device_programs};
 pub use descriptors::{Inherited, close_all_except, close_inherited};
 pub use device_program::DeviceRule;
-pub use file::{read_regular, replace_file};
+pub use file::replace_file;
 pub use heap::keep_freed_memory;
 pub use keyring::new_session_keyring;
 pub use kill::kill;
@@ -38,11 +38,11 @@ pub use name_service::load_no_name_service;
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork, fork_at, set_variable};
 pub use process_stat::ProcessStat;
-pub use read::read_all;
+pub use read::{open_regular, read_all, read_at_most, read_file};
 pub use seccomp::{
     SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE, load_seccomp,
 };
 pub use signal_names::signal_number;
 pub use signals::{Children, heed_children, reset_broken_pipe, reset_signals};
 pub use terminal_input::forbid_terminal_input;
-pub use words::{one_line, words};
+pub use words::{one_line, printable, printable_lines, words};

@@ -1,7 +1,8 @@
-//! Reading files that the kernel makes up.
+//! Reading a whole file: one that the kernel makes up, or one that nobody vouches for.
 
 use std::fs::File;
 use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
 /// How much is read at once, in bytes: files of `/proc` tell no size, and most come whole in this.
@@ -31,9 +32,69 @@ pub fn read_all(path: &Path) -> io::Result<Vec<u8>> {
     Ok(content)
 }
 
+/// Opens a regular file. Anything else in its place is refused, and never waited for: a FIFO has no
+/// end until somebody writes to it, a device may have none at all.
+///
+/// # Errors
+///
+/// Fails when it cannot be opened, or is no regular file.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().read(true).custom_flags(flags).open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            "it is no regular file",
+        )),
+    }
+}
+
+/// Reads all of a content, which has at most `most` bytes.
+///
+/// # Errors
+///
+/// Fails when it has more, and when it cannot be read.
+pub fn read_at_most(content: impl Read, most: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    content
+        .take(most.saturating_add(1))
+        .read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("it has more than {most} bytes, which is more than is read"),
+        ));
+    }
+    Ok(bytes)
+}
+
+/// Reads all of a regular file, which has at most `most` bytes.
+///
+/// # Errors
+///
+/// As for [`open_regular`] and [`read_at_most`].
+pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
+    read_at_most(open_regular(path)?, most)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_larger_than_it_may_be_or_no_file_is_refused() {
+        assert_eq!(read_at_most(&b"1234"[..], 4).unwrap(), b"1234");
+        let error = read_at_most(io::repeat(0), 4).unwrap_err().to_string();
+        assert!(error.contains("more than 4 bytes"), "{error}");
+        let home = tempfile::tempdir().unwrap();
+        let fifo = home.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRWXU).unwrap();
+        for path in [fifo.as_path(), Path::new("/dev/zero"), home.path()] {
+            let error = read_file(path, 4).unwrap_err().to_string();
+            assert_eq!(error, "it is no regular file", "{}", path.display());
+        }
+    }
 
     #[test]
     fn all_of_a_file_is_read() {

@@ -25,7 +25,41 @@ pub fn one_line(error: &(dyn Error + 'static)) -> String {
         }
         next = error.source();
     }
-    text.replace('\n', "\\n")
+    printable(&text)
+}
+
+/// Returns a text as one line that a terminal shows and does not obey, whoever wrote it: control
+/// characters, an escape among them, and those that turn the direction of writing become words, `\x1b`.
+#[must_use]
+pub fn printable(text: &str) -> String {
+    escape(text, |_| false)
+}
+
+/// As [`printable`], for a text of many lines: their ends and tabs stay.
+#[must_use]
+pub fn printable_lines(text: &str) -> String {
+    escape(text, |letter| matches!(letter, '\n' | '\t'))
+}
+
+fn escape(text: &str, stays: impl Fn(char) -> bool) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for letter in text.chars() {
+        match letter {
+            letter if stays(letter) || !is_obeyed(letter) => escaped.push(letter),
+            '\n' | '\r' | '\t' => escaped.extend(letter.escape_default()),
+            letter if u32::from(letter) < 0x100 => {
+                escaped.push_str(&format!("\\x{:02x}", u32::from(letter)));
+            }
+            letter => escaped.extend(letter.escape_unicode()),
+        }
+    }
+    escaped
+}
+
+/// Whether a terminal does something else with it than to show it (ECMA-48; Unicode, UAX #9).
+fn is_obeyed(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Takes ` (os error 2)` out, and the capital letter in front of it.
@@ -64,6 +98,15 @@ mod tests {
         fn source(&self) -> Option<&(dyn Error + 'static)> {
             Some(&self.0)
         }
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_told() {
+        let hostile = "a\x1b]0;x\x07b\nc\td\u{9b}2J\u{202e}ü\\";
+        let told = "a\\x1b]0;x\\x07b\\nc\\td\\x9b2J\\u{202e}ü\\";
+        assert_eq!(printable(hostile), told);
+        assert_eq!(printable_lines("a\tb\n\x1b[31m\r"), "a\tb\n\\x1b[31m\\r");
+        assert_eq!(one_line(&io::Error::other("x\x1b[2J")), "x\\x1b[2J");
     }
 
     #[test]

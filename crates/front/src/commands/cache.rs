@@ -16,16 +16,15 @@ use crate::prompt;
 
 pub fn run(command: &CacheCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     let directory = caller.cache(&caller.account());
-    let named = || directory.display().to_string();
-    let cache = Cache::new(directory.clone());
+    let cache = Cache::new(directory);
     match command {
         CacheCommand::List(args) => {
-            let text = list(&cache, args).with_context(named)?;
+            let text = list(&cache, args)?;
             std::io::stdout()
                 .write_all(text.as_bytes())
                 .context("print")?;
         }
-        CacheCommand::Clean(args) => clean(&cache, args, messages).with_context(named)?,
+        CacheCommand::Clean(args) => clean(&cache, args, messages)?,
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -50,7 +49,7 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
         );
         for kept in all.iter().filter(|kept| !is_record(kept.kind)) {
             let used: DateTime<Utc> = kept.used.into();
-            let name: String = kept.name.chars().take(22).collect();
+            let name: String = sys::printable(&kept.name).chars().take(22).collect();
             let kind = match kept.is_leftover {
                 true => "leftover",
                 false => kept.kind.name(),

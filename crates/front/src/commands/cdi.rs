@@ -70,7 +70,8 @@ fn generate(args: &CdiGenerate, caller: &Caller, messages: &Messages) -> Result<
             .write_all(text.as_bytes())
             .context("print the file"),
         Some(path) => {
-            write(path, &text).with_context(|| format!("write {}", path.display()))?;
+            // Others read it.
+            image::whole_content(path, true, 0o644, text.as_bytes())?;
             messages.info(format_args!(
                 "{}: {} devices",
                 path.display(),
@@ -125,18 +126,4 @@ fn text(spec: &Spec, args: &CdiGenerate) -> Result<String> {
         CdiFormat::Json => Ok(serde_json::to_string_pretty(spec).context("write JSON")? + "\n"),
         CdiFormat::Yaml => serde_norway::to_string(spec).context("write YAML"),
     }
-}
-
-/// Writes a file that others read: whole, or not at all.
-fn write(path: &Path, text: &str) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let mut part = tempfile::NamedTempFile::new_in(directory.unwrap_or(Path::new(".")))?;
-    part.write_all(text.as_bytes())?;
-    part.as_file()
-        .set_permissions(std::fs::Permissions::from_mode(0o644))?;
-    part.persist(path)?;
-    Ok(())
 }

@@ -80,12 +80,9 @@ fn line(finding: &Finding) -> String {
     let (verdict, topic) = (finding.verdict.word(), finding.topic);
     let remedy = finding.remedy.as_ref().map(|remedy| format!("; {remedy}"));
     let node = finding.node.as_ref().map(|node| format!("{node}: "));
-    format!(
-        "{verdict:<7}{topic:<15}{}{}{}\n",
-        node.unwrap_or_default(),
-        finding.what,
-        remedy.unwrap_or_default()
-    )
+    let words = [node.unwrap_or_default(), finding.what.clone()].concat();
+    let words = sys::printable(&(words + &remedy.unwrap_or_default()));
+    format!("{verdict:<7}{topic:<15}{words}\n")
 }
 
 fn of_image(

@@ -187,7 +187,7 @@ impl Explained {
         };
         let mut text = format!("{image}: {}; {drivers}\n", self.library);
         for note in &self.lent.notes {
-            text.push_str(&format!("{note}\n"));
+            text.push_str(&format!("{}\n", sys::printable(note)));
         }
         text + &table(self.lent.verdicts.iter().map(row))
     }

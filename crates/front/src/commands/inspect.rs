@@ -9,6 +9,7 @@ use image::{App, Attributes};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::PrettyFormatter;
+use sys::{printable, printable_lines};
 
 use crate::caller::Caller;
 use crate::cli::Inspect;
@@ -26,7 +27,7 @@ pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitC
         attributes
             .apps
             .keys()
-            .fold(String::new(), |text, name| text + name + "\n")
+            .fold(String::new(), |text, name| text + &printable(name) + "\n")
     } else {
         let chosen = choose(attributes, args)?;
         match args.json || args.all {
@@ -118,13 +119,36 @@ fn plain(attributes: &Attributes) -> String {
         &attributes.test,
     ];
     for section in sections.into_iter().flatten() {
-        let _ = writeln!(text, "{section}");
+        let _ = writeln!(text, "{}", printable_lines(section));
     }
     for (path, script) in &attributes.environment {
+        let (path, script) = (printable(path), printable_lines(script));
         let _ = writeln!(text, "=== {path} ===\n{script}\n");
     }
     for (name, value) in &attributes.labels {
-        let _ = writeln!(text, "{name}: {value}");
+        let _ = writeln!(text, "{}: {}", printable(name), printable_lines(value));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_image_says_is_shown_and_not_obeyed() {
+        let hostile = "a\n\x1b]52;c;x\x07".to_owned();
+        let attributes = Attributes {
+            environment: [(hostile.clone(), hostile.clone())].into(),
+            labels: [(hostile.clone(), hostile.clone())].into(),
+            runscript: Some(hostile),
+            ..Attributes::default()
+        };
+        let text = plain(&attributes);
+        let controls = text.chars().filter(|letter| letter.is_control());
+        assert!(controls.eq(std::iter::repeat_n('\n', 8)), "{text:?}");
+        assert_eq!(text.matches("\\x1b]52;c;x\\x07").count(), 5, "{text:?}");
+        let json = json(&attributes).unwrap();
+        assert!(!json.contains('\x1b') && json.contains("\\u001b"), "{json}");
+    }
 }

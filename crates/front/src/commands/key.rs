@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;
-use image::whole_file;
+use image::whole_content;
 use signing::{Algorithm, Key, Keyring, Secret};
 
 use crate::caller::Caller;
@@ -83,7 +83,11 @@ fn list(keyring: &Keyring, secret: bool) -> Result<()> {
     let mut text = format!("{title} key listing ({}):\n\n", file.display());
     for (number, key) in keys.iter().enumerate() {
         let created = DateTime::from_timestamp(key.created(), 0).unwrap_or_default();
-        let _ = writeln!(text, "{number})  User:              {}", key.user());
+        let _ = writeln!(
+            text,
+            "{number})  User:              {}",
+            sys::printable(&key.user())
+        );
         let _ = writeln!(
             text,
             "    Creation time:     {}",
@@ -162,21 +166,9 @@ fn export(keyring: &Keyring, args: &KeyExport, messages: &Messages) -> Result<()
             false => key.bytes()?,
         }
     };
-    write(&args.file, &content, args.secret)?;
+    let mode = if args.secret { 0o600 } else { 0o644 };
+    whole_content(&args.file, false, mode, &content)?;
     messages.info(format_args!("Key exported to {}", args.file.display()));
-    Ok(())
-}
-
-fn write(path: &Path, content: &[u8], private: bool) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    whole_file(path, false, |at| {
-        // Readable for nobody else before it has a secret in it.
-        std::fs::write(at, "")?;
-        if private {
-            std::fs::set_permissions(at, std::fs::Permissions::from_mode(0o600))?;
-        }
-        Ok(std::fs::write(at, content)?)
-    })?;
     Ok(())
 }
 

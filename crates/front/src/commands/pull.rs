@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use image::{Source, whole_file};
+use image::{BuildError, Source, whole_file};
 
 use super::build::Maker;
 use crate::caller::Caller;
@@ -57,7 +57,12 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
             return Ok(());
         }
         let kept = access.sif(&source, &build)?;
-        whole_file(&output, args.force, |path| Ok(copy(&kept, path)?))?;
+        whole_file(&output, args.force, |path| {
+            copy(&kept, path).map_err(|source| BuildError::File {
+                path: output.clone(),
+                source,
+            })
+        })?;
         fetch::keep_small(&network, access.cache, &kept, messages);
         Ok(())
     })?;
@@ -67,11 +72,7 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
 /// A copy of the file in the cache, which shares its blocks where the file system can do that.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
-    let mut target = File::options()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(to)?;
+    let mut target = File::options().write(true).truncate(true).open(to)?;
     if rustix::fs::ioctl_ficlone(&target, &source).is_err() {
         io::copy(&mut source, &mut target)?;
     }

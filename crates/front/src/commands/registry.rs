@@ -30,7 +30,7 @@ pub fn run(command: &RegistryCommand, caller: &Caller, messages: &Messages) -> R
             let known = Login::known(&path).with_context(|| path.display().to_string())?;
             let mut text = String::from("URI\n");
             for name in known {
-                text.push_str(&format!("docker://{name}\n"));
+                text.push_str(&format!("docker://{}\n", sys::printable(&name)));
             }
             std::io::stdout()
                 .write_all(text.as_bytes())

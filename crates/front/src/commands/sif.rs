@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;
+use image::{BuildError, whole_file};
 use sif::{
     Architecture, DataType, Descriptor, FileSystem, Link, NewObject, Partition, PartitionKind, Sif,
     Signature,
@@ -55,13 +56,6 @@ fn print(text: &str) -> Result<()> {
 }
 
 fn new(path: &Path) -> Result<()> {
-    let named = || path.display().to_string();
-    let file = File::options()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(path)
-        .with_context(named)?;
     let mut uuid = [0; 16];
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut uuid))
@@ -69,7 +63,20 @@ fn new(path: &Path) -> Result<()> {
     // A random one, RFC 9562, version 4.
     uuid[6] = uuid[6] & 0x0f | 0x40;
     uuid[8] = uuid[8] & 0x3f | 0x80;
-    Sif::create(&file, "", uuid, now()?).with_context(named)?;
+    let now = now()?;
+    whole_file(path, false, |at| {
+        let failed = |source| BuildError::File {
+            path: path.to_owned(),
+            source,
+        };
+        let file = File::options().read(true).write(true).open(at);
+        let made = Sif::create(&file.map_err(failed)?, "", uuid, now);
+        let made = made.map_err(|source| BuildError::Sif {
+            path: path.to_owned(),
+            source,
+        });
+        made.map(drop)
+    })?;
     Ok(())
 }
 
@@ -175,7 +182,10 @@ fn table(indent: &str, gap: usize, rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len() + 1 + gap).max();
     let width = width.unwrap_or(0);
     rows.iter()
-        .map(|(name, value)| format!("{indent}{:width$}{value}\n", format!("{name}:")))
+        .map(|(name, value)| {
+            let value = sys::printable(value);
+            format!("{indent}{:width$}{value}\n", format!("{name}:"))
+        })
         .collect()
 }
 
@@ -391,5 +401,11 @@ mod tests {
         for (bytes, text) in rows {
             assert_eq!(size(bytes), text);
         }
+    }
+
+    #[test]
+    fn names_are_shown_and_not_obeyed() {
+        let text = table("  ", 2, &[("Name", "a\x1b[2J\nb".to_owned())]);
+        assert_eq!(text, "  Name:  a\\x1b[2J\\nb\n");
     }
 }

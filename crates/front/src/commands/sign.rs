@@ -83,7 +83,11 @@ fn plain(sif: &Sif, all: &[Verified]) -> String {
     let mut text = String::new();
     for verified in all {
         let key = &verified.key;
-        let _ = writeln!(text, "[LOCAL]            Signing entity: {}", key.user());
+        let _ = writeln!(
+            text,
+            "[LOCAL]            Signing entity: {}",
+            sys::printable(&key.user())
+        );
         let _ = writeln!(
             text,
             "[LOCAL]            Fingerprint: {}",

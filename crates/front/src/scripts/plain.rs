@@ -9,6 +9,24 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::environment::Set;
 
+/// How deep `${NAME:-word}` may lie in another's word. People write two; the reader's own stack is small
+/// where the caller's is.
+const DEPTH: u32 = 8;
+
+/// How many bytes all values of an image's scripts may have together, those that a later one replaces
+/// included: half of what a program can be given (ARG_MAX, execve(2)).
+pub const LARGEST: usize = 1 << 20;
+
+/// How much reading may still take.
+#[derive(Debug)]
+pub struct Left(usize);
+
+impl Default for Left {
+    fn default() -> Self {
+        Self(LARGEST)
+    }
+}
+
 /// Whether a script holds nothing but comments.
 pub fn is_idle(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').all(|line| {
@@ -25,13 +43,17 @@ pub fn wants_a_shell(value: &OsStr) -> bool {
         .any(|byte| matches!(byte, b'$' | b'`' | b'\\'))
 }
 
-/// Carries out a script; `None` when it says something that is not understood, and `set` is then
-/// worth nothing.
-pub fn evaluate(text: &[u8], set: &mut Set) -> Option<()> {
+/// Carries out a script; `None` when it says something that is not understood, or comes to more than is
+/// `left`, and `set` is then worth nothing.
+pub fn evaluate(text: &[u8], set: &mut Set, left: &mut Left) -> Option<()> {
     // Only what is exported reaches the payload; a plain assignment counts if the name already is
     // a variable of the environment, or becomes one.
     let mut local = Set::new();
-    let mut reader = Reader { rest: text };
+    let mut reader = Reader {
+        rest: text,
+        depth: 0,
+        left,
+    };
     while reader.skip_blank_lines() {
         let exported = reader.keyword(b"export");
         loop {
@@ -68,6 +90,9 @@ pub fn evaluate(text: &[u8], set: &mut Set) -> Option<()> {
 /// Reads a script from front to back.
 struct Reader<'a> {
     rest: &'a [u8],
+    /// In how many words of `${NAME:-word}` it is.
+    depth: u32,
+    left: &'a mut Left,
 }
 
 impl Reader<'_> {
@@ -131,6 +156,13 @@ impl Reader<'_> {
         }
     }
 
+    /// Adds to a value, as long as all of them together are not too large.
+    fn add(&mut self, value: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
+        self.left.0 = self.left.0.checked_sub(bytes.len())?;
+        value.extend(bytes);
+        Some(())
+    }
+
     fn keyword(&mut self, word: &[u8]) -> bool {
         let Some(rest) = self.rest.strip_prefix(word) else {
             return false;
@@ -173,10 +205,11 @@ impl Reader<'_> {
                 b'$' => {
                     self.bump();
                     // Values of assignments are not split, so no quotes are needed.
-                    value.extend(self.variable(lookup)?.into_vec());
+                    let found = self.variable(lookup)?;
+                    self.add(&mut value, found.as_bytes())?;
                 }
                 _ if is_plain(byte) => {
-                    value.push(byte);
+                    self.add(&mut value, &[byte])?;
                     self.bump();
                 }
                 _ => return None,
@@ -189,7 +222,7 @@ impl Reader<'_> {
         loop {
             match self.bump()? {
                 b'\'' => return Some(()),
-                byte => value.push(byte),
+                byte => self.add(value, &[byte])?,
             }
         }
     }
@@ -202,14 +235,17 @@ impl Reader<'_> {
         loop {
             match self.bump()? {
                 b'"' => return Some(()),
-                b'$' => value.extend(self.variable(lookup)?.into_vec()),
+                b'$' => {
+                    let found = self.variable(lookup)?;
+                    self.add(value, found.as_bytes())?;
+                }
                 b'`' => return None,
                 b'\\' => match self.bump()? {
-                    byte @ (b'$' | b'`' | b'"' | b'\\') => value.push(byte),
+                    byte @ (b'$' | b'`' | b'"' | b'\\') => self.add(value, &[byte])?,
                     b'\n' => {}
-                    byte => value.extend([b'\\', byte]),
+                    byte => self.add(value, &[b'\\', byte])?,
                 },
-                byte => value.push(byte),
+                byte => self.add(value, &[byte])?,
             }
         }
     }
@@ -228,7 +264,12 @@ impl Reader<'_> {
         if !self.take(b'-') {
             return None;
         }
+        if self.depth == DEPTH {
+            return None;
+        }
+        self.depth += 1;
         let fallback = self.fallback(lookup)?;
+        self.depth -= 1;
         Some(
             current
                 .filter(|value| !(empty_counts_as_unset && value.is_empty()))
@@ -243,8 +284,11 @@ impl Reader<'_> {
             match self.bump()? {
                 b'}' => return Some(OsString::from_vec(value)),
                 b'"' => self.double_quoted(lookup, &mut value)?,
-                b'$' => value.extend(self.variable(lookup)?.into_vec()),
-                byte if is_plain(byte) => value.push(byte),
+                b'$' => {
+                    let found = self.variable(lookup)?;
+                    self.add(&mut value, found.as_bytes())?;
+                }
+                byte if is_plain(byte) => self.add(&mut value, &[byte])?,
                 _ => return None,
             }
         }
@@ -262,7 +306,7 @@ mod tests {
 
     fn evaluated(script: &str) -> Option<Vec<(String, String)>> {
         let mut set = Set::from([("PATH".into(), "/bin".into())]);
-        evaluate(script.as_bytes(), &mut set)?;
+        evaluate(script.as_bytes(), &mut set, &mut Left::default())?;
         let text = |value: OsString| value.into_string().unwrap();
         Some(
             set.into_iter()
@@ -291,6 +335,7 @@ mod tests {
             "export A=\"two\nlines\"",
             "export A=",
             "export A='x'\"y\"z",
+            "export A=${B:-${C:-${D:-\"${E:-e}\"}}}",
         ];
         for script in scripts {
             let ours = evaluated(script).unwrap_or_else(|| panic!("{script:?} is not understood"));
@@ -337,5 +382,25 @@ mod tests {
         for script in scripts {
             assert_eq!(evaluated(script), None, "{script:?}");
         }
+    }
+
+    #[test]
+    fn what_grows_without_end_is_left_to_the_shell_on_a_small_stack_too() {
+        let nested = |depth: usize, open: &str, close: &str| {
+            format!("export A={}x{}", open.repeat(depth), close.repeat(depth))
+        };
+        let scripts = [
+            nested(190_000, "${A:-", "}"),
+            nested(190_000, "${A:-\"", "\"}"),
+            format!("export A=0123456789\n{}", "A=\"$A$A\"\n".repeat(40)),
+            format!(
+                "export A={}\n{}",
+                "x".repeat(100_000),
+                "B=$A\n".repeat(100_000)
+            ),
+        ];
+        let all = std::thread::Builder::new().stack_size(64 << 10);
+        let all = all.spawn(move || scripts.map(|script| evaluated(&script)));
+        assert_eq!(all.unwrap().join().unwrap(), [None, None, None, None]);
     }
 }

@@ -1,5 +1,6 @@
 //! Making images: a SIF or a directory, of an OCI image or of another image's files.
 
+mod crowded;
 mod ext;
 mod library;
 mod metadata;
@@ -17,8 +18,9 @@ use registry::Progress;
 use sif::{Architecture, DataType, FileSystem, NewObject, Partition, PartitionKind, Sif};
 
 use metadata::Record;
-pub use output::{whole_directory, whole_file};
+pub use output::{whole_content, whole_directory, whole_file};
 pub use squash::Compression;
+use squash::Input;
 
 /// What is made, and how.
 #[derive(Debug, Clone)]
@@ -159,10 +161,18 @@ impl Build {
         let (merged, record, ours) = self.merge(image, blobs, output)?;
         let architecture = Architecture::from_name(&image.config.architecture().to_string());
         let told = Told::new(progress, Some(merged.size()));
-        self.assemble(&record, architecture, output, progress, |tar| {
-            merged.write(image, blobs, &ours, self.flat(), told.writer(tar))?;
-            Ok(())
-        })?;
+        let fullest = merged.fullest();
+        self.assemble(
+            &record,
+            architecture,
+            output,
+            progress,
+            fullest,
+            &mut |tar| {
+                merged.write(image, blobs, &ours, self.flat(), told.writer(tar))?;
+                Ok(())
+            },
+        )?;
         Ok(merged.notes())
     }
 
@@ -206,10 +216,18 @@ impl Build {
         let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
         let told = Told::new(progress, None);
         let mut notes = None;
-        self.assemble(&record, architecture, output, progress, |tar| {
-            notes = tree::write(directory, &record, self.flat(), told.writer(tar))?;
-            Ok(())
-        })?;
+        let fullest = tree::fullest(directory);
+        self.assemble(
+            &record,
+            architecture,
+            output,
+            progress,
+            fullest,
+            &mut |tar| {
+                notes = tree::write(directory, &record, self.flat(), told.writer(tar))?;
+                Ok(())
+            },
+        )?;
         Ok(notes)
     }
 
@@ -232,27 +250,34 @@ impl Build {
         let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
         let told = Told::new(progress, None);
         let mut notes = None;
-        self.assemble(&record, architecture, output, progress, |tar| {
+        self.assemble(&record, architecture, output, progress, 0, &mut |tar| {
             notes = ext.write(&record, self.flat(), told.writer(tar))?;
             Ok(())
         })?;
         Ok(notes)
     }
 
-    /// The squashfs first, where it will lie; the rest of the SIF around it.
+    /// The squashfs first, where it will lie; the rest of the SIF around it. `fullest`: how many names a
+    /// directory has at most, as far as that is known.
     fn assemble(
         &self,
         record: &Record,
         architecture: Option<Architecture>,
         output: &Path,
         progress: &dyn Progress,
-        write: impl FnOnce(&mut dyn Write) -> Result<(), BuildError>,
+        fullest: usize,
+        write: &mut dyn FnMut(&mut dyn Write) -> Result<(), BuildError>,
     ) -> Result<(), BuildError> {
         let definition = record.definition().into_bytes();
         let inspected = record.inspected().into_bytes();
         let offset = sif::partition_offset(&[definition.len() as u64, inspected.len() as u64]);
         if squash::is_installed() {
-            squash::pack(output, offset, self.compression, self.time, write)?;
+            let (compression, time, scratch) = (self.compression, self.time, &self.scratch);
+            let is_packed = fullest >= crowded::CROWD
+                && crowded::pack(output, offset, compression, time, scratch, write)?;
+            if !is_packed {
+                squash::pack(Input::Tar(write), output, offset, compression, time)?;
+            }
         } else {
             progress.note(
                 "mksquashfs 4.5 or later (squashfs-tools) is not installed: packing takes longer",

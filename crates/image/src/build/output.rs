@@ -10,7 +10,8 @@ use rustix::fs::{AtFlags, CWD, Mode, OFlags};
 
 use super::BuildError;
 
-/// Makes a file. `make` is given a path to write to; `replace`: what is there gives way.
+/// Makes a file. `make` is given a path to write to; `replace`: what is there gives way. No link that
+/// somebody put there is followed, whatever it is called.
 ///
 /// Where the file system can do it, the file has no name until it is whole, and nothing is left when
 /// this process is killed.
@@ -24,39 +25,94 @@ pub fn whole_file<T>(
     replace: bool,
     make: impl FnOnce(&Path) -> Result<T, BuildError>,
 ) -> Result<T, BuildError> {
-    let directory = parent(path);
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    let mode = Mode::from_raw_mode(0o666);
-    let Ok(file) = rustix::fs::open(directory, flags, mode).map(File::from) else {
-        let part = beside(path);
-        let made = make(&part).and_then(|made| {
-            place(&part, path, replace).map_err(BuildError::file(path))?;
-            Ok(made)
-        });
-        if made.is_err() {
-            let _ = fs::remove_file(&part);
-        }
-        return made;
-    };
-    let own = PathBuf::from(format!(
-        "/proc/{}/fd/{}",
-        std::process::id(),
-        file.as_raw_fd()
-    ));
-    let made = make(&own)?;
-    let link = |to: &Path| {
-        let flags = AtFlags::SYMLINK_FOLLOW;
-        rustix::fs::linkat(CWD, &own, CWD, to, flags).map_err(io::Error::from)
-    };
-    match link(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && replace => {
-            let part = beside(path);
-            link(&part).and_then(|()| place(&part, path, true))
-        }
-        linked => linked,
-    }
-    .map_err(BuildError::file(path))?;
+    let part = Part::unnamed(path).or_else(|_| Part::named(path));
+    let part = part.map_err(BuildError::file(path))?;
+    let made = make(&part.own())?;
+    part.place(path, replace).map_err(BuildError::file(path))?;
     Ok(made)
+}
+
+/// Makes a file of a content; `mode`: who may read it.
+///
+/// # Errors
+///
+/// As for [`whole_file`].
+pub fn whole_content(
+    path: &Path,
+    replace: bool,
+    mode: u32,
+    content: &[u8],
+) -> Result<(), BuildError> {
+    use std::os::unix::fs::PermissionsExt;
+    whole_file(path, replace, |at| {
+        let write = || {
+            // Readable for nobody else before it has a secret in it.
+            fs::set_permissions(at, fs::Permissions::from_mode(mode))?;
+            fs::write(at, content)
+        };
+        write().map_err(BuildError::file(path))
+    })
+}
+
+/// A file that is being made: open, and without a name, or with one that nobody can foresee.
+struct Part {
+    file: File,
+    name: Option<tempfile::TempPath>,
+}
+
+impl Part {
+    fn unnamed(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+        let file = rustix::fs::open(parent(path), flags, Mode::from_raw_mode(0o666))?;
+        Ok(Self {
+            file: File::from(file),
+            name: None,
+        })
+    }
+
+    fn named(path: &Path) -> io::Result<Self> {
+        use std::os::unix::fs::PermissionsExt;
+        let named = tempfile::Builder::new()
+            .prefix(&prefix(path))
+            .permissions(fs::Permissions::from_mode(0o666))
+            .tempfile_in(parent(path))?;
+        let (file, name) = named.into_parts();
+        Ok(Self {
+            file,
+            name: Some(name),
+        })
+    }
+
+    /// A path that leads to it, for this process and its children, and to nothing else.
+    fn own(&self) -> PathBuf {
+        let (process, fd) = (std::process::id(), self.file.as_raw_fd());
+        PathBuf::from(format!("/proc/{process}/fd/{fd}"))
+    }
+
+    fn link(&self, to: &Path) -> io::Result<()> {
+        let flags = AtFlags::SYMLINK_FOLLOW;
+        Ok(rustix::fs::linkat(CWD, self.own(), CWD, to, flags)?)
+    }
+
+    /// Gives it its name.
+    fn place(mut self, path: &Path, replace: bool) -> io::Result<()> {
+        let name = match self.name.take() {
+            Some(name) => name,
+            None => match self.link(path) {
+                // Only a name takes the place of another.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && replace => {
+                    let named = tempfile::Builder::new()
+                        .prefix(&prefix(path))
+                        .make_in(parent(path), |to| self.link(to))?;
+                    named.into_temp_path()
+                }
+                linked => return linked,
+            },
+        };
+        place(&name, path, replace)?;
+        // It is gone: what has the name by now is somebody else's.
+        name.keep().map(drop).map_err(|error| error.error)
+    }
 }
 
 /// Makes a directory. `make` is given an empty one to fill; `replace`: what is there gives way.
@@ -188,5 +244,49 @@ mod tests {
         whole_directory(&path, true, fill("three")).unwrap();
         assert_eq!(fs::read_to_string(path.join("x")).unwrap(), "three");
         assert_eq!(fs::read_dir(home.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn no_planted_link_is_followed() {
+        use std::os::unix::fs::{MetadataExt, symlink};
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("image.sif");
+        let victim = home.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        symlink(&victim, beside(&path)).unwrap();
+        for named in [true, false] {
+            let make = |text: &str, replace: bool| {
+                let part = match named {
+                    true => Part::named(&path),
+                    false => Part::unnamed(&path),
+                };
+                let part = part.unwrap();
+                fs::write(part.own(), text).unwrap();
+                part.place(&path, replace)
+            };
+            symlink(&victim, &path).unwrap();
+            assert!(make("one", false).is_err());
+            make("two", true).unwrap();
+            assert!(path.symlink_metadata().unwrap().is_file());
+            assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+            fs::remove_file(&path).unwrap();
+            make("three", false).unwrap();
+            assert_eq!(path.symlink_metadata().unwrap().nlink(), 1);
+            fs::remove_file(&path).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_dir(home.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn a_secret_is_its_owners_alone() {
+        use std::os::unix::fs::MetadataExt;
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("key");
+        whole_content(&path, false, 0o600, b"secret").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let error = whole_content(&home.path().join("no/key"), false, 0o600, b"secret");
+        let error = error.unwrap_err().to_string();
+        assert!(error.contains("no/key: no such file"), "{error}");
     }
 }

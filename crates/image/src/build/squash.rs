@@ -1,4 +1,4 @@
-//! Packing a tar into a squashfs, by `mksquashfs` as the tar comes.
+//! Packing a tar, as it comes, or a directory into a squashfs, by `mksquashfs`.
 
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
@@ -56,31 +56,64 @@ pub(super) fn is_installed() -> bool {
     next().zip(next()).is_some_and(|found| found >= VERSION)
 }
 
-/// Makes a squashfs of a tar that `write` writes while it is packed, `offset` bytes into a file.
+/// The source of a squashfs.
+pub(super) enum Input<'a> {
+    /// A tar, as it comes.
+    Tar(&'a mut dyn FnMut(&mut dyn Write) -> Result<(), BuildError>),
+    /// The files below a directory, which belong to root in it.
+    Directory {
+        /// The directory.
+        path: &'a Path,
+        /// Modes that the files themselves cannot have, one a line (mksquashfs, "pseudo file").
+        modes: &'a str,
+        /// Whether equal files are looked for: of a great many of one size, each is compared to all.
+        shares_equal: bool,
+    },
+}
+
+/// Makes a squashfs, `offset` bytes into a file. A tar is packed while it is written.
 pub(super) fn pack(
+    input: Input<'_>,
     output: &Path,
     offset: u64,
     compression: Compression,
     time: i64,
-    write: impl FnOnce(&mut dyn Write) -> Result<(), BuildError>,
 ) -> Result<(), BuildError> {
     let mut command = Command::new("mksquashfs");
+    let mut pseudo = None;
+    match &input {
+        Input::Tar(_) => {
+            command.arg("-").arg(output).arg("-tar");
+        }
+        Input::Directory {
+            path,
+            modes,
+            shares_equal,
+        } => {
+            command.arg(path).arg(output);
+            // Labels of the host's are no attributes of the image's.
+            command.args(["-all-root", "-no-xattrs"]);
+            if !shares_equal {
+                command.arg("-no-duplicates");
+            }
+            if !modes.is_empty() {
+                let mut file = tempfile::NamedTempFile::new_in(path.parent().unwrap_or(path))?;
+                file.write_all(modes.as_bytes())?;
+                command.arg("-pf").arg(file.path());
+                pseudo = Some(file);
+            }
+        }
+    }
     command
-        .arg("-")
-        .arg(output)
-        .args([
-            "-tar",
-            "-noappend",
-            "-no-progress",
-            "-quiet",
-            "-root-mode",
-            "755",
-        ])
+        .args(["-noappend", "-no-progress", "-quiet", "-root-mode", "755"])
         .args(["-comp", compression.name(), "-mem", MEMORY])
         .args(["-offset", &offset.to_string()])
         // The time of the whole, and the latest of any file: the root's would be that of the packing.
         .env("SOURCE_DATE_EPOCH", time.max(0).to_string())
-        .stdin(Stdio::piped())
+        .stdin(match &input {
+            Input::Tar(_) => Stdio::piped(),
+            Input::Directory { .. } => Stdio::null(),
+        })
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
     if compression == Compression::Zstd {
@@ -103,12 +136,16 @@ pub(super) fn pack(
             String::from_utf8_lossy(&words).into_owned()
         })
     });
-    let written = child.stdin.take().map(|stdin| {
-        let mut stdin = BufWriter::with_capacity(PIPE, stdin);
-        let written = write(&mut stdin);
-        written.and_then(|()| stdin.flush().map_err(BuildError::written))
-    });
+    let written = match (child.stdin.take(), input) {
+        (Some(stdin), Input::Tar(write)) => {
+            let mut stdin = BufWriter::with_capacity(PIPE, stdin);
+            let written = write(&mut stdin);
+            Some(written.and_then(|()| stdin.flush().map_err(BuildError::written)))
+        }
+        _ => None,
+    };
     let status = child.wait();
+    drop(pseudo);
     let words = words
         .and_then(|words| words.join().ok())
         .unwrap_or_default();

@@ -46,6 +46,24 @@ pub(super) fn write(
     })
 }
 
+/// How many names a directory has at most, among a directory and those below it. One that cannot be read is
+/// not counted here, and told when it is written.
+pub(super) fn fullest(directory: &Path) -> usize {
+    let mut fullest = 0;
+    let mut ahead = vec![directory.to_owned()];
+    while let Some(directory) = ahead.pop() {
+        let mut count = 0;
+        for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+            count += 1;
+            if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                ahead.push(entry.path());
+            }
+        }
+        fullest = fullest.max(count);
+    }
+    fullest
+}
+
 struct Walk<'a, W: Write> {
     root: &'a Path,
     output: Builder<W>,
@@ -128,4 +146,19 @@ fn in_tar(kind: FileType) -> Option<EntryType> {
     } else {
         return None;
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fullest_directory_is_found() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join("a/b")).unwrap();
+        for number in 0..9 {
+            std::fs::write(home.path().join(format!("a/b/{number}")), "").unwrap();
+        }
+        assert_eq!(fullest(home.path()), 9);
+    }
 }

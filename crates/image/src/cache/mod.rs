@@ -2,14 +2,17 @@
 //!
 //! Hundreds of processes on many machines may want the same at once, on a file system that they
 //! share: one makes it, the others wait ([`claim`]). An entry appears by a rename, whole. What is no
-//! longer needed goes by age ([`tidy`]); an entry's time is that of its last use.
+//! longer needed goes by age ([`tidy`]); an entry's time is that of its last use. Its content is
+//! believed, and so it is the caller's alone ([`owner`]).
 
 mod claim;
+mod owner;
 mod remove;
 mod tidy;
 
 use std::fs;
 use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -104,7 +107,7 @@ impl Cache {
         Self { directory }
     }
 
-    /// Returns where an entry is or would be.
+    /// Returns where an entry is or would be. Whether it is to be believed is not looked at.
     #[must_use]
     pub fn path(&self, kind: Kind, name: &str) -> PathBuf {
         self.directory
@@ -118,32 +121,65 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// Fails as `make` does, and when the directory cannot be written.
+    /// Fails as `make` does, when the directory cannot be written, and when it or what is in it is not the
+    /// caller's alone.
     pub fn get<E: From<io::Error>>(
         &self,
         kind: Kind,
         name: &str,
         make: impl FnOnce(&Path) -> Result<(), E>,
     ) -> Result<PathBuf, E> {
+        self.have(kind, name, SystemTime::UNIX_EPOCH, make)
+    }
+
+    /// Makes an entry anew, in the place of one that is there; one that another process makes meanwhile
+    /// will do.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Cache::get`].
+    pub fn renew<E: From<io::Error>>(
+        &self,
+        kind: Kind,
+        name: &str,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
+        self.have(kind, name, SystemTime::now(), make)
+    }
+
+    /// Has an entry that is not older than `since`.
+    fn have<E: From<io::Error>>(
+        &self,
+        kind: Kind,
+        name: &str,
+        since: SystemTime,
+        make: impl FnOnce(&Path) -> Result<(), E>,
+    ) -> Result<PathBuf, E> {
         let path = self.path(kind, name);
-        if is_there(&path) {
+        let is_there = || self.is_there(kind, name, since);
+        if is_there()? {
             return Ok(path);
         }
+        self.open(kind, true)?;
         let directory = self.directory.join(kind.directory());
-        make_directory(&directory)?;
-        let Some(claim) = Claim::make(&directory, name, || is_there(&path))? else {
+        // An entry that is not to be believed ends the wait as well.
+        let Some(claim) = Claim::make(&directory, name, || is_there().unwrap_or(true))? else {
+            is_there()?;
             return Ok(path);
         };
         // It may have appeared between the look and the claim.
-        if is_there(&path) {
+        if is_there()? {
             return Ok(path);
         }
         let part = claim.part();
         claim.take_over_parts(kind == Kind::Blob, &part)?;
-        let made = make(&part).and_then(|()| match fs::rename(&part, &path) {
-            // Another made it as well, while this process was stopped.
-            Err(error) if error.kind() == io::ErrorKind::NotFound && is_there(&path) => Ok(()),
-            renamed => Ok(renamed?),
+        let made = make(&part).and_then(|()| {
+            owner::close(&part)?;
+            match fs::rename(&part, &path) {
+                // Another made it as well, while this process was stopped.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && is_there()? => Ok(()),
+                renamed => Ok(renamed?),
+            }
         });
         // What a connection brought is kept for the next attempt; anything else is begun anew.
         if made.is_err() && kind != Kind::Blob {
@@ -152,12 +188,49 @@ impl Cache {
         made.map(|()| path)
     }
 
+    /// Returns the content of an entry that is a file of at most `most` bytes; `None` where there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is larger, cannot be read, or is not the caller's alone.
+    pub fn read(&self, kind: Kind, name: &str, most: u64) -> io::Result<Option<Vec<u8>>> {
+        match self.is_there(kind, name, SystemTime::UNIX_EPOCH)? {
+            true => sys::read_file(&self.path(kind, name), most).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    /// Opens the directory of a kind, which is the caller's alone.
+    fn open(&self, kind: Kind, make: bool) -> io::Result<Option<OwnedFd>> {
+        owner::open(&self.directory, kind.directory(), make)
+    }
+
+    /// Whether an entry is there, and not older than `since`; if so, it is used now.
+    fn is_there(&self, kind: Kind, name: &str, since: SystemTime) -> io::Result<bool> {
+        let Some(directory) = self.open(kind, false)? else {
+            return Ok(false);
+        };
+        let path = self.path(kind, name);
+        let Some(stat) = owner::look(&directory, &path)? else {
+            return Ok(false);
+        };
+        let used = modified(&stat);
+        if used < since {
+            return Ok(false);
+        }
+        if SystemTime::now().duration_since(used).unwrap_or_default() > STALE {
+            touch(&directory, path.file_name().unwrap_or_default());
+        }
+        Ok(true)
+    }
+
     /// Removes an entry, if it is there.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be removed.
+    /// Fails when it cannot be removed, and when the directory is not the caller's alone.
     pub fn remove(&self, kind: Kind, name: &str) -> io::Result<()> {
+        self.open(kind, false)?;
         match fs::remove_file(self.path(kind, name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
             _ => Ok(()),
@@ -175,8 +248,10 @@ impl Cache {
         let path = self.path(Kind::Reference, &key(name));
         let directory = self.directory.join(Kind::Reference.directory());
         let part = directory.join(claim::part_of(&key(name)));
-        let written = make_directory(&directory)
-            .and_then(|()| fs::write(&part, entry.as_os_str().as_encoded_bytes()))
+        let written = self
+            .open(Kind::Reference, true)
+            .and_then(|_| fs::write(&part, entry.as_os_str().as_encoded_bytes()))
+            .and_then(|()| owner::close(&part))
             .and_then(|()| fs::rename(&part, &path));
         // It is only needed where the network fails.
         if let Err(error) = written {
@@ -188,47 +263,42 @@ impl Cache {
     #[must_use]
     pub fn recall(&self, name: &str) -> Option<PathBuf> {
         use std::os::unix::ffi::OsStringExt;
-        let record = self.path(Kind::Reference, &key(name));
         // What is asked for is in use.
-        let entry = is_there(&record).then(|| fs::read(record).ok())??;
-        let entry = PathBuf::from(std::ffi::OsString::from_vec(entry));
-        let is_below = entry
-            .components()
-            .all(|part| matches!(part, std::path::Component::Normal(_)));
-        let path = self.directory.join(entry);
-        (is_below && is_there(&path)).then_some(path)
+        let entry = self.read(Kind::Reference, &key(name), LONGEST_NAME);
+        let entry = PathBuf::from(std::ffi::OsString::from_vec(entry.ok()??));
+        let is_entry = |kind: &Kind| {
+            let name = entry.strip_prefix(kind.directory()).ok()?.to_str()?;
+            let name = name.strip_suffix(kind.suffix())?;
+            let is_name = !name.is_empty() && !name.contains('/');
+            let is_there = is_name && self.is_there(*kind, name, SystemTime::UNIX_EPOCH).ok()?;
+            is_there.then(|| self.path(*kind, name))
+        };
+        Kind::ALL.iter().find_map(is_entry)
     }
 }
 
-/// What comes from a registry with passwords is nobody else's to read.
-fn make_directory(directory: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory)
+/// The most bytes of a record of what a name led to.
+const LONGEST_NAME: u64 = 4096;
+
+/// When an entry was last used.
+fn modified(stat: &rustix::fs::Stat) -> SystemTime {
+    let seconds = u64::try_from(stat.st_mtime).unwrap_or_default();
+    let rest = u32::try_from(stat.st_mtime_nsec).unwrap_or_default();
+    SystemTime::UNIX_EPOCH + Duration::new(seconds, rest)
 }
 
 fn key(name: &str) -> String {
     oci::Digest::of(name.as_bytes()).hex().to_owned()
 }
 
-/// Whether an entry is there; if so, it is used now.
-fn is_there(path: &Path) -> bool {
-    let Ok(metadata) = fs::metadata(path) else {
-        return false;
+/// Says that an entry is used now; where that cannot be written, it was not.
+fn touch(directory: impl AsFd, name: &std::ffi::OsStr) {
+    let now = rustix::fs::Timestamps {
+        last_access: now(),
+        last_modification: now(),
     };
-    let used = metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH);
-    if SystemTime::now().duration_since(used).unwrap_or_default() > STALE {
-        // Of another user's cache it cannot be said.
-        let now = rustix::fs::Timestamps {
-            last_access: now(),
-            last_modification: now(),
-        };
-        let flags = rustix::fs::AtFlags::empty();
-        let _ = rustix::fs::utimensat(rustix::fs::CWD, path, &now, flags);
-    }
-    true
+    let flags = rustix::fs::AtFlags::SYMLINK_NOFOLLOW;
+    let _ = rustix::fs::utimensat(directory, name, &now, flags);
 }
 
 fn now() -> rustix::fs::Timespec {
@@ -305,5 +375,38 @@ mod tests {
             fs::write(&record, elsewhere).unwrap();
             assert_eq!(cache.recall("docker://a"), None);
         }
+    }
+
+    #[test]
+    fn what_is_renewed_takes_the_place_of_what_was_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new(directory.path().to_owned());
+        let renew = |text: &'static str| {
+            let write = move |path: &Path| fs::write(path, text);
+            cache.renew(Kind::Net, "a", write).unwrap()
+        };
+        let path = renew("one");
+        thread::sleep(Duration::from_millis(20));
+        assert_eq!(renew("two"), path);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "two");
+        // Of many at once, those that come while one is at it take what it makes.
+        let made = AtomicUsize::new(0);
+        thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    let slowly = |path: &Path| {
+                        made.fetch_add(1, Ordering::Relaxed);
+                        thread::sleep(Duration::from_millis(200));
+                        fs::write(path, "three")
+                    };
+                    cache.renew(Kind::Net, "a", slowly).unwrap();
+                });
+            }
+        });
+        assert_eq!(made.load(Ordering::Relaxed), 1);
+        assert_eq!(
+            fs::read_dir(directory.path().join("net")).unwrap().count(),
+            1
+        );
     }
 }

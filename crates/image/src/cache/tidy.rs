@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use super::claim::{PART, SIGN, has_ended, is_left};
 use super::remove::remove;
-use super::{Cache, Kind};
+use super::{Cache, Kind, owner};
 
 /// An entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,16 +45,16 @@ impl Cache {
     ///
     /// # Errors
     ///
-    /// Fails when the directory cannot be read.
+    /// Fails when the directory cannot be read, or is not the caller's alone.
     pub fn list(&self) -> io::Result<Vec<Kept>> {
         let mut all = Vec::new();
         for kind in Kind::ALL {
+            // Through a link in it, what is elsewhere would be removed.
+            if self.open(kind, false)?.is_none() {
+                continue;
+            }
             let directory = self.directory.join(kind.directory());
-            let entries = match fs::read_dir(&directory) {
-                Ok(entries) => entries,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(error),
-            };
+            let entries = fs::read_dir(&directory).map_err(owner::named(&directory))?;
             for entry in entries {
                 // Another process may clean as well.
                 if let Some(kept) = entry.ok().and_then(|entry| look(kind, &entry)) {

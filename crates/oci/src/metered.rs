@@ -1,0 +1,61 @@
+//! Reading a tar whose headers have an end.
+
+use std::cell::Cell;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::rc::Rc;
+
+/// The most bytes of an entry's headers: long names and attributes come in headers of their own.
+const HEADERS: u64 = 4 << 20;
+
+/// A reader that ends in an error when more is read than its [`Meter`] allows.
+pub(crate) struct Metered<R> {
+    inner: R,
+    left: Rc<Cell<u64>>,
+}
+
+/// Says how much may be read.
+pub(crate) struct Meter(Rc<Cell<u64>>);
+
+impl<R> Metered<R> {
+    pub(crate) fn new(inner: R) -> (Self, Meter) {
+        let left = Rc::new(Cell::new(u64::MAX));
+        let meter = Meter(Rc::clone(&left));
+        (Self { inner, left }, meter)
+    }
+}
+
+impl Meter {
+    /// Allows an entry's headers, and before them what is left of the entry before.
+    pub(crate) fn allow_headers(&self, behind: u64) {
+        self.0.set(HEADERS.saturating_add(behind));
+    }
+
+    pub(crate) fn allow_all(&self) {
+        self.0.set(u64::MAX);
+    }
+}
+
+impl<R: Read> Read for Metered<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left.get();
+        if left == 0 && !buffer.is_empty() {
+            return Err(io::Error::other(
+                "the names of an entry take more than four mebibytes",
+            ));
+        }
+        let length = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
+        let count = self
+            .inner
+            .read(buffer.get_mut(..length).unwrap_or_default())?;
+        self.left.set(left - count as u64);
+        Ok(count)
+    }
+}
+
+impl<R: Seek> Seek for Metered<R> {
+    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
+        self.inner.seek(to)
+    }
+}
