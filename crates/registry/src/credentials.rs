@@ -52,11 +52,7 @@ fn names(registry: &str) -> Vec<&str> {
 
 impl Credentials {
     /// Returns a user's credentials for a registry.
-    ///
-    /// # Errors
-    ///
-    /// Fails when a file is not such a one, and when a helper that it names fails.
-    pub fn find(&self, registry: &str) -> Result<Option<Login>, Error> {
+    pub(crate) fn find(&self, registry: &str) -> Result<Option<Login>, Error> {
         match &self.given {
             Some(login) => Ok(Some(login.clone())),
             None => self.find_in_files(registry),

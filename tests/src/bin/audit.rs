@@ -20,6 +20,7 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use linux_keyutils::{KeyRing, KeyRingIdentifier};
 use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::ptrace;
@@ -203,8 +204,23 @@ impl Audit {
         }
     }
 
-    /// Lists the keys that can be seen; those of the kernel's own begin with a dot.
+    /// Keys that its caller has for its session and its user, down to what is in them; and those that
+    /// the kernel lists, of which its own begin with a dot.
     fn keys(&mut self) {
+        for (name, id) in [
+            ("session-keyring", KeyRingIdentifier::Session),
+            ("user-keyring", KeyRingIdentifier::User),
+            ("user-session-keyring", KeyRingIdentifier::UserSession),
+        ] {
+            self.tried();
+            let Ok(ring) = KeyRing::from_special_id(id, false) else {
+                continue;
+            };
+            let what = ring.metadata();
+            let what = what.map_or_else(|_| "-".to_owned(), |it| it.get_description().to_owned());
+            self.got(name, &what, "");
+            self.keyring(&what, &ring, 3);
+        }
         let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
         for line in keys.lines() {
             self.tried();
@@ -213,9 +229,28 @@ impl Audit {
                 let description = description.join(" ");
                 if !description.starts_with('.') {
                     let of = format!("{kind} of {uid}");
-                    self.got("key", &of, &format!("{description} {rights}"));
+                    self.got("listed-key", &of, &format!("{description} {rights}"));
                 }
             }
+        }
+    }
+
+    fn keyring(&mut self, of: &str, ring: &KeyRing, depth: u32) {
+        let links = ring.get_links(64);
+        for link in links.iter().flat_map(|links| links.iter()) {
+            self.tried();
+            if let Some(inner) = link.as_ring().filter(|_| depth > 0) {
+                self.keyring(of, &inner, depth - 1);
+            }
+            let Some(key) = link.as_key() else { continue };
+            let name = key.metadata();
+            let name = name.map_or_else(|_| "-".to_owned(), |it| it.get_description().to_owned());
+            // What is in it stays where it is.
+            let detail = match key.read_to_vec() {
+                Ok(content) => format!("{} bytes of it", content.len()),
+                Err(_) => "its name".to_owned(),
+            };
+            self.got("key", of, &format!("{name}, {detail}"));
         }
     }
 
