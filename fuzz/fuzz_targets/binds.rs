@@ -8,8 +8,16 @@ use std::path::Component;
 
 use libfuzzer_sys::fuzz_target;
 
+#[path = "../../crates/bundle/src/bind.rs"]
+mod bind;
+#[path = "../../crates/bundle/src/error.rs"]
+#[allow(dead_code)]
+mod error;
+
+use error::Error;
+
 fuzz_target!(|data: &[u8]| {
-    let Ok(binds) = bundle::parse_binds(OsStr::from_bytes(data)) else {
+    let Ok(binds) = bind::parse_binds(OsStr::from_bytes(data)) else {
         return;
     };
     for bind in binds {

@@ -12,6 +12,15 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tempfile::TempDir;
 
+#[path = "../../crates/hook/src/error.rs"]
+#[allow(dead_code)]
+mod error;
+#[path = "../../crates/hook/src/container.rs"]
+#[allow(dead_code)]
+mod hook;
+
+use error::Error;
+
 static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
     let root = tempfile::tempdir().expect("a temporary directory");
     for directory in ["c1", ".bundles/c1"] {
