@@ -1,6 +1,6 @@
 # What a person does with Slipway. Every target installs what it needs.
 
-.PHONY: demo test build dist bench lint clean
+.PHONY: demo test build dist bench lint fuzz clean
 
 demo: ## run a real Debian image as an ordinary user
 	scripts/demo.sh
@@ -22,6 +22,9 @@ bench: build ## measurements beside the peers
 
 lint: ## format, clippy, documentation
 	scripts/lint.sh
+
+fuzz: ## noise for every reader of what is not to be trusted, SECONDS_EACH=60
+	scripts/fuzz.sh
 
 clean:
 	cargo clean

@@ -1,4 +1,4 @@
-//! Any bytes are a layer or an error, and what is read can be written: `cargo fuzz run layers`.
+//! Any bytes are a layer or an error, and what is read can be written.
 
 #![no_main]
 
@@ -20,7 +20,9 @@ impl Blobs for Two<'_> {
 // Half of the bytes are one layer, half another.
 fuzz_target!(|data: &[u8]| {
     let (lower, upper) = data.split_at(data.len() / 2 / 512 * 512);
-    let blobs = Two([lower, upper].map(|layer| (Digest::of(layer), layer)).to_vec());
+    let blobs = Two([lower, upper]
+        .map(|layer| (Digest::of(layer), layer))
+        .to_vec());
     let layers = blobs.0.iter().map(|(digest, content)| Layer {
         digest: digest.clone(),
         size: content.len() as u64,
@@ -36,6 +38,14 @@ fuzz_target!(|data: &[u8]| {
     };
     let mut tar = Vec::new();
     merged
-        .write(&image, &blobs, &[], Flat { fix_permissions: true }, &mut tar)
+        .write(
+            &image,
+            &blobs,
+            &[],
+            Flat {
+                fix_permissions: true,
+            },
+            &mut tar,
+        )
         .expect("what was read once is read again");
 });

@@ -1,4 +1,4 @@
-//! Any text is a manifest, an index, a configuration, or an error: `cargo fuzz run manifest`.
+//! Any text is a manifest, an index, a configuration, or an error.
 
 #![no_main]
 
@@ -18,7 +18,10 @@ impl Blobs for Same<'_> {
 
 // The text of the manifest names the digest of what follows it, so that configurations are read too.
 fuzz_target!(|data: &[u8]| {
-    let middle = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+    let middle = data
+        .iter()
+        .position(|byte| *byte == 0)
+        .unwrap_or(data.len());
     let (manifest, rest) = data.split_at(middle);
     let rest = rest.get(1..).unwrap_or_default();
     let digest = Digest::of(rest).to_string();

@@ -1,4 +1,4 @@
-//! Any document ends in another one or in words: `cargo fuzz run normalise`.
+//! Any document ends in another one or in words.
 
 #![no_main]
 

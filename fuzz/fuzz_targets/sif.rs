@@ -1,4 +1,4 @@
-//! Any bytes are a SIF or an error, and a SIF can be written again: `cargo fuzz run sif`.
+//! Any bytes are a SIF or an error, and a SIF can be written again.
 
 #![no_main]
 

@@ -1,4 +1,4 @@
-//! Any bytes are a squashfs or an error, and all of it can be walked: `cargo fuzz run squashfs`.
+//! Any bytes are a squashfs or an error, and all of it can be walked.
 
 #![no_main]
 

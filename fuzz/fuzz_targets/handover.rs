@@ -1,0 +1,54 @@
+//! Any datagram is a message of a session's socket or an error, with whatever descriptors come with it.
+
+#![no_main]
+
+use std::fs::File;
+use std::io::IoSlice;
+use std::mem::MaybeUninit;
+use std::os::fd::AsFd;
+
+use libfuzzer_sys::fuzz_target;
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
+
+// It is nobody's but the session's, so there is nothing to import.
+#[path = "../../crates/session/src/handover.rs"]
+#[allow(dead_code)]
+mod handover;
+
+/// More than any message has.
+const DESCRIPTORS: usize = 7;
+
+// The first byte is how many descriptors come along, the rest the datagram.
+fuzz_target!(|data: &[u8]| {
+    let Some((count, datagram)) = data.split_first() else {
+        return;
+    };
+    let file = File::open("/dev/null").expect("a file");
+    let descriptors = vec![file.as_fd(); usize::from(*count) % (DESCRIPTORS + 1)];
+    let received = |what: &dyn Fn(&std::os::fd::OwnedFd)| {
+        let (ours, theirs) = handover::pair().expect("a pair of sockets");
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !descriptors.is_empty() {
+            assert!(ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)));
+        }
+        let sent = sendmsg(
+            &theirs,
+            &[IoSlice::new(datagram)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        );
+        if sent.is_ok() {
+            drop(theirs);
+            what(&ours);
+        }
+    };
+    received(&|socket| {
+        let _ = handover::receive(socket);
+    });
+    received(&|socket| {
+        if let Ok(wished) = handover::receive_wish(socket) {
+            assert_eq!(wished.wish as u8, datagram[0]);
+        }
+    });
+});
