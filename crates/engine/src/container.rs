@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::bundle::{Prepared, config, scratch, shadow};
+use crate::bundle::{Prepared, config, scratch, shadow, write_whole};
 use crate::pidfd::{ends_within, open_process};
 use crate::seccomp::{Courier, Filter};
 use crate::{Error, State, Status, cgroup, identifier};
@@ -87,6 +87,14 @@ impl Container {
     pub(crate) fn place(&self, init: Pid, wanted: &[String]) -> Result<cgroup::Place, Error> {
         let config = self.config.as_ref().ok_or(Error::Missing)?;
         cgroup::Place::beside(init, &config.cgroup_path, wanted)
+    }
+
+    /// Writes down when the first process began: its number alone may once be another's.
+    pub(crate) fn write_begin(&self) -> Result<(), Error> {
+        match self.pid().and_then(begin_of) {
+            Some(begin) => write_whole(&self.directory().join(BEGIN), begin.as_bytes()),
+            None => Ok(()),
+        }
     }
 
     /// Tells libcontainer the true bundle, instead of the shadow that it was made from.
@@ -430,13 +438,32 @@ fn load(id: &str, directory: &Path) -> Result<Inner, LibcontainerError> {
     let mut inner = Inner::new(id, saved.status, saved.pid, directory, directory)?;
     inner.state = saved;
     inner.state.status = match inner.state.pid.map(Pid::from_raw) {
-        Some(pid) if is_alive(pid) => match inner.state.status {
+        Some(pid) if is_alive(pid) && !is_another(pid, directory) => match inner.state.status {
             ContainerStatus::Stopped => ContainerStatus::Running,
             status => status,
         },
         _ => ContainerStatus::Stopped,
     };
     Ok(inner)
+}
+
+/// Where it is written down when the first process began.
+const BEGIN: &str = "begin";
+
+/// Whether the number of a container's first process has gone to another, which began at another time. Where `/proc`
+/// hides it, this is not known.
+fn is_another(pid: Pid, directory: &Path) -> bool {
+    let known = fs::read_to_string(directory.join(BEGIN)).ok();
+    let found = begin_of(pid);
+    known
+        .zip(found)
+        .is_some_and(|(known, found)| known != found)
+}
+
+/// When a process began, in clock ticks since the machine did.
+fn begin_of(pid: Pid) -> Option<String> {
+    let stat = sys::ProcessStat::of(pid.as_raw().cast_unsigned()).ok()?;
+    Some(stat.started.to_string())
 }
 
 /// Lets the first process go on, and runs the hooks for then. As libcontainer does, without its look at `/proc`.

@@ -219,6 +219,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
             .map_err(Error::state("keep others out of", &state))?;
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
+        container.write_begin()?;
         // In place of what libcontainer was shown.
         write_whole(&config(&directory), &text)?;
         if own.is_some() {

@@ -114,7 +114,7 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
         enter_directory(cwd)?;
     }
     refuse_outside(cwd)?;
-    // What is still needed goes with the program.
+    // The pipe and the socket, by which nothing can be reached, go with the program.
     syscall
         .close_range(entry.preserve_fds.cast_signed())
         .map_err(say("close descriptors"))?;

@@ -10,7 +10,6 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::{Process, Spec};
-use libcontainer::syscall::syscall::SyscallType;
 use libcontainer::workload::{
     Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
 };
@@ -51,11 +50,12 @@ impl Program {
     /// then this process becomes the program. Returns only why it could not.
     fn run(&self) -> Result<Infallible, String> {
         let listening = std::env::var("LISTEN_FDS").ok();
-        let listening = listening.and_then(|count| count.parse().ok()).unwrap_or(0);
-        SyscallType::default()
-            .create_syscall()
-            .close_range(self.preserve_fds.saturating_add(listening))
-            .map_err(|error| format!("close descriptors: {error}"))?;
+        let listening: i32 = listening.and_then(|count| count.parse().ok()).unwrap_or(0);
+        // Closed, not marked: the kernel looks up the interpreter of a script while what is marked is open, and an image
+        // may name one by `/proc/self/fd` (CVE-2024-21626).
+        let preserved =
+            (3..).take(usize::try_from(self.preserve_fds.saturating_add(listening)).unwrap_or(0));
+        sys::close_all_except(&preserved.collect::<Vec<_>>());
         if !self.is_filtered_early() {
             load_filter(&self.process, self.filter.as_ref())?;
         }

@@ -78,11 +78,14 @@ pub(crate) fn run(
         return drop(stand);
     }
     // Not before now: whatever was made meanwhile would hold it, too.
-    let told = ground
+    let introduction = ground
         .witness
-        .and_then(|_| handover::receive_wish(&socket).ok());
+        .and_then(|_| handover::receive_introduction(&socket, true).ok());
     drop(socket);
-    let caller = Member::new(caller, told);
+    let caller = match introduction {
+        Some(introduction) => Member::known(caller, introduction),
+        None => Member::unknown(caller),
+    };
     if let Some(instance) = ground.instance {
         drop(caller);
         keeper::keep_instance(&namespaces, taken, &instance.about, init);

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::handover::{self, Message, Wish};
+use crate::handover::{self, Message};
 use crate::share::{self, Admitted, Entry, Name};
 use crate::{Error, Ground, Shared, builder};
 
@@ -75,7 +75,7 @@ impl Turn {
 #[must_use]
 pub fn ask(job: &str, root: &RootFs, words: &str, program: &str) -> Asked {
     let known = Shared::is_job(job).then(|| Name::of_job(job, root, words));
-    match known.flatten().map(|name| name.join_or_take(true, program)) {
+    match known.flatten().map(|name| name.join_or_take(Some(program))) {
         Some(Entry::Joined(namespaces, about)) => Asked::Joined(Door::new(namespaces), about),
         Some(Entry::Taken(listener)) => Asked::First(Turn(Some(listener))),
         Some(Entry::Refused) => Asked::Refused,
@@ -100,7 +100,7 @@ pub fn open(
 ) -> Result<Door, Error> {
     let is_private = ground.private || ground.instance.is_some() || turn.is_some();
     let name = if is_private { None } else { Name::of(ground) };
-    let listener = match name.map(|name| name.join_or_take(false, "")) {
+    let listener = match name.map(|name| name.join_or_take(None)) {
         Some(Entry::Joined(namespaces, _)) => {
             tracing::debug!("joined a session");
             return Ok(Door::new(namespaces));
@@ -137,7 +137,7 @@ pub fn open(
             Message::Failed(text) | Message::Full(text) => return Err(Error::Builder(text)),
             Message::Ready(namespaces) => {
                 if let Some(witness) = ground.witness {
-                    let _ = handover::send_wish(&socket, Wish::Join, witness.program());
+                    let _ = handover::send_introduction(&socket, witness.program());
                 }
                 return Ok(Door::new(namespaces));
             }

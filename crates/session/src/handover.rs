@@ -50,6 +50,7 @@ const READY: u8 = b'R';
 const INSTANCE: u8 = b'I';
 const SESSION: u8 = b'S';
 const FULL: u8 = b'L';
+const INTRODUCTION: u8 = b'P';
 
 /// The most descriptors that a datagram carries: of the user, mount, ipc and pid namespaces.
 const DESCRIPTORS: usize = 4;
@@ -121,40 +122,54 @@ pub(crate) enum Wish {
     Wake = b'!' as isize,
 }
 
-/// Asks a keeper for something. Who joins names the program that it will be, and hands over its standard error, by which
-/// it is told of.
-pub(crate) fn send_wish(socket: &OwnedFd, wish: Wish, program: &str) -> io::Result<()> {
-    let stderr = io::stderr();
-    let stderr = [stderr.as_fd()];
-    let fds = if wish == Wish::Join { &stderr[..] } else { &[] };
-    send(socket, wish as u8, program, fds)
+/// Asks a keeper for something.
+pub(crate) fn send_wish(socket: &OwnedFd, wish: Wish) -> io::Result<()> {
+    send(socket, wish as u8, "", &[])
 }
 
-/// What a caller asks for.
-#[derive(Debug)]
-pub(crate) struct Wished {
-    pub(crate) wish: Wish,
-    /// The program of one who joins.
-    pub(crate) program: String,
-    /// The standard error of one who joins.
-    pub(crate) stderr: Option<OwnedFd>,
+/// Introduces a member to its keeper: the program that it will be, and its standard error, by which it is told of. To be
+/// sent to a keeper alone.
+pub(crate) fn send_introduction(socket: &OwnedFd, program: &str) -> io::Result<()> {
+    send(socket, INTRODUCTION, program, &[io::stderr().as_fd()])
 }
 
 /// Hears what a caller asks for; one who says nothing, as who was stopped, is not waited for.
-pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
+pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wish> {
     set_socket_timeout(socket, Timeout::Recv, Some(PATIENCE))?;
     let mut buffer = [0; 256];
-    let received = receive_into(socket, &mut buffer)?;
-    let [kind, program @ ..] = buffer.get(..received.length).unwrap_or_default() else {
-        return Err(io::ErrorKind::UnexpectedEof.into());
+    let received = receive_into(socket, &mut buffer, RecvFlags::empty())?;
+    let kind = buffer.get(..received.length).unwrap_or_default().first();
+    let kind = kind.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let mut known = [Wish::Look, Wish::Join, Wish::Wake].into_iter();
+    let wish = known.find(|wish| *wish as u8 == *kind);
+    Ok(wish.ok_or(io::ErrorKind::InvalidData)?)
+}
+
+/// What a member says of itself.
+#[derive(Debug)]
+pub(crate) struct Introduction {
+    /// Its program.
+    pub(crate) program: String,
+    /// Its standard error.
+    pub(crate) stderr: OwnedFd,
+}
+
+/// Takes a member's introduction, waiting for it if `waits`, and not for long.
+pub(crate) fn receive_introduction(socket: &OwnedFd, waits: bool) -> io::Result<Introduction> {
+    set_socket_timeout(socket, Timeout::Recv, Some(PATIENCE))?;
+    let flags = match waits {
+        true => RecvFlags::empty(),
+        false => RecvFlags::DONTWAIT,
     };
-    let wish = [Wish::Look, Wish::Join, Wish::Wake].into_iter();
-    let wish = { wish }.find(|wish| *wish as u8 == *kind);
-    Ok(Wished {
-        wish: wish.ok_or(io::ErrorKind::InvalidData)?,
-        program: String::from_utf8_lossy(program).into_owned(),
-        stderr: received.fds.into_iter().next(),
-    })
+    let mut buffer = [0; 4096];
+    let received = receive_into(socket, &mut buffer, flags)?;
+    match buffer.get(..received.length).unwrap_or_default() {
+        [INTRODUCTION, program @ ..] => Ok(Introduction {
+            program: String::from_utf8_lossy(program).into_owned(),
+            stderr: { received.fds }.pop().ok_or(io::ErrorKind::InvalidData)?,
+        }),
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
 }
 
 /// A caller that is gone cannot be told; the keeper finds out by itself.
@@ -194,7 +209,7 @@ pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Option<i32>
         length: received,
         mut fds,
         sender,
-    } = receive_into(socket, &mut buffer)?;
+    } = receive_into(socket, &mut buffer, RecvFlags::empty())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let message: io::Result<Message> = match buffer.get(..received).unwrap_or_default() {
         [NOTE, rest @ ..] => Ok(Message::Note(text(rest))),
@@ -232,13 +247,14 @@ struct Received {
 }
 
 /// Waits for a datagram; tells what came with it.
-fn receive_into(socket: &OwnedFd, buffer: &mut [u8]) -> io::Result<Received> {
+fn receive_into(socket: &OwnedFd, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Received> {
     let mut space =
         [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS), ScmCredentials(1))];
     let mut ancillary = RecvAncillaryBuffer::new(&mut space);
     let received = loop {
         let mut slices = [IoSliceMut::new(buffer)];
-        match recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC) {
+        let flags = flags | RecvFlags::CMSG_CLOEXEC;
+        match recvmsg(socket, &mut slices, &mut ancillary, flags) {
             Ok(received) => break received.bytes,
             Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(errno.into()),

@@ -122,14 +122,17 @@ impl<'a> Keeper<'a> {
             if happened.call {
                 self.admit();
             }
+            // What has been said meanwhile is taken: too much of it under way is too much for the kernel.
+            self.members.iter_mut().for_each(Member::hear);
             if happened.end {
                 let ended = self
                     .members
                     .extract_if(.., |member| has_ended(&member.process));
-                for member in ended {
+                for mut member in ended {
+                    member.hear();
                     self.testimony.of_end(&member);
                     // Who reads what it wrote has the end now.
-                    self.last = Some(Member::new(member.process, None));
+                    self.last = Some(Member::unknown(member.process));
                 }
             }
             let namespaces = &self.namespaces;
@@ -175,7 +178,7 @@ impl<'a> Keeper<'a> {
     }
 
     fn serve(&mut self, caller: Caller) {
-        match caller.wished.wish {
+        match caller.wish {
             Wish::Join if !self.has_room() => {
                 handover::send_full(&caller.socket, NO_DESCRIPTORS);
             }
@@ -184,9 +187,11 @@ impl<'a> Keeper<'a> {
             Wish::Join => {
                 // One that could not be told is no member.
                 if handover::send_ready(&caller.socket, &self.namespaces).is_ok() {
-                    let wished = self.testimony.is_wanted().then_some(caller.wished);
-                    self.members.push(Member::new(caller.process, wished));
                     handover::send_session(&caller.socket, self.about, std::iter::empty());
+                    self.members.push(match self.testimony.is_wanted() {
+                        true => Member::awaited(caller.process, caller.socket),
+                        false => Member::unknown(caller.process),
+                    });
                 }
             }
             Wish::Look => {
@@ -289,7 +294,7 @@ pub(crate) fn keep_instance(
             _ => continue,
         };
         members.retain(|member| !has_ended(member));
-        match caller.wished.wish {
+        match caller.wish {
             Wish::Look | Wish::Join => {
                 // One that was not told is told so, and is no member.
                 let told = handover::send_ready(&caller.socket, namespaces)
@@ -304,7 +309,7 @@ pub(crate) fn keep_instance(
                 let _ = pidfd_send_signal(member, rustix::process::Signal::CONT);
             }),
         }
-        if caller.wished.wish == Wish::Join {
+        if caller.wish == Wish::Join {
             members.push(caller.process);
         }
     }

@@ -31,7 +31,7 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::handover::{self, Message, PATIENCE, Wish, Wished};
+use crate::handover::{self, Message, PATIENCE, Wish};
 use crate::{Ground, peer};
 
 /// How many programs may wait to be let in.
@@ -121,25 +121,32 @@ impl Name {
     /// Calls the keeper of that name, and waits for it until `end`; `None` when there is none of ours, or none that
     /// answers by then.
     pub(crate) fn call(&self, wish: Wish, end: Instant) -> Option<Call> {
-        match self.reach(wish, "", end, Instant::now()) {
+        match self.reach(wish, end, Instant::now()) {
             Ok(Reached::Answering(call)) => Some(call),
             _ => None,
         }
     }
 
-    /// Joins the session of that name, or takes the name; `in_job` is whether it is worth to wait for
-    /// whoever has it.
-    pub(crate) fn join_or_take(&self, in_job: bool, program: &str) -> Entry {
-        let patience = if in_job { PATIENCE_IN_JOB } else { PATIENCE };
+    /// Joins the session of that name, or takes the name. A rank of a job, which is told of by `program`, waits for
+    /// whoever builds the session.
+    pub(crate) fn join_or_take(&self, program: Option<&str>) -> Entry {
+        let patience = match program {
+            Some(_) => PATIENCE_IN_JOB,
+            None => PATIENCE,
+        };
         let end = Instant::now() + patience;
         // Whoever has the name and does not answer is not of ours.
         let mut silence = Instant::now() + PATIENCE;
         while Instant::now() < silence.min(end) {
             let busy = end.min(Instant::now() + PATIENCE_WHILE_BUSY);
-            match self.reach(Wish::Join, program, end, busy) {
+            match self.reach(Wish::Join, end, busy) {
                 Ok(Reached::Answering(call)) => {
                     match call.welcome() {
                         Welcome::Joined(namespaces, about) => {
+                            if let Some(program) = program {
+                                // Not before it is known whom it goes to.
+                                let _ = handover::send_introduction(&call.socket, program);
+                            }
                             return Entry::Joined(namespaces, about);
                         }
                         Welcome::Refused => return Entry::Refused,
@@ -162,7 +169,7 @@ impl Name {
     }
 
     /// Connects, waiting in a full queue until `busy`, and says what is wished for.
-    fn reach(&self, wish: Wish, program: &str, end: Instant, busy: Instant) -> io::Result<Reached> {
+    fn reach(&self, wish: Wish, end: Instant, busy: Instant) -> io::Result<Reached> {
         let socket = socket(SocketFlags::NONBLOCK)?;
         // Whoever has the name may let callers stand in a queue for ever.
         while let Err(errno) = connect(&socket, &self.0) {
@@ -179,7 +186,7 @@ impl Name {
         rustix::io::ioctl_fionbio(&socket, false)?;
         let call = Call { socket, end };
         call.limit()?;
-        handover::send_wish(&call.socket, wish, program)?;
+        handover::send_wish(&call.socket, wish)?;
         Ok(Reached::Answering(call))
     }
 
@@ -313,7 +320,7 @@ pub(crate) struct Caller {
     pub(crate) socket: OwnedFd,
     /// A handle of their process.
     pub(crate) process: OwnedFd,
-    pub(crate) wished: Wished,
+    pub(crate) wish: Wish,
 }
 
 /// What comes of looking for the next caller.
@@ -350,7 +357,7 @@ fn hear(socket: OwnedFd) -> Option<Caller> {
     if !is_same_user(&socket) {
         return None;
     }
-    let wished = handover::receive_wish(&socket).ok()?;
+    let wish = handover::receive_wish(&socket).ok()?;
     let pid = socket_peercred(&socket).ok()?.pid;
     if peer::is_contained(pid.as_raw_nonzero().get()) {
         return None;
@@ -359,7 +366,7 @@ fn hear(socket: OwnedFd) -> Option<Caller> {
     Some(Caller {
         socket,
         process,
-        wished,
+        wish,
     })
 }
 

@@ -2,13 +2,13 @@
 
 use std::fmt::Debug;
 use std::fs;
-use std::io::Write;
+use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::handover::Wished;
+use crate::handover::{self, Introduction};
 use crate::share;
 
 /// Says what a user should know of a session's members. It is asked by the process that keeps the session, long after
@@ -46,13 +46,64 @@ const MOST: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) process: OwnedFd,
-    /// Its program, and its standard error, by which it is told of. Who reads that has its end with the member's.
-    told: Option<Wished>,
+    introduction: State,
+}
+
+/// What is known of a member.
+#[derive(Debug)]
+enum State {
+    /// No more than its process.
+    Unknown,
+    /// More is to come.
+    Awaited(OwnedFd),
+    /// Its program, and its standard error. Who reads that has its end with the member's.
+    Known(Introduction),
 }
 
 impl Member {
-    pub(crate) fn new(process: OwnedFd, told: Option<Wished>) -> Self {
-        Self { process, told }
+    /// A member of which nothing is told.
+    pub(crate) fn unknown(process: OwnedFd) -> Self {
+        let introduction = State::Unknown;
+        Self {
+            process,
+            introduction,
+        }
+    }
+
+    /// A member that introduces itself on a socket, soon.
+    pub(crate) fn awaited(process: OwnedFd, socket: OwnedFd) -> Self {
+        let introduction = State::Awaited(socket);
+        Self {
+            process,
+            introduction,
+        }
+    }
+
+    /// A member that has introduced itself.
+    pub(crate) fn known(process: OwnedFd, introduction: Introduction) -> Self {
+        let introduction = State::Known(introduction);
+        Self {
+            process,
+            introduction,
+        }
+    }
+
+    /// Hears the introduction, if it has come.
+    pub(crate) fn hear(&mut self) {
+        if let State::Awaited(socket) = &self.introduction {
+            self.introduction = match handover::receive_introduction(socket, false) {
+                Ok(introduction) => State::Known(introduction),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(_) => State::Unknown,
+            };
+        }
+    }
+
+    fn introduction(&self) -> Option<&Introduction> {
+        match &self.introduction {
+            State::Known(introduction) => Some(introduction),
+            State::Unknown | State::Awaited(_) => None,
+        }
     }
 
     /// Returns how it ended: from the kernel's handle, or of one that nobody has collected from `/proc`.
@@ -66,7 +117,7 @@ impl Member {
 
     /// Writes to its standard error, if that takes it at once: who reads there may have stopped, and the others wait.
     fn tell(&self, line: &str) {
-        let stderr = self.told.as_ref().and_then(|told| told.stderr.as_ref());
+        let stderr = { self.introduction() }.map(|member| &member.stderr);
         let Some(stderr) = stderr.and_then(|stderr| stderr.try_clone().ok()) else {
             return;
         };
@@ -113,7 +164,7 @@ impl<'a> Testimony<'a> {
 
     /// Tells of a member that has ended.
     pub(crate) fn of_end(&mut self, member: &Member) {
-        let (Some(witness), Some(told)) = (self.witness, &member.told) else {
+        let (Some(witness), Some(told)) = (self.witness, member.introduction()) else {
             return;
         };
         let status = member.status();

@@ -37,6 +37,37 @@ impl Inherited {
     }
 }
 
+/// Closes the files and directories that this program has opened, and leaves what it has inherited, and pipes and
+/// sockets: a link in a container could lead to them by `/proc/self/fd`. What owns one of them must not be used
+/// afterwards.
+pub fn close_own_files() {
+    let entries = fs::read_dir("/proc/self/fd")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let open: Vec<i32> = entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    for fd in open.into_iter().filter(|fd| *fd > 2) {
+        // SAFETY: F_GETFD reads a flag of a number, whoever owns it.
+        let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+        if flags < 0 || flags & libc::FD_CLOEXEC == 0 {
+            continue;
+        }
+        // SAFETY: the descriptor is open, as the flags were read, and stays so during the call.
+        let stat = rustix::fs::fstat(unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) });
+        let kind = stat.map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
+        let is_file = matches!(
+            kind,
+            Ok(rustix::fs::FileType::Directory | rustix::fs::FileType::RegularFile)
+        );
+        if is_file {
+            // SAFETY: the caller gives up what owns it.
+            unsafe { libc::close(fd) };
+        }
+    }
+}
+
 /// Closes every descriptor that was inherited; see [`Inherited`].
 pub fn close_inherited() {
     Inherited::find().close();

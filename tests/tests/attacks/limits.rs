@@ -9,11 +9,24 @@ use tests::{Outcome, TESTER, fixture, program, run, tester, testers_processes, w
 fn script(text: &str, seconds: u32) -> Outcome {
     let uid = tester().to_string();
     let mut command = Command::new("timeout");
-    command.args(["-k", "5", &seconds.to_string(), "setpriv", "--reuid", &uid, "--regid", &uid]);
+    command.args([
+        "-k",
+        "5",
+        &seconds.to_string(),
+        "setpriv",
+        "--reuid",
+        &uid,
+        "--regid",
+        &uid,
+    ]);
     command.args(["--clear-groups", "--inh-caps=-all", "env", "-i"]);
-    command.arg(format!("HOME=/home/{TESTER}")).arg("PATH=/usr/bin:/bin");
+    command
+        .arg(format!("HOME=/home/{TESTER}"))
+        .arg("PATH=/usr/bin:/bin");
     command.arg(format!("F={}", program("front").display()));
-    command.args(["bash", "-c", text]).current_dir(format!("/home/{TESTER}"));
+    command
+        .args(["bash", "-c", text])
+        .current_dir(format!("/home/{TESTER}"));
     run(command.stdin(Stdio::null()))
 }
 
@@ -40,11 +53,21 @@ fn ranks_that_find_no_descriptors_left_run_alone() {
         for (number, limit) in [(901, 40), (902, 64), (903, 1024)] {
             let begin = Instant::now();
             let outcome = script(&job(60, limit, &image, number), 90);
-            assert_eq!(outcome.stdout.split_whitespace().collect::<Vec<_>>(), ["60", "0"], "{limit}: {outcome:#?}");
-            assert!(begin.elapsed() < Duration::from_secs(60), "{limit}: {:?}", begin.elapsed());
+            assert_eq!(
+                outcome.stdout.split_whitespace().collect::<Vec<_>>(),
+                ["60", "0"],
+                "{limit}: {outcome:#?}"
+            );
+            assert!(
+                begin.elapsed() < Duration::from_secs(60),
+                "{limit}: {:?}",
+                begin.elapsed()
+            );
         }
     }
-    wait_for("all of it to end", Duration::from_secs(20), || ours().is_empty());
+    wait_for("all of it to end", Duration::from_secs(20), || {
+        ours().is_empty()
+    });
 }
 
 #[test]
@@ -52,13 +75,35 @@ fn a_low_limit_is_named_and_nothing_hangs() {
     let images = ["bb", "bb.sif"].map(|name| fixture(name).display().to_string());
     for image in &images {
         for (flag, value) in [
-            ("n", "4"), ("n", "8"), ("n", "12"), ("n", "16"), ("n", "20"), ("n", "24"), ("n", "32"),
-            ("f", "0"), ("f", "1"), ("s", "64"), ("s", "128"), ("s", "1024"),
-            ("v", "20000"), ("v", "60000"), ("v", "200000"), ("u", "1"), ("c", "0"), ("l", "0"), ("t", "1"),
+            ("n", "4"),
+            ("n", "8"),
+            ("n", "12"),
+            ("n", "16"),
+            ("n", "20"),
+            ("n", "24"),
+            ("n", "32"),
+            ("f", "0"),
+            ("f", "1"),
+            ("s", "64"),
+            ("s", "128"),
+            ("s", "1024"),
+            ("v", "20000"),
+            ("v", "60000"),
+            ("v", "200000"),
+            ("u", "1"),
+            ("c", "0"),
+            ("l", "0"),
+            ("t", "1"),
         ] {
             let begin = Instant::now();
-            let outcome = script(&format!("ulimit -{flag} {value}; exec $F exec {image} true"), 20);
-            assert!(begin.elapsed() < Duration::from_secs(10), "-{flag} {value}: {outcome:#?}");
+            let outcome = script(
+                &format!("ulimit -{flag} {value}; exec $F exec {image} true"),
+                20,
+            );
+            assert!(
+                begin.elapsed() < Duration::from_secs(10),
+                "-{flag} {value}: {outcome:#?}"
+            );
             let said = outcome.stderr.lines().count();
             assert!(
                 outcome.code == 0 || said >= 1 && said <= 2 && !outcome.stderr.contains("panick"),
@@ -66,5 +111,7 @@ fn a_low_limit_is_named_and_nothing_hangs() {
             );
         }
     }
-    wait_for("all of it to end", Duration::from_secs(20), || ours().is_empty());
+    wait_for("all of it to end", Duration::from_secs(20), || {
+        ours().is_empty()
+    });
 }

@@ -37,8 +37,13 @@ fn path(name: &str) -> String {
 /// The names of the ordinary user's sessions that begin so.
 fn names(beginning: &str) -> Vec<String> {
     let sockets = fs::read_to_string("/proc/net/unix").unwrap();
-    let names = sockets.lines().filter_map(|line| line.split_whitespace().nth(7)?.strip_prefix('@'));
-    names.filter(|name| name.starts_with(beginning)).map(str::to_owned).collect()
+    let names = sockets
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(7)?.strip_prefix('@'));
+    names
+        .filter(|name| name.starts_with(beginning))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Starts the squatter in a container, and waits until it has the name.
@@ -64,20 +69,37 @@ fn a_contained_payload_does_not_stand_in_for_a_session() {
     let image = path("bb");
     let victim = || run(&mut front(["exec", &image, "cat", "/etc/os-release"]));
     let prefix = format!("front/session/{}/-/", tester());
-    wait_for("other sessions to end", Duration::from_secs(60), || names(&prefix).is_empty());
+    wait_for("other sessions to end", Duration::from_secs(60), || {
+        names(&prefix).is_empty()
+    });
     assert_eq!(victim().stdout, "NAME=bb\n");
-    let name = names(&prefix).pop().expect("a session waits for the next program");
-    wait_for("the session to end", Duration::from_secs(20), || names(&name).is_empty());
+    let name = names(&prefix)
+        .pop()
+        .expect("a session waits for the next program");
+    wait_for("the session to end", Duration::from_secs(20), || {
+        names(&name).is_empty()
+    });
     let home = tests::home();
     for flags in [&["-c"][..], &["-C"], &["-c", "-e", "-i"]] {
         let log = home.path().join("log");
         let _squatter = squat(flags, "session", &name, &log);
         let begin = Instant::now();
         let outcome = victim();
-        assert_eq!((outcome.stdout.as_str(), outcome.code), ("NAME=bb\n", 0), "{flags:?}: {outcome:#?}");
-        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.code),
+            ("NAME=bb\n", 0),
+            "{flags:?}: {outcome:#?}"
+        );
+        assert!(
+            begin.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            begin.elapsed()
+        );
         // It was asked, or the test shows nothing.
-        assert!(fs::read_to_string(&log).unwrap().contains("called"), "{flags:?}");
+        assert!(
+            fs::read_to_string(&log).unwrap().contains("called"),
+            "{flags:?}"
+        );
         let listed = run(&mut front(["ps"]));
         assert_eq!(listed.stdout.lines().count(), 1, "{listed:#?}");
     }
@@ -89,11 +111,19 @@ fn a_contained_payload_does_not_stand_in_for_an_instance() {
     let home = tests::home();
     let log = home.path().join("log");
     let _squatter = squat(&["-C"], "instance", &name, &log);
-    let outcome = run(&mut front(["exec", "instance://trusted", "cat", "/etc/os-release"]));
+    let outcome = run(&mut front([
+        "exec",
+        "instance://trusted",
+        "cat",
+        "/etc/os-release",
+    ]));
     assert_ne!(outcome.code, 0, "{outcome:#?}");
     assert!(outcome.stderr.contains("no instance found"), "{outcome:#?}");
     assert!(fs::read_to_string(&log).unwrap().contains("called"));
-    assert_eq!(run(&mut front(["instance", "list"])).stdout.lines().count(), 1);
+    assert_eq!(
+        run(&mut front(["instance", "list"])).stdout.lines().count(),
+        1
+    );
     // Nor can it be made.
     let outcome = run(&mut front(["instance", "start", &path("bb"), "trusted"]));
     assert!(outcome.stderr.contains("is held by"), "{outcome:#?}");
@@ -130,7 +160,11 @@ fn names_that_other_users_have_taken_cost_no_time() {
     holder.arg(format!("front/session/{uid}/{job}/"));
     holder.arg(format!("front/instance/{uid}/"));
     let log = tempfile::NamedTempFile::new().unwrap();
-    let child = holder.stdin(Stdio::piped()).stdout(log.reopen().unwrap()).spawn().unwrap();
+    let child = holder
+        .stdin(Stdio::piped())
+        .stdout(log.reopen().unwrap())
+        .spawn()
+        .unwrap();
     let _holder = Killed(child);
     wait_for("the names", Duration::from_secs(20), || {
         fs::read_to_string(log.path()).unwrap().contains("ready")
@@ -146,7 +180,11 @@ fn names_that_other_users_have_taken_cost_no_time() {
     for args in commands {
         let begin = Instant::now();
         let outcome = run(&mut front(&args));
-        assert!(begin.elapsed() < Duration::from_secs(5), "{args:?}: {:?}", begin.elapsed());
+        assert!(
+            begin.elapsed() < Duration::from_secs(5),
+            "{args:?}: {:?}",
+            begin.elapsed()
+        );
         assert!(outcome.code < 126 || outcome.code == 255, "{outcome:#?}");
     }
     // A rank looks for others of its job.
@@ -165,5 +203,9 @@ fn names_that_other_users_have_taken_cost_no_time() {
     let begin = Instant::now();
     let outcome = run(&mut rank);
     assert_eq!(outcome.code, 0, "{outcome:#?}");
-    assert!(begin.elapsed() < Duration::from_secs(6), "{:?}", begin.elapsed());
+    assert!(
+        begin.elapsed() < Duration::from_secs(6),
+        "{:?}",
+        begin.elapsed()
+    );
 }

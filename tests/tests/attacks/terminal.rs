@@ -35,14 +35,35 @@ fn a_contained_program_does_not_type_into_the_terminal() {
     let image = fixture("py").display().to_string();
     for flags in [&["-c"][..], &["-C"], &["-c", "-p"]] {
         let mut command = Command::new("setpriv");
-        command.args(["--reuid", &uid, "--regid", &uid, "--clear-groups", "--inh-caps=-all"]);
-        command.args(["env", &format!("HOME=/home/{TESTER}"), "python3", "-c", ON_A_TERMINAL]);
-        command.arg(program("front")).args(["-q", "exec"]).args(flags);
-        command.args([&image, "python3", "-c", TYPE]).current_dir(format!("/home/{TESTER}"));
+        command.args([
+            "--reuid",
+            &uid,
+            "--regid",
+            &uid,
+            "--clear-groups",
+            "--inh-caps=-all",
+        ]);
+        command.args([
+            "env",
+            &format!("HOME=/home/{TESTER}"),
+            "python3",
+            "-c",
+            ON_A_TERMINAL,
+        ]);
+        command
+            .arg(program("front"))
+            .args(["-q", "exec"])
+            .args(flags);
+        command
+            .args([&image, "python3", "-c", TYPE])
+            .current_dir(format!("/home/{TESTER}"));
         let outcome = run(command.stdin(Stdio::null()));
         let lines: Vec<&str> = outcome.stdout.split_whitespace().collect();
         assert_eq!(lines.len(), 4, "{flags:?}: {outcome:#?}");
-        assert!(lines.iter().all(|line| ["EPERM", "EIO"].contains(line)), "{flags:?}: {outcome:#?}");
+        assert!(
+            lines.iter().all(|line| ["EPERM", "EIO"].contains(line)),
+            "{flags:?}: {outcome:#?}"
+        );
         assert!(!lines.contains(&"typed"), "{flags:?}");
     }
 }

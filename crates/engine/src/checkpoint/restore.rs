@@ -214,6 +214,7 @@ fn settle(request: &Restore, prepared: &Prepared, pid: Pid) -> Result<Container,
         .and_then(|config| config.save(&state))
         .map_err(|error| failed(&error))?;
     let mut container = Container::load(root, id)?;
+    container.write_begin()?;
     container.set_cgroup(prepared)?;
     container.limit(prepared)?;
     if let Some(rules) = &prepared.devices {

@@ -105,6 +105,8 @@ impl Start {
     /// Tells why nothing was started.
     pub fn become_payload(&self, messages: &Messages) -> Result<u8> {
         let request = &self.ingredients.request;
+        // All that is known of the image is known: no link in it is to lead to where it lies.
+        sys::close_own_files();
         let cwd = self.settle(messages)?;
         let (image, overrides) = match &self.plain {
             Some(plain) => plain.clone(),
