@@ -128,6 +128,7 @@ pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infalli
         env.push(text(&[b"HOME=", home.as_os_str().as_bytes()].concat())?);
     }
     sys::reset_signals();
+    sys::restore_limits();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
     let Err(errno) = execve(&path, &args, &env);
     Err(format!(

@@ -32,6 +32,10 @@ use crate::messages::Messages;
 
 fn main() -> ExitCode {
     sys::load_no_name_service();
+    if let Err(low) = sys::raise_low_limits() {
+        eprintln!("FATAL:   {low}");
+        return ExitCode::from(messages::FAILURE);
+    }
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return commands::usage(&error),

@@ -236,6 +236,7 @@ pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
         .map(|(name, value)| text(&[name.as_bytes(), b"=", value.as_bytes()].concat()))
         .collect::<Result<Vec<_>, _>>()?;
     sys::reset_broken_pipe();
+    sys::restore_limits();
     let Err(errno) = execve(&path, &args, &env);
     match errno {
         // A script without a `#!` line is the shell's, as every shell does it.

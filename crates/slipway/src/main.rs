@@ -20,6 +20,10 @@ const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 fn main() -> ExitCode {
     sys::load_no_name_service();
+    if let Err(low) = sys::raise_low_limits() {
+        eprintln!("slipway: {low}");
+        return ExitCode::FAILURE;
+    }
     // Before all else, since it begins all again.
     let sealed = if std::env::args_os().any(|arg| ENTERING.iter().any(|name| arg == *name)) {
         seal::seal()

@@ -10,6 +10,7 @@ mod file;
 mod heap;
 mod keyring;
 mod kill;
+mod limits;
 mod loopdev;
 mod mountattr;
 mod name_service;
@@ -30,6 +31,7 @@ pub use file::replace_file;
 pub use heap::keep_freed_memory;
 pub use keyring::new_session_keyring;
 pub use kill::kill;
+pub use limits::{LowLimit, raise_low_limits, restore_limits};
 pub use loopdev::attach_loop;
 pub use mountattr::{
     MountAttributes, Propagation, map_mount_ids, set_mount_attributes, set_mount_propagation,

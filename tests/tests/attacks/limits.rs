@@ -41,7 +41,8 @@ fn job(ranks: u32, limit: u32, image: &str, number: u32) -> String {
         "ulimit -n {limit}; export SLURM_JOB_ID={number} SLURM_STEP_ID=0 SLURM_NTASKS={ranks} SLURM_NODEID=0 \
          SLURM_STEP_TASKS_PER_NODE={ranks}; for rank in $(seq 0 {last}); do \
          SLURM_PROCID=$rank SLURM_LOCALID=$rank $F -q exec {image} true & pids=\"$pids $!\"; done; \
-         for pid in $pids; do wait $pid; echo $?; done | sort | uniq -c",
+         for pid in $pids; do wait $pid; codes=\"$codes $?\"; done; \
+         printf '%s\\n' $codes | sort | uniq -c",
         last = ranks - 1,
     )
 }
@@ -87,7 +88,6 @@ fn a_low_limit_is_named_and_nothing_hangs() {
             ("s", "64"),
             ("s", "128"),
             ("s", "1024"),
-            ("v", "20000"),
             ("v", "60000"),
             ("v", "200000"),
             ("u", "1"),

@@ -1,6 +1,7 @@
 //! Attacks: what a hostile image, a hostile payload, another user or a fault tries, one module a class. Each was
 //! possible once, here or in a runtime of others; `docs/attacks.md` names the ones that have a number.
 
+mod audit;
 mod cgroup_mounts;
 mod entering;
 mod failures;
