@@ -5,6 +5,7 @@ mod audit;
 mod cgroup_mounts;
 mod entering;
 mod failures;
+mod hostile_roots;
 mod image_code;
 mod keepers;
 mod limits;

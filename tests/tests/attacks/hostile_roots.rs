@@ -1,0 +1,269 @@
+//! Root file systems whose `/dev`, `/proc` and mount points are links: CVE-2021-30465, 2023-27561, 2025-31133, 2025-52565,
+//! 2025-54867, 2025-62161, 2026-41579, 2026-47766, 2026-88264, 2026-88265. Whether a container comes of them or not,
+//! nothing outside changes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+use tests::{front, run, succeed};
+
+use crate::own_root;
+
+/// What is prepared in a root file system, `outside` being a directory of the host's.
+type Plant = fn(root: &Path, outside: &Path);
+type Change = fn(&mut Value);
+
+fn replace(root: &Path, name: &str, target: impl AsRef<Path>) {
+    let path = root.join(name);
+    let _ = fs::remove_file(&path);
+    let _ = fs::remove_dir_all(&path);
+    symlink(target, path).unwrap();
+}
+
+/// No mount on `/dev`, so that the image's own is used.
+fn without_dev(spec: &mut Value) {
+    let mounts = spec["mounts"].as_array_mut().unwrap();
+    mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+}
+
+fn nothing(_: &mut Value) {}
+
+fn bind(spec: &mut Value) {
+    let mounts = spec["mounts"].as_array_mut().unwrap();
+    mounts.push(
+        json!({"destination": "/data/x", "type": "bind", "source": "/etc", "options": ["bind"]}),
+    );
+}
+
+fn roots() -> Vec<(&'static str, Plant, Change)> {
+    vec![
+        (
+            "proc is a link out",
+            |root, outside| replace(root, "proc", outside),
+            nothing,
+        ),
+        (
+            "proc is a link within",
+            |root, _| replace(root, "proc", "/tmp"),
+            nothing,
+        ),
+        (
+            "sys is a link out",
+            |root, outside| replace(root, "sys", outside),
+            nothing,
+        ),
+        (
+            "dev is a link out",
+            |root, outside| replace(root, "dev", outside),
+            without_dev,
+        ),
+        (
+            "dev is a relative link out",
+            |root, _| replace(root, "dev", "../outside"),
+            without_dev,
+        ),
+        (
+            "dev is a link out, and mounted on",
+            |root, outside| replace(root, "dev", outside),
+            nothing,
+        ),
+        (
+            "null is a link",
+            |root, outside| replace(root, "dev/null", outside.join("victim")),
+            without_dev,
+        ),
+        (
+            "null is a file of sysctl",
+            |root, _| replace(root, "dev/null", "/proc/sys/kernel/core_pattern"),
+            without_dev,
+        ),
+        (
+            "console is a link",
+            |root, outside| replace(root, "dev/console", outside.join("victim")),
+            without_dev,
+        ),
+        (
+            "console is a new link",
+            |root, outside| replace(root, "dev/console", outside.join("new")),
+            without_dev,
+        ),
+        (
+            "ptmx is a link",
+            |root, outside| replace(root, "dev/ptmx", outside.join("victim")),
+            without_dev,
+        ),
+        (
+            "pts is a link",
+            |root, outside| replace(root, "dev/pts", outside),
+            without_dev,
+        ),
+        (
+            "stdout is a link",
+            |root, outside| replace(root, "dev/stdout", outside.join("victim")),
+            without_dev,
+        ),
+        (
+            "a mount point is a link out",
+            |root, outside| replace(root, "data", outside),
+            bind,
+        ),
+        (
+            "a mount point is a relative link out",
+            |root, _| replace(root, "data", "../../outside"),
+            bind,
+        ),
+    ]
+}
+
+/// Everything below a directory: what it is, and whose.
+fn listing(directory: &Path) -> BTreeMap<String, String> {
+    let text = succeed(
+        Command::new("find")
+            .arg(directory)
+            .args(["-printf", "%P %y %U %G %m %s %l\n"]),
+    );
+    let lines = text
+        .lines()
+        .map(|line| line.split_once(' ').unwrap_or((line, "")));
+    lines
+        .map(|(name, rest)| (name.to_owned(), rest.to_owned()))
+        .collect()
+}
+
+fn make_outside(directory: &Path) -> std::path::PathBuf {
+    let outside = directory.join("outside");
+    fs::create_dir(&outside).unwrap();
+    for name in ["victim", "ptmx", "null"] {
+        fs::write(outside.join(name), "kept").unwrap();
+    }
+    outside
+}
+
+#[test]
+fn nothing_outside_changes_under_slipway() {
+    let core_pattern = fs::read("/proc/sys/kernel/core_pattern").unwrap();
+    for terminal in [false, true] {
+        for (name, plant, change) in roots() {
+            let (bundle, root) = own_root(
+                &[
+                    "/bin/sh",
+                    "-c",
+                    "echo x >/dev/null; echo x >/proc/sys/kernel/core_pattern",
+                ],
+                |spec| {
+                    spec["root"]["readonly"] = false.into();
+                    spec["process"]["terminal"] = terminal.into();
+                    change(spec);
+                },
+            );
+            let outside = make_outside(&bundle.path());
+            fs::create_dir_all(root.join("dev")).unwrap();
+            plant(&root, &outside);
+            let before = listing(&outside);
+            let ended = run(Command::new("timeout")
+                .arg("20")
+                .arg("script")
+                .args(["-qec"])
+                .arg({
+                    let slipway = bundle.slipway(&["run", "c1"]);
+                    let words = slipway
+                        .get_args()
+                        .map(|word| word.to_string_lossy().into_owned());
+                    format!(
+                        "{} {}",
+                        slipway.get_program().to_string_lossy(),
+                        words.collect::<Vec<_>>().join(" ")
+                    )
+                })
+                .arg("/dev/null")
+                .current_dir(bundle.path())
+                .stdin(Stdio::null()));
+            assert_ne!(ended.code, 124, "{name}: it hangs");
+            assert_eq!(listing(&outside), before, "{name}: {ended:#?}");
+            assert_eq!(fs::read(outside.join("victim")).unwrap(), b"kept", "{name}");
+            assert_eq!(
+                fs::read("/proc/sys/kernel/core_pattern").unwrap(),
+                core_pattern,
+                "{name}"
+            );
+            assert_eq!(bundle.left(), Vec::<String>::new(), "{name}");
+        }
+    }
+}
+
+#[test]
+fn nothing_outside_changes_under_front() {
+    for (name, plant, _) in roots() {
+        let home = tests::home();
+        let root = home.path().join("image");
+        crate::copy_bb(&root);
+        let outside = make_outside(home.path());
+        plant(&root, &outside);
+        let before = listing(&outside);
+        let image = root.display().to_string();
+        for flags in [&[][..], &["-C"], &["-B", "/etc:/data/x"]] {
+            let args = [
+                &["-q", "exec"],
+                flags,
+                &[image.as_str(), "/bin/sh", "-c", "echo x >/dev/null"],
+            ]
+            .concat();
+            let ended = run(&mut front(&args));
+            assert!(ended.code < 126 || ended.code == 255, "{name}: {ended:#?}");
+            assert_eq!(listing(&outside), before, "{name} {flags:?}: {ended:#?}");
+        }
+    }
+}
+
+/// CVE-2019-5736: the program in the container opens the runtime's own file for writing, while it runs and after.
+#[test]
+fn the_runtimes_program_is_not_written_to() {
+    let program = tests::program("slipway");
+    let before = fs::metadata(&program).unwrap();
+    let script = "for p in /proc/[0-9]* /proc/self; do : 3>>$p/exe && echo opened $p; done 2>/dev/null; true";
+    let (bundle, root) = own_root(&["/bin/sh", "-c", script], |spec| {
+        spec["root"]["readonly"] = false.into();
+    });
+    let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+    assert!(!outcome.stdout.contains("opened"), "{outcome:#?}");
+    // An image whose shell is the runtime's program itself, by its link.
+    replace(&root, "bin/sh", "/proc/self/exe");
+    let _ = run(&mut bundle.slipway(&["run", "c1"]));
+    let after = fs::metadata(&program).unwrap();
+    assert_eq!((before.mtime(), before.len()), (after.mtime(), after.len()));
+}
+
+/// CVE-2026-30892: a user by number alone.
+#[test]
+fn a_user_is_the_one_that_was_asked_for() {
+    let (bundle, _) = own_root(&["/bin/sleep", "100"], |_| ());
+    let _deleted = crate::Deleted(&bundle);
+    crate::start(&bundle);
+    for (user, expected) in [
+        ("1", "1\n0\n"),
+        ("1:2", "1\n2\n"),
+        ("4711:4711", "4711\n4711\n"),
+    ] {
+        let printed = succeed(&mut bundle.slipway(&[
+            "exec",
+            "-u",
+            user,
+            "c1",
+            "/bin/sh",
+            "-c",
+            "id -u; id -g",
+        ]));
+        assert_eq!(printed, expected, "{user}");
+    }
+    for user in ["", "root", "-1", "1:", ":1", "1:x", "4294967296"] {
+        assert_ne!(
+            run(&mut bundle.slipway(&["exec", "-u", user, "c1", "/bin/true"])).code,
+            0,
+            "{user:?}"
+        );
+    }
+}
