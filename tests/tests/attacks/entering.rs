@@ -122,3 +122,57 @@ fn nothing_but_what_was_asked_for_is_inherited() {
         );
     }
 }
+
+/// The kernel looks up the interpreter that a script names while what is only marked for closing is still open.
+#[test]
+fn no_interpreter_of_the_hosts_is_executed() {
+    let (bundle, root) = own_root(&["/script"], |_| ());
+    let evil = bundle.path().join("evil");
+    fs::copy(tests::program("audit"), &evil).unwrap();
+    let running = own_root(&["/bin/sleep", "100"], |_| ());
+    let _deleted = Deleted(&running.0);
+    start(&running.0);
+    for unified in [false, true] {
+        for number in 3..24 {
+            for up in ["", "/../../.."] {
+                let line = format!("#!/proc/self/fd/{number}{up}{}\n", evil.display());
+                for root in [&root, &running.1] {
+                    fs::write(root.join("script"), &line).unwrap();
+                    tests::open_to_all(&root.join("script"));
+                }
+                let mut commands = vec![bundle.slipway(&["run", "c1"])];
+                if !unified {
+                    commands.push(running.0.slipway(&["exec", "c1", "/script"]));
+                }
+                for command in commands {
+                    let outcome = match unified {
+                        true => with_descriptor(&on_version_2(&command)),
+                        false => with_descriptor(&command),
+                    };
+                    assert!(
+                        !outcome.stdout.contains("TRIED"),
+                        "{line} {command:?}: {outcome:#?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The same command where cgroups are of version 2 alone.
+fn on_version_2(command: &Command) -> Command {
+    let mut unshare = Command::new("unshare");
+    let script = "mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"";
+    unshare.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ]);
+    unshare.arg(command.get_program()).args(command.get_args());
+    unshare.current_dir(command.get_current_dir().unwrap());
+    unshare
+}

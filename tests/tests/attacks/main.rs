@@ -8,6 +8,7 @@ mod failures;
 mod hostile_roots;
 mod image_code;
 mod keepers;
+mod kills;
 mod limits;
 mod names;
 mod proc_mounts;
