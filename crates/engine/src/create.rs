@@ -214,12 +214,16 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         courier.wait();
     }
     let made = made.and_then(|()| {
-        let state = root.join(&id);
-        fs::set_permissions(&state, fs::Permissions::from_mode(0o700))
-            .map_err(Error::state("keep others out of", &state))?;
+        if is_ours {
+            let state = root.join(&id);
+            fs::set_permissions(&state, fs::Permissions::from_mode(0o700))
+                .map_err(Error::state("keep others out of", &state))?;
+        }
         let mut container = Container::load(&root, &id)?;
         container.set_bundle(&bundle)?;
-        container.write_begin()?;
+        if is_ours {
+            container.write_begin()?;
+        }
         // In place of what libcontainer was shown.
         write_whole(&config(&directory), &text)?;
         if own.is_some() {

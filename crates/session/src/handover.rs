@@ -34,7 +34,7 @@ pub(crate) enum Message {
 
 /// The longest text of a datagram, in bytes; longer words of what went wrong are cut. What a session tells of itself
 /// has the paths and variables that are lent to it, and fits.
-const LIMIT: usize = 128 << 10;
+const LIMIT: usize = 96 << 10;
 
 /// How often a datagram is sent that the kernel refuses for the moment, and how long between: while too many
 /// descriptors of this user are under way (`ETOOMANYREFS`), or the other end has yet to read.
@@ -294,6 +294,16 @@ mod tests {
         assert!(matches!(receive(&caller).unwrap(), Message::Ready(all) if all.len() == 3));
         let instance = receive(&caller).unwrap();
         assert!(matches!(instance, Message::Instance { about, .. } if about == "about"));
+        let long = "x".repeat(90 << 10);
+        send_session(&builder, &long, [1, 2].into_iter());
+        let session = receive(&caller).unwrap();
+        assert!(
+            matches!(session, Message::Session { about, members } if about == long && members == [1, 2])
+        );
+        // One that may not open what comes must not enter a part of it.
+        let few = { [file(), file()] }.map(OwnedFd::from);
+        send(&builder, READY, "3", &few.each_ref().map(AsFd::as_fd)).unwrap();
+        assert!(receive(&caller).is_err());
         drop(builder);
         assert_eq!(
             receive(&caller).unwrap_err().kind(),

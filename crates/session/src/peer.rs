@@ -8,11 +8,14 @@
 //!
 //! [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
 
-use std::fs;
-use std::io;
+use std::fs::{self, File};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 
 use nix::unistd::geteuid;
+
+/// More than the kernel has to tell of a process, in bytes: proc_pid_status(5).
+const STATUS: usize = 8 << 10;
 
 /// Whether a process is one of ours that keeps a session: this program, of the caller's, outside of containers.
 pub(crate) fn is_keeper(pid: i32) -> bool {
@@ -34,7 +37,12 @@ fn is_this_program(pid: i32) -> io::Result<bool> {
 }
 
 fn is_outside(pid: i32) -> Option<bool> {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    // One read takes all of it, and it is asked for at each launch.
+    let mut buffer = [0; STATUS];
+    let length = File::open(format!("/proc/{pid}/status"))
+        .and_then(|mut file| file.read(&mut buffer))
+        .ok()?;
+    let status = String::from_utf8_lossy(buffer.get(..length)?);
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<u32>().ok()

@@ -13,6 +13,7 @@
 //!
 //! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -184,7 +185,12 @@ impl Name {
         // Each answer then comes with the id of the process that sent it.
         set_socket_passcred(&socket, true)?;
         rustix::io::ioctl_fionbio(&socket, false)?;
-        let call = Call { socket, end };
+        let keeper = Cell::new(None);
+        let call = Call {
+            socket,
+            end,
+            keeper,
+        };
         call.limit()?;
         handover::send_wish(&call.socket, wish)?;
         Ok(Reached::Answering(call))
@@ -214,6 +220,8 @@ enum Reached {
 pub(crate) struct Call {
     socket: OwnedFd,
     end: Instant,
+    /// The keeper that has answered.
+    keeper: Cell<Option<i32>>,
 }
 
 impl Call {
@@ -221,10 +229,13 @@ impl Call {
     pub(crate) fn next(&self) -> io::Result<Message> {
         self.limit()?;
         let (message, sender) = handover::receive_from(&self.socket)?;
-        match sender.is_some_and(peer::is_keeper) {
-            true => Ok(message),
-            false => Err(io::ErrorKind::PermissionDenied.into()),
+        let sender = sender.ok_or(io::ErrorKind::PermissionDenied)?;
+        let is_known = self.keeper.get() == Some(sender);
+        if !is_known && !peer::is_keeper(sender) {
+            return Err(io::ErrorKind::PermissionDenied.into());
         }
+        self.keeper.set(Some(sender));
+        Ok(message)
     }
 
     /// Has the next wait end when the call does.
