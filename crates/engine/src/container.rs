@@ -14,7 +14,7 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::bundle::{Prepared, config, scratch, shadow, write_whole};
+use crate::bundle::{Prepared, config, scratch, shadow};
 use crate::pidfd::{ends_within, open_process};
 use crate::seccomp::{Courier, Filter};
 use crate::{Error, State, Status, cgroup, identifier};
@@ -91,10 +91,11 @@ impl Container {
 
     /// Writes down when the first process began: its number alone may once be another's.
     pub(crate) fn write_begin(&self) -> Result<(), Error> {
-        match self.pid().and_then(begin_of) {
-            Some(begin) => write_whole(&self.directory().join(BEGIN), begin.as_bytes()),
-            None => Ok(()),
-        }
+        let Some(begin) = self.pid().and_then(begin_of) else {
+            return Ok(());
+        };
+        let path = self.directory().join(BEGIN);
+        fs::write(&path, begin).map_err(Error::state("write", path))
     }
 
     /// Tells libcontainer the true bundle, instead of the shadow that it was made from.

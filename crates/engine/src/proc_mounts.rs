@@ -33,9 +33,8 @@ pub(crate) fn refuse(document: &Value) -> Result<(), String> {
         let given = mount["destination"].as_str().unwrap_or_default();
         let named = absolute(given);
         // Where the links of the image lead; a mount below another one is looked at by its name alone.
-        let led = root.as_ref().and_then(|root| root.locate(&named).ok());
-        let led = led.map_or_else(|| named.clone(), |place| place.path);
-        for destination in [named, led] {
+        let led = root.as_ref().and_then(|root| led(root, &named));
+        for destination in [Some(named), led].into_iter().flatten() {
             let Ok(inside) = destination.strip_prefix("/proc") else {
                 continue;
             };
@@ -49,6 +48,14 @@ pub(crate) fn refuse(document: &Value) -> Result<(), String> {
         }
     }
     Ok(())
+}
+
+/// Where links lead from a path to another, if there are any on it.
+fn led(root: &Directory, path: &Path) -> Option<PathBuf> {
+    match root.open_without_links(path) {
+        Ok(Some(_)) => None,
+        _ => root.locate(path).ok().map(|place| place.path),
+    }
 }
 
 fn is_proc(mount: &Value) -> bool {

@@ -132,7 +132,8 @@ fn attend(own: Option<&Own>, process: &OwnedFd, signals: &SignalFd) -> io::Resul
             PollFd::new(process, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
-        fds.extend(decoy.map(|own| PollFd::from_borrowed_fd(own.written(), PollFlags::IN)));
+        let pipes = decoy.into_iter().flat_map(Own::pipes);
+        fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         match poll(&mut fds, None) {
             Err(rustix::io::Errno::INTR) => continue,
             result => result?,
@@ -146,7 +147,7 @@ fn attend(own: Option<&Own>, process: &OwnedFd, signals: &SignalFd) -> io::Resul
         {
             return Ok(Signal::try_from(info.ssi_signo.cast_signed()).ok());
         }
-        if ready.get(2) == Some(&true) {
+        if ready.iter().skip(2).any(|ready| *ready) {
             decoy.take().into_iter().for_each(Own::remove_decoy);
         }
     }

@@ -19,17 +19,17 @@ use crate::log::Log;
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 fn main() -> ExitCode {
-    sys::load_no_name_service();
-    if let Err(low) = sys::raise_low_limits() {
-        eprintln!("slipway: {low}");
-        return ExitCode::FAILURE;
-    }
     // Before all else, since it begins all again.
     let sealed = if std::env::args_os().any(|arg| ENTERING.iter().any(|name| arg == *name)) {
         seal::seal()
     } else {
         Ok(())
     };
+    sys::load_no_name_service();
+    if let Err(low) = sys::raise_low_limits() {
+        eprintln!("slipway: {low}");
+        return ExitCode::FAILURE;
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

@@ -4,14 +4,17 @@
 //! RCU, 8 ms and more on an idle machine; a process that is born there waits for nothing. And when
 //! it fails it kills all that is in the cgroup that it was told of. So a process of ours is born in
 //! the cgroup and calls libcontainer, which is shown a decoy: a directory with the two files that it writes to,
-//! to move a process there and to end those that are there. Ordinary files, as nothing may make it wait.
+//! to move a process there and to end those that are there. They are pipes of which we hold both ends, so that it never
+//! waits, and we are told.
 
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::inotify::{self, CreateFlags, WatchFlags};
+use nix::sys::stat::Mode;
+use nix::unistd::mkfifo;
+use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::cover::is_cgroup2;
@@ -32,8 +35,8 @@ pub(crate) struct Own {
     directory: PathBuf,
     handle: File,
     decoy: PathBuf,
-    /// Tells when a file of the decoy was written.
-    written: OwnedFd,
+    /// The files of the decoy, open.
+    pipes: Vec<OwnedFd>,
 }
 
 impl Own {
@@ -56,11 +59,11 @@ impl Own {
                 _ => {}
             }
         }
-        let own = Self {
+        let mut own = Self {
             handle: File::open(&directory).ok()?,
             directory,
             decoy,
-            written: inotify::init(CreateFlags::CLOEXEC).ok()?,
+            pipes: Vec::new(),
         };
         if own.make_decoy().is_ok() {
             return Some(own);
@@ -69,12 +72,15 @@ impl Own {
         None
     }
 
-    fn make_decoy(&self) -> io::Result<()> {
+    fn make_decoy(&mut self) -> io::Result<()> {
         fs::create_dir_all(&self.decoy)?;
+        let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
         for name in DECOYS {
-            fs::write(self.decoy.join(name), "")?;
+            let path = self.decoy.join(name);
+            mkfifo(&path, Mode::S_IRUSR | Mode::S_IWUSR)?;
+            self.pipes
+                .push(rustix::fs::open(&path, flags, rustix::fs::Mode::empty())?);
         }
-        inotify::add_watch(&self.written, &self.decoy, WatchFlags::CLOSE_WRITE)?;
         Ok(())
     }
 
@@ -116,9 +122,9 @@ impl Own {
         }
     }
 
-    /// What is ready to be read once libcontainer has taken the decoy.
-    pub(crate) fn written(&self) -> BorrowedFd<'_> {
-        self.written.as_fd()
+    /// Of what one is ready to be read once libcontainer has taken the decoy.
+    pub(crate) fn pipes(&self) -> &[OwnedFd] {
+        &self.pipes
     }
 
     pub(crate) fn remove_decoy(&self) {
