@@ -6,9 +6,10 @@
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::{mark, marked};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{TESTER, fixture, front, program, run, tester, testers_processes, wait_for};
+use tests::{TESTER, fixture, front, program, run, tester, wait_for};
 
 /// How long a launch may take, with all others under way.
 const LIMIT: Duration = Duration::from_secs(10);
@@ -39,19 +40,11 @@ impl Dice {
     }
 }
 
-/// The processes of ours: those of sessions, instances, and of launches on their way.
-fn ours() -> Vec<u32> {
-    let all = testers_processes().into_iter();
-    let ours =
-        all.filter(|(_, name)| name.starts_with("front") || name == "sleep" || name == "true");
-    ours.map(|(pid, _)| pid).collect()
-}
-
 /// A launch of some kind.
-fn launch(dice: &mut Dice, number: u64) -> Command {
+fn launch(dice: &mut Dice, number: u64, test: &str) -> Command {
     let images = ["bb", "bb.sif", "py.sif"].map(|name| fixture(name).display().to_string());
     let image = dice.of(&images).unwrap().clone();
-    let name = format!("kill{}", number % 8);
+    let name = format!("{test}{}", number % 8);
     let mut command = match dice.below(9) {
         0 => front(["-q", "instance", "start", &image, &name]),
         1 => front(["-q", "instance", "stop", "-F", &name]),
@@ -79,6 +72,8 @@ fn launch(dice: &mut Dice, number: u64) -> Command {
         }
         _ => front(["-q", "exec", &image, "sleep", "0.1"]),
     };
+    let (mark, value) = mark(test);
+    command.env(mark, value);
     command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
@@ -87,10 +82,10 @@ fn launch(dice: &mut Dice, number: u64) -> Command {
 }
 
 /// Waits until nothing of ours is left.
-fn nothing_left() {
-    let _ = run(&mut front(["instance", "stop", "-F", "kill*"]));
+fn nothing_left(test: &str) {
+    let _ = run(&mut front(["instance", "stop", "-F", &format!("{test}*")]));
     wait_for("all of it to end", Duration::from_secs(30), || {
-        ours().is_empty()
+        marked(&mark(test).1).is_empty()
     });
 }
 
@@ -103,7 +98,7 @@ fn whatever_is_killed_nothing_hangs_and_nothing_is_left() {
     while done < kills {
         while running.len() < AT_ONCE {
             number += 1;
-            let mut command = launch(&mut dice, number);
+            let mut command = launch(&mut dice, number, "kills");
             running.push((
                 command.spawn().unwrap(),
                 Instant::now(),
@@ -111,7 +106,7 @@ fn whatever_is_killed_nothing_hangs_and_nothing_is_left() {
             ));
         }
         std::thread::sleep(Duration::from_micros(dice.below(20_000)));
-        if let Some(pid) = dice.of(&ours()) {
+        if let Some(pid) = dice.of(&marked(&mark("kills").1)) {
             // It may have ended, or be another's by now, which is ours as well.
             done += u64::from(kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).is_ok());
         }
@@ -128,7 +123,7 @@ fn whatever_is_killed_nothing_hangs_and_nothing_is_left() {
             || child.try_wait().unwrap().is_some(),
         );
     }
-    nothing_left();
+    nothing_left("kills");
 }
 
 #[test]
@@ -153,7 +148,7 @@ fn under_any_limits_nothing_hangs_and_nothing_is_left() {
             dice.of(&limits).unwrap().clone(),
             dice.of(&limits).unwrap().clone(),
         );
-        let launched = launch(&mut dice, round);
+        let launched = launch(&mut dice, round, "rounds");
         let mut command = Command::new("setpriv");
         command.args([
             "--reuid",
@@ -175,7 +170,7 @@ fn under_any_limits_nothing_hangs_and_nothing_is_left() {
             .current_dir(format!("/home/{TESTER}"));
         for (name, value) in launched
             .get_envs()
-            .filter(|(name, _)| name.to_string_lossy().starts_with("SLURM"))
+            .filter(|(name, _)| name.to_string_lossy().starts_with("SL"))
         {
             command.env(name, value.unwrap_or_default());
         }
@@ -197,5 +192,5 @@ fn under_any_limits_nothing_hangs_and_nothing_is_left() {
             "{first}; {second}: {said}"
         );
     }
-    nothing_left();
+    nothing_left("rounds");
 }

@@ -3,10 +3,12 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::{Outcome, TESTER, fixture, program, run, tester, testers_processes, wait_for};
+use crate::{mark, marked};
+use tests::{Outcome, TESTER, fixture, program, run, tester, wait_for};
 
 /// Runs a script as the ordinary user, `$F` being `front`, with an end.
-fn script(text: &str, seconds: u32) -> Outcome {
+fn script(text: &str, seconds: u32, test: &str) -> Outcome {
+    let (name, value) = mark(test);
     let uid = tester().to_string();
     let mut command = Command::new("timeout");
     command.args([
@@ -24,15 +26,11 @@ fn script(text: &str, seconds: u32) -> Outcome {
         .arg(format!("HOME=/home/{TESTER}"))
         .arg("PATH=/usr/bin:/bin");
     command.arg(format!("F={}", program("front").display()));
+    command.arg(format!("{name}={value}"));
     command
         .args(["bash", "-c", text])
         .current_dir(format!("/home/{TESTER}"));
     run(command.stdin(Stdio::null()))
-}
-
-fn ours() -> Vec<(u32, String)> {
-    let all = testers_processes().into_iter();
-    all.filter(|(_, name)| name.starts_with("front")).collect()
 }
 
 /// A job of ranks by hand: what a rank must not do is wait for ever for a place that there is not.
@@ -53,7 +51,7 @@ fn ranks_that_find_no_descriptors_left_run_alone() {
         let image = fixture(image).display().to_string();
         for (number, limit) in [(901, 40), (902, 64), (903, 1024)] {
             let begin = Instant::now();
-            let outcome = script(&job(60, limit, &image, number), 90);
+            let outcome = script(&job(60, limit, &image, number), 90, "ranks");
             assert_eq!(
                 outcome.stdout.split_whitespace().collect::<Vec<_>>(),
                 ["60", "0"],
@@ -67,7 +65,7 @@ fn ranks_that_find_no_descriptors_left_run_alone() {
         }
     }
     wait_for("all of it to end", Duration::from_secs(20), || {
-        ours().is_empty()
+        marked(&mark("ranks").1).is_empty()
     });
 }
 
@@ -99,6 +97,7 @@ fn a_low_limit_is_named_and_nothing_hangs() {
             let outcome = script(
                 &format!("ulimit -{flag} {value}; exec $F exec {image} true"),
                 20,
+                "low",
             );
             assert!(
                 begin.elapsed() < Duration::from_secs(10),
@@ -112,6 +111,6 @@ fn a_low_limit_is_named_and_nothing_hangs() {
         }
     }
     wait_for("all of it to end", Duration::from_secs(20), || {
-        ours().is_empty()
+        marked(&mark("low").1).is_empty()
     });
 }

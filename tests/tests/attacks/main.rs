@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
-use tests::{Bundle, fixture, succeed};
+use tests::{Bundle, fixture, succeed, testers_processes};
 
 /// A bundle with a root file system of its own, a copy of busybox, that an attacker may change.
 pub fn own_root(args: &[&str], change: impl Fn(&mut Value)) -> (Bundle, PathBuf) {
@@ -65,4 +65,19 @@ pub fn start(bundle: &Bundle) {
 /// What a container in the background has written.
 pub fn log_of(bundle: &Bundle) -> String {
     fs::read_to_string(bundle.path().join("log")).unwrap_or_default()
+}
+
+/// A variable that marks the processes of one test, and its value: what a program of ours leaves behind has it, too.
+pub fn mark(test: &str) -> (&'static str, String) {
+    ("SLIPWAY_MARK", format!("{test}-{}-", std::process::id()))
+}
+
+/// The ordinary user's processes with a mark.
+pub fn marked(mark: &str) -> Vec<u32> {
+    let processes = testers_processes().into_iter().map(|(pid, _)| pid);
+    let ours = processes.filter(|pid| {
+        let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+        String::from_utf8_lossy(&environment).contains(mark)
+    });
+    ours.collect()
 }
