@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         .map(|name| Name::parse(name).expect("a name that is listed"));
     let parsed: Vec<Name> = parsed.collect();
     let all = registry.edits(&parsed).expect("one file has no conflicts");
-    // What goes out comes in again.
+    // A written file is read again.
     let text = serde_json::to_string(&all).expect("text");
     let again: cdi::ContainerEdits =
         serde_json::from_str(&text).expect("what was written can be read");

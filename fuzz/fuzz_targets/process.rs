@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok((normalised, _)) = process(&asked, &container, &capabilities) else {
         return;
     };
-    // What is right stays as it is, and no capability comes from nowhere.
+    // A sound process stays as it is, and no capability comes from nowhere.
     let again = process(&normalised, &container, &capabilities).map(|(again, _)| again);
     assert_eq!(again.as_ref(), Ok(&normalised));
     if let Some(sets) = normalised["capabilities"].as_object() {

@@ -4,7 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::{fixture, program, succeed};
+use crate::{Outcome, fixture, program, run, succeed};
+
+/// Makes a shell's `/sys/fs/cgroup` one of version 2 alone.
+pub const UNIFIED: &str = "mount -t cgroup2 none /sys/fs/cgroup";
 
 /// A bundle and a state root of its own.
 #[derive(Debug)]
@@ -68,6 +71,35 @@ impl Bundle {
             .to_string_lossy()
             .into_owned();
         format!("c1{name}")
+    }
+
+    /// Runs a script in a mount namespace of its own, with an end: `$S` is `slipway` with its root, `$I` the id, and
+    /// `before` makes the mounts.
+    #[must_use]
+    pub fn script(&self, before: &str, script: &str) -> Outcome {
+        let slipway = self.slipway(&[]);
+        let words: Vec<String> = std::iter::once(slipway.get_program())
+            .chain(slipway.get_args())
+            .map(|word| word.to_string_lossy().into_owned())
+            .collect();
+        let text = format!(
+            "{before}; cd {}; S='{}'; I={}; {script}",
+            self.path().display(),
+            words.join(" "),
+            self.id()
+        );
+        // A process in a frozen cgroup would keep the test for ever.
+        let mut command = Command::new("timeout");
+        command.args([
+            "-k",
+            "5",
+            "60",
+            "unshare",
+            "--mount",
+            "--propagation",
+            "private",
+        ]);
+        run(command.args(["sh", "-c", &text]).stdin(Stdio::null()))
     }
 
     /// Returns what is left in the state root.

@@ -19,7 +19,7 @@ mod podman;
 mod registry;
 mod saved;
 
-pub use bundle::Bundle;
+pub use bundle::{Bundle, UNIFIED};
 pub use card::Card;
 pub use cluster::Cluster;
 pub use daemon::Daemon;

@@ -2,36 +2,12 @@
 //! Which controllers there are depends on what the host uses elsewhere; limits are not tried here.
 
 use std::fs;
-use std::process::{Command, Stdio};
 
-use tests::{Bundle, Outcome, run};
+use tests::{Bundle, Outcome, UNIFIED};
 
 /// Runs a script in which `$S` is `slipway` with its root, on a hierarchy of version 2.
 fn unified(bundle: &Bundle, script: &str) -> Outcome {
-    let slipway = bundle.slipway(&[]);
-    let words: Vec<String> = std::iter::once(slipway.get_program())
-        .chain(slipway.get_args())
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let script = format!(
-        "set -e; mount -t cgroup2 none /sys/fs/cgroup; cd {}; S='{}'; I={}; {script}",
-        bundle.path().display(),
-        words.join(" "),
-        bundle.id()
-    );
-    // A process in a frozen cgroup would keep the test for ever.
-    run(Command::new("timeout")
-        .args([
-            "60",
-            "unshare",
-            "--mount",
-            "--propagation",
-            "private",
-            "sh",
-            "-c",
-            &script,
-        ])
-        .stdin(Stdio::null()))
+    bundle.script(UNIFIED, &format!("set -e; {script}"))
 }
 
 #[test]

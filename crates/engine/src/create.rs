@@ -239,7 +239,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         if let Some(own) = &own {
             own.remove();
         }
-        // What we made of it before libcontainer came to it.
+        // The part of it that was made before libcontainer came.
         let is_made = is_filtered || cgroup::has_old_hierarchies();
         let made = prepared.cgroup.as_ref().filter(|_| is_made);
         if let Some(path) = made.filter(|path| path.starts_with('/')) {

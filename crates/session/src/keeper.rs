@@ -116,13 +116,13 @@ impl<'a> Keeper<'a> {
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
             let happened = self.wait(limit);
             if self.has_lost_server() {
-                // What reads the image fails from now on; whoever comes next builds a session anew.
+                // Reads of the image fail from now on; the next caller builds a session anew.
                 (self.listener, self.server) = (None, None);
             }
             if happened.call {
                 self.admit();
             }
-            // What has been said meanwhile is taken: too much of it under way is too much for the kernel.
+            // Introductions are taken as they come: the kernel refuses too many that are under way.
             self.members.iter_mut().for_each(Member::hear);
             if happened.end {
                 let ended = self

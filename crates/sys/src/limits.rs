@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// A limit, and the least that a program of ours works with: measured, and then some.
 struct Need {
     resource: Resource,
-    /// What it limits.
+    /// The thing that is limited.
     what: &'static str,
     /// The flag of the shell's `ulimit`, and how many bytes its unit has.
     flag: char,

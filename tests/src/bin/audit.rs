@@ -68,12 +68,12 @@ const NAMESPACES: [&str; 9] = [
 /// How many ids beside those in `/proc` are tried.
 const PIDS: i32 = 100_000;
 
-/// What was got, and how often something was tried.
+/// The things that were got, and the number of tries.
 #[derive(Default)]
 struct Audit {
     lines: BTreeSet<String>,
     tries: u64,
-    /// What every word begins with: where it is tried from.
+    /// The beginning of every word: the place it is tried from.
     from: &'static str,
 }
 
@@ -245,7 +245,7 @@ impl Audit {
             let Some(key) = link.as_key() else { continue };
             let name = key.metadata();
             let name = name.map_or_else(|_| "-".to_owned(), |it| it.get_description().to_owned());
-            // What is in it stays where it is.
+            // Its contents stay where they are.
             let detail = match key.read_to_vec() {
                 Ok(content) => format!("{} bytes of it", content.len()),
                 Err(_) => "its name".to_owned(),

@@ -41,7 +41,7 @@ fn no_working_directory_leads_out() {
             }
         }
     }
-    // What its caller hands on is the container's to see, and no place to start in.
+    // A descriptor that the caller hands on is the container's to see, and no place to start in.
     let args = [
         &[
             "exec",

@@ -5,43 +5,12 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tests::{Bundle, Outcome, TESTER, fixture, open_to_all, program, run, tester};
+use tests::{Bundle, TESTER, UNIFIED, fixture, open_to_all, program, run, tester};
 
 use crate::own_root;
 
 /// How long a failure may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(8);
-
-/// Mounts that make a shell's `/sys/fs/cgroup` one of version 2 alone.
-const UNIFIED: &str = "mount -t cgroup2 none /sys/fs/cgroup; ";
-
-/// Runs a script in which `$S` is `slipway` with its root, in a mount namespace of its own.
-fn script(bundle: &Bundle, before: &str, script: &str) -> Outcome {
-    let slipway = bundle.slipway(&[]);
-    let words: Vec<String> = std::iter::once(slipway.get_program())
-        .chain(slipway.get_args())
-        .map(|word| word.to_string_lossy().into_owned())
-        .collect();
-    let text = format!(
-        "{before} cd {}; S='{}'; I={}; {script}",
-        bundle.path().display(),
-        words.join(" "),
-        bundle.id()
-    );
-    let unshare = [
-        "-k",
-        "5",
-        "30",
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        &text,
-    ];
-    run(Command::new("timeout").args(unshare).stdin(Stdio::null()))
-}
 
 /// What is done to a specification.
 type Change = fn(&mut Value);
@@ -114,12 +83,12 @@ fn processes_of(bundle: &Bundle) -> Vec<String> {
 
 #[test]
 fn a_creation_that_fails_ends_in_each_layout() {
-    for layout in ["", UNIFIED] {
+    for layout in [":", UNIFIED] {
         for (name, change) in impossible() {
             for command in ["run", "create"] {
                 let (bundle, _) = own_root(&["/bin/true"], change);
                 let begin = Instant::now();
-                let outcome = script(&bundle, layout, &format!("exec $S {command} $I"));
+                let outcome = bundle.script(layout, &format!("exec $S {command} $I"));
                 assert!(
                     begin.elapsed() < LIMIT,
                     "{name} {command}: {:?}",
@@ -151,7 +120,7 @@ fn a_creation_that_fails_ends_in_each_layout() {
 
 #[test]
 fn a_signal_ends_a_creation_that_waits() {
-    for layout in ["", UNIFIED] {
+    for layout in [":", UNIFIED] {
         for signal in ["TERM", "INT", "HUP", "QUIT"] {
             let (bundle, _) = own_root(&["/bin/true"], |spec| {
                 spec["hooks"] =
@@ -159,7 +128,7 @@ fn a_signal_ends_a_creation_that_waits() {
             });
             let text = format!("$S run $I & sleep 0.5; kill -{signal} $!; wait $!; echo $?");
             let begin = Instant::now();
-            let outcome = script(&bundle, layout, &text);
+            let outcome = bundle.script(layout, &text);
             assert!(begin.elapsed() < LIMIT, "{signal} {layout:?}: {outcome:#?}");
             assert_ne!(outcome.stdout, "0\n", "{signal} {layout:?}: {outcome:#?}");
             tests::wait_for("the container's processes to end", LIMIT, || {
@@ -173,8 +142,7 @@ fn a_signal_ends_a_creation_that_waits() {
 fn a_frozen_cgroup_is_refused() {
     let (bundle, _) = own_root(&["/bin/true"], |_| ());
     let freeze = "mkdir -p /sys/fs/cgroup/$I; echo 1 >/sys/fs/cgroup/$I/cgroup.freeze; ";
-    let outcome = script(
-        &bundle,
+    let outcome = bundle.script(
         UNIFIED,
         &format!("{freeze} $S run $I; code=$?; rmdir /sys/fs/cgroup/$I; exit $code"),
     );
@@ -183,9 +151,8 @@ fn a_frozen_cgroup_is_refused() {
     let freeze = "mkdir -p /sys/fs/cgroup/freezer/$I; echo FROZEN >/sys/fs/cgroup/freezer/$I/freezer.state; ";
     let thaw =
         "echo THAWED >/sys/fs/cgroup/freezer/$I/freezer.state; rmdir /sys/fs/cgroup/freezer/$I;";
-    let outcome = script(
-        &bundle,
-        "",
+    let outcome = bundle.script(
+        ":",
         &format!("{freeze} $S run $I; code=$?; {thaw} exit $code"),
     );
     assert_eq!(outcome.code, 1, "{outcome:#?}");
