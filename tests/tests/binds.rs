@@ -102,3 +102,42 @@ fn a_hostile_images_links_lead_nowhere() {
     assert_eq!(outcome.code, 0, "{outcome:?}");
     assert!(fs::read_dir(outside.path()).unwrap().next().is_none());
 }
+
+/// A bind's source that is made anew between two launches, be it a directory or a file (moby#15793, #22627): each launch
+/// sees what is there now, though the session of the one before is still there.
+#[test]
+fn moby_15793_what_is_bound_is_what_is_there_now() {
+    let home = tests::home();
+    let open = |name: &str| home.path().join(name);
+    let image = fixture("bb").display().to_string();
+    let exec = |bind: &str, file: &str| {
+        run(&mut front(["-q", "exec", "-B", bind, &image, "cat", file])).stdout
+    };
+    let (directory, file, link) = (open("w"), open("f"), open("l"));
+    let text = |path: &std::path::Path| path.display().to_string();
+    for round in 0..4 {
+        let _ = std::fs::remove_dir_all(&directory);
+        std::fs::create_dir(&directory).unwrap();
+        std::fs::write(directory.join("in"), format!("in{round}")).unwrap();
+        assert_eq!(
+            exec(&format!("{}:/w", text(&directory)), "/w/in"),
+            format!("in{round}")
+        );
+        // As sed -i does it.
+        std::fs::write(open("new"), format!("file{round}")).unwrap();
+        std::fs::rename(open("new"), &file).unwrap();
+        assert_eq!(
+            exec(&format!("{}:/f", text(&file)), "/f"),
+            format!("file{round}")
+        );
+        // A link that leads elsewhere.
+        let target = open(&format!("t{round}"));
+        std::fs::write(&target, format!("link{round}")).unwrap();
+        let _ = std::fs::remove_file(&link);
+        std::os::unix::fs::symlink(&target, &link).unwrap();
+        assert_eq!(
+            exec(&format!("{}:/l", text(&link)), "/l"),
+            format!("link{round}")
+        );
+    }
+}

@@ -2,7 +2,7 @@
 //!
 //! The rules are Apptainer's, observed; `docs/environment.md` tells them in full.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -99,13 +99,19 @@ pub fn finish(ingredients: &Ingredients, image: Set, overrides: Set) -> Set {
     let mut set = image;
     let path = path(set.get(OsStr::new("PATH")), &overrides);
     let special = |name: &OsStr| name == "PREPEND_PATH" || name == "APPEND_PATH";
+    let caller = from_caller(ingredients);
+    let of_caller = caller.iter().map(|(name, value)| (name, value));
+    let given = overrides.iter().chain(of_caller);
+    let given = given.filter(|(_, value)| value.is_empty());
+    let given_empty: BTreeSet<OsString> = given.map(|(name, _)| name.clone()).collect();
     set.extend(overrides.into_iter().filter(|(name, _)| !special(name)));
     library_path(&mut set, ingredients.libraries);
-    for (name, value) in from_caller(ingredients) {
+    for (name, value) in caller {
         set.entry(name).or_insert(value);
     }
-    // A variable that a script emptied is one that it took away.
-    set.retain(|_, value| !value.is_empty());
+    // A variable that a script emptied is one that it took away; one that the user gives as empty says something:
+    // `CUDA_VISIBLE_DEVICES=` is no GPU, and without it all are seen.
+    set.retain(|name, value| !value.is_empty() || given_empty.contains(name));
     set.insert("PATH".into(), path);
     set.insert("HOME".into(), ingredients.home.clone().into());
     set.extend(about(ingredients));

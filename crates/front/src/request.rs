@@ -199,6 +199,12 @@ impl Request {
             &caller.cwd,
         );
         let home = caller.variables.get("HOME");
+        // A path may lead to something else for a rank that comes later.
+        let binds = self.binds.iter().map(|bind| bind.source.as_path());
+        let shown = binds
+            .chain(caller.cwd.as_deref())
+            .chain(home.map(Path::new));
+        let shown: Vec<_> = shown.map(session::identity).collect();
         // Which GPUs are seen is each rank's own then.
         let gpus = GPUS
             .iter()
@@ -209,7 +215,7 @@ impl Request {
             .iter()
             .any(|(name, _)| name == "LD_LIBRARY_PATH");
         format!(
-            "{what:?} {home:?} {gpus:?} {chosen} {}",
+            "{what:?} {home:?} {shown:?} {gpus:?} {chosen} {}",
             env!("CARGO_PKG_VERSION")
         )
     }

@@ -49,5 +49,6 @@ pub use layout::Layout;
 pub use payload::{
     ExecError, Payload, enter_directory, exec, find_program, isolate, shed_privileges,
 };
+pub use share::identity;
 pub use shared::Shared;
 pub use witness::Witness;

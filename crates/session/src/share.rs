@@ -20,10 +20,12 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use image::RootFs;
 use nix::unistd::{getegid, geteuid};
+use oci_spec::runtime::Spec;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_passcred, set_socket_timeout, socket_peercred};
 use rustix::net::{
@@ -87,13 +89,14 @@ impl Name {
     pub(crate) fn of(ground: &Ground<'_>) -> Option<Self> {
         let mut spec = ground.spec.clone();
         spec.set_process(None);
+        let sources = sources(&spec);
         let spec = serde_json::to_string(&spec).ok()?;
         // What runs together is ended together: a session must not outlive its own for another's.
         let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
         Self::made_of(
             NO_JOB,
             ground.root,
-            (spec, cgroup, ground.files, ground.mount_points),
+            (spec, sources, cgroup, ground.files, ground.mount_points),
         )
     }
 
@@ -387,6 +390,22 @@ pub(crate) fn pid(process: &OwnedFd) -> Option<i32> {
     let info = fs::read_to_string(info).ok()?;
     let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
     pid.trim().parse().ok().filter(|pid| *pid > 0)
+}
+
+/// Says what each bind of a specification shows: a path may lead to something else by the next launch. A session holds
+/// what it has bound, so that no number of one is another's meanwhile.
+fn sources(spec: &Spec) -> Vec<Option<(u64, u64)>> {
+    let mounts = spec.mounts().as_deref().unwrap_or_default().iter();
+    let binds = mounts.filter(|mount| mount.typ().as_deref().is_none_or(|kind| kind == "bind"));
+    binds
+        .map(|mount| identity(mount.source().as_deref()?))
+        .collect()
+}
+
+/// Says what a path leads to: its device and inode, the same for the same thing as long as it is there.
+pub fn identity(path: &Path) -> Option<(u64, u64)> {
+    let stat = fs::metadata(path).ok()?;
+    Some((stat.dev(), stat.ino()))
 }
 
 /// Says which image it is, and in which state.

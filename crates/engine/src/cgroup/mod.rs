@@ -245,7 +245,11 @@ pub(crate) fn remove(path: &Path, systemd: bool, id: &str) -> Result<(), Error> 
             .map_err(|error| Error::library("remove the container's cgroup", &error));
     }
     for directory in directories(&path.to_string_lossy()) {
-        remove_tree(&directory).map_err(Error::state("remove cgroup", &directory))?;
+        match remove_tree(&directory) {
+            // Somebody else's of the same name: where we may remove nothing, nothing is ours.
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
+            removed => removed.map_err(Error::state("remove cgroup", &directory))?,
+        }
     }
     Ok(())
 }
