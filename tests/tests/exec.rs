@@ -381,18 +381,18 @@ fn root_is_root_inside() {
 #[test]
 fn tiberius_105_an_empty_variable_stays() {
     let image = fixture("bb").display().to_string();
-    let print = "echo ${CUDA_VISIBLE_DEVICES-unset} ${OTHER-unset} ${THIRD-unset}";
+    let print = "echo \"${CUDA_VISIBLE_DEVICES-unset}|${OTHER-unset}|${THIRD-unset}\"";
     let mut command = front(["-q", "exec", "--env", "THIRD=", &image, "sh", "-c", print]);
     let printed = succeed(command.env("CUDA_VISIBLE_DEVICES", ""));
-    assert_eq!(printed, " unset \n");
+    assert_eq!(printed, "|unset|\n");
     let mut clean = front([
         "-q", "exec", "-e", "--env", "THIRD=", &image, "sh", "-c", print,
     ]);
     assert_eq!(
         succeed(clean.env("CUDA_VISIBLE_DEVICES", "")),
-        "unset unset \n"
+        "unset|unset|\n"
     );
     let mut own = front(["-q", "exec", &image, "sh", "-c", print]);
     let printed = succeed(own.env("SINGULARITYENV_OTHER", "").env("THIRD", ""));
-    assert_eq!(printed, "unset  \n");
+    assert_eq!(printed, "unset||\n");
 }

@@ -20,6 +20,9 @@ use crate::home::home;
 use crate::restrict::{load_filter, restrict_but_filter};
 use crate::seccomp::Filter;
 
+/// What a first process ends with that could not become the program.
+const FAILURE: i32 = 255;
+
 /// Executes the program that the specification names. In place of libcontainer's own, which
 /// refuses a program that only its owner may execute, and keeps our signal mask.
 #[derive(Debug, Clone)]
@@ -86,9 +89,10 @@ impl Executor for Program {
 
     fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
         let Err(reason) = self.run();
-        // Nobody waits for an answer any more; the container's own standard error is the last that can be told.
+        // Nobody waits for an answer any more, and what libcontainer has open is closed behind its back: the container's
+        // own standard error is the last that can be told.
         let _ = writeln!(std::io::stderr(), "{reason}");
-        Err(ExecutorError::Other(reason))
+        sys::exit_at_once(FAILURE)
     }
 }
 

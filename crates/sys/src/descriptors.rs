@@ -1,6 +1,10 @@
 //! Closing what was inherited.
 
 use std::fs;
+use std::io;
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use rustix::fs::FileType;
 
 /// The descriptors from 3 up that are not marked close-on-exec.
 ///
@@ -37,10 +41,15 @@ impl Inherited {
     }
 }
 
-/// Closes the files and directories that this program has opened, and leaves what it has inherited, and pipes and
-/// sockets: a link in a container could lead to them by `/proc/self/fd`. What owns one of them must not be used
-/// afterwards.
-pub fn close_own_files() {
+/// Lets go of the files and directories that this program has opened, and leaves what it has inherited, and pipes and
+/// sockets: a link in a container could lead to them by `/proc/self/fd`. Their descriptors stay, so that their owners may
+/// close them, and lead to nothing.
+///
+/// # Errors
+///
+/// Fails when the kernel has no descriptor more.
+pub fn let_go_of_own_files() -> io::Result<()> {
+    let nothing = rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?;
     let entries = fs::read_dir("/proc/self/fd")
         .into_iter()
         .flatten()
@@ -55,17 +64,16 @@ pub fn close_own_files() {
             continue;
         }
         // SAFETY: the descriptor is open, as the flags were read, and stays so during the call.
-        let stat = rustix::fs::fstat(unsafe { std::os::fd::BorrowedFd::borrow_raw(fd) });
-        let kind = stat.map(|stat| rustix::fs::FileType::from_raw_mode(stat.st_mode));
-        let is_file = matches!(
-            kind,
-            Ok(rustix::fs::FileType::Directory | rustix::fs::FileType::RegularFile)
-        );
-        if is_file {
-            // SAFETY: the caller gives up what owns it.
-            unsafe { libc::close(fd) };
+        let stat = rustix::fs::fstat(unsafe { BorrowedFd::borrow_raw(fd) });
+        let kind = stat.map(|stat| FileType::from_raw_mode(stat.st_mode));
+        if matches!(kind, Ok(FileType::Directory | FileType::RegularFile)) {
+            // SAFETY: the number stays an open descriptor of its owner's, and only what it leads to changes.
+            if unsafe { libc::dup3(nothing.as_raw_fd(), fd, libc::O_CLOEXEC) } < 0 {
+                return Err(io::Error::last_os_error());
+            }
         }
     }
+    Ok(())
 }
 
 /// Closes every descriptor that was inherited; see [`Inherited`].
@@ -74,7 +82,8 @@ pub fn close_inherited() {
 }
 
 /// Closes every descriptor from 3 up but those in `keep`: what a process that enters a container must not bring
-/// along, whoever opened it. What owns one of them must not be used afterwards.
+/// along, whoever opened it. An owner of one of them must not be used or dropped afterwards: the caller executes another
+/// program, or ends at once.
 pub fn close_all_except(keep: &[i32]) {
     let mut keep: Vec<u32> = keep
         .iter()

@@ -25,7 +25,7 @@ mod terminal_input;
 mod words;
 
 pub use bpf::{attach_device_program, widen_device_programs};
-pub use descriptors::{Inherited, close_all_except, close_inherited, close_own_files};
+pub use descriptors::{Inherited, close_all_except, close_inherited, let_go_of_own_files};
 pub use device_program::DeviceRule;
 pub use file::replace_file;
 pub use heap::keep_freed_memory;

@@ -106,7 +106,7 @@ impl Start {
     pub fn become_payload(&self, messages: &Messages) -> Result<u8> {
         let request = &self.ingredients.request;
         // All that is known of the image is known: no link in it is to lead to where it lies.
-        sys::close_own_files();
+        sys::let_go_of_own_files().context("let go of the image's files")?;
         let cwd = self.settle(messages)?;
         let (image, overrides) = match &self.plain {
             Some(plain) => plain.clone(),
