@@ -47,8 +47,8 @@ fuzz_target!(|data: &[u8]| {
         let _ = handover::receive(socket);
     });
     received(&|socket| {
-        if let Ok(wish) = handover::receive_wish(socket) {
-            assert_eq!(wish as u8, datagram[0]);
+        if let Ok(wished) = handover::receive_wish(socket) {
+            assert_eq!(wished.wish as u8, datagram[0]);
         }
     });
     received(&|socket| {

@@ -49,6 +49,12 @@ impl Planned {
         }
     }
 
+    /// Nothing is written through it, nor through what is mounted below.
+    fn read_only(mut self) -> Self {
+        self.options.push("rro".to_owned());
+        self
+    }
+
     fn device(mut self) -> Self {
         self.options = words(&["rbind", "nosuid"]);
         self
@@ -122,7 +128,11 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     };
     let mut planned = vec![
         processes,
-        Planned::bind(Path::new("/sys"), Path::new("/sys"), true),
+        // Cgroups that were delegated to the user lie in there, and could freeze and kill what is outside.
+        match request.contained || request.own_processes {
+            true => Planned::bind(Path::new("/sys"), Path::new("/sys"), true).read_only(),
+            false => Planned::bind(Path::new("/sys"), Path::new("/sys"), true),
+        },
         // A fresh /dev that is filled node by node: the engine replaces /dev/ptmx, and must never
         // do that to the host's.
         Planned::with("tmpfs", "/dev", &["nosuid", "mode=755", "size=65536k"]),

@@ -20,6 +20,9 @@ use crate::home::home;
 use crate::restrict::{load_filter, restrict_but_filter};
 use crate::seccomp::Filter;
 
+/// The most descriptors that are preserved: more than a process may have, and than `--preserve-fds` takes.
+const MOST_PRESERVED: i32 = 65_535;
+
 /// What a first process ends with that could not become the program.
 const FAILURE: i32 = 255;
 
@@ -56,8 +59,8 @@ impl Program {
         let listening: i32 = listening.and_then(|count| count.parse().ok()).unwrap_or(0);
         // Closed, not marked: the kernel looks up the interpreter of a script while what is marked is open, and an image
         // may name one by `/proc/self/fd` (CVE-2024-21626).
-        let preserved =
-            (3..).take(usize::try_from(self.preserve_fds.saturating_add(listening)).unwrap_or(0));
+        let count = self.preserve_fds.saturating_add(listening);
+        let preserved = 3..count.clamp(0, MOST_PRESERVED) + 3;
         sys::close_all_except(&preserved.collect::<Vec<_>>());
         if !self.is_filtered_early() {
             load_filter(&self.process, self.filter.as_ref())?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +25,7 @@ use crate::fuse::Server;
 use crate::ground::Note;
 use crate::instance::Start;
 use crate::keeper::{self, Keeper, detach_stdio, ignore_signals, use_all_processors};
+use crate::reception::Reception;
 use crate::share::Name;
 use crate::witness::Member;
 use crate::{Error, Ground, Turn, cgroup, handover, identity, init, mount, share, stage};
@@ -42,6 +44,10 @@ pub(crate) fn run(
     caller: OwnedFd,
     mut listener: Option<OwnedFd>,
 ) {
+    // The caller becomes the payload, and nobody is to take it for a keeper then.
+    listener.iter().for_each(share::listen_as_own);
+    // Before a user namespace is made: callers are outside of that.
+    let outside = share::identity(Path::new(handover::USER_NAMESPACE));
     // Apart from the caller's terminal and process group: what is sent there is for the payload.
     let _ = setsid();
     ignore_signals();
@@ -72,9 +78,16 @@ pub(crate) fn run(
         stand,
     } = built;
     let taken = taken.and_then(share::open);
+    let has_own_processes = ground.has_own_processes();
+    if !has_own_processes {
+        // Only making it took this process, which can be looked into, and it is gone before anybody comes in.
+        end_init(init);
+    }
     if handover::send_ready(&socket, &namespaces).is_err() {
         // The caller was told, or is gone; there is nobody to keep it for.
-        end_init(init);
+        if has_own_processes {
+            end_init(init);
+        }
         return drop(stand);
     }
     // Not before now: whatever was made meanwhile would hold it, too.
@@ -88,22 +101,22 @@ pub(crate) fn run(
     };
     if let Some(instance) = ground.instance {
         drop(caller);
-        keeper::keep_instance(&namespaces, taken, &instance.about, init);
+        let reception = Reception::new(taken, outside);
+        keeper::keep_instance(&namespaces, reception, &instance.about, init);
         return drop(stand);
     }
-    if !ground.has_own_processes() {
-        // What only making it took; the cgroup is empty once the process is gone.
-        end_init(init);
+    let is_shared = listener.is_some();
+    let reception = Reception::new(listener, outside);
+    let keeper =
+        |namespaces| Keeper::new(namespaces, reception, server, ground.about, ground.witness);
+    if !has_own_processes {
         drop(stand);
-        return Keeper::new(namespaces, listener, server, ground.about, ground.witness)
-            .keep(caller);
+        return keeper(namespaces).keep(caller);
     }
     // The first process is theirs, and ends with them.
-    match listener {
-        Some(_) => {
-            Keeper::new(namespaces, listener, server, ground.about, ground.witness).keep(caller);
-        }
-        None => keeper::wait(&caller.process),
+    match is_shared {
+        true => keeper(namespaces).keep(caller),
+        false => keeper::wait(&caller.process),
     }
     end_init(init);
     drop(stand);

@@ -141,7 +141,7 @@ pub fn open(
                 }
                 return Ok(Door::new(namespaces));
             }
-            Message::Instance { .. } | Message::Session { .. } => {
+            Message::Hello | Message::Instance { .. } | Message::Session { .. } => {
                 return Err(Error::Handover(std::io::ErrorKind::InvalidData.into()));
             }
         }

@@ -24,6 +24,8 @@ pub(crate) enum Message {
     Failed(String),
     /// The namespaces, in the order in which they are to be entered.
     Ready(Vec<OwnedFd>),
+    /// Nothing yet.
+    Hello,
     /// There is a session, but no place in it, and why.
     Full(String),
     /// What an instance's starter says of it, and a handle of its first process.
@@ -51,6 +53,10 @@ const INSTANCE: u8 = b'I';
 const SESSION: u8 = b'S';
 const FULL: u8 = b'L';
 const INTRODUCTION: u8 = b'P';
+const HELLO: u8 = b'H';
+
+/// The user namespace of the process that opens it.
+pub(crate) const USER_NAMESPACE: &str = "/proc/self/ns/user";
 
 /// The most descriptors that a datagram carries: of the user, mount, ipc and pid namespaces.
 const DESCRIPTORS: usize = 4;
@@ -122,9 +128,16 @@ pub(crate) enum Wish {
     Wake = b'!' as isize,
 }
 
-/// Asks a keeper for something.
+/// Greets a caller, who learns by it which process the keeper is.
+pub(crate) fn send_hello(socket: &OwnedFd) -> io::Result<()> {
+    send(socket, HELLO, "", &[])
+}
+
+/// Asks a keeper for something. The caller's user namespace, which no container of ours is in, says that the caller is
+/// outside.
 pub(crate) fn send_wish(socket: &OwnedFd, wish: Wish) -> io::Result<()> {
-    send(socket, wish as u8, "", &[])
+    let namespace = File::open(USER_NAMESPACE)?;
+    send(socket, wish as u8, "", &[namespace.as_fd()])
 }
 
 /// Introduces a member to its keeper: the program that it will be, and its standard error, by which it is told of. To be
@@ -133,16 +146,29 @@ pub(crate) fn send_introduction(socket: &OwnedFd, program: &str) -> io::Result<(
     send(socket, INTRODUCTION, program, &[io::stderr().as_fd()])
 }
 
-/// Hears what a caller asks for; one who says nothing, as who was stopped, is not waited for.
-pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wish> {
-    set_socket_timeout(socket, Timeout::Recv, Some(PATIENCE))?;
+/// What a caller asks for.
+#[derive(Debug)]
+pub(crate) struct Wished {
+    pub(crate) wish: Wish,
+    /// The caller's user namespace.
+    pub(crate) namespace: OwnedFd,
+    /// The process that asked, if the socket tells.
+    pub(crate) sender: Option<i32>,
+}
+
+/// Hears what a caller asks for, if it has been said.
+pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
     let mut buffer = [0; 256];
-    let received = receive_into(socket, &mut buffer, RecvFlags::empty())?;
+    let received = receive_into(socket, &mut buffer, RecvFlags::DONTWAIT)?;
     let kind = buffer.get(..received.length).unwrap_or_default().first();
     let kind = kind.ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut known = [Wish::Look, Wish::Join, Wish::Wake].into_iter();
     let wish = known.find(|wish| *wish as u8 == *kind);
-    Ok(wish.ok_or(io::ErrorKind::InvalidData)?)
+    Ok(Wished {
+        wish: wish.ok_or(io::ErrorKind::InvalidData)?,
+        namespace: { received.fds }.pop().ok_or(io::ErrorKind::InvalidData)?,
+        sender: received.sender,
+    })
 }
 
 /// What a member says of itself.
@@ -215,6 +241,7 @@ pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Option<i32>
         [NOTE, rest @ ..] => Ok(Message::Note(text(rest))),
         [FAILED, rest @ ..] => Ok(Message::Failed(text(rest))),
         [FULL, rest @ ..] => Ok(Message::Full(text(rest))),
+        [HELLO, ..] => Ok(Message::Hello),
         // The kernel leaves out what the receiver may not open, and one that enters some of a session's namespaces
         // would be outside in the others.
         [READY, rest @ ..] if text(rest) == fds.len().to_string() => Ok(Message::Ready(fds)),

@@ -15,7 +15,8 @@ use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_si
 
 use crate::handover;
 use crate::handover::Wish;
-use crate::share::{self, Admitted, Caller};
+use crate::reception::{NO_DESCRIPTORS, Reception};
+use crate::share::{self, Caller};
 use crate::witness::{Member, Testimony, Witness};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
@@ -65,17 +66,12 @@ const OWN_DESCRIPTORS: u64 = 32;
 /// How many descriptors a member takes: its process, and its standard error.
 const OF_A_MEMBER: u64 = 2;
 
-/// Why one more cannot be let in.
-const NO_DESCRIPTORS: &str = "its keeper may not have more files open; raise `ulimit -n`";
-
 /// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
 pub(crate) struct Keeper<'a> {
     namespaces: Vec<File>,
-    listener: Option<OwnedFd>,
+    reception: Reception,
     /// The image's server, if there is one: without it there is nothing to come to.
     server: Option<OwnedFd>,
-    /// Given up for a moment when there is no other descriptor to answer a caller with.
-    spare: Option<File>,
     about: &'a str,
     members: Vec<Member>,
     /// The member that ended last, until it is known how.
@@ -86,16 +82,15 @@ pub(crate) struct Keeper<'a> {
 impl<'a> Keeper<'a> {
     pub(crate) fn new(
         namespaces: Vec<File>,
-        listener: Option<OwnedFd>,
+        reception: Reception,
         server: Option<OwnedFd>,
         about: &'a str,
         witness: Option<&'a dyn Witness>,
     ) -> Self {
         Self {
             namespaces,
-            listener,
+            reception,
             server,
-            spare: File::open("/dev/null").ok(),
             about,
             testimony: Testimony::new(witness),
             members: Vec::new(),
@@ -112,15 +107,21 @@ impl<'a> Keeper<'a> {
         let mut end: Option<Instant> = None;
         loop {
             let look = self.testimony.next().filter(|_| !self.members.is_empty());
-            let next = [end, look].into_iter().flatten().min();
+            let next = [end, look, self.reception.next()]
+                .into_iter()
+                .flatten()
+                .min();
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
             let happened = self.wait(limit);
             if self.has_lost_server() {
                 // Reads of the image fail from now on; the next caller builds a session anew.
-                (self.listener, self.server) = (None, None);
+                self.reception.close();
+                self.server = None;
             }
-            if happened.call {
-                self.admit();
+            if happened.call || self.reception.pending() > 0 {
+                for (caller, wish) in self.reception.hear() {
+                    self.serve(caller, wish);
+                }
             }
             // Introductions are taken as they come: the kernel refuses too many that are under way.
             self.members.iter_mut().for_each(Member::hear);
@@ -161,29 +162,13 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Lets everybody in who waits.
-    fn admit(&mut self) {
-        while let Some(listener) = &self.listener {
-            match share::admit(listener) {
-                Admitted::Caller(caller) => self.serve(caller),
-                Admitted::Stranger => {}
-                Admitted::Nobody => return,
-                Admitted::Waiting => {
-                    self.spare = None;
-                    share::turn_away(listener, NO_DESCRIPTORS);
-                    self.spare = File::open("/dev/null").ok();
-                }
-            }
-        }
-    }
-
-    fn serve(&mut self, caller: Caller) {
-        match caller.wish {
+    fn serve(&mut self, caller: Caller, wish: Wish) {
+        match wish {
             Wish::Join if !self.has_room() => {
                 handover::send_full(&caller.socket, NO_DESCRIPTORS);
             }
             // It goes to take the name, and finds it free.
-            Wish::Join if self.has_lost_server() => self.listener = None,
+            Wish::Join if self.has_lost_server() => self.reception.close(),
             Wish::Join => {
                 // One that could not be told is no member.
                 if handover::send_ready(&caller.socket, &self.namespaces).is_ok() {
@@ -206,7 +191,8 @@ impl<'a> Keeper<'a> {
     /// Whether there are descriptors for one more.
     fn has_room(&self) -> bool {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let members = u64::try_from(self.members.len()).unwrap_or(u64::MAX);
+        let members = self.members.len() + self.reception.pending();
+        let members = u64::try_from(members).unwrap_or(u64::MAX);
         members.saturating_add(1).saturating_mul(OF_A_MEMBER)
             <= limit.saturating_sub(OWN_DESCRIPTORS)
     }
@@ -221,10 +207,10 @@ impl<'a> Keeper<'a> {
         // the parent has collected the status, and stays.
         let last = self.last.iter().filter(|_| self.members.is_empty());
         let word = last.map(|last| PollFd::new(&last.process, PollFlags::empty()));
-        let calls = self
-            .listener
-            .iter()
-            .map(|listener| PollFd::new(listener, PollFlags::IN));
+        let calls: Vec<_> = { self.reception.descriptors() }
+            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .collect();
+        let callers = calls.len();
         let ends = self
             .members
             .iter()
@@ -236,7 +222,7 @@ impl<'a> Keeper<'a> {
         let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
         let words = usize::from(self.members.is_empty() && self.last.is_some());
         let (word, rest) = fds.split_at(words);
-        let (call, rest) = rest.split_at(self.listener.iter().count());
+        let (call, rest) = rest.split_at(callers);
         let (end, _server) = rest.split_at(self.members.len());
         Happened {
             word: any(word),
@@ -264,12 +250,7 @@ pub(crate) fn wait(process: &OwnedFd) {
 }
 
 /// Keeps an instance: stays until its first process has ended, which ends all others in there.
-pub(crate) fn keep_instance(
-    namespaces: &[File],
-    listener: Option<OwnedFd>,
-    about: &str,
-    init: Pid,
-) {
+pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about: &str, init: Pid) {
     let pid = rustix::process::Pid::from_raw(init.as_raw());
     let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
         return;
@@ -278,45 +259,36 @@ pub(crate) fn keep_instance(
     let mut members: Vec<OwnedFd> = Vec::new();
     while !has_ended(&process) {
         let ends = [PollFd::new(&process, PollFlags::IN)];
-        let calls = listener
-            .iter()
-            .map(|listener| PollFd::new(listener, PollFlags::IN));
+        let calls = { reception.descriptors() }.map(|fd| PollFd::new(fd, PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(calls).collect();
-        let _ = poll(&mut fds, None);
-        let caller = match listener.as_ref().map(share::admit) {
-            Some(Admitted::Caller(caller)) => caller,
-            Some(Admitted::Waiting) => {
-                // Until one of those inside ends.
-                members.retain(|member| !has_ended(member));
-                std::thread::sleep(Duration::from_millis(10));
-                continue;
-            }
-            _ => continue,
-        };
+        let next = reception.next();
+        let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
+        let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
+        let _ = poll(&mut fds, limit.as_ref());
+        drop(fds);
         members.retain(|member| !has_ended(member));
-        match caller.wish {
-            Wish::Look | Wish::Join => {
-                // One that was not told is told so, and is no member.
-                let told = handover::send_ready(&caller.socket, namespaces)
-                    .and_then(|()| handover::send_instance(&caller.socket, about, &process));
-                if told.is_err() {
-                    continue;
+        for (caller, wish) in reception.hear() {
+            match wish {
+                Wish::Look | Wish::Join => {
+                    // One that was not told is told so, and is no member.
+                    let told = handover::send_ready(&caller.socket, namespaces)
+                        .and_then(|()| handover::send_instance(&caller.socket, about, &process));
+                    if told.is_ok() && wish == Wish::Join {
+                        members.push(caller.process);
+                    }
                 }
+                // The kernel ends a pid namespace only when each process in it is collected, and who is
+                // stopped collects none.
+                Wish::Wake => members.iter().for_each(|member| {
+                    let _ = pidfd_send_signal(member, rustix::process::Signal::CONT);
+                }),
             }
-            // The kernel ends a pid namespace only when each process in it is collected, and who is
-            // stopped collects none.
-            Wish::Wake => members.iter().for_each(|member| {
-                let _ = pidfd_send_signal(member, rustix::process::Signal::CONT);
-            }),
-        }
-        if caller.wish == Wish::Join {
-            members.push(caller.process);
         }
     }
     let _ = waitpid(init, None);
 }
 
-fn has_ended(pidfd: &OwnedFd) -> bool {
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     let now = Timespec {
         tv_sec: 0,

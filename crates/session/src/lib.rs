@@ -35,6 +35,7 @@ mod layout;
 mod mount;
 mod payload;
 mod peer;
+mod reception;
 mod share;
 mod shared;
 mod stage;

@@ -69,7 +69,7 @@ pub enum ExecError {
     #[error("create a session keyring: {0}; the sysctl kernel.keys.maxkeys allows more")]
     Keyring(io::Error),
     /// The terminal cannot be protected.
-    #[error("keep the container from typing into the terminal: {0}")]
+    #[error("keep the container from the terminal's input and the caller's keys: {0}")]
     Terminal(io::Error),
     /// The directory cannot be entered.
     #[error("chdir {}: {source}", path.display())]
@@ -110,14 +110,11 @@ fn shed() -> rustix::io::Result<()> {
     set_no_new_privs(true)
 }
 
-/// Where the kernel says whether a program may type into its terminal.
-const TERMINAL_INPUT: &str = "/proc/sys/dev/tty/legacy_tiocsti";
-
 /// The session keyring of a contained session's members.
 const KEYRING: &CStr = c"front";
 
-/// Takes from a contained payload what it has in common with its caller besides files: the keys of the caller's
-/// session, and the terminal's input. The rights must have been [given up](shed_privileges).
+/// Takes from a contained payload what it has in common with its caller besides files: the caller's keys, and the
+/// terminal's input. The rights must have been [given up](shed_privileges).
 ///
 /// # Errors
 ///
@@ -126,9 +123,7 @@ pub fn isolate() -> Result<(), ExecError> {
     // Real root has no user namespace for the session, and a name would be one for all containers.
     let name = (!crate::is_privileged()).then_some(KEYRING);
     sys::new_session_keyring(name).map_err(ExecError::Keyring)?;
-    if !fs::read_to_string(TERMINAL_INPUT).is_ok_and(|text| text.trim() == "0") {
-        sys::forbid_terminal_input().map_err(ExecError::Terminal)?;
-    }
+    sys::forbid_terminal_input_and_keys().map_err(ExecError::Terminal)?;
     Ok(())
 }
 

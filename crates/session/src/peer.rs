@@ -8,22 +8,19 @@
 //!
 //! [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
 
-use std::fs::{self, File};
-use std::io::{self, Read};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 
 use nix::unistd::geteuid;
-
-/// More than the kernel has to tell of a process, in bytes: proc_pid_status(5).
-const STATUS: usize = 8 << 10;
 
 /// Whether a process is one of ours that keeps a session: this program, of the caller's, outside of containers.
 pub(crate) fn is_keeper(pid: i32) -> bool {
     is_this_program(pid).unwrap_or(false) && is_outside(pid) == Some(true)
 }
 
-/// Whether a process that calls a keeper is in a container for certain. Where `/proc` hides it, this is not known; what
-/// it gets are namespaces that it may not enter.
+/// Whether a process is in a container for certain: where `/proc` hides it, this is not known.
 pub(crate) fn is_contained(pid: i32) -> bool {
     is_outside(pid) == Some(false)
 }
@@ -37,12 +34,8 @@ fn is_this_program(pid: i32) -> io::Result<bool> {
 }
 
 fn is_outside(pid: i32) -> Option<bool> {
-    // One read takes all of it, and it is asked for at each launch.
-    let mut buffer = [0; STATUS];
-    let length = File::open(format!("/proc/{pid}/status"))
-        .and_then(|mut file| file.read(&mut buffer))
-        .ok()?;
-    let status = String::from_utf8_lossy(buffer.get(..length)?);
+    let status = sys::read_all(Path::new(&format!("/proc/{pid}/status"))).ok()?;
+    let status = String::from_utf8_lossy(&status);
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name))?;
         line.split_whitespace().next()?.parse::<u32>().ok()

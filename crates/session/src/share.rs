@@ -13,7 +13,6 @@
 //!
 //! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
 
-use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -35,7 +34,7 @@ use rustix::net::{
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::handover::{self, Message, PATIENCE, Wish};
-use crate::{Ground, peer};
+use crate::{Ground, keeper, peer};
 
 /// How many programs may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -174,6 +173,32 @@ impl Name {
 
     /// Connects, waiting in a full queue until `busy`, and says what is wished for.
     fn reach(&self, wish: Wish, end: Instant, busy: Instant) -> io::Result<Reached> {
+        // The rank that takes a name becomes the payload once the session is built. One who called before it handed the
+        // name to the builder, and looks afterwards, has to call again.
+        for _ in 0..2 {
+            let socket = self.connect(busy)?;
+            let peer = socket_peercred(&socket)?;
+            if peer.uid.as_raw() != geteuid().as_raw() {
+                return Ok(Reached::Others);
+            }
+            // Whoever listens is a rank that has yet to build, or a keeper. A payload has no business here, and would
+            // let its callers wait.
+            if peer::is_contained(peer.pid.as_raw_nonzero().get()) {
+                continue;
+            }
+            // Each answer then comes with the id of the process that sent it.
+            set_socket_passcred(&socket, true)?;
+            rustix::io::ioctl_fionbio(&socket, false)?;
+            let Some(call) = Call::begin(socket, end)? else {
+                return Ok(Reached::Others);
+            };
+            handover::send_wish(&call.socket, wish)?;
+            return Ok(Reached::Answering(call));
+        }
+        Ok(Reached::Others)
+    }
+
+    fn connect(&self, busy: Instant) -> io::Result<OwnedFd> {
         let socket = socket(SocketFlags::NONBLOCK)?;
         // Whoever has the name may let callers stand in a queue for ever.
         while let Err(errno) = connect(&socket, &self.0) {
@@ -182,21 +207,7 @@ impl Name {
             }
             std::thread::sleep(Duration::from_millis(1));
         }
-        if !is_same_user(&socket) {
-            return Ok(Reached::Others);
-        }
-        // Each answer then comes with the id of the process that sent it.
-        set_socket_passcred(&socket, true)?;
-        rustix::io::ioctl_fionbio(&socket, false)?;
-        let keeper = Cell::new(None);
-        let call = Call {
-            socket,
-            end,
-            keeper,
-        };
-        call.limit()?;
-        handover::send_wish(&call.socket, wish)?;
-        Ok(Reached::Answering(call))
+        Ok(socket)
     }
 
     /// Takes the name; `None` when it is taken. Nobody is let in before [`open`].
@@ -218,34 +229,49 @@ enum Reached {
     Others,
 }
 
-/// A call to who has a name.
+/// A call to a keeper of ours.
 #[derive(Debug)]
 pub(crate) struct Call {
     socket: OwnedFd,
     end: Instant,
-    /// The keeper that has answered.
-    keeper: Cell<Option<i32>>,
+    keeper: i32,
+    /// A handle of the keeper's process: as long as that is there, its number is no other's.
+    process: OwnedFd,
 }
 
 impl Call {
-    /// Waits for the next answer, which is to come from a keeper of ours.
-    pub(crate) fn next(&self) -> io::Result<Message> {
-        self.limit()?;
-        let (message, sender) = handover::receive_from(&self.socket)?;
-        let sender = sender.ok_or(io::ErrorKind::PermissionDenied)?;
-        let is_known = self.keeper.get() == Some(sender);
-        if !is_known && !peer::is_keeper(sender) {
-            return Err(io::ErrorKind::PermissionDenied.into());
-        }
-        self.keeper.set(Some(sender));
-        Ok(message)
+    /// Waits to be greeted; `None` when that is not by a keeper of ours.
+    fn begin(socket: OwnedFd, end: Instant) -> io::Result<Option<Self>> {
+        limit(&socket, end)?;
+        let (message, sender) = handover::receive_from(&socket)?;
+        let (Message::Hello, Some(keeper)) = (message, sender) else {
+            return Ok(None);
+        };
+        let number = rustix::process::Pid::from_raw(keeper).ok_or(Errno::SRCH)?;
+        // The handle first: what is found out about the number is about this process then, or it has ended.
+        let Ok(process) = pidfd_open(number, PidfdFlags::empty()) else {
+            return Ok(None);
+        };
+        Ok(peer::is_keeper(keeper).then_some(Self {
+            socket,
+            end,
+            keeper,
+            process,
+        }))
     }
 
-    /// Has the next wait end when the call does.
-    fn limit(&self) -> io::Result<()> {
-        let left = self.end.saturating_duration_since(Instant::now());
-        let left = left.max(Duration::from_millis(1));
-        Ok(set_socket_timeout(&self.socket, Timeout::Recv, Some(left))?)
+    /// Waits for the next answer. One that greets, and has its number taken by a keeper, does not answer once more: what
+    /// the keeper of that number says goes elsewhere.
+    pub(crate) fn next(&self) -> io::Result<Message> {
+        limit(&self.socket, self.end)?;
+        let (message, sender) = handover::receive_from(&self.socket)?;
+        // One that refuses may end at once.
+        let is_there = || !keeper::has_ended(&self.process);
+        let is_refusal = matches!(message, Message::Failed(_) | Message::Full(_));
+        match sender == Some(self.keeper) && (is_refusal || is_there()) {
+            true => Ok(message),
+            false => Err(io::ErrorKind::PermissionDenied.into()),
+        }
     }
 
     /// Waits for what a keeper answers to who joins.
@@ -267,6 +293,13 @@ impl Call {
             _ => Welcome::Ended,
         }
     }
+}
+
+/// Has the next wait on a socket end with the call.
+fn limit(socket: &OwnedFd, end: Instant) -> io::Result<()> {
+    let left = end.saturating_duration_since(Instant::now());
+    let left = left.max(Duration::from_millis(1));
+    Ok(set_socket_timeout(socket, Timeout::Recv, Some(left))?)
 }
 
 /// What a keeper answers to who joins.
@@ -306,6 +339,11 @@ const PATIENCE_WHILE_BUSY: Duration = Duration::from_secs(10);
 /// the others. An image that must be extracted takes its time.
 const PATIENCE_IN_JOB: Duration = Duration::from_secs(600);
 
+/// Has the calling process be the one that callers of a name see behind it.
+pub(crate) fn listen_as_own(listener: &OwnedFd) {
+    let _ = listen(listener, BACKLOG);
+}
+
 /// Lets callers come to a name that was taken.
 pub(crate) fn open(socket: OwnedFd) -> Option<OwnedFd> {
     listen(&socket, BACKLOG).ok()?;
@@ -323,24 +361,20 @@ fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// Whether the other end is a process of the same user.
-fn is_same_user(socket: &OwnedFd) -> bool {
-    socket_peercred(socket).is_ok_and(|peer| peer.uid.as_raw() == geteuid().as_raw())
-}
-
-/// A caller who was let in.
+/// A caller, from the first word to what it wishes for.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) socket: OwnedFd,
     /// A handle of their process.
     pub(crate) process: OwnedFd,
-    pub(crate) wish: Wish,
+    pid: i32,
+    since: Instant,
 }
 
 /// What comes of looking for the next caller.
 #[derive(Debug)]
 pub(crate) enum Admitted {
-    /// One of ours.
+    /// One of the same user, who has yet to say what is wished for.
     Caller(Caller),
     /// One that is none of ours, or has gone.
     Stranger,
@@ -350,38 +384,71 @@ pub(crate) enum Admitted {
     Nobody,
 }
 
-/// Lets the next caller in.
+/// Greets the next caller.
 pub(crate) fn admit(listener: &OwnedFd) -> Admitted {
     match accept_with(listener, SocketFlags::CLOEXEC) {
-        Ok(socket) => hear(socket).map_or(Admitted::Stranger, Admitted::Caller),
+        Ok(socket) => greet(socket).map_or(Admitted::Stranger, Admitted::Caller),
         Err(Errno::AGAIN) => Admitted::Nobody,
         Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Admitted::Waiting,
         Err(_) => Admitted::Stranger,
     }
 }
 
-/// Sends the next caller away, who then goes on alone.
-pub(crate) fn turn_away(listener: &OwnedFd, reason: &str) {
-    if let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) {
-        handover::send_full(&socket, reason);
+fn greet(socket: OwnedFd) -> Option<Caller> {
+    let peer = socket_peercred(&socket).ok()?;
+    let pid = peer.pid.as_raw_nonzero().get();
+    if peer.uid.as_raw() != geteuid().as_raw() || peer::is_contained(pid) {
+        return None;
+    }
+    set_socket_passcred(&socket, true).ok()?;
+    handover::send_hello(&socket).ok()?;
+    Some(Caller {
+        process: pidfd_open(peer.pid, PidfdFlags::empty()).ok()?,
+        socket,
+        pid,
+        since: Instant::now(),
+    })
+}
+
+impl Caller {
+    /// When the call came.
+    pub(crate) fn since(&self) -> Instant {
+        self.since
+    }
+
+    /// What is wished for: `None` while nothing was said, an error from one who is not ours, or says nothing for too
+    /// long. `outside` is the user namespace that callers are in.
+    pub(crate) fn wish(&self, outside: Option<(u64, u64)>) -> Option<Result<Wish, ()>> {
+        match handover::receive_wish(&self.socket) {
+            Ok(wished) => {
+                let is_same = wished.sender == Some(self.pid);
+                let is_outside =
+                    outside.is_some() && descriptor_identity(&wished.namespace) == outside;
+                Some(if is_same && is_outside {
+                    Ok(wished.wish)
+                } else {
+                    Err(())
+                })
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                (self.since.elapsed() > PATIENCE).then_some(Err(()))
+            }
+            Err(_) => Some(Err(())),
+        }
     }
 }
 
-fn hear(socket: OwnedFd) -> Option<Caller> {
-    if !is_same_user(&socket) {
-        return None;
+fn descriptor_identity(descriptor: &OwnedFd) -> Option<(u64, u64)> {
+    let stat = rustix::fs::fstat(descriptor).ok()?;
+    Some((stat.st_dev, stat.st_ino))
+}
+
+/// Sends the next caller away, who then goes on alone.
+pub(crate) fn turn_away(listener: &OwnedFd, reason: &str) {
+    if let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) {
+        let _ = handover::send_hello(&socket);
+        handover::send_full(&socket, reason);
     }
-    let wish = handover::receive_wish(&socket).ok()?;
-    let pid = socket_peercred(&socket).ok()?.pid;
-    if peer::is_contained(pid.as_raw_nonzero().get()) {
-        return None;
-    }
-    let process = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    Some(Caller {
-        socket,
-        process,
-        wish,
-    })
 }
 
 /// Returns the id of a handle's process, as the caller's `/proc` has it; `None` once it has ended.

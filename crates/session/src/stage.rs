@@ -64,6 +64,9 @@ fn make(root: &Directory, mount: &Mount) -> io::Result<()> {
         new_file_system(kind, &options)?
     };
     sys::set_mount_attributes(detached.as_fd(), options.attributes)?;
+    if options.all_read_only {
+        sys::set_all_read_only(detached.as_fd())?;
+    }
     let directory = kind != "bind" || tree::is_directory(&detached)?;
     let destination = root.mount_point(mount.destination(), directory)?;
     tree::attach(&detached, &destination)
@@ -89,6 +92,8 @@ fn new_file_system(kind: &str, options: &Options<'_>) -> io::Result<OwnedFd> {
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options<'a> {
     recursive: bool,
+    /// Whether the mounts below are read-only, too.
+    all_read_only: bool,
     attributes: MountAttributes,
     data: Vec<&'a str>,
 }
@@ -100,6 +105,7 @@ impl<'a> Options<'a> {
             match word.as_str() {
                 "rbind" => options.recursive = true,
                 "bind" | "rw" => {}
+                "rro" => options.all_read_only = true,
                 "ro" => options.attributes.read_only = true,
                 "nosuid" => options.attributes.no_suid = true,
                 "nodev" => options.attributes.no_dev = true,

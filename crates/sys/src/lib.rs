@@ -4,6 +4,7 @@
 #![allow(unsafe_code)]
 
 mod bpf;
+mod containment;
 mod descriptors;
 mod device_program;
 mod file;
@@ -21,10 +22,10 @@ mod read;
 mod seccomp;
 mod signal_names;
 mod signals;
-mod terminal_input;
 mod words;
 
 pub use bpf::{attach_device_program, widen_device_programs};
+pub use containment::forbid_terminal_input_and_keys;
 pub use descriptors::{Inherited, close_all_except, close_inherited, let_go_of_own_files};
 pub use device_program::DeviceRule;
 pub use file::replace_file;
@@ -34,7 +35,8 @@ pub use kill::kill;
 pub use limits::{LowLimit, raise_low_limits, restore_limits};
 pub use loopdev::attach_loop;
 pub use mountattr::{
-    MountAttributes, Propagation, map_mount_ids, set_mount_attributes, set_mount_propagation,
+    MountAttributes, Propagation, map_mount_ids, set_all_read_only, set_mount_attributes,
+    set_mount_propagation,
 };
 pub use name_service::load_no_name_service;
 pub use pidfd::exit_status;
@@ -46,5 +48,4 @@ pub use seccomp::{
 };
 pub use signal_names::signal_number;
 pub use signals::{Children, heed_children, reset_broken_pipe, reset_signals};
-pub use terminal_input::forbid_terminal_input;
 pub use words::{one_line, printable, printable_lines, words};

@@ -61,6 +61,19 @@ pub fn set_mount_attributes(mount: BorrowedFd<'_>, attributes: MountAttributes) 
     mount_setattr(mount, false, &attr)
 }
 
+/// Has nothing be written through a mount, nor through those below it (Linux 5.12).
+///
+/// # Errors
+///
+/// Returns the errno of mount_setattr(2).
+pub fn set_all_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
+    let attr = MountAttr {
+        attr_set: MOUNT_ATTR_RDONLY,
+        ..MountAttr::default()
+    };
+    mount_setattr(mount, true, &attr)
+}
+
 /// Who else sees what is mounted below a mount ([mount_namespaces(7)]).
 ///
 /// [mount_namespaces(7)]: https://man7.org/linux/man-pages/man7/mount_namespaces.7.html

@@ -285,3 +285,23 @@ fn a_payload_of_slipways_gets_nothing() {
         .collect();
     assert_eq!(found, Vec::<String>::new());
 }
+
+/// Keys go by the user's number, which is the same inside; cgroups that were delegated to the user lie in `/sys`.
+#[test]
+fn a_contained_payload_has_neither_keys_nor_cgroups() {
+    let image = fixture("py").display().to_string();
+    let look = "import ctypes\nlibc = ctypes.CDLL(None, use_errno=True)\n\
+                for call in ((250, 8, -4, -3), (250, 11, -4, 0), (248, b'user', b'x', b'y', 1, -3), (249, b'user', b'x', 0, 0)):\n    \
+                print(libc.syscall(*call), ctypes.get_errno())\n\
+                print(sum('rw' in l.split()[3].split(',') for l in open('/proc/mounts') if l.split()[1].startswith('/sys')))";
+    for flags in [&["-c"][..], &["-C"], &["-c", "-p"]] {
+        let args = [
+            &["-q", "exec"],
+            flags,
+            &[image.as_str(), "python3", "-c", look],
+        ]
+        .concat();
+        let printed = succeed(&mut front(&args));
+        assert_eq!(printed, "-1 1\n-1 1\n-1 1\n-1 1\n0\n", "{flags:?}");
+    }
+}

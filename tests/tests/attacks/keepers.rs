@@ -4,6 +4,9 @@
 use std::process::Stdio;
 use std::time::Duration;
 
+use std::process::Command;
+use std::time::Instant;
+
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{Killed, fixture, front, run, testers_processes, wait_for};
@@ -39,6 +42,141 @@ fn a_session_whose_server_has_ended_is_not_joined() {
             (outcome.stdout.as_str(), outcome.code),
             ("NAME=bb\n", 0),
             "{round}: {outcome:#?}"
+        );
+    }
+}
+
+/// Calls keepers of the user as a payload, in each way that a program of ours does, and prints what they hand out.
+const CALLER: &str = r#"
+import os, socket, sys
+for line in open("/proc/net/unix"):
+    name = line.split()[7][1:] if len(line.split()) > 7 else ""
+    if not name.startswith("front/"):
+        continue
+    for wish in (b"?", b"+", b"!"):
+        s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        s.settimeout(1)
+        try:
+            s.connect(b"\0" + name.encode())
+            socket.send_fds(s, [wish], [os.open("/proc/self/ns/user", os.O_RDONLY)])
+            for _ in range(3):
+                data, fds, _, _ = socket.recv_fds(s, 100000, 8)
+                if data[:1] not in (b"", b"H") or fds:
+                    print("got", name, data[:20], len(fds))
+        except OSError:
+            pass
+print("tried")
+"#;
+
+/// Where `/proc` hides processes, a keeper cannot look at its callers: their user namespace tells.
+#[test]
+fn a_contained_payload_gets_nothing_of_keepers_that_it_calls() {
+    let image = fixture("py").display().to_string();
+    let uid = tests::tester();
+    for hidden in ["0", "2"] {
+        let text = format!(
+            "mount -t proc -o hidepid={hidden} proc /proc; exec setpriv --reuid {uid} --regid {uid} --clear-groups \
+             --inh-caps=-all env HOME=/home/{user} sh -c 'cd; F={front}; $F -q instance start {image} called; \
+             $F -q exec -c {image} sleep 5 & $F -q exec {image} sleep 5 & sleep 0.5; \
+             $F -q exec -c {image} python3 -c \"$0\"; $F -q exec instance://called echo joined; \
+             $F -q instance stop called' \"$0\"",
+            user = tests::TESTER,
+            front = tests::program("front").display(),
+        );
+        let mut command = Command::new("timeout");
+        command.args([
+            "-k",
+            "5",
+            "60",
+            "unshare",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--propagation",
+            "private",
+        ]);
+        let outcome = run(command
+            .args(["sh", "-c", &text, CALLER])
+            .stdin(Stdio::null()));
+        assert_eq!(
+            outcome.stdout, "tried\njoined\n",
+            "hidepid={hidden}: {outcome:#?}"
+        );
+    }
+}
+
+/// Callers who connect and say nothing keep nobody waiting.
+#[test]
+fn silent_callers_keep_nobody_waiting() {
+    let image = fixture("bb").display().to_string();
+    let name = format!("silent{}", std::process::id());
+    assert_eq!(
+        run(&mut front(["-q", "instance", "start", &image, &name])).code,
+        0
+    );
+    let silent = "import socket, sys, time\nheld = []\nfor _ in range(40):\n    \
+                  s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)\n    \
+                  s.connect(b'\\0' + sys.argv[1].encode())\n    held.append(s)\ntime.sleep(20)";
+    let socket = format!("front/instance/{}/{name}", tests::tester());
+    let caller = tests::as_tester("python3")
+        .args(["-c", silent, &socket])
+        .spawn()
+        .unwrap();
+    let _caller = Killed(caller);
+    std::thread::sleep(Duration::from_millis(500));
+    let begin = Instant::now();
+    let joined = run(&mut front([
+        "-q",
+        "exec",
+        &format!("instance://{name}"),
+        "echo",
+        "joined",
+    ]));
+    let listed = run(&mut front(["instance", "list", &name]));
+    let stopped = run(&mut front(["-q", "instance", "stop", &name]));
+    assert_eq!(joined.stdout, "joined\n", "{joined:#?}");
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed:#?}");
+    assert_eq!(stopped.code, 0, "{stopped:#?}");
+    assert!(
+        begin.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+/// A user in many groups has a long line in `/proc/PID/status`, before what tells whether it is in a container.
+#[test]
+fn a_user_of_many_groups_finds_their_instances() {
+    let image = fixture("bb").display().to_string();
+    let groups: Vec<String> = (1_000_000_000..1_000_002_000)
+        .map(|id: u64| id.to_string())
+        .collect();
+    let uid = tests::tester().to_string();
+    let name = format!("groups{}", std::process::id());
+    let exec = format!("instance://{name}");
+    for (args, expected) in [
+        (vec!["-q", "instance", "start", &image, &name], ""),
+        (vec!["-q", "exec", &exec, "echo", "joined"], "joined\n"),
+        (vec!["-q", "instance", "stop", &name], ""),
+    ] {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            &uid,
+            "--regid",
+            &uid,
+            "--groups",
+            &groups.join(","),
+            "--inh-caps=-all",
+        ]);
+        command
+            .args(["env", &format!("HOME=/home/{}", tests::TESTER)])
+            .arg(tests::program("front"));
+        let outcome = run(command.args(&args).current_dir("/").stdin(Stdio::null()));
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.code),
+            (expected, 0),
+            "{args:?}: {outcome:#?}"
         );
     }
 }

@@ -146,8 +146,9 @@ fn a_contained_payload_does_not_stand_in_for_an_instance() {
         run(&mut front(["instance", "list"])).stdout.lines().count(),
         1
     );
-    // Nor can it be made.
+    // Nor can it be made; nothing is left of it if it was.
     let outcome = run(&mut front(["instance", "start", &path("bb"), "trusted"]));
+    let _ = run(&mut front(["instance", "stop", "-F", "trusted"]));
     assert!(outcome.stderr.contains("is held by"), "{outcome:#?}");
 }
 

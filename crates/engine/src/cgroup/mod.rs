@@ -35,7 +35,7 @@ use crate::Error;
 const MOUNTED: &str = "/sys/fs/cgroup";
 
 /// How often a cgroup is tried to be removed while its last process goes, and how long between.
-const ATTEMPTS: u32 = 200;
+const ATTEMPTS: u32 = 2000;
 const INTERVAL: Duration = Duration::from_millis(5);
 
 /// Refuses a cgroup that has processes: a container that fails takes all of its cgroup with it.
