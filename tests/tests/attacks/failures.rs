@@ -1,6 +1,7 @@
 //! Creations that fail, and must neither hang nor leave a process: in each layout of cgroups, as root and without, with
 //! processes hidden, with a low limit, and when a signal comes meanwhile.
 
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -148,6 +149,10 @@ fn a_frozen_cgroup_is_refused() {
     );
     assert_eq!(outcome.code, 1, "{outcome:#?}");
     assert!(outcome.stderr.contains("is frozen"), "{outcome:#?}");
+    if !Path::new("/sys/fs/cgroup/freezer").exists() {
+        // A host of version 2 alone.
+        return;
+    }
     let freeze = "mkdir -p /sys/fs/cgroup/freezer/$I; echo FROZEN >/sys/fs/cgroup/freezer/$I/freezer.state; ";
     let thaw =
         "echo THAWED >/sys/fs/cgroup/freezer/$I/freezer.state; rmdir /sys/fs/cgroup/freezer/$I;";
