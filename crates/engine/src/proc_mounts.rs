@@ -38,7 +38,7 @@ pub(crate) fn refuse(document: &Value) -> Result<(), String> {
     let root = root.and_then(|root| Directory::open_root(Path::new(root)).ok());
     let mut view = View {
         root,
-        binds: Vec::new(),
+        mounts: Vec::new(),
     };
     for mount in document["mounts"].as_array().into_iter().flatten() {
         let given = mount["destination"].as_str().unwrap_or_default();
@@ -55,17 +55,36 @@ pub(crate) fn refuse(document: &Value) -> Result<(), String> {
                 return Err(format!("the mount at {given}: it is inside /proc"));
             }
         }
-        let source = mount["source"].as_str().filter(|_| is_bind(mount));
-        let source = source.and_then(|source| Directory::open_root(Path::new(source)).ok());
-        view.binds.push((led, source));
+        if view.is_unknown(&led) {
+            return Err(format!(
+                "the mount at {given}: links in the file system that it lies in could lead it into /proc"
+            ));
+        }
+        let shown = view.shown(mount, &led);
+        view.mounts.push((led, shown));
     }
     Ok(())
+}
+
+/// File systems that are empty when they are mounted, or the kernel's own.
+const WITHOUT_LINKS: [&str; 8] = [
+    "tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs",
+];
+
+/// What a mount shows of files that an image or a volume brings.
+enum Shown {
+    /// None.
+    Nothing,
+    /// Those of a directory.
+    Directory(Directory),
+    /// Some that are only there once it is mounted.
+    Unknown,
 }
 
 /// What a container will show: its root, and upon it the mounts so far, with what is bound there.
 struct View {
     root: Option<Directory>,
-    binds: Vec<(PathBuf, Option<Directory>)>,
+    mounts: Vec<(PathBuf, Shown)>,
 }
 
 impl View {
@@ -94,17 +113,54 @@ impl View {
         here
     }
 
+    /// The mount that a path is on, and the path in it; none on the root.
+    fn above<'a>(&self, path: &'a Path) -> Option<(&Shown, &'a Path)> {
+        let mut mounts = self.mounts.iter().rev();
+        mounts.find_map(|(destination, shown)| Some((shown, path.strip_prefix(destination).ok()?)))
+    }
+
+    /// Whether a path lies in a file system whose links cannot be looked at.
+    fn is_unknown(&self, path: &Path) -> bool {
+        let above = path.parent().and_then(|parent| self.above(parent));
+        matches!(above, Some((Shown::Unknown, _)))
+    }
+
+    /// What a mount will show at `led`.
+    fn shown(&self, mount: &Value, led: &Path) -> Shown {
+        let open =
+            |path: &Path| Directory::open_root(path).map_or(Shown::Nothing, Shown::Directory);
+        if is_bind(mount) {
+            return open(Path::new(mount["source"].as_str().unwrap_or_default()));
+        }
+        let mut options = mount["options"].as_array().into_iter().flatten();
+        let kind = mount["type"].as_str().unwrap_or_default();
+        if kind == "tmpfs" && options.any(|word| word == "tmpcopyup") {
+            // A copy of what it covers.
+            let (files, inside) = match self.above(led) {
+                Some((Shown::Directory(files), inside)) => (Some(files), inside),
+                Some((Shown::Unknown, _)) => return Shown::Unknown,
+                Some((Shown::Nothing, _)) => (None, led),
+                None => (self.root.as_ref(), led),
+            };
+            let covered = files.and_then(|files| files.below(&Path::new("/").join(inside)).ok());
+            return covered.flatten().map_or(Shown::Nothing, Shown::Directory);
+        }
+        match WITHOUT_LINKS.contains(&kind) {
+            true => Shown::Nothing,
+            false => Shown::Unknown,
+        }
+    }
+
     /// Where the link at a path leads, if there is one: in what was mounted there last, or in the root.
     fn link(&self, path: &Path) -> Option<PathBuf> {
-        let mut mounts = self.binds.iter().rev();
-        let above = mounts.find(|(destination, _)| path.starts_with(destination));
-        let (files, inside) = match above {
+        let (files, inside) = match self.above(path) {
             // What a mount stands on is no link any more.
-            Some((destination, _)) if path == destination => return None,
-            Some((destination, source)) => (source.as_ref(), path.strip_prefix(destination).ok()?),
-            None => (self.root.as_ref(), path),
+            Some((_, inside)) if inside.as_os_str().is_empty() => return None,
+            Some((Shown::Directory(files), inside)) => (files, inside),
+            Some(_) => return None,
+            None => (self.root.as_ref()?, path),
         };
-        match files?.step(&Path::new("/").join(inside)) {
+        match files.step(&Path::new("/").join(inside)) {
             Ok(Some(Step::Link(target))) => Some(target),
             _ => None,
         }
@@ -180,6 +236,28 @@ mod tests {
                 {"destination": destination, "type": "tmpfs", "source": "none"},
             ]});
             assert_eq!(refuse(&document).is_ok(), allowed, "{destination}");
+        }
+    }
+
+    #[test]
+    fn a_copy_and_a_file_system_of_others_have_links_as_well() {
+        let root = tempfile::tempdir().unwrap();
+        std::fs::create_dir(root.path().join("run")).unwrap();
+        symlink("/proc", root.path().join("run/x")).unwrap();
+        let rows = [
+            ("tmpfs", json!(["tmpcopyup"]), "/run/x", false),
+            ("tmpfs", json!(["tmpcopyup"]), "/run/x/sys", false),
+            ("tmpfs", json!(["tmpcopyup"]), "/run/y", true),
+            ("tmpfs", json!([]), "/run/x", true),
+            ("overlay", json!(["lowerdir=/a:/b"]), "/run/x", false),
+            ("overlay", json!(["lowerdir=/a:/b"]), "/other", true),
+        ];
+        for (kind, options, destination, allowed) in rows {
+            let document = json!({"root": {"path": root.path()}, "mounts": [
+                {"destination": "/run", "type": kind, "source": kind, "options": options},
+                {"destination": destination, "type": "tmpfs", "source": "none"},
+            ]});
+            assert_eq!(refuse(&document).is_ok(), allowed, "{kind} {destination}");
         }
     }
 

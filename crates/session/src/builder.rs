@@ -83,7 +83,7 @@ pub(crate) fn run(
         // Only making it took this process, which can be looked into, and it is gone before anybody comes in.
         end_init(init);
     }
-    if handover::send_ready(&socket, &namespaces).is_err() {
+    if handover::send_ready(&socket, 0, &namespaces).is_err() {
         // The caller was told, or is gone; there is nobody to keep it for.
         if has_own_processes {
             end_init(init);
@@ -177,12 +177,25 @@ fn build(
     // After the mounts, so that the container sees the host's cgroups.
     let stand = cgroup::cover(layout, privileged)?;
     let (init, namespaces) = create_container(ground, privileged)?;
+    if ground.contained && !privileged {
+        forbid_cgroup_namespaces()?;
+    }
     Ok(Built {
         namespaces,
         taken,
         init,
         server: process,
         stand,
+    })
+}
+
+/// Has nobody in the session's user namespace, and in those below it, make a cgroup namespace. In one of their own they
+/// could mount the cgroups that were delegated to the user, and freeze and kill what is outside.
+fn forbid_cgroup_namespaces() -> Result<(), Error> {
+    let path = Path::new("/proc/sys/user/max_cgroup_namespaces");
+    fs::write(path, "0").map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
     })
 }
 

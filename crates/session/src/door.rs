@@ -61,6 +61,9 @@ impl Turn {
                 return;
             }
             if let Admitted::Caller(caller) = share::admit(listener) {
+                // The caller looks at this process before it says anything, and must find it.
+                let said = [PollFd::new(&caller.socket, PollFlags::IN)];
+                let _ = poll(&mut { said }, Some(&FAREWELL));
                 handover::send_failure(&caller.socket, "");
                 left -= 1;
             }

@@ -24,6 +24,8 @@ pub struct Ground<'a> {
     pub files: &'a [(&'a str, &'a [u8])],
     /// Where an image is extracted that cannot be mounted.
     pub cache: &'a Path,
+    /// Whether what runs in it is kept from what its user has outside.
+    pub contained: bool,
     /// Whether nobody else joins it, though they ask for the same.
     pub private: bool,
     /// What is told of it to who looks.

@@ -3,6 +3,7 @@
 //! One datagram each: a kind, then its text; the last one carries the namespaces.
 
 use std::fs::File;
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -42,6 +43,18 @@ const LIMIT: usize = 96 << 10;
 /// descriptors of this user are under way (`ETOOMANYREFS`), or the other end has yet to read.
 const ATTEMPTS: u32 = 100;
 const INTERVAL: Duration = Duration::from_millis(5);
+
+/// What an answer repeats of what it answers, so that it cannot have been prepared: 0 where nothing is asked.
+pub(crate) type Token = u64;
+
+/// Returns a token that nobody can foresee.
+pub(crate) fn token() -> Token {
+    // Keyed by what the kernel has of chance.
+    RandomState::new().build_hasher().finish()
+}
+
+/// The kind and the token before a datagram's text, in bytes.
+const HEAD: usize = 1 + size_of::<Token>();
 
 /// How long one side waits for the other.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
@@ -84,15 +97,24 @@ pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
 /// # Errors
 ///
 /// Fails when they cannot be; the other end is told so, and waits no longer.
-pub(crate) fn send_ready(socket: &OwnedFd, namespaces: &[File]) -> io::Result<()> {
+pub(crate) fn send_ready(socket: &OwnedFd, token: Token, namespaces: &[File]) -> io::Result<()> {
     let namespaces: Vec<_> = namespaces.iter().map(AsFd::as_fd).collect();
     let count = namespaces.len().to_string();
-    or_refuse(socket, send(socket, READY, &count, &namespaces))
+    or_refuse(
+        socket,
+        send_as_answer(socket, READY, token, &count, &namespaces),
+    )
 }
 
 /// Hands an instance's first process over, as [`send_ready`] does.
-pub(crate) fn send_instance(socket: &OwnedFd, about: &str, init: &OwnedFd) -> io::Result<()> {
-    or_refuse(socket, send(socket, INSTANCE, about, &[init.as_fd()]))
+pub(crate) fn send_instance(
+    socket: &OwnedFd,
+    token: Token,
+    about: &str,
+    init: &OwnedFd,
+) -> io::Result<()> {
+    let fds = [init.as_fd()];
+    or_refuse(socket, send_as_answer(socket, INSTANCE, token, about, &fds))
 }
 
 fn or_refuse(socket: &OwnedFd, sent: io::Result<()>) -> io::Result<()> {
@@ -105,7 +127,12 @@ pub(crate) fn send_full(socket: &OwnedFd, reason: &str) {
 }
 
 /// `members` are process ids; those that do not fit are left out.
-pub(crate) fn send_session(socket: &OwnedFd, about: &str, members: impl Iterator<Item = i32>) {
+pub(crate) fn send_session(
+    socket: &OwnedFd,
+    token: Token,
+    about: &str,
+    members: impl Iterator<Item = i32>,
+) {
     let mut text = format!("{about}\n");
     for member in members {
         let word = format!("{member} ");
@@ -114,7 +141,7 @@ pub(crate) fn send_session(socket: &OwnedFd, about: &str, members: impl Iterator
         }
         text += &word;
     }
-    let _ = send(socket, SESSION, &text, &[]);
+    let _ = send_as_answer(socket, SESSION, token, &text, &[]);
 }
 
 /// What a caller wants of a keeper.
@@ -129,15 +156,21 @@ pub(crate) enum Wish {
 }
 
 /// Greets a caller, who learns by it which process the keeper is.
-pub(crate) fn send_hello(socket: &OwnedFd) -> io::Result<()> {
-    send(socket, HELLO, "", &[])
+pub(crate) fn send_hello(socket: &OwnedFd, token: Token) -> io::Result<()> {
+    send_as_answer(socket, HELLO, token, "", &[])
 }
 
 /// Asks a keeper for something. The caller's user namespace, which no container of ours is in, says that the caller is
-/// outside.
-pub(crate) fn send_wish(socket: &OwnedFd, wish: Wish) -> io::Result<()> {
+/// outside; `hello` is the token of the greeting, and `token` what the answers are to repeat.
+pub(crate) fn send_wish(
+    socket: &OwnedFd,
+    wish: Wish,
+    hello: Token,
+    token: Token,
+) -> io::Result<()> {
     let namespace = File::open(USER_NAMESPACE)?;
-    send(socket, wish as u8, "", &[namespace.as_fd()])
+    let text = hello.to_string();
+    send_as_answer(socket, wish as u8, token, &text, &[namespace.as_fd()])
 }
 
 /// Introduces a member to its keeper: the program that it will be, and its standard error, by which it is told of. To be
@@ -150,6 +183,10 @@ pub(crate) fn send_introduction(socket: &OwnedFd, program: &str) -> io::Result<(
 #[derive(Debug)]
 pub(crate) struct Wished {
     pub(crate) wish: Wish,
+    /// What the answers repeat.
+    pub(crate) token: Token,
+    /// The token of the greeting that it answers.
+    pub(crate) hello: Option<Token>,
     /// The caller's user namespace.
     pub(crate) namespace: OwnedFd,
     /// The process that asked, if the socket tells.
@@ -160,12 +197,16 @@ pub(crate) struct Wished {
 pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
     let mut buffer = [0; 256];
     let received = receive_into(socket, &mut buffer, RecvFlags::DONTWAIT)?;
-    let kind = buffer.get(..received.length).unwrap_or_default().first();
-    let kind = kind.ok_or(io::ErrorKind::UnexpectedEof)?;
+    let (kind, token, text) =
+        parts(&buffer, received.length).ok_or(io::ErrorKind::UnexpectedEof)?;
     let mut known = [Wish::Look, Wish::Join, Wish::Wake].into_iter();
-    let wish = known.find(|wish| *wish as u8 == *kind);
+    let wish = known.find(|wish| *wish as u8 == kind);
     Ok(Wished {
         wish: wish.ok_or(io::ErrorKind::InvalidData)?,
+        token,
+        hello: std::str::from_utf8(text)
+            .ok()
+            .and_then(|text| text.parse().ok()),
         namespace: { received.fds }.pop().ok_or(io::ErrorKind::InvalidData)?,
         sender: received.sender,
     })
@@ -189,8 +230,8 @@ pub(crate) fn receive_introduction(socket: &OwnedFd, waits: bool) -> io::Result<
     };
     let mut buffer = [0; 4096];
     let received = receive_into(socket, &mut buffer, flags)?;
-    match buffer.get(..received.length).unwrap_or_default() {
-        [INTRODUCTION, program @ ..] => Ok(Introduction {
+    match parts(&buffer, received.length) {
+        Some((INTRODUCTION, _, program)) => Ok(Introduction {
             program: String::from_utf8_lossy(program).into_owned(),
             stderr: { received.fds }.pop().ok_or(io::ErrorKind::InvalidData)?,
         }),
@@ -200,6 +241,16 @@ pub(crate) fn receive_introduction(socket: &OwnedFd, waits: bool) -> io::Result<
 
 /// A caller that is gone cannot be told; the keeper finds out by itself.
 fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
+    send_as_answer(socket, kind, 0, text, fds)
+}
+
+fn send_as_answer(
+    socket: &OwnedFd,
+    kind: u8,
+    token: Token,
+    text: &str,
+    fds: &[BorrowedFd<'_>],
+) -> io::Result<()> {
     let text = text.as_bytes();
     let text = text.get(..LIMIT).unwrap_or(text);
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
@@ -207,8 +258,12 @@ fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) -> io::R
     if !fds.is_empty() {
         ancillary.push(SendAncillaryMessage::ScmRights(fds));
     }
-    let kind = [kind];
-    let slices = [IoSlice::new(&kind), IoSlice::new(text)];
+    let (kind, token) = ([kind], token.to_ne_bytes());
+    let slices = [
+        IoSlice::new(&kind),
+        IoSlice::new(&token),
+        IoSlice::new(text),
+    ];
     // Nobody of ours waits for one that has stopped to read.
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     let mut attempt = 0;
@@ -223,36 +278,53 @@ fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) -> io::R
     }
 }
 
+/// The kind, the token and the text of a datagram.
+fn parts(buffer: &[u8], length: usize) -> Option<(u8, Token, &[u8])> {
+    let (head, text) = buffer.get(..length)?.split_first_chunk::<HEAD>()?;
+    let [kind, token @ ..] = *head;
+    Some((kind, Token::from_ne_bytes(token), text))
+}
+
+/// Where a message comes from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    /// The process that sent it, if the socket asks the kernel for it (`SO_PASSCRED`).
+    pub(crate) pid: Option<i32>,
+    /// What it repeats.
+    pub(crate) token: Token,
+}
+
 /// Waits for the next message.
 pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
     receive_from(socket).map(|(message, _)| message)
 }
 
-/// As [`receive`], with the id of the process that sent it, if the socket asks the kernel for it (`SO_PASSCRED`).
-pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Option<i32>)> {
-    let mut buffer = vec![0; LIMIT + 1];
+/// As [`receive`], with where it comes from.
+pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Origin)> {
+    let mut buffer = vec![0; LIMIT + HEAD];
     let Received {
         length: received,
         mut fds,
         sender,
     } = receive_into(socket, &mut buffer, RecvFlags::empty())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let message: io::Result<Message> = match buffer.get(..received).unwrap_or_default() {
-        [NOTE, rest @ ..] => Ok(Message::Note(text(rest))),
-        [FAILED, rest @ ..] => Ok(Message::Failed(text(rest))),
-        [FULL, rest @ ..] => Ok(Message::Full(text(rest))),
-        [HELLO, ..] => Ok(Message::Hello),
+    let (kind, token, rest) = parts(&buffer, received).ok_or(io::ErrorKind::UnexpectedEof)?;
+    let message: io::Result<Message> = match kind {
+        NOTE => Ok(Message::Note(text(rest))),
+        FAILED => Ok(Message::Failed(text(rest))),
+        FULL => Ok(Message::Full(text(rest))),
+        HELLO => Ok(Message::Hello),
         // The kernel leaves out what the receiver may not open, and one that enters some of a session's namespaces
         // would be outside in the others.
-        [READY, rest @ ..] if text(rest) == fds.len().to_string() => Ok(Message::Ready(fds)),
-        [READY, ..] => Err(io::Error::other(
+        READY if text(rest) == fds.len().to_string() => Ok(Message::Ready(fds)),
+        READY => Err(io::Error::other(
             "this process may not have so many files open; raise `ulimit -n`",
         )),
-        [INSTANCE, rest @ ..] if fds.len() == 1 => Ok(Message::Instance {
+        INSTANCE if fds.len() == 1 => Ok(Message::Instance {
             about: text(rest),
             init: fds.remove(0),
         }),
-        [SESSION, rest @ ..] => {
+        SESSION => {
             let text = text(rest);
             let (about, members) = text.split_once('\n').unwrap_or((&text, ""));
             let members = members.split_whitespace();
@@ -263,7 +335,7 @@ pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Option<i32>
         }
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     };
-    Ok((message?, sender))
+    Ok((message?, Origin { pid: sender, token }))
 }
 
 /// A datagram.
@@ -314,16 +386,17 @@ mod tests {
         send_note(&builder, "hello");
         send_failure(&builder, &"x".repeat(LIMIT * 2));
         let file = || File::open("/dev/null").unwrap();
-        send_ready(&builder, &[file(), file(), file()]).unwrap();
-        send_instance(&builder, "about", &file().into()).unwrap();
+        send_ready(&builder, 0, &[file(), file(), file()]).unwrap();
+        send_instance(&builder, 0, "about", &file().into()).unwrap();
         assert!(matches!(receive(&caller).unwrap(), Message::Note(text) if text == "hello"));
         assert!(matches!(receive(&caller).unwrap(), Message::Failed(text) if text.len() == LIMIT));
         assert!(matches!(receive(&caller).unwrap(), Message::Ready(all) if all.len() == 3));
         let instance = receive(&caller).unwrap();
         assert!(matches!(instance, Message::Instance { about, .. } if about == "about"));
         let long = "x".repeat(90 << 10);
-        send_session(&builder, &long, [1, 2].into_iter());
-        let session = receive(&caller).unwrap();
+        send_session(&builder, 7, &long, [1, 2].into_iter());
+        let (session, origin) = receive_from(&caller).unwrap();
+        assert_eq!(origin.token, 7);
         assert!(
             matches!(session, Message::Session { about, members } if about == long && members == [1, 2])
         );

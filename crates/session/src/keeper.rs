@@ -171,8 +171,13 @@ impl<'a> Keeper<'a> {
             Wish::Join if self.has_lost_server() => self.reception.close(),
             Wish::Join => {
                 // One that could not be told is no member.
-                if handover::send_ready(&caller.socket, &self.namespaces).is_ok() {
-                    handover::send_session(&caller.socket, self.about, std::iter::empty());
+                if handover::send_ready(&caller.socket, caller.token, &self.namespaces).is_ok() {
+                    handover::send_session(
+                        &caller.socket,
+                        caller.token,
+                        self.about,
+                        std::iter::empty(),
+                    );
                     self.members.push(match self.testimony.is_wanted() {
                         true => Member::awaited(caller.process, caller.socket),
                         false => Member::unknown(caller.process),
@@ -182,7 +187,7 @@ impl<'a> Keeper<'a> {
             Wish::Look => {
                 let members = self.members.iter();
                 let members = members.filter_map(|member| share::pid(&member.process));
-                handover::send_session(&caller.socket, self.about, members);
+                handover::send_session(&caller.socket, caller.token, self.about, members);
             }
             Wish::Wake => {}
         }
@@ -271,8 +276,10 @@ pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about
             match wish {
                 Wish::Look | Wish::Join => {
                     // One that was not told is told so, and is no member.
-                    let told = handover::send_ready(&caller.socket, namespaces)
-                        .and_then(|()| handover::send_instance(&caller.socket, about, &process));
+                    let told = handover::send_ready(&caller.socket, caller.token, namespaces)
+                        .and_then(|()| {
+                            handover::send_instance(&caller.socket, caller.token, about, &process)
+                        });
                     if told.is_ok() && wish == Wish::Join {
                         members.push(caller.process);
                     }

@@ -13,11 +13,23 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::geteuid;
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::{Pid, geteuid};
 
 /// Whether a process is one of ours that keeps a session: this program, of the caller's, outside of containers.
 pub(crate) fn is_keeper(pid: i32) -> bool {
     is_this_program(pid).unwrap_or(false) && is_outside(pid) == Some(true)
+}
+
+/// Whether the process that listens at a name is none that could become a keeper: it is gone, in a container, stopped, or
+/// another program. One that cannot be looked at, as a builder at times, is none of that for certain.
+pub(crate) fn is_stranger(pid: i32) -> bool {
+    let is_there = kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH);
+    let is_other = is_this_program(pid).is_ok_and(|same| !same);
+    let stat = sys::ProcessStat::of(pid.cast_unsigned());
+    let is_stopped = stat.is_ok_and(|stat| ['T', 't', 'Z', 'X'].contains(&stat.state));
+    !is_there || is_other || is_stopped || is_contained(pid)
 }
 
 /// Whether a process is in a container for certain: where `/proc` hides it, this is not known.

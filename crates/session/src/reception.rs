@@ -74,7 +74,7 @@ impl Reception {
             }
         }
         let mut heard = Vec::new();
-        for caller in std::mem::take(&mut self.pending) {
+        for mut caller in std::mem::take(&mut self.pending) {
             match caller.wish(self.outside) {
                 None => self.pending.push(caller),
                 Some(Ok(wish)) => heard.push((caller, wish)),

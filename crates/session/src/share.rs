@@ -33,7 +33,7 @@ use rustix::net::{
 };
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::handover::{self, Message, PATIENCE, Wish};
+use crate::handover::{self, Message, PATIENCE, Token, Wish};
 use crate::{Ground, keeper, peer};
 
 /// How many programs may wait to be let in.
@@ -183,23 +183,23 @@ impl Name {
             }
             // Whoever listens is a rank that has yet to build, or a keeper. A payload has no business here, and would
             // let its callers wait.
-            if peer::is_contained(peer.pid.as_raw_nonzero().get()) {
+            let listener = peer.pid.as_raw_nonzero().get();
+            if peer::is_stranger(listener) {
                 continue;
             }
-            // Each answer then comes with the id of the process that sent it.
-            set_socket_passcred(&socket, true)?;
             rustix::io::ioctl_fionbio(&socket, false)?;
-            let Some(call) = Call::begin(socket, end)? else {
-                return Ok(Reached::Others);
-            };
-            handover::send_wish(&call.socket, wish)?;
-            return Ok(Reached::Answering(call));
+            return Ok(match Call::begin(socket, wish, listener, end)? {
+                Some(call) => Reached::Answering(call),
+                None => Reached::Others,
+            });
         }
         Ok(Reached::Others)
     }
 
     fn connect(&self, busy: Instant) -> io::Result<OwnedFd> {
         let socket = socket(SocketFlags::NONBLOCK)?;
+        // Each message then comes with the id of the process that sent it; the first may be there once this returns.
+        set_socket_passcred(&socket, true)?;
         // Whoever has the name may let callers stand in a queue for ever.
         while let Err(errno) = connect(&socket, &self.0) {
             if errno != Errno::AGAIN || Instant::now() >= busy {
@@ -237,14 +237,26 @@ pub(crate) struct Call {
     keeper: i32,
     /// A handle of the keeper's process: as long as that is there, its number is no other's.
     process: OwnedFd,
+    /// What its answers repeat.
+    token: Token,
 }
 
 impl Call {
-    /// Waits to be greeted; `None` when that is not by a keeper of ours.
-    fn begin(socket: OwnedFd, end: Instant) -> io::Result<Option<Self>> {
-        limit(&socket, end)?;
-        let (message, sender) = handover::receive_from(&socket)?;
-        let (Message::Hello, Some(keeper)) = (message, sender) else {
+    /// Waits to be greeted, and says what is wished for; `None` when that is not by a keeper of ours. While a session is
+    /// built, that takes its time, for as long as `listener` is a process that may build it.
+    fn begin(socket: OwnedFd, wish: Wish, listener: i32, end: Instant) -> io::Result<Option<Self>> {
+        let (message, origin) = loop {
+            limit(&socket, end.min(Instant::now() + PATIENCE))?;
+            match handover::receive_from(&socket) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    if Instant::now() >= end || peer::is_stranger(listener) {
+                        return Ok(None);
+                    }
+                }
+                received => break received?,
+            }
+        };
+        let (Message::Hello, Some(keeper)) = (message, origin.pid) else {
             return Ok(None);
         };
         let number = rustix::process::Pid::from_raw(keeper).ok_or(Errno::SRCH)?;
@@ -252,23 +264,29 @@ impl Call {
         let Ok(process) = pidfd_open(number, PidfdFlags::empty()) else {
             return Ok(None);
         };
-        Ok(peer::is_keeper(keeper).then_some(Self {
+        if !peer::is_keeper(keeper) {
+            return Ok(None);
+        }
+        let token = handover::token();
+        handover::send_wish(&socket, wish, origin.token, token)?;
+        Ok(Some(Self {
             socket,
             end,
             keeper,
             process,
+            token,
         }))
     }
 
-    /// Waits for the next answer. One that greets, and has its number taken by a keeper, does not answer once more: what
-    /// the keeper of that number says goes elsewhere.
+    /// Waits for the next answer. It repeats what was asked after the keeper was found to be ours: what was prepared by a
+    /// process that has ended since, and has its number taken by a keeper, does not.
     pub(crate) fn next(&self) -> io::Result<Message> {
-        limit(&self.socket, self.end)?;
-        let (message, sender) = handover::receive_from(&self.socket)?;
+        limit(&self.socket, self.end.min(Instant::now() + PATIENCE))?;
+        let (message, origin) = handover::receive_from(&self.socket)?;
         // One that refuses may end at once.
-        let is_there = || !keeper::has_ended(&self.process);
+        let is_answer = || origin.token == self.token && !keeper::has_ended(&self.process);
         let is_refusal = matches!(message, Message::Failed(_) | Message::Full(_));
-        match sender == Some(self.keeper) && (is_refusal || is_there()) {
+        match origin.pid == Some(self.keeper) && (is_refusal || is_answer()) {
             true => Ok(message),
             false => Err(io::ErrorKind::PermissionDenied.into()),
         }
@@ -333,7 +351,7 @@ pub(crate) enum Entry {
 }
 
 /// How long one stands in a full queue, which may be a stranger's.
-const PATIENCE_WHILE_BUSY: Duration = Duration::from_secs(10);
+const PATIENCE_WHILE_BUSY: Duration = Duration::from_secs(4);
 
 /// How long a job's rank waits for the session that another builds: without it, it could not work with
 /// the others. An image that must be extracted takes its time.
@@ -369,6 +387,10 @@ pub(crate) struct Caller {
     pub(crate) process: OwnedFd,
     pid: i32,
     since: Instant,
+    /// What the wish is to repeat.
+    hello: Token,
+    /// What the answers are to repeat.
+    pub(crate) token: Token,
 }
 
 /// What comes of looking for the next caller.
@@ -397,16 +419,21 @@ pub(crate) fn admit(listener: &OwnedFd) -> Admitted {
 fn greet(socket: OwnedFd) -> Option<Caller> {
     let peer = socket_peercred(&socket).ok()?;
     let pid = peer.pid.as_raw_nonzero().get();
+    // The handle first, as it is with a keeper.
+    let process = pidfd_open(peer.pid, PidfdFlags::empty()).ok()?;
     if peer.uid.as_raw() != geteuid().as_raw() || peer::is_contained(pid) {
         return None;
     }
     set_socket_passcred(&socket, true).ok()?;
-    handover::send_hello(&socket).ok()?;
+    let hello = handover::token();
+    handover::send_hello(&socket, hello).ok()?;
     Some(Caller {
-        process: pidfd_open(peer.pid, PidfdFlags::empty()).ok()?,
+        process,
         socket,
         pid,
         since: Instant::now(),
+        hello,
+        token: 0,
     })
 }
 
@@ -418,10 +445,13 @@ impl Caller {
 
     /// What is wished for: `None` while nothing was said, an error from one who is not ours, or says nothing for too
     /// long. `outside` is the user namespace that callers are in.
-    pub(crate) fn wish(&self, outside: Option<(u64, u64)>) -> Option<Result<Wish, ()>> {
+    pub(crate) fn wish(&mut self, outside: Option<(u64, u64)>) -> Option<Result<Wish, ()>> {
         match handover::receive_wish(&self.socket) {
             Ok(wished) => {
-                let is_same = wished.sender == Some(self.pid);
+                self.token = wished.token;
+                let is_same = wished.sender == Some(self.pid)
+                    && wished.hello == Some(self.hello)
+                    && !keeper::has_ended(&self.process);
                 let is_outside =
                     outside.is_some() && descriptor_identity(&wished.namespace) == outside;
                 Some(if is_same && is_outside {
@@ -446,7 +476,7 @@ fn descriptor_identity(descriptor: &OwnedFd) -> Option<(u64, u64)> {
 /// Sends the next caller away, who then goes on alone.
 pub(crate) fn turn_away(listener: &OwnedFd, reason: &str) {
     if let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) {
-        let _ = handover::send_hello(&socket);
+        let _ = handover::send_hello(&socket, 0);
         handover::send_full(&socket, reason);
     }
 }

@@ -36,6 +36,17 @@ impl Directory {
         Ok(Self::new(path.to_owned(), handle))
     }
 
+    /// Opens the directory at `path` in it, `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it may not be read.
+    pub fn below(&self, path: &Path) -> io::Result<Option<Self>> {
+        let handle = self.open_inside(path, OFlags::RDONLY | OFlags::DIRECTORY)?;
+        let name = self.path.join(path.strip_prefix("/").unwrap_or(path));
+        Ok(handle.map(|handle| Self::new(name, handle)))
+    }
+
     /// Returns the path it was opened by.
     #[must_use]
     pub fn path(&self) -> &Path {

@@ -20,11 +20,15 @@ while True:
     c, _ = s.accept()
     print("called", flush=True)
     try:
-        socket.send_fds(c, [b"R2"], fds)
+        c.settimeout(1)
+        c.send(b"H" + bytes(8))
+        wish, _, _, _ = socket.recv_fds(c, 100, 4)
+        token = wish[1:9]
+        socket.send_fds(c, [b"R" + token + b"2"], fds)
         if kind == "instance":
-            socket.send_fds(c, [b"I" + about], [os.pidfd_open(os.getpid())])
+            socket.send_fds(c, [b"I" + token + about], [os.pidfd_open(os.getpid())])
         else:
-            c.send(b"S" + about + b"\n" + str(os.getpid()).encode() + b" ")
+            c.send(b"S" + token + about + b"\n" + str(os.getpid()).encode() + b" ")
     except OSError:
         pass
     keep = c

@@ -325,6 +325,7 @@ impl Prepared {
             spec,
             files: &files,
             cache: &self.cache,
+            contained: self.contained || self.own_processes,
             private: !self.shared,
             about: &about,
             witness: witness
