@@ -60,10 +60,8 @@ impl Turn {
             if !matches!(calls, Ok(1..)) {
                 return;
             }
-            if let Admitted::Caller(caller) = share::admit(listener) {
-                // The caller looks at this process before it says anything, and must find it.
-                let said = [PollFd::new(&caller.socket, PollFlags::IN)];
-                let _ = poll(&mut { said }, Some(&FAREWELL));
+            if let Admitted::Caller(mut caller) = share::admit(listener) {
+                caller.hear_out();
                 handover::send_failure(&caller.socket, "");
                 left -= 1;
             }

@@ -28,7 +28,7 @@ pub(crate) fn is_stranger(pid: i32) -> bool {
     let is_there = kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH);
     let is_other = is_this_program(pid).is_ok_and(|same| !same);
     let stat = sys::ProcessStat::of(pid.cast_unsigned());
-    let is_stopped = stat.is_ok_and(|stat| ['T', 't', 'Z', 'X'].contains(&stat.state));
+    let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
     !is_there || is_other || is_stopped || is_contained(pid)
 }
 

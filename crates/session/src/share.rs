@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use image::RootFs;
 use nix::unistd::{getegid, geteuid};
 use oci_spec::runtime::Spec;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_passcred, set_socket_timeout, socket_peercred};
 use rustix::net::{
@@ -379,6 +380,12 @@ fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
     )?)
 }
 
+/// How long a caller who is sent away may take to say what is wished for.
+const A_MOMENT: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
+
 /// A caller, from the first word to what it wishes for.
 #[derive(Debug)]
 pub(crate) struct Caller {
@@ -443,6 +450,16 @@ impl Caller {
         self.since
     }
 
+    /// Takes what is wished for, whatever it is, and waits for it a moment: the caller looks at this process first, and an
+    /// end that closes with something unread resets the other.
+    pub(crate) fn hear_out(&mut self) {
+        let _ = poll(
+            &mut [PollFd::new(&self.socket, PollFlags::IN)],
+            Some(&A_MOMENT),
+        );
+        let _ = self.wish(None);
+    }
+
     /// What is wished for: `None` while nothing was said, an error from one who is not ours, or says nothing for too
     /// long. `outside` is the user namespace that callers are in.
     pub(crate) fn wish(&mut self, outside: Option<(u64, u64)>) -> Option<Result<Wish, ()>> {
@@ -475,9 +492,9 @@ fn descriptor_identity(descriptor: &OwnedFd) -> Option<(u64, u64)> {
 
 /// Sends the next caller away, who then goes on alone.
 pub(crate) fn turn_away(listener: &OwnedFd, reason: &str) {
-    if let Ok(socket) = accept_with(listener, SocketFlags::CLOEXEC) {
-        let _ = handover::send_hello(&socket, 0);
-        handover::send_full(&socket, reason);
+    if let Admitted::Caller(mut caller) = admit(listener) {
+        caller.hear_out();
+        handover::send_full(&caller.socket, reason);
     }
 }
 
