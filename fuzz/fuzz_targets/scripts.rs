@@ -17,7 +17,7 @@ mod environment {
 fuzz_target!(|data: &[u8]| {
     let before = environment::Set::from([("PATH".into(), "/bin".into())]);
     let mut set = before.clone();
-    let understood = plain::evaluate(data, &mut set).is_some();
+    let understood = plain::evaluate(data, &mut set, &mut plain::Left::default()).is_some();
     if understood {
         assert!(
             before.keys().all(|name| set.contains_key(name)),
