@@ -28,7 +28,7 @@ use crate::keeper::{self, Keeper, detach_stdio, ignore_signals, use_all_processo
 use crate::reception::Reception;
 use crate::share::Name;
 use crate::witness::Member;
-use crate::{Error, Ground, Turn, cgroup, handover, identity, init, mount, share, stage};
+use crate::{Error, Ground, Turn, cgroup, handover, identity, init, mount, peer, share, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
@@ -57,7 +57,7 @@ pub(crate) fn run(
         detach_stdio();
     }
     let _ = std::env::set_current_dir("/");
-    let _ = nix::sys::prctl::set_name(c"front: session");
+    let _ = nix::sys::prctl::set_name(c"front: builder");
     let built = match build(ground, &socket, &mut listener) {
         Ok(built) => built,
         Err(error) => {
@@ -69,6 +69,7 @@ pub(crate) fn run(
         }
     };
     detach_stdio();
+    let _ = nix::sys::prctl::set_name(peer::KEEPER);
     keeper::allow_many_members();
     let Built {
         namespaces,

@@ -62,7 +62,7 @@ impl Turn {
             }
             if let Admitted::Caller(mut caller) = share::admit(listener) {
                 caller.hear_out();
-                handover::send_failure(&caller.socket, "");
+                handover::send_refusal(&caller.socket, caller.token);
                 left -= 1;
             }
         }

@@ -100,10 +100,8 @@ pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
 pub(crate) fn send_ready(socket: &OwnedFd, token: Token, namespaces: &[File]) -> io::Result<()> {
     let namespaces: Vec<_> = namespaces.iter().map(AsFd::as_fd).collect();
     let count = namespaces.len().to_string();
-    or_refuse(
-        socket,
-        send_as_answer(socket, READY, token, &count, &namespaces),
-    )
+    let sent = send_as_answer(socket, READY, token, &count, &namespaces);
+    or_refuse(socket, token, sent)
 }
 
 /// Hands an instance's first process over, as [`send_ready`] does.
@@ -114,16 +112,22 @@ pub(crate) fn send_instance(
     init: &OwnedFd,
 ) -> io::Result<()> {
     let fds = [init.as_fd()];
-    or_refuse(socket, send_as_answer(socket, INSTANCE, token, about, &fds))
+    let sent = send_as_answer(socket, INSTANCE, token, about, &fds);
+    or_refuse(socket, token, sent)
 }
 
-fn or_refuse(socket: &OwnedFd, sent: io::Result<()>) -> io::Result<()> {
-    sent.inspect_err(|error| send_full(socket, &sys::words(error)))
+fn or_refuse(socket: &OwnedFd, token: Token, sent: io::Result<()>) -> io::Result<()> {
+    sent.inspect_err(|error| send_full(socket, token, &sys::words(error)))
 }
 
 /// Tells that there is a session, and no place in it.
-pub(crate) fn send_full(socket: &OwnedFd, reason: &str) {
-    let _ = send(socket, FULL, reason, &[]);
+pub(crate) fn send_full(socket: &OwnedFd, token: Token, reason: &str) {
+    let _ = send_as_answer(socket, FULL, token, reason, &[]);
+}
+
+/// Tells that there must be no session.
+pub(crate) fn send_refusal(socket: &OwnedFd, token: Token) {
+    let _ = send_as_answer(socket, FAILED, token, "", &[]);
 }
 
 /// `members` are process ids; those that do not fit are left out.

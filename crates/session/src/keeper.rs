@@ -165,7 +165,7 @@ impl<'a> Keeper<'a> {
     fn serve(&mut self, caller: Caller, wish: Wish) {
         match wish {
             Wish::Join if !self.has_room() => {
-                handover::send_full(&caller.socket, NO_DESCRIPTORS);
+                handover::send_full(&caller.socket, caller.token, NO_DESCRIPTORS);
             }
             // It goes to take the name, and finds it free.
             Wish::Join if self.has_lost_server() => self.reception.close(),

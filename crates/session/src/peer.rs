@@ -8,6 +8,7 @@
 //!
 //! [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
 
+use std::ffi::CStr;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
@@ -30,6 +31,15 @@ pub(crate) fn is_stranger(pid: i32) -> bool {
     let stat = sys::ProcessStat::of(pid.cast_unsigned());
     let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
     !is_there || is_other || is_stopped || is_contained(pid)
+}
+
+/// The name of a process that keeps a session which is built.
+pub(crate) const KEEPER: &CStr = c"front: session";
+
+/// Whether a process may be at building a session, which takes its time: none that keeps one already.
+pub(crate) fn may_be_building(pid: i32) -> bool {
+    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
+    name.trim_ascii_end() != KEEPER.to_bytes()
 }
 
 /// Whether a process is in a container for certain: where `/proc` hides it, this is not known.

@@ -246,11 +246,14 @@ impl Call {
     /// Waits to be greeted, and says what is wished for; `None` when that is not by a keeper of ours. While a session is
     /// built, that takes its time, for as long as `listener` is a process that may build it.
     fn begin(socket: OwnedFd, wish: Wish, listener: i32, end: Instant) -> io::Result<Option<Self>> {
+        let mut waits = 0;
         let (message, origin) = loop {
             limit(&socket, end.min(Instant::now() + PATIENCE))?;
             match handover::receive_from(&socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    if Instant::now() >= end || peer::is_stranger(listener) {
+                    waits += 1;
+                    let is_late = waits >= MOST_WAITS && !peer::may_be_building(listener);
+                    if Instant::now() >= end || is_late || peer::is_stranger(listener) {
                         return Ok(None);
                     }
                 }
@@ -284,10 +287,13 @@ impl Call {
     pub(crate) fn next(&self) -> io::Result<Message> {
         limit(&self.socket, self.end.min(Instant::now() + PATIENCE))?;
         let (message, origin) = handover::receive_from(&self.socket)?;
-        // One that refuses may end at once.
-        let is_answer = || origin.token == self.token && !keeper::has_ended(&self.process);
-        let is_refusal = matches!(message, Message::Failed(_) | Message::Full(_));
-        match origin.pid == Some(self.keeper) && (is_refusal || is_answer()) {
+        let has_ended = keeper::has_ended(&self.process);
+        // It is looked at again, as it may have executed another program since: a payload. One that refuses may end.
+        let is_ours = match message {
+            Message::Failed(_) | Message::Full(_) if has_ended => true,
+            _ => peer::is_keeper(self.keeper) && !keeper::has_ended(&self.process),
+        };
+        match origin.pid == Some(self.keeper) && origin.token == self.token && is_ours {
             true => Ok(message),
             false => Err(io::ErrorKind::PermissionDenied.into()),
         }
@@ -353,6 +359,9 @@ pub(crate) enum Entry {
 
 /// How long one stands in a full queue, which may be a stranger's.
 const PATIENCE_WHILE_BUSY: Duration = Duration::from_secs(4);
+
+/// How often a keeper is waited for that has built its session, and greets nobody.
+const MOST_WAITS: u32 = 4;
 
 /// How long a job's rank waits for the session that another builds: without it, it could not work with
 /// the others. An image that must be extracted takes its time.
@@ -468,6 +477,7 @@ impl Caller {
                 self.token = wished.token;
                 let is_same = wished.sender == Some(self.pid)
                     && wished.hello == Some(self.hello)
+                    && !peer::is_contained(self.pid)
                     && !keeper::has_ended(&self.process);
                 let is_outside =
                     outside.is_some() && descriptor_identity(&wished.namespace) == outside;
@@ -494,7 +504,7 @@ fn descriptor_identity(descriptor: &OwnedFd) -> Option<(u64, u64)> {
 pub(crate) fn turn_away(listener: &OwnedFd, reason: &str) {
     if let Admitted::Caller(mut caller) = admit(listener) {
         caller.hear_out();
-        handover::send_full(&caller.socket, reason);
+        handover::send_full(&caller.socket, caller.token, reason);
     }
 }
 
