@@ -2,11 +2,10 @@
 //! label, the limits and all else that a runtime writes to `/proc` would go where the image wants (CVE-2019-16884).
 //! The rules are runc's, `checkProcMount`.
 
-use std::ffi::OsString;
 use std::path::{Component, Path, PathBuf};
 
 use serde_json::Value;
-use tree::{Directory, Files, Step};
+use tree::{Directory, Files, Step, names_backwards};
 
 /// What lxcfs gives in place of the kernel's.
 const OF_LXCFS: [&str; 11] = [
@@ -165,19 +164,6 @@ impl View {
             _ => None,
         }
     }
-}
-
-/// The names in a path, the last one first.
-fn names_backwards(path: &Path) -> Vec<OsString> {
-    let names = path
-        .components()
-        .rev()
-        .filter_map(|component| match component {
-            Component::Normal(name) => Some(name.to_owned()),
-            Component::ParentDir => Some("..".into()),
-            _ => None,
-        });
-    names.collect()
 }
 
 fn is_bind(mount: &Value) -> bool {

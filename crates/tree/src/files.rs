@@ -105,7 +105,8 @@ pub trait Files {
 }
 
 /// The names in a path, last one first: a stack of what is still ahead.
-fn names_backwards(path: &Path) -> Vec<OsString> {
+#[must_use]
+pub fn names_backwards(path: &Path) -> Vec<OsString> {
     let names = path
         .components()
         .rev()

@@ -9,5 +9,5 @@ mod mount;
 
 pub use directory::Directory;
 pub use entry::{Entry, Place, Step};
-pub use files::{Content, Files};
+pub use files::{Content, Files, names_backwards};
 pub use mount::{attach, is_directory};
