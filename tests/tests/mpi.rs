@@ -63,6 +63,35 @@ fn every_pair_runs_as_one_job_or_is_refused_before() {
 }
 
 #[test]
+fn why_there_is_no_job_is_said_once_however_the_ranks_come() {
+    let cluster = Cluster::own();
+    let launcher = Launcher::of_slurm(&cluster, 4).remove(2);
+    let front = program("front").display().to_string();
+    let image = image("mpich");
+    let late = "sleep $((SLURM_LOCALID / 2))";
+    for first in [&["true"; 20][..], &[late]].concat() {
+        let script = format!(r#"{first}; exec "$@""#);
+        let words = [
+            "sh",
+            "-c",
+            &script,
+            "sh",
+            &front,
+            "exec",
+            "--mpi=container",
+            &image,
+            "hello",
+        ];
+        let outcome = run(&mut launcher.command(&words));
+        assert_eq!(
+            outcome.stderr.matches("FATAL:").count(),
+            1,
+            "{first}: {outcome:?}"
+        );
+    }
+}
+
+#[test]
 fn what_joins_the_ranks_survives_containment() {
     let cluster = Cluster::own();
     let launchers = Launcher::of_mpis(2)

@@ -28,7 +28,7 @@ use crate::keeper::{self, Keeper, detach_stdio, ignore_signals, use_all_processo
 use crate::reception::Reception;
 use crate::share::Name;
 use crate::witness::Member;
-use crate::{Error, Ground, Turn, cgroup, handover, identity, init, mount, peer, share, stage};
+use crate::{Error, Ground, cgroup, door, handover, identity, init, mount, peer, share, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
@@ -65,7 +65,7 @@ pub(crate) fn run(
             drop(socket);
             // Who says so must have its say before the others end their job.
             std::thread::sleep(HEAD_START);
-            return Turn::new(listener).refuse(None);
+            return door::refuse(listener, outside, None);
         }
     };
     detach_stdio();

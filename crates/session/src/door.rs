@@ -1,15 +1,16 @@
 //! Asking for a session, and going in.
 
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use image::RootFs;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::handover::{self, Message};
-use crate::share::{self, Admitted, Entry, Name};
+use crate::handover::{self, Message, Wish};
+use crate::reception::Reception;
+use crate::share::{self, Entry, Name};
 use crate::{Error, Ground, Shared, builder};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
@@ -35,35 +36,42 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Turn(Option<OwnedFd>);
 
-/// How long a rank that refuses waits for another to tell.
-const FAREWELL: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 500_000_000,
-};
+/// How long a rank that refuses waits for one more, when it does not know how many there are.
+const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How long it tells others at most.
-const LONGEST_FAREWELL: Duration = Duration::from_secs(3);
+/// How long it tells others at most. The last rank of a busy machine may begin that much later than the first.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(5);
 
 impl Turn {
-    pub(crate) fn new(listener: Option<OwnedFd>) -> Self {
-        Self(listener)
-    }
-
     /// Tells the job's other ranks that there must be no session; `others` is how many there are on this
     /// machine, as far as known.
     pub fn refuse(self, others: Option<u32>) {
-        let Some(listener) = &self.0 else { return };
-        let mut left = others.unwrap_or(u32::MAX);
-        let end = Instant::now() + LONGEST_FAREWELL;
-        while left > 0 && Instant::now() < end {
-            let calls = poll(&mut [PollFd::new(listener, PollFlags::IN)], Some(&FAREWELL));
-            if !matches!(calls, Ok(1..)) {
-                return;
+        refuse(
+            self.0,
+            share::identity(Path::new(handover::USER_NAMESPACE)),
+            others,
+        );
+    }
+}
+
+/// Tells those who call at `listener` that there must be no session; `outside` is the user namespace that they are in.
+pub(crate) fn refuse(listener: Option<OwnedFd>, outside: Option<(u64, u64)>, others: Option<u32>) {
+    if listener.is_none() {
+        return;
+    }
+    let mut reception = Reception::new(listener, outside);
+    let mut left = others.unwrap_or(u32::MAX);
+    let last = Instant::now() + LONGEST_FAREWELL;
+    let mut end = others.map_or_else(|| Instant::now() + FAREWELL, |_| last);
+    while left > 0 && Instant::now() < end {
+        reception.wait(end);
+        for (caller, wish) in reception.hear() {
+            handover::send_refusal(&caller.socket, caller.token);
+            if wish == Wish::Join {
+                left = left.saturating_sub(1);
             }
-            if let Admitted::Caller(mut caller) = share::admit(listener) {
-                caller.hear_out();
-                handover::send_refusal(&caller.socket, caller.token);
-                left -= 1;
+            if others.is_none() {
+                end = last.min(Instant::now() + FAREWELL);
             }
         }
     }

@@ -296,12 +296,17 @@ pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about
 }
 
 pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     let now = Timespec {
         tv_sec: 0,
         tv_nsec: 0,
     };
-    matches!(poll(&mut fds, Some(&now)), Ok(1..))
+    ends_within(pidfd, now)
+}
+
+/// Waits for the end of a process, at most `limit`; returns whether it has ended.
+pub(crate) fn ends_within(pidfd: &OwnedFd, limit: Timespec) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&limit)), Ok(1..))
 }
 
 /// Kills every process in the mount namespace, until there is none.

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::time::Instant;
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::handover::{PATIENCE, Wish};
 use crate::share::{self, Admitted, Caller};
 
@@ -56,6 +58,17 @@ impl Reception {
     pub(crate) fn next(&self) -> Option<Instant> {
         let first = self.pending.iter().map(Caller::since).min()?;
         Some(first + PATIENCE)
+    }
+
+    /// Waits until somebody comes or says something, one of the silent is to be given up, or `end`.
+    pub(crate) fn wait(&self, end: Instant) {
+        let next = self.next().map_or(end, |next| next.min(end));
+        let limit = next.saturating_duration_since(Instant::now());
+        let limit = Timespec::try_from(limit).ok();
+        let mut fds: Vec<_> = { self.descriptors() }
+            .map(|fd| PollFd::new(fd, PollFlags::IN))
+            .collect();
+        let _ = poll(&mut fds, limit.as_ref());
     }
 
     /// Greets those who have come, and returns those who have said what they wish for.

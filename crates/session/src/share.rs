@@ -265,11 +265,12 @@ impl Call {
         };
         let number = rustix::process::Pid::from_raw(keeper).ok_or(Errno::SRCH)?;
         // The handle first: what is found out about the number is about this process then, or it has ended.
-        let Ok(process) = pidfd_open(number, PidfdFlags::empty()) else {
-            return Ok(None);
-        };
+        let process = pidfd_open(number, PidfdFlags::empty())?;
         if !peer::is_keeper(keeper) {
-            return Ok(None);
+            return match keeper::ends_within(&process, A_MOMENT) {
+                true => Err(Errno::SRCH.into()),
+                false => Ok(None),
+            };
         }
         let token = handover::token();
         handover::send_wish(&socket, wish, origin.token, token)?;
@@ -287,10 +288,12 @@ impl Call {
     pub(crate) fn next(&self) -> io::Result<Message> {
         limit(&self.socket, self.end.min(Instant::now() + PATIENCE))?;
         let (message, origin) = handover::receive_from(&self.socket)?;
-        let has_ended = keeper::has_ended(&self.process);
-        // It is looked at again, as it may have executed another program since: a payload. One that refuses may end.
+        // It is looked at again, as it may have executed another program since: a payload. One that refuses may end
+        // meanwhile, and can no longer be looked at for a moment before it has ended.
         let is_ours = match message {
-            Message::Failed(_) | Message::Full(_) if has_ended => true,
+            Message::Failed(_) | Message::Full(_) => {
+                peer::is_keeper(self.keeper) || keeper::ends_within(&self.process, A_MOMENT)
+            }
             _ => peer::is_keeper(self.keeper) && !keeper::has_ended(&self.process),
         };
         match origin.pid == Some(self.keeper) && origin.token == self.token && is_ours {
@@ -389,7 +392,7 @@ fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// How long a caller who is sent away may take to say what is wished for.
+/// How long a caller who is sent away may take to say what is wished for, and a process to end that is about to.
 const A_MOMENT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
@@ -459,16 +462,6 @@ impl Caller {
         self.since
     }
 
-    /// Takes what is wished for, whatever it is, and waits for it a moment: the caller looks at this process first, and an
-    /// end that closes with something unread resets the other.
-    pub(crate) fn hear_out(&mut self) {
-        let _ = poll(
-            &mut [PollFd::new(&self.socket, PollFlags::IN)],
-            Some(&A_MOMENT),
-        );
-        let _ = self.wish(None);
-    }
-
     /// What is wished for: `None` while nothing was said, an error from one who is not ours, or says nothing for too
     /// long. `outside` is the user namespace that callers are in.
     pub(crate) fn wish(&mut self, outside: Option<(u64, u64)>) -> Option<Result<Wish, ()>> {
@@ -503,7 +496,10 @@ fn descriptor_identity(descriptor: &OwnedFd) -> Option<(u64, u64)> {
 /// Sends the next caller away, who then goes on alone.
 pub(crate) fn turn_away(listener: &OwnedFd, reason: &str) {
     if let Admitted::Caller(mut caller) = admit(listener) {
-        caller.hear_out();
+        let mut fds = [PollFd::new(&caller.socket, PollFlags::IN)];
+        let _ = poll(&mut fds, Some(&A_MOMENT));
+        // It is taken, whatever it is: an end that closes with something unread resets the other.
+        let _ = caller.wish(None);
         handover::send_full(&caller.socket, caller.token, reason);
     }
 }
