@@ -38,7 +38,7 @@ fn job(ranks: u32, limit: u32, image: &str, number: u32) -> String {
     format!(
         "ulimit -n {limit}; export SLURM_JOB_ID={number} SLURM_STEP_ID=0 SLURM_NTASKS={ranks} SLURM_NODEID=0 \
          SLURM_STEP_TASKS_PER_NODE={ranks}; for rank in $(seq 0 {last}); do \
-         SLURM_PROCID=$rank SLURM_LOCALID=$rank $F -q exec {image} true & pids=\"$pids $!\"; done; \
+         SLURM_PROCID=$rank SLURM_LOCALID=$rank $F -q exec {image} sleep 3 & pids=\"$pids $!\"; done; \
          for pid in $pids; do wait $pid; codes=\"$codes $?\"; done; \
          printf '%s\\n' $codes | sort | uniq -c",
         last = ranks - 1,
@@ -49,12 +49,14 @@ fn job(ranks: u32, limit: u32, image: &str, number: u32) -> String {
 fn ranks_that_find_no_descriptors_left_run_alone() {
     for image in ["bb", "bb.sif"] {
         let image = fixture(image).display().to_string();
-        for (number, limit) in [(901, 40), (902, 64), (903, 1024)] {
+        for (number, limit) in [(901, 40), (903, 64), (905, 1024)] {
             let begin = Instant::now();
-            let outcome = script(&job(60, limit, &image, number), 90, "ranks");
+            let jobs = [number, number + 1].map(|number| job(60, limit, &image, number));
+            let both = format!("({}) & ({}) & wait", jobs[0], jobs[1]);
+            let outcome = script(&both, 90, "ranks");
             assert_eq!(
                 outcome.stdout.split_whitespace().collect::<Vec<_>>(),
-                ["60", "0"],
+                ["60", "0", "60", "0"],
                 "{limit}: {outcome:#?}"
             );
             assert!(
