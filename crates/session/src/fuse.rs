@@ -1,6 +1,6 @@
 //! The image's FUSE server: a process of its own, ended by the kernel with the mount.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
@@ -73,7 +73,7 @@ impl Server {
     }
 
     /// Mounts the image at `target` and lets the server answer.
-    pub(crate) fn mount(mut self, target: &Path) -> Result<(), Error> {
+    pub(crate) fn mount(self, target: &Path) -> Result<(), Error> {
         let data = format!(
             "fd={},rootmode=40000,user_id={},group_id={},allow_other,default_permissions",
             self.device.as_raw_fd(),
@@ -89,7 +89,18 @@ impl Server {
             Some(data.as_str()),
         )
         .map_err(mount_error("the image by FUSE", target))?;
-        self.go.write_all(b"g").map_err(Error::Fork)
+        let Self { device, mut go, .. } = self;
+        go.write_all(b"g").map_err(Error::Fork)?;
+        // Held by the server alone: if that ends, nobody waits for its answers.
+        drop(device);
+        // Linux 6.1 and before: an overlay copies the owner and mode that the root has now, and until the server was
+        // asked that is the host's root without any permission.
+        let failed = |source| Error::Mount {
+            what: "the image by FUSE".to_owned(),
+            target: target.to_owned(),
+            source,
+        };
+        fs::symlink_metadata(target).map(drop).map_err(failed)
     }
 }
 
