@@ -1,4 +1,4 @@
-//! A machine with a fast network: a guest whose kernel has a card made of software.
+//! A machine of another kernel, Debian 12's, which has a network card made of software.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use crate::{Outcome, fixture, run};
 
-/// Runs a script as root in a guest with the network card `rxe0`. Its files are this machine's, read-only but for
+/// Runs a script as root in a guest of Linux 6.1 with the network card `rxe0`. Its files are this machine's, read-only but for
 /// `/tmp`; the script is left in `directory`, which the guest must be able to see. The output is both streams'.
 ///
 /// # Panics
