@@ -52,6 +52,14 @@ impl Messages {
         Self { level, coloured }
     }
 
+    /// Returns those that tell failures alone: for a look at what is looked at once more.
+    pub fn of_failures(self) -> Self {
+        Self {
+            level: Level::Fatal,
+            ..self
+        }
+    }
+
     /// Whether the steps are told one by one.
     pub fn is_debug(&self) -> bool {
         self.level == Level::Debug

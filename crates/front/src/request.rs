@@ -169,6 +169,11 @@ const GPUS: [&str; 6] = [
 ];
 
 impl Request {
+    /// Whether it is kept from all other containers.
+    pub fn is_isolated(&self) -> bool {
+        self.contained || self.own_processes || self.own_ipc
+    }
+
     /// Adds variables that are stronger than the image's own, and weaker than what the user sets.
     pub fn add_overrides(&mut self, variables: &[(String, String)]) {
         for (name, value) in variables {

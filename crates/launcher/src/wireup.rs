@@ -57,10 +57,10 @@ impl Wireup {
     }
 }
 
-/// Variables that name a directory of the launcher's, and those that name something in one.
+/// Variables that name a directory of the launcher's, and those that name something in one. Not `PMIX_SYSTEM_TMPDIR`,
+/// which is `/tmp`, has what tools look for, and would give a contained rank the host's.
 const DIRECTORIES: &[&str] = &[
     "PMIX_SERVER_TMPDIR",
-    "PMIX_SYSTEM_TMPDIR",
     "PALS_SPOOL_DIR",
     "OMPI_MCA_orte_top_session_dir",
 ];
@@ -112,7 +112,7 @@ mod tests {
                 ),
                 ("FLUX_URI", "local:///run/flux/local-0"),
                 ("PALS_SPOOL_DIR", "relative"),
-                ("PMIX_SYSTEM_TMPDIR", "/"),
+                ("PMIX_SYSTEM_TMPDIR", "/tmp"),
             ];
             rows.iter()
                 .find(|(own, _)| *own == name)

@@ -108,8 +108,7 @@ pub(crate) fn run(
     }
     let is_shared = listener.is_some();
     let reception = Reception::new(listener, outside);
-    let keeper =
-        |namespaces| Keeper::new(namespaces, reception, server, ground.about, ground.witness);
+    let keeper = |namespaces| Keeper::new(ground, namespaces, reception, server);
     if !has_own_processes {
         drop(stand);
         return keeper(namespaces).keep(caller);

@@ -28,6 +28,9 @@ pub struct Ground<'a> {
     pub contained: bool,
     /// Whether nobody else joins it, though they ask for the same.
     pub private: bool,
+    /// Whether it is for the ranks of one program alone: nobody joins it once one of them has ended, which is when the
+    /// next program may begin.
+    pub of_one_program: bool,
     /// What is told of it to who looks.
     pub about: &'a str,
     /// Who tells the user of its members, to their standard error.

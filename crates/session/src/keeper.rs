@@ -13,11 +13,11 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_signal, setrlimit};
 
-use crate::handover;
 use crate::handover::Wish;
 use crate::reception::{NO_DESCRIPTORS, Reception};
 use crate::share::{self, Caller};
-use crate::witness::{Member, Testimony, Witness};
+use crate::witness::{Member, Testimony};
+use crate::{Ground, handover};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
 /// say is meant for the payload.
@@ -77,22 +77,23 @@ pub(crate) struct Keeper<'a> {
     /// The member that ended last, until it is known how.
     last: Option<Member>,
     testimony: Testimony<'a>,
+    of_one_program: bool,
 }
 
 impl<'a> Keeper<'a> {
     pub(crate) fn new(
+        ground: &Ground<'a>,
         namespaces: Vec<File>,
         reception: Reception,
         server: Option<OwnedFd>,
-        about: &'a str,
-        witness: Option<&'a dyn Witness>,
     ) -> Self {
         Self {
             namespaces,
             reception,
             server,
-            about,
-            testimony: Testimony::new(witness),
+            about: ground.about,
+            testimony: Testimony::new(ground.witness),
+            of_one_program: ground.of_one_program,
             members: Vec::new(),
             last: None,
         }
@@ -126,6 +127,9 @@ impl<'a> Keeper<'a> {
             // Introductions are taken as they come: the kernel refuses too many that are under way.
             self.members.iter_mut().for_each(Member::hear);
             if happened.end {
+                if self.of_one_program {
+                    self.reception.close();
+                }
                 let ended = self
                     .members
                     .extract_if(.., |member| has_ended(&member.process));
@@ -168,7 +172,7 @@ impl<'a> Keeper<'a> {
                 handover::send_full(&caller.socket, caller.token, NO_DESCRIPTORS);
             }
             // It goes to take the name, and finds it free.
-            Wish::Join if self.has_lost_server() => self.reception.close(),
+            Wish::Join if self.has_lost_server() || self.is_over() => self.reception.close(),
             Wish::Join => {
                 // One that could not be told is no member.
                 if handover::send_ready(&caller.socket, caller.token, &self.namespaces).is_ok() {
@@ -200,6 +204,12 @@ impl<'a> Keeper<'a> {
         let members = u64::try_from(members).unwrap_or(u64::MAX);
         members.saturating_add(1).saturating_mul(OF_A_MEMBER)
             <= limit.saturating_sub(OWN_DESCRIPTORS)
+    }
+
+    /// Whether its program has ended, in one of its ranks at least.
+    fn is_over(&self) -> bool {
+        let mut members = self.members.iter();
+        self.of_one_program && members.any(|member| has_ended(&member.process))
     }
 
     fn has_lost_server(&self) -> bool {

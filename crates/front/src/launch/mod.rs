@@ -2,6 +2,7 @@
 
 mod fabric;
 mod instance;
+mod interpreter;
 mod join;
 mod kept;
 mod lent;
@@ -52,12 +53,8 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     let network = request.network.as_ref();
     let image = open_image(&request.source, network, caller, messages)?;
     let mut turn = None;
-    let mut is_alone = false;
-    if let Some(job) = request
-        .job
-        .as_ref()
-        .filter(|_| request.shared && !request.dry_run)
-    {
+    let mut no_place = None;
+    if let Some(job) = shared_job(&request, &image, caller, messages)? {
         let program = request.action.program();
         match session::ask(&job.name, &image.root, &request.words(caller), &program) {
             Asked::Joined(door, about) => {
@@ -65,7 +62,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
                     serde_json::from_str(&about).context("another version's container")?;
                 // Ranks of one job may be of several programs.
                 if record.program != program
-                    && !examine(&request, image, caller, messages)?.may_start(messages)
+                    && !examine(&request, &image, caller, messages)?.may_start(messages)
                 {
                     return Ok(ExitCode::from(crate::messages::FAILURE));
                 }
@@ -73,13 +70,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
                     .map(ExitCode::from);
             }
             Asked::First(first) => turn = Some(first),
-            Asked::Full(reason) => {
-                messages.warning(format_args!(
-                    "no place in the container of job {}: {reason}; this rank has one of its own, and MPI copies twice",
-                    job.name
-                ));
-                is_alone = true;
-            }
+            Asked::Full(reason) => no_place = Some(reason),
             Asked::Refused => return Ok(ExitCode::from(crate::messages::FAILURE)),
         }
     }
@@ -93,7 +84,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     };
     let prepared = match Prepared::new(request, image, None, caller, messages) {
         Ok(prepared) => Prepared {
-            shared: prepared.shared && !is_alone,
+            shared: prepared.shared && no_place.is_none(),
             ..prepared
         },
         Err(error) => {
@@ -112,8 +103,15 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     let privileged = session::is_privileged();
     let is_rank = turn.is_some();
     let door = prepared.open(None, turn, messages)?;
-    if let Some(job) = prepared.job.as_ref().filter(|_| is_rank) {
-        tell_others_apart(job, &prepared, messages);
+    if let Some(job) = prepared.job.as_ref().filter(|_| prepared.rank.is_mpi) {
+        match no_place {
+            Some(reason) => messages.warning(format_args!(
+                "no place in the container of job {}: {reason}; this rank has one of its own, and MPI copies twice",
+                job.name
+            )),
+            None if is_rank => tell_others_apart(job, &prepared, messages),
+            None => {}
+        }
     }
     let go = || {
         if !privileged {
@@ -131,6 +129,26 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         go()?
     };
     Ok(ExitCode::from(code))
+}
+
+/// Returns the job whose container a request asks for. One that is to be kept from others shares its container with the
+/// other ranks of an MPI program, which could not work together otherwise, and with nobody else.
+fn shared_job<'a>(
+    request: &'a Request,
+    image: &Image,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<Option<&'a Job>> {
+    let job = request
+        .job
+        .as_ref()
+        .filter(|_| request.shared && !request.dry_run);
+    let Some(job) = job.filter(|job| !request.is_isolated() || job.local_size != Some(1)) else {
+        return Ok(None);
+    };
+    let shares =
+        !request.is_isolated() || examine(request, image, caller, &messages.of_failures())?.is_mpi;
+    Ok(shares.then_some(job))
 }
 
 /// Warns a rank whose container is not that of the job's others here.
@@ -173,6 +191,8 @@ struct Prepared {
     libraries: bool,
     own_processes: bool,
     contained: bool,
+    /// Whether it is kept from all other containers.
+    isolated: bool,
     /// Whether others may come in.
     shared: bool,
     job: Option<Job>,
@@ -259,9 +279,9 @@ impl Prepared {
             own_processes: request.own_processes,
             contained: request.contained,
             // What one writes to its own temporary directories, or runs among its own processes, is not for
-            // the next; but for the next rank.
-            shared: request.shared
-                && (request.job.is_some() || !request.contained && !request.own_processes),
+            // the next; but for the next rank, which asks for its job's.
+            shared: request.shared && !request.is_isolated(),
+            isolated: request.is_isolated(),
             program: request.action.program(),
             job: request.job,
             env,
@@ -327,6 +347,7 @@ impl Prepared {
             cache: &self.cache,
             contained: self.contained || self.own_processes,
             private: !self.shared,
+            of_one_program: self.isolated,
             about: &about,
             witness: witness
                 .as_ref()
@@ -405,14 +426,14 @@ fn plan(
 }
 
 /// Looks at the program of a rank that joins a container.
-fn examine(request: &Request, image: Image, caller: &Caller, messages: &Messages) -> Result<Rank> {
+fn examine(request: &Request, image: &Image, caller: &Caller, messages: &Messages) -> Result<Rank> {
     let request = &mut request.clone();
     request.find_launcher(caller);
-    let (start, shown) = plan(request, &image, caller, messages)?;
+    let (start, shown) = plan(request, image, caller, messages)?;
     let cache = caller.cache(&caller.account());
     // What its container has is decided already.
     let mut edits = Edits::default();
-    rank::prepare(request, &image, &start, &shown, &cache, &mut edits)
+    rank::prepare(request, image, &start, &shown, &cache, &mut edits)
 }
 
 /// Opens the image of a source; `network` is how one that is no file is reached.

@@ -12,6 +12,7 @@ use inject::{Edits, Host, StandIn};
 use serde::{Deserialize, Serialize};
 use tree::Files;
 
+use super::interpreter;
 use super::kept;
 use super::place::{Shown, Where, find};
 use super::start::Start;
@@ -20,9 +21,6 @@ use crate::host;
 use crate::messages::Messages;
 use crate::request::{Action, Request};
 
-/// Names of interpreters whose programs load MPI later, if at all.
-const INTERPRETERS: [&str; 3] = ["python", "julia", "Rscript"];
-
 /// What was found out about a program and its MPI.
 #[derive(Debug, Default)]
 pub struct Rank {
@@ -30,6 +28,8 @@ pub struct Rank {
     refusal: Option<String>,
     /// Whether it must not start then.
     must: bool,
+    /// Whether it is an MPI program: linked to a library of the image's, or an interpreter's that names MPI.
+    pub is_mpi: bool,
     /// Whether it is the one of its job that speaks.
     pub speaks: bool,
     name: String,
@@ -92,11 +92,8 @@ pub fn prepare(
         return Ok(Rank::default());
     };
     let name = name.to_string_lossy().into_owned();
-    let file = Path::new(&name)
-        .file_name()
-        .unwrap_or_default()
-        .to_string_lossy();
-    let is_interpreter = INTERPRETERS.iter().any(|one| file.starts_with(one));
+    let loads_mpi =
+        interpreter::is_one(&name) && interpreter::names_mpi(words, image, start, shown)?;
     let mut rank = Rank {
         must: true,
         // Of ranks that share a container only the first comes here.
@@ -150,6 +147,7 @@ pub fn prepare(
         }
         return Ok(rank);
     };
+    rank.is_mpi = answer.linked || loads_mpi;
     let alone = |implementation: &Implementation| {
         request
             .job
@@ -192,7 +190,7 @@ pub fn prepare(
     });
     rank.stand_in = used.map(|swap| swap.stand_in);
     // What is not linked to MPI is not its concern; but a script's may be.
-    let alone = alone.filter(|_| answer.linked || is_interpreter);
+    let alone = alone.filter(|_| rank.is_mpi);
     rank.must = answer.linked;
     rank.refusal = alone.map(|alone| format!("{alone}; {}", alone.remedy()));
     Ok(rank)

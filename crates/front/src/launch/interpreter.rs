@@ -1,0 +1,67 @@
+//! Programs of interpreters, which load MPI later, if at all.
+
+use std::ffi::OsString;
+use std::io::Read;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use image::Image;
+use tree::Files;
+
+use super::place::{Shown, Where, find};
+use super::start::Start;
+
+/// Names of interpreters.
+const INTERPRETERS: [&str; 3] = ["python", "julia", "Rscript"];
+
+/// What programs of these have that use MPI: of mpi4py, Julia's `MPI`, R's packages, and Horovod.
+const WORDS: [&str; 5] = ["mpi4py", "MPI", "Rmpi", "pbdMPI", "horovod"];
+
+/// How much of a script is looked at, in bytes.
+const LIMIT: usize = 1 << 20;
+
+/// Whether a program is an interpreter.
+pub fn is_one(program: &str) -> bool {
+    let name = Path::new(program).file_name().unwrap_or_default();
+    let name = name.to_string_lossy();
+    INTERPRETERS.iter().any(|one| name.starts_with(one))
+}
+
+/// Whether MPI is named by an interpreter's words, or by its script, which is the first of them that is a file.
+pub fn names_mpi(words: &[OsString], image: &Image, start: &Start, shown: &Shown) -> Result<bool> {
+    for word in words.iter().skip(1) {
+        if has_a_word(word.as_bytes()) {
+            return Ok(true);
+        }
+        // A script is looked for in the working directory alone, not in PATH.
+        let place = find(Path::new(".").join(word).as_os_str(), image, start, shown)?;
+        if let Some(place) = place {
+            return Ok(has_a_word(&beginning(&place, image)?));
+        }
+    }
+    Ok(false)
+}
+
+fn beginning(script: &Where, image: &Image) -> Result<Vec<u8>> {
+    let mut text = Vec::new();
+    match script {
+        Where::Image(path) => {
+            let read = image.root.read(path, LIMIT);
+            text = read.context("read the script")?.unwrap_or_default();
+        }
+        // One that cannot be read is the interpreter's to complain of.
+        Where::Host(path) => {
+            if let Ok(file) = sys::open_regular(path) {
+                let limit = u64::try_from(LIMIT).unwrap_or(u64::MAX);
+                let _ = file.take(limit).read_to_end(&mut text);
+            }
+        }
+    }
+    Ok(text)
+}
+
+fn has_a_word(text: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(text);
+    WORDS.iter().any(|word| text.contains(word))
+}

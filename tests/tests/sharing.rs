@@ -1,0 +1,171 @@
+//! Containers that are shared by several launches show none of them that they are: as an ordinary user, in jobs and out
+//! of them.
+
+use std::process::Command;
+
+use tests::{Launcher, Wireup, fixture, front, program, run, succeed};
+
+/// Gives a command the variables of a rank of a step that Slurm started.
+fn in_step(command: &mut Command, rank: u32, size: u32) -> &mut Command {
+    let variables = [
+        ("SLURM_JOB_ID", std::process::id()),
+        ("SLURM_STEP_ID", 0),
+        ("SLURM_PROCID", rank),
+        ("SLURM_LOCALID", rank),
+        ("SLURM_STEP_NUM_TASKS", size),
+        ("SLURM_STEP_TASKS_PER_NODE", size),
+        ("SLURM_NODEID", 0),
+    ];
+    for (name, value) in variables {
+        command.env(name, value.to_string());
+    }
+    command
+}
+
+fn image(name: &str) -> String {
+    fixture(name).display().to_string()
+}
+
+#[test]
+fn singularity_3949_commands_of_one_task_do_not_see_each_others_files() {
+    for (image, size) in [(image("bb"), 1), (image("bb.sif"), 1), (image("bb.sif"), 2)] {
+        for flag in ["-c", "-C"] {
+            let write = [
+                "exec",
+                flag,
+                &image,
+                "sh",
+                "-c",
+                "echo secret >/tmp/x; ls /tmp",
+            ];
+            let first = succeed(in_step(&mut front(write), 0, size));
+            assert_eq!(first, "x\n");
+            let look = ["exec", flag, &image, "ls", "/tmp", "/var/tmp", "/dev/shm"];
+            let second = succeed(in_step(&mut front(look), 0, size));
+            assert!(!second.contains('x'), "{image} {flag} {size}: {second}");
+        }
+    }
+}
+
+#[test]
+fn quantms_723_tasks_at_once_have_a_tmp_each() {
+    let image = image("bb.sif");
+    let script = "echo $SLURM_PROCID >/tmp/result; sleep 0.5; cat /tmp/result";
+    let tasks: Vec<_> = (0..3)
+        .map(|rank| {
+            let image = image.clone();
+            let words = ["exec", "-c", &image, "sh", "-c", script].map(str::to_owned);
+            std::thread::spawn(move || succeed(in_step(&mut front(words), rank, 3)))
+        })
+        .collect();
+    for (rank, task) in tasks.into_iter().enumerate() {
+        assert_eq!(task.join().unwrap(), format!("{rank}\n"));
+    }
+}
+
+#[test]
+fn one_tasks_kill_spares_the_others() {
+    let image = image("bb.sif");
+    for flag in ["-C", "--pid"] {
+        let other = ["exec", flag, &image, "sh", "-c", "sleep 1; echo alive"].map(str::to_owned);
+        let other = std::thread::spawn(move || succeed(in_step(&mut front(other), 0, 2)));
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        let kill = ["exec", flag, &image, "sh", "-c", "kill -9 -1"];
+        let _ = run(in_step(&mut front(kill), 1, 2));
+        assert_eq!(other.join().unwrap(), "alive\n", "{flag}");
+    }
+}
+
+#[test]
+fn what_has_its_own_of_something_has_it_alone() {
+    let image = image("bb");
+    for (flag, namespace) in [
+        ("--ipc", "ipc"),
+        ("--pid", "pid"),
+        ("-c", "mnt"),
+        ("-C", "mnt"),
+    ] {
+        for job in [false, true] {
+            let link = format!("/proc/self/ns/{namespace}");
+            let words = ["exec", flag, &image, "readlink", &link];
+            let look = || {
+                let mut command = front(words);
+                match job {
+                    true => succeed(in_step(&mut command, 0, 2)),
+                    false => succeed(&mut command),
+                }
+            };
+            // The kernel gives a number that was another's: one that is shared is held.
+            let held = ["exec", flag, &image, "sleep", "5"];
+            let mut held = front(held);
+            let mut held = if job {
+                in_step(&mut held, 1, 2)
+            } else {
+                &mut held
+            }
+            .spawn()
+            .unwrap();
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            let theirs = std::fs::read_link(format!("/proc/{}/ns/{namespace}", held.id()));
+            let ours = look();
+            held.kill().unwrap();
+            held.wait().unwrap();
+            assert_ne!(
+                theirs.unwrap().display().to_string(),
+                ours.trim(),
+                "{flag} {job}"
+            );
+        }
+    }
+}
+
+/// Writes to the container's own `/tmp`, and says what it found there.
+const PROGRAM: &str = r"
+from mpi4py import MPI
+import os
+world = MPI.COMM_WORLD
+found = sorted(os.listdir('/tmp')) if world.rank == 0 else []
+world.Barrier()
+open('/tmp/of-%d' % world.rank, 'w').close()
+world.Barrier()
+shared = all(os.path.exists('/tmp/of-%d' % rank) for rank in range(world.size))
+print('found', [name for name in found if name.startswith('of-')], 'shared', shared, flush=True)
+";
+
+#[test]
+fn the_next_mpi_program_of_the_same_ranks_begins_anew() {
+    let launcher = &Launcher::of_mpis(2)[0];
+    let front = program("front").display().to_string();
+    let image = image("ompi");
+    for flag in ["-c", "-C"] {
+        let script = r#"for i in 1 2 3; do "$0" exec "$1" "$2" python3 -c "$3" || exit 1; done"#;
+        let words = ["sh", "-c", script, &front, flag, &image, PROGRAM];
+        let outcome = run(&mut launcher.command(&words));
+        let lines: Vec<&str> = outcome.stdout.lines().collect();
+        assert_eq!(lines, ["found [] shared True"; 6], "{flag}: {outcome:?}");
+    }
+}
+
+#[test]
+fn a_farm_without_mpi_is_not_told_of_it() {
+    // Hydra offers PMI, and the image's library finds ranks by PMIx.
+    let launchers = Launcher::of_mpis(2);
+    let launcher = launchers
+        .iter()
+        .find(|one| one.offers == Wireup::Pmi)
+        .unwrap();
+    for flags in [&[][..], &["-c"], &["--env", "A=1"]] {
+        let image = image("ompi");
+        let words = [
+            &["exec"],
+            flags,
+            &[image.as_str(), "python3", "-c", "print(1)"],
+        ]
+        .concat();
+        let outcome = launcher.front(&words);
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.stderr.as_str()),
+            ("1\n1\n", "")
+        );
+    }
+}
