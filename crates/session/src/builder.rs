@@ -25,10 +25,10 @@ use crate::fuse::Server;
 use crate::ground::Note;
 use crate::instance::Start;
 use crate::keeper::{self, Keeper, detach_stdio, ignore_signals, use_all_processors};
+use crate::name::Name;
 use crate::reception::Reception;
-use crate::share::Name;
 use crate::witness::Member;
-use crate::{Error, Ground, cgroup, door, handover, identity, init, mount, peer, share, stage};
+use crate::{Error, Ground, cgroup, door, handover, identity, init, mount, name, peer, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
@@ -45,9 +45,7 @@ pub(crate) fn run(
     mut listener: Option<OwnedFd>,
 ) {
     // The caller becomes the payload, and nobody is to take it for a keeper then.
-    listener.iter().for_each(share::listen_as_own);
-    // Before a user namespace is made: callers are outside of that.
-    let outside = share::identity(Path::new(handover::USER_NAMESPACE));
+    listener.iter().for_each(name::listen_as_own);
     // Apart from the caller's terminal and process group: what is sent there is for the payload.
     let _ = setsid();
     ignore_signals();
@@ -65,7 +63,7 @@ pub(crate) fn run(
             drop(socket);
             // Who says so must have its say before the others end their job.
             std::thread::sleep(HEAD_START);
-            return door::refuse(listener, outside, None);
+            return door::refuse(listener, None);
         }
     };
     detach_stdio();
@@ -78,7 +76,7 @@ pub(crate) fn run(
         server,
         stand,
     } = built;
-    let taken = taken.and_then(share::open);
+    let taken = taken.and_then(name::open);
     let has_own_processes = ground.has_own_processes();
     if !has_own_processes {
         // Only making it took this process, which can be looked into, and it is gone before anybody comes in.
@@ -102,12 +100,12 @@ pub(crate) fn run(
     };
     if let Some(instance) = ground.instance {
         drop(caller);
-        let reception = Reception::new(taken, outside);
+        let reception = Reception::new(taken);
         keeper::keep_instance(&namespaces, reception, &instance.about, init);
         return drop(stand);
     }
     let is_shared = listener.is_some();
-    let reception = Reception::new(listener, outside);
+    let reception = Reception::new(listener);
     let keeper = |namespaces| Keeper::new(ground, namespaces, reception, server);
     if !has_own_processes {
         drop(stand);
@@ -205,8 +203,8 @@ fn take(called: &str) -> Result<OwnedFd, Error> {
         return Ok(taken);
     }
     let end = Instant::now() + handover::PATIENCE;
-    let call = name.and_then(|name| name.call(handover::Wish::Look, end));
-    let ours = call.is_some_and(|call| call.next().is_ok());
+    let call = name.map(|name| name.call(handover::Wish::Look, end, end));
+    let ours = matches!(call, Some(Ok(Some(call))) if call.next().is_ok());
     Err(match ours {
         true => Error::Taken(called.to_owned()),
         false => Error::Held(called.to_owned()),

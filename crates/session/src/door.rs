@@ -1,16 +1,17 @@
 //! Asking for a session, and going in.
 
+use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use image::RootFs;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
 
+use crate::call::{Entry, open_namespaces};
 use crate::handover::{self, Message, Wish};
+use crate::name::Name;
 use crate::reception::Reception;
-use crate::share::{self, Entry, Name};
 use crate::{Error, Ground, Shared, builder};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
@@ -46,20 +47,16 @@ impl Turn {
     /// Tells the job's other ranks that there must be no session; `others` is how many there are on this
     /// machine, as far as known.
     pub fn refuse(self, others: Option<u32>) {
-        refuse(
-            self.0,
-            share::identity(Path::new(handover::USER_NAMESPACE)),
-            others,
-        );
+        refuse(self.0, others);
     }
 }
 
-/// Tells those who call at `listener` that there must be no session; `outside` is the user namespace that they are in.
-pub(crate) fn refuse(listener: Option<OwnedFd>, outside: Option<(u64, u64)>, others: Option<u32>) {
+/// Tells those who call at `listener` that there must be no session.
+pub(crate) fn refuse(listener: Option<OwnedFd>, others: Option<u32>) {
     if listener.is_none() {
         return;
     }
-    let mut reception = Reception::new(listener, outside);
+    let mut reception = Reception::new(listener);
     let mut left = others.unwrap_or(u32::MAX);
     let last = Instant::now() + LONGEST_FAREWELL;
     let mut end = others.map_or_else(|| Instant::now() + FAREWELL, |_| last);
@@ -89,7 +86,10 @@ pub fn ask(job: &str, root: &RootFs, words: &str, program: &str) -> Asked {
         Some(Entry::Taken(listener)) => Asked::First(Turn(Some(listener))),
         Some(Entry::Refused) => Asked::Refused,
         Some(Entry::Full(reason)) => Asked::Full(reason),
-        Some(Entry::Neither) | None => Asked::First(Turn(None)),
+        Some(Entry::Neither) => {
+            Asked::Full("the process that has its name does not answer".to_owned())
+        }
+        None => Asked::First(Turn(None)),
     }
 }
 
@@ -141,16 +141,22 @@ pub fn open(
         }
     }
     loop {
-        match handover::receive(&socket).map_err(Error::Handover)? {
+        let (message, origin) = handover::receive_from(&socket).map_err(Error::Handover)?;
+        match message {
             Message::Note(text) => tell(&text),
             Message::Failed(text) | Message::Full(text) => return Err(Error::Builder(text)),
-            Message::Ready(namespaces) => {
+            Message::Ready(numbers) => {
+                let builder = origin.pid.ok_or(io::ErrorKind::InvalidData);
+                let namespaces = builder
+                    .map_err(io::Error::from)
+                    .and_then(|builder| open_namespaces(builder, &numbers))
+                    .map_err(Error::OpenNamespaces)?;
                 if let Some(witness) = ground.witness {
                     let _ = handover::send_introduction(&socket, witness.program());
                 }
                 return Ok(Door::new(namespaces));
             }
-            Message::Hello | Message::Instance { .. } | Message::Session { .. } => {
+            Message::Hello(_) | Message::Instance { .. } | Message::Session { .. } => {
                 return Err(Error::Handover(std::io::ErrorKind::InvalidData.into()));
             }
         }

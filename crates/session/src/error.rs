@@ -74,6 +74,9 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+    /// The namespaces could not be opened by the caller.
+    #[error("open the container's namespaces: {0}")]
+    OpenNamespaces(#[source] io::Error),
     /// The namespaces could not be entered.
     #[error("enter the container's namespaces: {0}")]
     Enter(#[source] io::Error),
@@ -86,6 +89,11 @@ pub enum Error {
          ending: try again, or choose another"
     )]
     Held(String),
+    /// An instance's keeper does not answer.
+    #[error(
+        "instance {0} does not answer: its name is held by a process of another user, or others call it without end; try again"
+    )]
+    Busy(String),
     /// The instance has ended meanwhile.
     #[error("the instance has ended")]
     Ended,

@@ -1,16 +1,17 @@
 //! The socket between the builder and the caller.
 //!
-//! One datagram each: a kind, then its text; the last one carries the namespaces.
+//! One datagram each: a kind, a token, and the text. Descriptors are named by their number at the sender's, who holds
+//! them meanwhile, and opened through `/proc`.
 
 use std::fs::File;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::io::Errno;
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::sockopt::{Timeout, set_socket_passcred, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
@@ -23,14 +24,14 @@ pub(crate) enum Message {
     Note(String),
     /// There will be no session, and why.
     Failed(String),
-    /// The namespaces, in the order in which they are to be entered.
-    Ready(Vec<OwnedFd>),
-    /// Nothing yet.
-    Hello,
+    /// The sender's descriptors of the namespaces, in the order in which they are to be entered.
+    Ready(Vec<i32>),
+    /// Nothing yet: the sender's descriptor of its secret.
+    Hello(i32),
     /// There is a session, but no place in it, and why.
     Full(String),
-    /// What an instance's starter says of it, and a handle of its first process.
-    Instance { about: String, init: OwnedFd },
+    /// What an instance's starter says of it, and its first process, which is not collected before its keeper ends.
+    Instance { about: String, init: i32 },
     /// What a session's first member said of it, and who its members are now.
     Session { about: String, members: Vec<i32> },
 }
@@ -39,8 +40,8 @@ pub(crate) enum Message {
 /// has the paths and variables that are lent to it, and fits.
 const LIMIT: usize = 96 << 10;
 
-/// How often a datagram is sent that the kernel refuses for the moment, and how long between: while too many
-/// descriptors of this user are under way (`ETOOMANYREFS`), or the other end has yet to read.
+/// How often a datagram is sent that the kernel refuses for the moment, and how long between: while the other end has
+/// yet to read, or, for one with a descriptor, while too many of this user are under way (`ETOOMANYREFS`).
 const ATTEMPTS: u32 = 100;
 const INTERVAL: Duration = Duration::from_millis(5);
 
@@ -68,20 +69,19 @@ const FULL: u8 = b'L';
 const INTRODUCTION: u8 = b'P';
 const HELLO: u8 = b'H';
 
-/// The user namespace of the process that opens it.
-pub(crate) const USER_NAMESPACE: &str = "/proc/self/ns/user";
+/// The most descriptors that a datagram carries: a member's standard error.
+const DESCRIPTORS: usize = 1;
 
-/// The most descriptors that a datagram carries: of the user, mount, ipc and pid namespaces.
-const DESCRIPTORS: usize = 4;
-
-/// Makes a pair: the caller's end, the builder's end.
+/// Makes a pair: the caller's end, which is told who sends, and the builder's end.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    Ok(socketpair(
+    let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
         SocketType::SEQPACKET,
         SocketFlags::CLOEXEC,
         None,
-    )?)
+    )?;
+    set_socket_passcred(&ours, true)?;
+    Ok((ours, theirs))
 }
 
 pub(crate) fn send_note(socket: &OwnedFd, text: &str) {
@@ -92,32 +92,25 @@ pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
     let _ = send(socket, FAILED, text, &[]);
 }
 
-/// Hands the namespaces over.
+/// Tells by which descriptors the namespaces can be opened.
 ///
 /// # Errors
 ///
-/// Fails when they cannot be; the other end is told so, and waits no longer.
+/// Fails when nobody hears it.
 pub(crate) fn send_ready(socket: &OwnedFd, token: Token, namespaces: &[File]) -> io::Result<()> {
-    let namespaces: Vec<_> = namespaces.iter().map(AsFd::as_fd).collect();
-    let count = namespaces.len().to_string();
-    let sent = send_as_answer(socket, READY, token, &count, &namespaces);
-    or_refuse(socket, token, sent)
+    let numbers = namespaces.iter().map(|one| one.as_raw_fd().to_string());
+    let numbers = numbers.collect::<Vec<_>>().join(" ");
+    send_as_answer(socket, READY, token, &numbers, &[])
 }
 
-/// Hands an instance's first process over, as [`send_ready`] does.
+/// Tells of an instance and its first process, as [`send_ready`] does.
 pub(crate) fn send_instance(
     socket: &OwnedFd,
     token: Token,
     about: &str,
-    init: &OwnedFd,
+    init: i32,
 ) -> io::Result<()> {
-    let fds = [init.as_fd()];
-    let sent = send_as_answer(socket, INSTANCE, token, about, &fds);
-    or_refuse(socket, token, sent)
-}
-
-fn or_refuse(socket: &OwnedFd, token: Token, sent: io::Result<()>) -> io::Result<()> {
-    sent.inspect_err(|error| send_full(socket, token, &sys::words(error)))
+    send_as_answer(socket, INSTANCE, token, &format!("{init}\n{about}"), &[])
 }
 
 /// Tells that there is a session, and no place in it.
@@ -159,22 +152,21 @@ pub(crate) enum Wish {
     Wake = b'!' as isize,
 }
 
-/// Greets a caller, who learns by it which process the keeper is.
-pub(crate) fn send_hello(socket: &OwnedFd, token: Token) -> io::Result<()> {
-    send_as_answer(socket, HELLO, token, "", &[])
+/// Greets a caller, who learns by it which process the keeper is, and by which of its descriptors the secret is read.
+pub(crate) fn send_hello(socket: &OwnedFd, token: Token, secret: i32) -> io::Result<()> {
+    send_as_answer(socket, HELLO, token, &secret.to_string(), &[])
 }
 
-/// Asks a keeper for something. The caller's user namespace, which no container of ours is in, says that the caller is
-/// outside; `hello` is the token of the greeting, and `token` what the answers are to repeat.
+/// Asks a keeper for something. `hello` is the token of the greeting, `secret` shows that the caller is outside, and
+/// `token` is what the answers are to repeat.
 pub(crate) fn send_wish(
     socket: &OwnedFd,
     wish: Wish,
     hello: Token,
+    secret: Token,
     token: Token,
 ) -> io::Result<()> {
-    let namespace = File::open(USER_NAMESPACE)?;
-    let text = hello.to_string();
-    send_as_answer(socket, wish as u8, token, &text, &[namespace.as_fd()])
+    send_as_answer(socket, wish as u8, token, &format!("{hello} {secret}"), &[])
 }
 
 /// Introduces a member to its keeper: the program that it will be, and its standard error, by which it is told of. To be
@@ -189,10 +181,8 @@ pub(crate) struct Wished {
     pub(crate) wish: Wish,
     /// What the answers repeat.
     pub(crate) token: Token,
-    /// The token of the greeting that it answers.
-    pub(crate) hello: Option<Token>,
-    /// The caller's user namespace.
-    pub(crate) namespace: OwnedFd,
+    /// The token of the greeting that it answers, and the secret.
+    pub(crate) shown: Option<(Token, Token)>,
     /// The process that asked, if the socket tells.
     pub(crate) sender: Option<i32>,
 }
@@ -208,10 +198,10 @@ pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
     Ok(Wished {
         wish: wish.ok_or(io::ErrorKind::InvalidData)?,
         token,
-        hello: std::str::from_utf8(text)
+        shown: std::str::from_utf8(text)
             .ok()
-            .and_then(|text| text.parse().ok()),
-        namespace: { received.fds }.pop().ok_or(io::ErrorKind::InvalidData)?,
+            .and_then(|text| text.split_once(' '))
+            .and_then(|(hello, secret)| Some((hello.parse().ok()?, secret.parse().ok()?))),
         sender: received.sender,
     })
 }
@@ -308,8 +298,8 @@ pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Origin)> {
     let mut buffer = vec![0; LIMIT + HEAD];
     let Received {
         length: received,
-        mut fds,
         sender,
+        ..
     } = receive_into(socket, &mut buffer, RecvFlags::empty())?;
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let (kind, token, rest) = parts(&buffer, received).ok_or(io::ErrorKind::UnexpectedEof)?;
@@ -317,17 +307,18 @@ pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Origin)> {
         NOTE => Ok(Message::Note(text(rest))),
         FAILED => Ok(Message::Failed(text(rest))),
         FULL => Ok(Message::Full(text(rest))),
-        HELLO => Ok(Message::Hello),
-        // The kernel leaves out what the receiver may not open, and one that enters some of a session's namespaces
-        // would be outside in the others.
-        READY if text(rest) == fds.len().to_string() => Ok(Message::Ready(fds)),
-        READY => Err(io::Error::other(
-            "this process may not have so many files open; raise `ulimit -n`",
-        )),
-        INSTANCE if fds.len() == 1 => Ok(Message::Instance {
-            about: text(rest),
-            init: fds.remove(0),
-        }),
+        HELLO => number(&text(rest)).map(Message::Hello),
+        READY => {
+            let text = text(rest);
+            let numbers = text.split_whitespace().map(number);
+            numbers.collect::<io::Result<_>>().map(Message::Ready)
+        }
+        INSTANCE => {
+            let text = text(rest);
+            let (init, about) = text.split_once('\n').ok_or(io::ErrorKind::InvalidData)?;
+            let about = about.to_owned();
+            number(init).map(|init| Message::Instance { about, init })
+        }
         SESSION => {
             let text = text(rest);
             let (about, members) = text.split_once('\n').unwrap_or((&text, ""));
@@ -340,6 +331,11 @@ pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Origin)> {
         _ => Err(io::ErrorKind::UnexpectedEof.into()),
     };
     Ok((message?, Origin { pid: sender, token }))
+}
+
+fn number(text: &str) -> io::Result<i32> {
+    let number = text.parse().ok().filter(|number| *number >= 0);
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
 /// A datagram.
@@ -390,11 +386,13 @@ mod tests {
         send_note(&builder, "hello");
         send_failure(&builder, &"x".repeat(LIMIT * 2));
         let file = || File::open("/dev/null").unwrap();
-        send_ready(&builder, 0, &[file(), file(), file()]).unwrap();
-        send_instance(&builder, 0, "about", &file().into()).unwrap();
+        let files = [file(), file(), file()];
+        send_ready(&builder, 0, &files).unwrap();
+        send_instance(&builder, 0, "about", 42).unwrap();
         assert!(matches!(receive(&caller).unwrap(), Message::Note(text) if text == "hello"));
         assert!(matches!(receive(&caller).unwrap(), Message::Failed(text) if text.len() == LIMIT));
-        assert!(matches!(receive(&caller).unwrap(), Message::Ready(all) if all.len() == 3));
+        let numbers = files.each_ref().map(AsRawFd::as_raw_fd);
+        assert!(matches!(receive(&caller).unwrap(), Message::Ready(all) if all == numbers));
         let instance = receive(&caller).unwrap();
         assert!(matches!(instance, Message::Instance { about, .. } if about == "about"));
         let long = "x".repeat(90 << 10);
@@ -404,10 +402,10 @@ mod tests {
         assert!(
             matches!(session, Message::Session { about, members } if about == long && members == [1, 2])
         );
-        // One that may not open what comes must not enter a part of it.
-        let few = { [file(), file()] }.map(OwnedFd::from);
-        send(&builder, READY, "3", &few.each_ref().map(AsFd::as_fd)).unwrap();
-        assert!(receive(&caller).is_err());
+        for wrong in ["x", "-1", "3 x"] {
+            send(&builder, READY, wrong, &[]).unwrap();
+            assert!(receive(&caller).is_err(), "{wrong}");
+        }
         drop(builder);
         assert_eq!(
             receive(&caller).unwrap_err().kind(),

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
+use crate::call::{self, Refusal};
 use crate::handover::{Message, PATIENCE, Wish};
-use crate::share::{self, Name};
-use crate::{Door, Error};
+use crate::name::{self, Name};
+use crate::{Door, Error, keeper};
 
 /// What an instance is made from, besides its ground.
 #[derive(Debug, Clone)]
@@ -64,15 +65,23 @@ impl Instance {
     }
 
     /// Finds the caller's instance of that name, to look at; `None` when there is none.
-    #[must_use]
-    pub fn find(name: &str) -> Option<Running> {
-        call(name, Wish::Look, Instant::now() + PATIENCE)
+    ///
+    /// # Errors
+    ///
+    /// Fails when there may be one that does not answer.
+    pub fn find(name: &str) -> Result<Option<Running>, Error> {
+        let end = Instant::now() + PATIENCE;
+        call(name, Wish::Look, end, end)
     }
 
     /// Finds the caller's instance of that name, to join it; `None` when there is none.
-    #[must_use]
-    pub fn join(name: &str) -> Option<Running> {
-        call(name, Wish::Join, Instant::now() + PATIENCE)
+    ///
+    /// # Errors
+    ///
+    /// Fails when there may be one that does not answer.
+    pub fn join(name: &str) -> Result<Option<Running>, Error> {
+        let end = Instant::now() + PATIENCE;
+        call(name, Wish::Join, end, end)
     }
 
     /// Returns those of the caller's instances whose name is wanted, by name.
@@ -81,29 +90,48 @@ impl Instance {
     ///
     /// Fails when the kernel's list of sockets cannot be read.
     pub fn all(wanted: impl Fn(&str) -> bool) -> Result<Vec<Running>, Error> {
-        let names = share::names(&share::instances()).map_err(Error::Instances)?;
-        let names = names.iter().filter(|name| wanted(name));
+        let names = name::names(&name::instances()).map_err(Error::Instances)?;
         // One for all: others may have taken any number of names.
         let end = Instant::now() + PATIENCE;
-        let found = names.filter_map(|name| call(name, Wish::Look, end));
-        Ok(found.collect())
+        let names = names.iter().filter(|name| wanted(name));
+        let names = names.take_while(|_| Instant::now() < end);
+        let look = |name: &String| {
+            let busy = end.min(Instant::now() + name::IN_A_QUEUE);
+            call(name, Wish::Look, end, busy).ok().flatten()
+        };
+        Ok(names.filter_map(look).collect())
     }
 }
 
-fn call(name: &str, wish: Wish, end: Instant) -> Option<Running> {
-    let call = Name::instance(name)?.call(wish, end)?;
-    let Ok(Message::Ready(namespaces)) = call.next() else {
-        return None;
+fn call(name: &str, wish: Wish, end: Instant, busy: Instant) -> Result<Option<Running>, Error> {
+    let answer = || -> io::Result<Option<Running>> {
+        let Some(called) = Name::instance(name) else {
+            return Ok(None);
+        };
+        let Some(call) = called.call(wish, end, busy)? else {
+            return Ok(None);
+        };
+        let namespaces = match call.namespaces()? {
+            Ok(namespaces) => namespaces,
+            Err(Refusal::Refused) => return Ok(None),
+            Err(Refusal::Full(reason)) => return Err(io::Error::other(reason)),
+        };
+        let Message::Instance { about, init } = call.next()? else {
+            return Ok(None);
+        };
+        Ok(Some(Running {
+            name: name.to_owned(),
+            about,
+            init: call.open_process(init)?,
+            door: Door::new(namespaces),
+        }))
     };
-    let Ok(Message::Instance { about, init }) = call.next() else {
-        return None;
-    };
-    Some(Running {
-        name: name.to_owned(),
-        about,
-        init,
-        door: Door::new(namespaces),
-    })
+    match answer() {
+        Ok(found) => Ok(found),
+        Err(error) if call::is_late(&error) => Err(Error::Busy(name.to_owned())),
+        Err(error) if error.kind() == io::ErrorKind::Other => Err(Error::OpenNamespaces(error)),
+        Err(_) => Ok(None),
+    }
 }
 
 impl Running {
@@ -116,7 +144,7 @@ impl Running {
     /// Returns the id of its first process, as the caller's `/proc` has it; `None` once it has ended.
     #[must_use]
     pub fn pid(&self) -> Option<i32> {
-        share::pid(&self.init)
+        keeper::pid(&self.init)
     }
 
     /// Sends a signal to its first process, by number; that one passes on what is not for itself.
@@ -145,7 +173,7 @@ impl Running {
         }
         // Who stands in for a process inside must be able to see its end.
         let end = Instant::now() + PATIENCE;
-        let _ = Name::instance(&self.name).and_then(|name| name.call(Wish::Wake, end));
+        let _ = Name::instance(&self.name).map(|name| name.call(Wish::Wake, end, end));
         Ok(())
     }
 
@@ -160,7 +188,8 @@ impl Running {
         let ended = Instant::now();
         let there = || {
             let end = ended + FAREWELL;
-            Name::instance(&self.name).is_some_and(|name| name.call(Wish::Look, end).is_some())
+            let call = Name::instance(&self.name).map(|name| name.call(Wish::Look, end, end));
+            !matches!(call, Some(Ok(None)) | None)
         };
         while there() && ended.elapsed() < FAREWELL {
             std::thread::sleep(Duration::from_millis(1));
@@ -186,6 +215,9 @@ mod tests {
 
     #[test]
     fn there_is_no_other() {
-        assert!(Instance::find("nobody-ever-started-this").is_none());
+        assert!(matches!(
+            Instance::find("nobody-ever-started-this"),
+            Ok(None)
+        ));
     }
 }

@@ -2,20 +2,19 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::time::{Duration, Instant};
 
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
-use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_signal, setrlimit};
 
+use crate::caller::Caller;
 use crate::handover::Wish;
 use crate::reception::{NO_DESCRIPTORS, Reception};
-use crate::share::{self, Caller};
 use crate::witness::{Member, Testimony};
 use crate::{Ground, handover};
 
@@ -190,7 +189,7 @@ impl<'a> Keeper<'a> {
             }
             Wish::Look => {
                 let members = self.members.iter();
-                let members = members.filter_map(|member| share::pid(&member.process));
+                let members = members.filter_map(|member| pid(&member.process));
                 handover::send_session(&caller.socket, caller.token, self.about, members);
             }
             Wish::Wake => {}
@@ -288,7 +287,8 @@ pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about
                     // One that was not told is told so, and is no member.
                     let told = handover::send_ready(&caller.socket, caller.token, namespaces)
                         .and_then(|()| {
-                            handover::send_instance(&caller.socket, caller.token, about, &process)
+                            let init = init.as_raw();
+                            handover::send_instance(&caller.socket, caller.token, about, init)
                         });
                     if told.is_ok() && wish == Wish::Join {
                         members.push(caller.process);
@@ -302,7 +302,7 @@ pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about
             }
         }
     }
-    let _ = waitpid(init, None);
+    // It is left to be collected with this process: its number is to be no other's before.
 }
 
 pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
@@ -317,6 +317,14 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
 pub(crate) fn ends_within(pidfd: &OwnedFd, limit: Timespec) -> bool {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
     matches!(poll(&mut fds, Some(&limit)), Ok(1..))
+}
+
+/// Returns the id of a handle's process, as the caller's `/proc` has it; `None` once it has ended.
+pub(crate) fn pid(process: &OwnedFd) -> Option<i32> {
+    let info = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
+    let info = fs::read_to_string(info).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    pid.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 /// Kills every process in the mount namespace, until there is none.
@@ -358,7 +366,6 @@ fn mount_namespace(namespaces: &[File]) -> Option<OsString> {
 
 /// Returns the kernel's name for a namespace, `mnt:[4026531840]`.
 fn namespace_name(namespace: &File) -> Option<OsString> {
-    use std::os::fd::AsRawFd;
     let link = format!("/proc/self/fd/{}", namespace.as_fd().as_raw_fd());
     fs::read_link(link).ok().map(Into::into)
 }

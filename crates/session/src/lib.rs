@@ -21,9 +21,12 @@
 
 mod attend;
 mod builder;
+mod call;
+mod caller;
 mod cgroup;
 mod door;
 mod error;
+mod execute;
 mod fuse;
 mod ground;
 mod handover;
@@ -33,10 +36,10 @@ mod instance;
 mod keeper;
 mod layout;
 mod mount;
+mod name;
 mod payload;
 mod peer;
 mod reception;
-mod share;
 mod shared;
 mod stage;
 mod witness;
@@ -47,9 +50,10 @@ pub use ground::{Ground, Note};
 pub use identity::{is_real_root as is_privileged, try_namespaces};
 pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
+pub use name::identity;
 pub use payload::{
     ExecError, Payload, enter_directory, exec, find_program, isolate, shed_privileges,
 };
-pub use share::identity;
+
 pub use shared::Shared;
 pub use witness::Witness;

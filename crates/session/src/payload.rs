@@ -9,11 +9,13 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
-use nix::unistd::{AccessFlags, access, execve};
+use nix::unistd::{AccessFlags, access};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
+
+use crate::execute::execute;
 
 /// The program to become.
 #[derive(Debug, Clone)]
@@ -22,6 +24,8 @@ pub struct Payload {
     pub args: Vec<OsString>,
     /// Its environment. `PATH` in it decides where a bare name is found.
     pub env: Vec<(OsString, OsString)>,
+    /// Whether what it is started from must not be reached by it.
+    pub contained: bool,
 }
 
 /// Why a program could not be started. The words are those users of Singularity know.
@@ -232,14 +236,13 @@ pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
         .collect::<Result<Vec<_>, _>>()?;
     sys::reset_broken_pipe();
     sys::restore_limits();
-    let Err(errno) = execve(&path, &args, &env);
-    match errno {
+    match execute(&path, &args, &env, payload.contained) {
         // A script without a `#!` line is the shell's, as every shell does it.
         Errno::ENOEXEC => {
             let shell = text(b"/bin/sh")?;
             let rest = args.iter().skip(1).cloned();
             let args: Vec<_> = [shell.clone(), path].into_iter().chain(rest).collect();
-            let Err(errno) = execve(&shell, &args, &env);
+            let errno = execute(&shell, &args, &env, payload.contained);
             Err(ExecError::Exec {
                 path: program,
                 source: errno.into(),

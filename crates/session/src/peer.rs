@@ -1,50 +1,84 @@
 //! Telling our own processes from those in containers, which have the same user.
 //!
 //! A contained payload reaches the same abstract sockets as we do, and could take the name of its user's next session
-//! and hand out namespaces of its own. What it cannot have is a process that is this very program *and* may still gain
-//! privileges: every payload has `no_new_privs`, for good ([prctl(2)]), and so has all that it starts.
-//!
-//! Where the caller has `no_new_privs` themselves, as in another container, the program alone tells.
+//! and hand out namespaces of its own. What it cannot have is a process outside of all containers, or one with
+//! capabilities in a user namespace that was made outside: a payload has none in its session's, and whichever it makes
+//! is below that ([user_namespaces(7)]). Besides, ours are this very program, and may still gain privileges: every
+//! payload has `no_new_privs`, for good ([prctl(2)]), and so has all that it starts; where the caller has that
+//! themselves, it tells nothing.
 //!
 //! [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
+//! [user_namespaces(7)]: https://man7.org/linux/man-pages/man7/user_namespaces.7.html
 
 use std::ffi::CStr;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
 
-/// Whether a process is one of ours that keeps a session: this program, of the caller's, outside of containers.
+use crate::keeper::has_ended;
+
+/// Whether a process is one of ours that keeps a session, or refuses one: this program, of the caller's, outside of
+/// containers.
 pub(crate) fn is_keeper(pid: i32) -> bool {
-    is_this_program(pid).unwrap_or(false) && is_outside(pid) == Some(true)
+    let is_ours = is_this_program(pid).unwrap_or(false) && is_outside(pid) == Some(true);
+    is_ours && has_the_rights(pid).unwrap_or(false)
 }
 
-/// Whether the process that listens at a name is none that could become a keeper: it is gone, in a container, stopped, or
-/// another program. One that cannot be looked at, as a builder at times, is none of that for certain.
-pub(crate) fn is_stranger(pid: i32) -> bool {
-    let is_there = kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH);
-    let is_other = is_this_program(pid).is_ok_and(|same| !same);
-    let stat = sys::ProcessStat::of(pid.cast_unsigned());
-    let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
-    !is_there || is_other || is_stopped || is_contained(pid)
+/// The process that listens at a name, as the kernel tells a caller.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    pub(crate) pid: i32,
+    /// A handle of it: without one, the number may be another's by now.
+    pub(crate) process: Option<OwnedFd>,
+}
+
+impl Listener {
+    /// Whether it is none that could become a keeper: it is gone, in a container, stopped, another program, or the
+    /// caller itself. One that cannot be looked at, as a builder at times, is none of that for certain.
+    pub(crate) fn is_stranger(&self) -> bool {
+        let pid = self.pid;
+        let is_gone = kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
+            || self.process.as_ref().is_some_and(has_ended);
+        let is_other = is_this_program(pid).is_ok_and(|same| !same);
+        let stat = sys::ProcessStat::of(pid.cast_unsigned());
+        let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
+        is_gone || is_other || is_stopped || pid == Pid::this().as_raw() || is_contained(pid)
+    }
+
+    /// Whether it may be at building a session, which takes its time: not when it keeps one already.
+    pub(crate) fn may_be_building(&self) -> bool {
+        let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
+        name.trim_ascii_end() != KEEPER.to_bytes()
+    }
 }
 
 /// The name of a process that keeps a session which is built.
 pub(crate) const KEEPER: &CStr = c"front: session";
 
-/// Whether a process may be at building a session, which takes its time: none that keeps one already.
-pub(crate) fn may_be_building(pid: i32) -> bool {
-    let name = fs::read(format!("/proc/{pid}/comm")).unwrap_or_default();
-    name.trim_ascii_end() != KEEPER.to_bytes()
-}
-
 /// Whether a process is in a container for certain: where `/proc` hides it, this is not known.
 pub(crate) fn is_contained(pid: i32) -> bool {
     is_outside(pid) == Some(false)
+}
+
+/// Opens what a process of ours has open under a number. Its caller can, who made the user namespace that the process
+/// is in, or is in the same; a payload cannot: it has fewer capabilities there.
+///
+/// # Errors
+///
+/// Fails when that is not so, and when this process may not open so many files.
+pub(crate) fn open_descriptor(pid: i32, number: i32) -> io::Result<OwnedFd> {
+    // It is waited for nothing, whatever it is.
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
+    let path = format!("/proc/{pid}/fd/{number}");
+    let mut options = File::options();
+    let options = options.read(true).custom_flags(flags.bits().cast_signed());
+    options.open(path).map(OwnedFd::from)
 }
 
 /// A keeper has every capability in its user namespace, and its caller has them there, too, as the one who made it: so
@@ -55,16 +89,47 @@ fn is_this_program(pid: i32) -> io::Result<bool> {
     Ok((theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()))
 }
 
+/// Whether a process is in the caller's user namespace, or has every capability in one that was made there.
+fn has_the_rights(pid: i32) -> io::Result<bool> {
+    let identity = |file: &File| file.metadata().map(|stat| (stat.dev(), stat.ino()));
+    let own = identity(&File::open("/proc/self/ns/user")?)?;
+    let theirs = File::open(format!("/proc/{pid}/ns/user"))?;
+    if identity(&theirs)? == own {
+        return Ok(true);
+    }
+    let parent = File::from(sys::parent_user_namespace(&theirs)?);
+    Ok(identity(&parent)? == own && has_every_capability(pid)?)
+}
+
+/// CAP_SYS_ADMIN and CAP_SYS_PTRACE of `linux/capability.h`, which stand for all.
+const CAPABILITIES: u64 = 1 << 21 | 1 << 19;
+
+fn has_every_capability(pid: i32) -> io::Result<bool> {
+    let status = status(pid)?;
+    let effective = field(&status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
+    Ok(effective.is_some_and(|effective| effective & CAPABILITIES == CAPABILITIES))
+}
+
 fn is_outside(pid: i32) -> Option<bool> {
-    let status = sys::read_all(Path::new(&format!("/proc/{pid}/status"))).ok()?;
-    let status = String::from_utf8_lossy(&status);
-    let field = |name: &str| {
-        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-        line.split_whitespace().next()?.parse::<u32>().ok()
-    };
-    let is_ours = field("Uid:")? == geteuid().as_raw();
-    let is_bound = field("NoNewPrivs:")? != 0;
+    let status = status(pid).ok()?;
+    let number = |name: &str| field(&status, name)?.parse::<u32>().ok();
+    let is_ours = number("Uid:")? == geteuid().as_raw();
+    let is_bound = number("NoNewPrivs:")? != 0;
     Some(is_ours && (!is_bound || rustix::thread::no_new_privs() == Ok(true)))
+}
+
+/// `/proc/PID/status` ([proc_pid_status(5)]).
+///
+/// [proc_pid_status(5)]: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
+fn status(pid: i32) -> io::Result<String> {
+    let status = sys::read_all(Path::new(&format!("/proc/{pid}/status")))?;
+    Ok(String::from_utf8_lossy(&status).into_owned())
+}
+
+/// The first word after a name at the beginning of a line.
+fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()
 }
 
 #[cfg(test)]
@@ -75,6 +140,13 @@ mod tests {
     fn this_process_is_this_program() {
         let own = std::process::id().cast_signed();
         assert!(is_keeper(own) && !is_contained(own));
+        assert!(
+            Listener {
+                pid: own,
+                process: None
+            }
+            .is_stranger()
+        );
         // The first process is another program, or one that cannot be looked at.
         assert!(!is_keeper(1));
         assert!(!is_keeper(i32::MAX) && !is_contained(i32::MAX));

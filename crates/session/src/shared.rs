@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
+use crate::call::Welcome;
 use crate::handover::{Message, PATIENCE, Wish};
-use crate::share::{self, NO_JOB, Name, Welcome};
+use crate::name::{self, NO_JOB, Name};
 use crate::{Door, Error};
 
 /// A session that others may join.
@@ -36,7 +37,7 @@ impl Shared {
     ///
     /// Fails when the kernel's list of sockets cannot be read.
     pub fn all(wanted: impl Fn(Option<&str>) -> bool) -> Result<Vec<Self>, Error> {
-        let names = share::names(&share::sessions()).map_err(Error::Instances)?;
+        let names = name::names(&name::sessions()).map_err(Error::Instances)?;
         // One for all: others may have taken any number of names.
         let end = Instant::now() + PATIENCE;
         let look = |name: &String| {
@@ -45,7 +46,8 @@ impl Shared {
             if !wanted(job) {
                 return None;
             }
-            let call = Name::session(name)?.call(Wish::Look, end)?;
+            let busy = end.min(Instant::now() + name::IN_A_QUEUE);
+            let call = Name::session(name)?.call(Wish::Look, end, busy).ok()??;
             let Ok(Message::Session { about, members }) = call.next() else {
                 return None;
             };
@@ -58,13 +60,17 @@ impl Shared {
                 name,
             })
         };
-        Ok(names.iter().filter_map(look).collect())
+        let names = names.iter().take_while(|_| Instant::now() < end);
+        Ok(names.filter_map(look).collect())
     }
 
     /// Joins it; `None` when it has ended meanwhile.
     #[must_use]
     pub fn join(&self) -> Option<Door> {
-        let call = Name::session(&self.name)?.call(Wish::Join, Instant::now() + PATIENCE)?;
+        let end = Instant::now() + PATIENCE;
+        let call = Name::session(&self.name)?
+            .call(Wish::Join, end, end)
+            .ok()??;
         match call.welcome() {
             Welcome::Joined(namespaces, _) => Some(Door::new(namespaces)),
             _ => None,

@@ -15,6 +15,8 @@ mod limits;
 mod loopdev;
 mod mountattr;
 mod name_service;
+mod namespace;
+mod peer;
 mod pidfd;
 mod process;
 mod process_stat;
@@ -39,6 +41,8 @@ pub use mountattr::{
     set_mount_propagation,
 };
 pub use name_service::load_no_name_service;
+pub use namespace::parent_user_namespace;
+pub use peer::peer_process;
 pub use pidfd::exit_status;
 pub use process::{Fork, exit_at_once, fork, fork_at, set_variable};
 pub use process_stat::ProcessStat;

@@ -56,7 +56,7 @@ fn a_session_whose_server_has_ended_is_not_joined() {
 
 /// Calls keepers of the user as a payload, in each way that a program of ours does, and prints what they hand out.
 const CALLER: &str = r#"
-import os, socket, sys
+import os, socket, struct, sys
 for line in open("/proc/net/unix"):
     name = line.split()[7][1:] if len(line.split()) > 7 else ""
     if not name.startswith("front/"):
@@ -66,15 +66,22 @@ for line in open("/proc/net/unix"):
         s.settimeout(1)
         try:
             s.connect(b"\0" + name.encode())
-            hello = s.recv(100)[1:9].ljust(8, b"\0")
-            answer = str(int.from_bytes(hello, sys.byteorder)).encode()
-            fd = os.open("/proc/self/ns/user", os.O_RDONLY)
-            socket.send_fds(s, [wish + b"tokentok" + answer], [fd])
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+            hello, extra, _, _ = s.recvmsg(100, 100)
+            keeper = struct.unpack("iii", extra[0][2])[0]
+            answer = int.from_bytes(hello[1:9], sys.byteorder)
+            for number in (hello[9:].decode(), "0", "5", "6", "7", "8", "9"):
+                try:
+                    fd = os.open("/proc/%d/fd/%s" % (keeper, number), os.O_RDONLY)
+                    print("opened", name, number, os.readlink("/proc/self/fd/%d" % fd))
+                except OSError:
+                    pass
+            s.send(wish + b"tokentok" + b"%d %d" % (answer, 0))
             for _ in range(3):
                 data, fds, _, _ = socket.recv_fds(s, 100000, 8)
                 if data[:1] not in (b"", b"H") or fds:
                     print("got", name, data[:20], len(fds))
-        except OSError:
+        except (OSError, IndexError):
             pass
 print("tried")
 "#;

@@ -11,6 +11,7 @@ mod keepers;
 mod kills;
 mod limits;
 mod names;
+mod own_program;
 mod proc_mounts;
 mod state;
 mod terminal;

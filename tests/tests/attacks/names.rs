@@ -15,18 +15,19 @@ s.bind(b"\0" + name.encode())
 s.listen(64)
 fds = [os.open("/proc/self/ns/" + n, os.O_RDONLY) for n in ("user", "mnt")]
 about = sys.argv[3].encode()
+secret = os.memfd_create("front")
+os.write(secret, bytes(8))
 print("ready", flush=True)
 while True:
     c, _ = s.accept()
     print("called", flush=True)
     try:
         c.settimeout(1)
-        c.send(b"H" + bytes(8))
-        wish, _, _, _ = socket.recv_fds(c, 100, 4)
-        token = wish[1:9]
-        socket.send_fds(c, [b"R" + token + b"2"], fds)
+        c.send(b"H" + bytes(8) + b"%d" % secret)
+        token = c.recv(100)[1:9]
+        c.send(b"R" + token + b"%d %d" % tuple(fds))
         if kind == "instance":
-            socket.send_fds(c, [b"I" + token + about], [os.pidfd_open(os.getpid())])
+            c.send(b"I" + token + b"%d\n" % os.getpid() + about)
         else:
             c.send(b"S" + token + about + b"\n" + str(os.getpid()).encode() + b" ")
     except OSError:

@@ -55,7 +55,7 @@ pub fn start_instance(
             Instance::LONGEST_NAME
         );
     }
-    if Instance::find(name).is_some() {
+    if matches!(Instance::find(name), Ok(Some(_))) {
         bail!("instance {name} already exists");
     }
     let dry_run = request.dry_run;
@@ -80,7 +80,7 @@ pub fn start_instance(
     };
     prepared.open(Some(&instance), None, messages)?;
     if let Some(path) = pid_file {
-        let pid = Instance::find(name).and_then(|running| running.pid());
+        let pid = Instance::find(name)?.and_then(|running| running.pid());
         let text = pid.map(|pid| format!("{pid}\n")).unwrap_or_default();
         let written = sys::replace_file(path, text.as_bytes(), 0o644);
         if let Err(error) = written {
@@ -147,7 +147,7 @@ pub fn join(
     caller: &Caller,
     messages: &Messages,
 ) -> Result<ExitCode> {
-    let running = Instance::join(name).with_context(|| {
+    let running = Instance::join(name)?.with_context(|| {
         format!("no instance found with name {name}; `front instance list` shows those that run")
     })?;
     let record: InstanceRecord = serde_json::from_str(&running.about)

@@ -100,6 +100,7 @@ pub fn enter(
         request: Request {
             // Those of a rank are the session's.
             binds: if is_rank { request.binds } else { Vec::new() },
+            contained: record.contained,
             ..request
         },
         home: record.home,

@@ -111,7 +111,19 @@ impl Start {
         let (image, overrides) = match &self.plain {
             Some(plain) => plain.clone(),
             None => match self.by_shell(messages)? {
-                Outcome::Variables { image, overrides } => (image, overrides),
+                Outcome::Variables {
+                    image,
+                    overrides,
+                    lost,
+                } => {
+                    for script in lost {
+                        messages.warning(format_args!(
+                            "{}: the image's shell cannot run it; what it sets is lost",
+                            script.display()
+                        ));
+                    }
+                    (image, overrides)
+                }
                 Outcome::Exit(code) => return Ok(code),
             },
         };
@@ -124,6 +136,7 @@ impl Start {
         let payload = Payload {
             args,
             env: env.into_iter().collect(),
+            contained: request.contained,
         };
         match session::exec(&payload) {
             Err(error) => Err(error.into()),
@@ -155,12 +168,17 @@ impl Start {
 
     fn by_shell(&self, messages: &Messages) -> Result<Outcome> {
         let overrides = || environment::overrides(&self.ingredients.request);
-        match self.scripts.evaluate_by_shell(&self.base, overrides()) {
+        let contained = self.ingredients.request.contained;
+        let evaluated = self
+            .scripts
+            .evaluate_by_shell(&self.base, overrides(), contained);
+        match evaluated {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 messages.warning("the image has no /bin/sh: its environment scripts are not run");
                 Ok(Outcome::Variables {
                     image: self.base.clone(),
                     overrides: overrides().cloned().collect(),
+                    lost: Vec::new(),
                 })
             }
             outcome => outcome.context("run the image's environment scripts"),

@@ -55,6 +55,8 @@ pub enum Outcome {
         image: Set,
         /// The overrides, their values worked out.
         overrides: Set,
+        /// The scripts that the shell could not run to their end.
+        lost: Vec<OsString>,
     },
     /// A script ended the run, with this code.
     Exit(u8),
@@ -112,7 +114,8 @@ impl Scripts {
         literal.then_some((set, overrides))
     }
 
-    /// Has the image's shell work them out. The calling process must be in the container.
+    /// Has the image's shell work them out. The calling process must be in the container; whether that is `contained`
+    /// says what is reached from there.
     ///
     /// # Errors
     ///
@@ -121,8 +124,9 @@ impl Scripts {
         &self,
         base: &Set,
         overrides: impl Iterator<Item = &'a (OsString, OsString)>,
+        contained: bool,
     ) -> io::Result<Outcome> {
-        shell::evaluate(&self.paths, base, overrides)
+        shell::evaluate(&self.paths, base, overrides, contained)
     }
 }
 

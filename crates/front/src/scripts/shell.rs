@@ -1,232 +1,325 @@
 //! Scripts that take a shell: the image's own, asked for what it exports in the end.
+//!
+//! What it exports is the environment of a program that it starts: the kernel tells that byte for byte
+//! (`/proc/PID/environ`), whatever the shell and however it would quote. That program is a second shell, which says
+//! its number and waits.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Read};
-use std::os::fd::AsRawFd;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::process::ExitStatusExt;
-use std::process::{Command, Stdio};
+use std::path::Path;
 
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
+use rustix::process::{PidfdFlags, pidfd_open};
+use session::Payload;
 
 use super::Outcome;
 use crate::environment::Set;
 
-/// Separates, in the shell's answer, what scripts exported from what overrides did.
-const SEPARATOR: &[u8] = b"\n#--overrides--#\n";
+/// The shells that are asked, the best first: scripts are written for bash, as Singularity reads them.
+const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 
-/// How much of an answer is read, in bytes: more than any environment can be.
+/// What every image with scripts has. It tells the environment.
+const SH: &str = "/bin/sh";
+
+/// What shells exit with that cannot read or go on with a script (dash, busybox).
+const SHELL_ERROR: i32 = 2;
+
+/// What a process exits with that did not become the shell.
+const NOT_STARTED: i32 = 127;
+
+/// How much of an environment is read, in bytes: more than any can be.
 const LIMIT: u64 = 16 << 20;
 
-/// Runs the scripts, then the overrides, and collects both.
+/// How much a shell may say beside that, in bytes.
+const MOST_WORDS: usize = 1 << 20;
+
+/// What a shell is to do.
+struct Task<'a> {
+    shell: &'static str,
+    scripts: Vec<&'a OsStr>,
+    overrides: Vec<&'a (OsString, OsString)>,
+    base: &'a Set,
+    contained: bool,
+}
+
+/// How it ended.
+struct Answer {
+    /// How many scripts were run to their end.
+    done: usize,
+    /// The environment after the scripts, and after the overrides.
+    environments: Vec<Set>,
+    status: i32,
+}
+
+/// Runs the scripts, then the overrides, and collects both. A script with which the shell does not come to an end is
+/// left out.
 pub fn evaluate<'a>(
     paths: &[OsString],
     base: &Set,
     overrides: impl Iterator<Item = &'a (OsString, OsString)>,
+    contained: bool,
 ) -> io::Result<Outcome> {
-    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-    fcntl_setfd(&write, FdFlags::empty())?;
-    // By path: a shell need not understand descriptors above 9.
-    let answer = format!("/proc/self/fd/{}", write.as_raw_fd());
-    let names: Vec<_> = overrides.collect();
-    let script = script(paths, &answer, &names);
-    let mut child = Command::new("/bin/sh")
-        .arg("-c")
-        .arg(OsStr::from_bytes(&script))
-        .env_clear()
-        .envs(base)
-        .stdin(Stdio::null())
-        .spawn()?;
-    drop(write);
-    let mut answer = Vec::new();
-    File::from(read).take(LIMIT).read_to_end(&mut answer)?;
-    let status = child.wait()?;
-    let Some((scripts, overridden)) = split(&answer) else {
-        let code = status
-            .code()
-            .or_else(|| status.signal().map(|signal| 128 + signal))
-            .unwrap_or(1);
-        return Ok(Outcome::Exit(u8::try_from(code).unwrap_or(u8::MAX)));
+    let is_there = |shell: &&str| session::find_program(OsStr::new(shell), None).is_ok();
+    let Some(shell) = SHELLS.into_iter().find(is_there) else {
+        return Err(io::ErrorKind::NotFound.into());
     };
-    let mut image = parse(scripts);
-    image.retain(|name, _| {
+    let mut task = Task {
+        shell,
+        scripts: paths.iter().map(OsString::as_os_str).collect(),
+        overrides: overrides.collect(),
+        base,
+        contained,
+    };
+    let mut lost = Vec::new();
+    loop {
+        let answer = task.run()?;
+        if let Ok([image, after]) = <[Set; 2]>::try_from(answer.environments) {
+            return Ok(Outcome::Variables {
+                overrides: overridden(&task.overrides, &after),
+                image,
+                lost,
+            });
+        }
+        let is_done = answer.done >= task.scripts.len();
+        match answer.status {
+            0 if is_done => {
+                return Err(io::Error::other(format!(
+                    "{shell} does not tell its environment, which may be too large"
+                )));
+            }
+            SHELL_ERROR if !is_done => lost.push(task.scripts.remove(answer.done).to_owned()),
+            status => return Ok(Outcome::Exit(u8::try_from(status).unwrap_or(u8::MAX))),
+        }
+    }
+}
+
+/// Returns the overrides as they are in an environment. A shell exports no name that it could not have set.
+fn overridden(overrides: &[&(OsString, OsString)], environment: &Set) -> Set {
+    let value = |(name, value): &&(OsString, OsString)| {
+        let value = match is_identifier(name) {
+            true => environment.get(name)?,
+            false => value,
+        };
+        Some((name.clone(), value.clone()))
+    };
+    overrides.iter().filter_map(value).collect()
+}
+
+impl Task<'_> {
+    fn run(&self) -> io::Result<Answer> {
+        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        let (go_read, go) = pipe_with(PipeFlags::CLOEXEC)?;
+        let words = self.words(&write, &go_read);
+        let payload = Payload {
+            args: [OsStr::new(self.shell), OsStr::new("-c"), &words]
+                .map(OsStr::to_owned)
+                .into(),
+            env: self.base.clone().into_iter().collect(),
+            contained: self.contained,
+        };
+        let children = sys::heed_children();
+        let child = match sys::fork()? {
+            sys::Fork::Child => {
+                children.restore();
+                let _ = become_shell(&payload, &write, &go_read);
+                sys::exit_at_once(NOT_STARTED)
+            }
+            sys::Fork::Parent(child) => child,
+        };
+        drop((write, go_read));
+        let heard = hear(child, &read, &mut File::from(go));
+        let status = match waitpid(child, None)? {
+            WaitStatus::Exited(_, code) => code,
+            WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
+            _ => NOT_STARTED,
+        };
+        children.restore();
+        let (done, environments) = heard?;
+        Ok(Answer {
+            done,
+            environments,
+            status,
+        })
+    }
+
+    /// What the shell is told: to say which scripts it has run, and to have its environment looked at.
+    fn words(&self, answer: &OwnedFd, go: &OwnedFd) -> OsString {
+        // By path: a shell need not understand descriptors above 9.
+        let path = |file: &OwnedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
+        let (answer, go) = (path(answer), path(go));
+        let tell = format!("{SH} -c 'echo environment $$ >{answer}; read x' <{go}\n");
+        let mut words = Vec::new();
+        for script in &self.scripts {
+            words.extend(b". '");
+            words.extend(between_quotes(script));
+            words.extend(format!("'\necho done >{answer}\n").bytes());
+        }
+        words.extend(tell.bytes());
+        for (name, value) in &self.overrides {
+            if is_identifier(name) {
+                words.extend(b"export ");
+                words.extend(name.as_bytes());
+                words.extend(b"=\"");
+                words.extend(between_double_quotes(value));
+                words.extend(b"\"\n");
+            }
+        }
+        words.extend(tell.bytes());
+        words.extend(b"exit 0\n");
+        OsString::from_vec(words)
+    }
+}
+
+fn become_shell(payload: &Payload, answer: &OwnedFd, go: &OwnedFd) -> io::Result<()> {
+    let null = File::open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null)?;
+    for inherited in [answer, go] {
+        fcntl_setfd(inherited, FdFlags::empty())?;
+    }
+    match session::exec(payload) {
+        Err(error) => Err(io::Error::other(error)),
+        Ok(never) => match never {},
+    }
+}
+
+/// Hears a shell out: how many scripts it has run, and the environments that it shows. What it has started and left
+/// may still have the pipe.
+fn hear(child: Pid, pipe: &OwnedFd, go: &mut File) -> io::Result<(usize, Vec<Set>)> {
+    let process = rustix::process::Pid::from_raw(child.as_raw()).ok_or(io::ErrorKind::NotFound)?;
+    let process = pidfd_open(process, PidfdFlags::empty())?;
+    let (mut done, mut environments) = (0, Vec::new());
+    let mut said = Vec::new();
+    loop {
+        let both = [pipe.as_fd(), process.as_fd()];
+        let mut fds = both.each_ref().map(|fd| PollFd::new(fd, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Err(rustix::io::Errno::INTR) => continue,
+            polled => polled?,
+        };
+        let [words, _end] = fds.map(|fd| !fd.revents().is_empty());
+        let mut buffer = [0; 4096];
+        let length = match words {
+            true => rustix::io::read(pipe, &mut buffer)?,
+            false => 0,
+        };
+        if length == 0 || said.len() > MOST_WORDS {
+            return Ok((done, environments));
+        }
+        said.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        while let Some(end) = said.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = said.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            match line.trim_end().split_once(' ') {
+                Some(("environment", process)) => {
+                    environments.extend(environment(process));
+                    go.write_all(b"\n")?;
+                }
+                _ => done += 1,
+            }
+        }
+    }
+}
+
+/// Reads a process's environment; `None` for what is no process.
+fn environment(process: &str) -> Option<Set> {
+    let process: u32 = process.parse().ok()?;
+    let mut text = Vec::new();
+    let file = File::open(Path::new("/proc").join(process.to_string()).join("environ")).ok()?;
+    file.take(LIMIT).read_to_end(&mut text).ok()?;
+    let mut set = parse(&text);
+    set.retain(|name, _| {
         !["PWD", "OLDPWD", "SHLVL", "_"]
             .iter()
             .any(|own| name == own)
     });
-    let after = parse(overridden);
-    let overrides = names
-        .into_iter()
-        .filter_map(|(name, _)| Some((name.clone(), after.get(name)?.clone())))
-        .collect();
-    Ok(Outcome::Variables { image, overrides })
+    Some(set)
 }
 
-fn script(paths: &[OsString], answer: &str, overrides: &[&(OsString, OsString)]) -> Vec<u8> {
-    let mut script = Vec::new();
-    for path in paths {
-        script.extend(b". '");
-        script.extend(path.as_bytes().replace_quotes());
-        script.extend(b"'\n");
-    }
-    script.extend(format!("export -p > {answer}\n").bytes());
-    // Through a pipe that is already open for writing, a second open appends.
-    let separator = String::from_utf8_lossy(SEPARATOR).replace('\n', "\\n");
-    script.extend(format!("printf '{separator}' > {answer}\n").bytes());
-    for (name, value) in overrides {
-        let identifier = name.as_bytes().iter().enumerate().all(|(at, byte)| {
-            *byte == b'_' || byte.is_ascii_alphabetic() || at > 0 && byte.is_ascii_digit()
-        });
-        if !identifier {
-            continue;
-        }
-        script.extend(b"export ");
-        script.extend(name.as_bytes());
-        script.extend(b"=\"");
-        for byte in value.as_bytes() {
-            if *byte == b'"' {
-                script.push(b'\\');
-            }
-            script.push(*byte);
-        }
-        script.extend(b"\"\n");
-    }
-    script.extend(format!("export -p > {answer}\nexit 0\n").bytes());
-    script
-}
-
-/// Ends and reopens the quotes around each quote.
-trait ReplaceQuotes {
-    fn replace_quotes(&self) -> Vec<u8>;
-}
-
-impl ReplaceQuotes for [u8] {
-    fn replace_quotes(&self) -> Vec<u8> {
-        let mut quoted = Vec::with_capacity(self.len());
-        for byte in self {
-            match byte {
-                b'\'' => quoted.extend(b"'\\''"),
-                byte => quoted.push(*byte),
-            }
-        }
-        quoted
-    }
-}
-
-fn split(answer: &[u8]) -> Option<(&[u8], &[u8])> {
-    let at = answer
-        .windows(SEPARATOR.len())
-        .position(|window| window == SEPARATOR)?;
-    Some((answer.get(..=at)?, answer.get(at + SEPARATOR.len()..)?))
-}
-
-/// Reads the output of `export -p`: lines `export NAME=value` in the shell's own quoting (POSIX,
-/// "export"), whose values may go on over lines.
 fn parse(text: &[u8]) -> Set {
-    let mut set = Set::new();
-    let mut rest = text;
-    while let Some(start) = find(rest, b"export ") {
-        rest = rest.get(start + b"export ".len()..).unwrap_or_default();
-        let end = rest
+    let pairs = text.split(|byte| *byte == 0).filter_map(|pair| {
+        let at = pair
             .iter()
-            .position(|byte| matches!(byte, b'=' | b'\n'))
-            .unwrap_or(rest.len());
-        let name = rest.get(..end).unwrap_or_default();
-        rest = rest.get(end..).unwrap_or_default();
-        let Some(after) = rest.strip_prefix(b"=") else {
-            continue;
-        };
-        let (value, after) = unquote(after);
-        rest = after;
-        set.insert(OsString::from_vec(name.to_vec()), OsString::from_vec(value));
-    }
-    set
+            .position(|byte| *byte == b'=')
+            .filter(|at| *at > 0)?;
+        let (name, value) = (pair.get(..at)?, pair.get(at + 1..)?);
+        let text = |bytes: &[u8]| OsString::from_vec(bytes.to_vec());
+        Some((text(name), text(value)))
+    });
+    pairs.collect()
 }
 
-fn find(text: &[u8], word: &[u8]) -> Option<usize> {
-    text.windows(word.len()).position(|window| window == word)
+/// Whether a shell can set a variable of that name.
+fn is_identifier(name: &OsStr) -> bool {
+    name.as_bytes().iter().enumerate().all(|(at, byte)| {
+        *byte == b'_' || byte.is_ascii_alphabetic() || at > 0 && byte.is_ascii_digit()
+    })
 }
 
-/// Reads one word in shell quoting; returns it and what follows.
-fn unquote(text: &[u8]) -> (Vec<u8>, &[u8]) {
-    let mut value = Vec::new();
-    let mut quote = None;
-    let mut rest = text;
-    while let Some((&byte, after)) = rest.split_first() {
-        rest = after;
-        match (quote, byte) {
-            (None, b'\n') => return (value, rest),
-            (None, b'\'' | b'"') => quote = Some(byte),
-            (Some(open), byte) if open == byte => quote = None,
-            (None | Some(b'"'), b'\\') => {
-                if let Some((&escaped, after)) = rest.split_first() {
-                    value.push(escaped);
-                    rest = after;
-                }
-            }
-            (_, byte) => value.push(byte),
+/// Ends and reopens single quotes around each of them.
+fn between_quotes(text: &OsStr) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(text.len());
+    for byte in text.as_bytes() {
+        match byte {
+            b'\'' => quoted.extend(b"'\\''"),
+            byte => quoted.push(*byte),
         }
     }
-    (value, rest)
+    quoted
+}
+
+/// Keeps a value from ending its double quotes; all else in it means what it means there.
+fn between_double_quotes(text: &OsStr) -> Vec<u8> {
+    let mut quoted = Vec::with_capacity(text.len());
+    let mut bytes = text.as_bytes().iter();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'\\' => match bytes.next() {
+                Some(next) => quoted.extend([b'\\', *next]),
+                None => quoted.extend(b"\\\\"),
+            },
+            b'"' => quoted.extend(b"\\\""),
+            byte => quoted.push(*byte),
+        }
+    }
+    quoted
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn get(set: &Set, name: &str) -> String {
-        set.get(OsStr::new(name))
-            .cloned()
-            .unwrap_or_default()
-            .into_string()
-            .unwrap()
+    #[test]
+    fn an_environment_is_read_byte_for_byte() {
+        let set = parse(b"A=x\0B=two\nlines\0C=\0D=a=b\0=x\0E\0F=\xff\xc3\xa4\0");
+        let get = |name: &str| set.get(OsStr::new(name)).map(|value| value.as_bytes());
+        assert_eq!(get("A"), Some(&b"x"[..]));
+        assert_eq!(get("B"), Some(&b"two\nlines"[..]));
+        assert_eq!(get("C"), Some(&b""[..]));
+        assert_eq!(get("D"), Some(&b"a=b"[..]));
+        assert_eq!(get("F"), Some(&b"\xff\xc3\xa4"[..]));
+        assert_eq!(set.len(), 5);
     }
 
     #[test]
-    fn reads_every_shells_quoting() {
-        let set = parse(b"export A='it'\\''s'\nexport B=\"a\\$b \\\"c\\\"\"\nexport C\nexport D='two\nlines'\nexport E=x\\ y\n");
-        assert_eq!(get(&set, "A"), "it's");
-        assert_eq!(get(&set, "B"), "a$b \"c\"");
-        assert_eq!(get(&set, "D"), "two\nlines");
-        assert_eq!(get(&set, "E"), "x y");
-        assert_eq!(set.len(), 4);
-    }
-
-    #[test]
-    fn runs_scripts_and_overrides() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("it's.sh");
-        std::fs::write(
-            &path,
-            "export A=$(echo image)\nexport B=image\nif true; then C=local; fi\n",
-        )
-        .unwrap();
-        let base = Set::from([("PATH".into(), "/usr/bin:/bin".into())]);
-        let overrides: Vec<(OsString, OsString)> = vec![
-            ("B".into(), "over $A \"q\"".into()),
-            ("not.a.name".into(), "x".into()),
-        ];
-        let Outcome::Variables { image, overrides } =
-            evaluate(&[path.into()], &base, overrides.iter()).unwrap()
-        else {
-            panic!("the shell ended early");
-        };
-        assert_eq!(
-            (get(&image, "A").as_str(), get(&image, "B").as_str()),
-            ("image", "image")
-        );
-        assert!(!image.contains_key(OsStr::new("C")));
-        assert_eq!(get(&overrides, "B"), "over image \"q\"");
-    }
-
-    #[test]
-    fn a_script_may_end_the_run() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("x.sh");
-        std::fs::write(&path, "exit 3\n").unwrap();
-        let outcome = evaluate(&[path.into()], &Set::new(), std::iter::empty()).unwrap();
-        assert!(matches!(outcome, Outcome::Exit(3)));
+    fn no_value_ends_its_quotes() {
+        let quoted =
+            |text: &str| String::from_utf8(between_double_quotes(OsStr::new(text))).unwrap();
+        for (text, expected) in [
+            ("a\"b", "a\\\"b"),
+            ("a\\\"b", "a\\\"b"),
+            ("a\\", "a\\\\"),
+            ("a\\\\", "a\\\\"),
+            ("$HOME `x`", "$HOME `x`"),
+        ] {
+            assert_eq!(quoted(text), expected);
+        }
+        assert_eq!(between_quotes(OsStr::new("it's")), b"it'\\''s");
     }
 }
