@@ -154,7 +154,7 @@ fn a_rank_that_differs_is_told() {
     let launcher = &Launcher::of_mpis(2)[2];
     let front = program("front");
     let script = format!(
-        "if [ $PMI_RANK = 1 ]; then sleep 1; exec {0} exec -B /etc:/mnt {1} hello; fi; exec {0} exec {1} sleep 3",
+        "if [ $PMI_RANK = 1 ]; then sleep 1; exec timeout 4 {0} exec -B /etc:/mnt {1} hello; fi; exec {0} exec {1} sleep 3",
         front.display(),
         image("mpich")
     );

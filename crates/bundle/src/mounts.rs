@@ -1,6 +1,7 @@
 //! Which mounts a container has, and in which order.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use image::RootFs;
@@ -34,6 +35,10 @@ struct Planned {
     options: Vec<String>,
     /// Whether the source is a directory; `None` when it is no bind.
     directory: Option<bool>,
+    /// Whether it belongs on a link in its place, whatever that leads to.
+    on_link: bool,
+    /// Whether a container can do without it.
+    optional: bool,
 }
 
 impl Planned {
@@ -46,6 +51,17 @@ impl Planned {
             // device nodes through it.
             options: words(&["rbind", "nosuid", "nodev"]),
             directory: Some(directory),
+            on_link: false,
+            optional: false,
+        }
+    }
+
+    /// One that every container gets which can have it: a file replaces what the image has in its place, also a link.
+    fn usual(self) -> Self {
+        Self {
+            on_link: self.directory == Some(false),
+            optional: true,
+            ..self
         }
     }
 
@@ -67,6 +83,8 @@ impl Planned {
             kind,
             options: words(options),
             directory: None,
+            on_link: false,
+            optional: false,
         }
     }
 }
@@ -93,7 +111,7 @@ pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, 
     }
     // Parents before children, whatever order they were asked in.
     planned.sort_by_key(|mount| mount.destination.components().count());
-    let mount_points = missing(request.root, &planned)?;
+    let (planned, mount_points) = fit(request.root, planned, &mut warnings)?;
     let mounts = planned.into_iter().map(finish).collect::<Result<_, _>>()?;
     Ok(Mounts {
         mounts,
@@ -111,7 +129,7 @@ fn refuse_links(root: &RootFs) -> Result<(), Error> {
         source,
     };
     match root.step(path).map_err(failed)? {
-        Some(Step::Link(_)) => Err(failed(std::io::Error::other(
+        Some(Step::Link(_)) => Err(failed(io::Error::other(
             "it is a symbolic link, where devices cannot be made safely",
         ))),
         _ => Ok(()),
@@ -166,23 +184,23 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     for path in crate::HostFacts::SHARED.map(Path::new) {
         let temporary = !path.starts_with("/etc");
         if request.contained && temporary {
-            planned.push(empty(path, "1777"));
+            planned.push(empty(path, "1777").usual());
         } else if host.has(path) {
-            planned.push(Planned::bind(path, path, temporary));
+            planned.push(Planned::bind(path, path, temporary).usual());
         }
     }
     let home = &request.account.home;
     if home.is_absolute() && home != Path::new("/") {
         if request.contained {
-            planned.push(empty(home, "755"));
+            planned.push(empty(home, "755").usual());
         } else if host.has(home) {
-            planned.push(Planned::bind(home, home, true));
+            planned.push(Planned::bind(home, home, true).usual());
         }
     }
     for (name, destination) in GENERATED {
         if generated.contains(&name) {
             let source = request.paths.files.join(name);
-            planned.push(Planned::bind(&source, Path::new(destination), false));
+            planned.push(Planned::bind(&source, Path::new(destination), false).usual());
         }
     }
     planned
@@ -279,44 +297,121 @@ fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Plann
     Some(Planned::bind(cwd, cwd, true))
 }
 
-/// Checks every destination against the image, and returns those that it lacks.
-fn missing(root: &RootFs, planned: &[Planned]) -> Result<Vec<MountPoint>, Error> {
-    let mut missing = Vec::new();
-    for (index, mount) in planned.iter().enumerate() {
-        let destination = &mount.destination;
+/// Checks every destination against the image. Returns the mounts that fit, and the mount points that it lacks; leaves
+/// out, and says so, what does not fit and is not needed.
+fn fit(
+    root: &RootFs,
+    planned: Vec<Planned>,
+    warnings: &mut Vec<Warning>,
+) -> Result<(Vec<Planned>, Vec<MountPoint>), Error> {
+    let (mut fitting, mut missing) = (Vec::<Planned>::new(), Vec::new());
+    let destinations: BTreeSet<PathBuf> = planned
+        .iter()
+        .map(|mount| mount.destination.clone())
+        .collect();
+    for mount in planned {
         // Below another mount the image says nothing about what is there.
-        let mut above = planned.iter().take(index);
-        if above.any(|parent| destination.starts_with(&parent.destination)) {
+        let mut above = fitting.iter();
+        if above.any(|parent| mount.destination.starts_with(&parent.destination)) {
+            fitting.push(mount);
             continue;
         }
         let failed = |source| Error::Image {
-            path: destination.clone(),
+            path: mount.destination.clone(),
             source,
         };
-        let directory = mount.directory.unwrap_or(true);
-        match root.entry(destination).map_err(failed)? {
-            Some(entry) if (entry == Entry::Directory) != directory => {
+        let place = Place::find(root, &mount).map_err(failed)?;
+        // What the image's link means is mounted there.
+        if mount.optional && place.is_link && is_shown(&place.path, &destinations) {
+            continue;
+        }
+        match place.state {
+            State::Fits => {}
+            State::Missing => missing.push(MountPoint {
+                path: place.path,
+                directory: mount.directory.unwrap_or(true),
+            }),
+            State::Other(reason) if mount.optional => {
+                warnings.push(Warning::DoesNotFit {
+                    destination: mount.destination,
+                    reason,
+                });
+                continue;
+            }
+            State::Other(reason) => {
                 return Err(Error::TypeMismatch {
-                    source_path: mount.source.clone(),
-                    destination: destination.clone(),
-                    reason: if directory {
-                        "it is not a directory in the image"
-                    } else {
-                        "it is a directory in the image"
-                    },
+                    source_path: mount.source,
+                    destination: mount.destination,
+                    reason,
                 });
             }
-            Some(_) => {}
-            None => {
-                let path = root.locate(destination).map_err(failed)?.path;
-                missing.push(MountPoint { path, directory });
-            }
         }
+        fitting.push(mount);
     }
-    Ok(missing)
+    Ok((fitting, missing))
 }
 
-fn finish(mount: Planned) -> Result<Mount, Error> {
+/// Whether a path is one of those that are mounted on, or lies below one.
+fn is_shown(path: &Path, destinations: &BTreeSet<PathBuf>) -> bool {
+    path.ancestors().any(|above| destinations.contains(above))
+}
+
+/// Where something is to be mounted in an image.
+struct Place {
+    /// Where it comes to lie, without links.
+    path: PathBuf,
+    /// Whether a link leads there.
+    is_link: bool,
+    state: State,
+}
+
+/// What is there.
+enum State {
+    /// What can be mounted on.
+    Fits,
+    /// Nothing.
+    Missing,
+    /// What cannot be mounted on, and why.
+    Other(&'static str),
+}
+
+impl Place {
+    fn find(root: &RootFs, mount: &Planned) -> io::Result<Self> {
+        let destination = &mount.destination;
+        let itself = match (destination.parent(), destination.file_name()) {
+            (Some(parent), Some(name)) => root.locate(parent)?.path.join(name),
+            _ => destination.clone(),
+        };
+        let is_link = matches!(root.step(&itself)?, Some(Step::Link(_)));
+        if is_link && mount.on_link {
+            return Ok(Self {
+                path: itself,
+                is_link: false,
+                state: State::Fits,
+            });
+        }
+        let directory = mount.directory.unwrap_or(true);
+        let state = match root.entry(destination)? {
+            Some(entry) if (entry == Entry::Directory) == directory => State::Fits,
+            Some(_) if directory => State::Other("it is not a directory in the image"),
+            Some(_) => State::Other("it is a directory in the image"),
+            None => State::Missing,
+        };
+        Ok(Self {
+            path: root.locate(destination)?.path,
+            is_link,
+            state,
+        })
+    }
+}
+
+/// What crun calls it: the destination is not followed where it is a link.
+const ON_LINK: &str = "dest-nofollow";
+
+fn finish(mut mount: Planned) -> Result<Mount, Error> {
+    mount
+        .options
+        .extend(mount.on_link.then(|| ON_LINK.to_owned()));
     Ok(MountBuilder::default()
         .destination(mount.destination)
         .typ(mount.kind)

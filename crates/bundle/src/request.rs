@@ -155,6 +155,13 @@ pub enum Warning {
         /// Where it was to go.
         destination: PathBuf,
     },
+    /// What every container gets cannot be mounted in this image.
+    DoesNotFit {
+        /// Where it was to go.
+        destination: PathBuf,
+        /// What is in the way.
+        reason: &'static str,
+    },
 }
 
 impl std::fmt::Display for Warning {
@@ -169,6 +176,10 @@ impl std::fmt::Display for Warning {
                 source.display(),
                 destination.display()
             ),
+            Self::DoesNotFit {
+                destination,
+                reason,
+            } => write!(f, "not mounting on {}: {reason}", destination.display()),
         }
     }
 }

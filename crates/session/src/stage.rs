@@ -68,7 +68,10 @@ fn make(root: &Directory, mount: &Mount) -> io::Result<()> {
         sys::set_all_read_only(detached.as_fd())?;
     }
     let directory = kind != "bind" || tree::is_directory(&detached)?;
-    let destination = root.mount_point(mount.destination(), directory)?;
+    let destination = match options.on_link {
+        true => root.mount_point_itself(mount.destination(), directory)?,
+        false => root.mount_point(mount.destination(), directory)?,
+    };
     tree::attach(&detached, &destination)
 }
 
@@ -94,6 +97,8 @@ struct Options<'a> {
     recursive: bool,
     /// Whether the mounts below are read-only, too.
     all_read_only: bool,
+    /// Whether it is mounted on a link in its place.
+    on_link: bool,
     attributes: MountAttributes,
     data: Vec<&'a str>,
 }
@@ -105,6 +110,7 @@ impl<'a> Options<'a> {
             match word.as_str() {
                 "rbind" => options.recursive = true,
                 "bind" | "rw" => {}
+                "dest-nofollow" => options.on_link = true,
                 "rro" => options.all_read_only = true,
                 "ro" => options.attributes.read_only = true,
                 "nosuid" => options.attributes.no_suid = true,

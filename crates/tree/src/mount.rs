@@ -36,6 +36,18 @@ impl Directory {
         made.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
+    /// As [`mount_point`](Self::mount_point), but a link in that place is the place.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn mount_point_itself(&self, path: &Path, directory: bool) -> io::Result<OwnedFd> {
+        match self.open_inside(path, OFlags::PATH | OFlags::NOFOLLOW)? {
+            Some(there) => Ok(there),
+            None => self.mount_point(path, directory),
+        }
+    }
+
     /// As [`mount_point`](Self::mount_point), but never on another mount than this directory's own; `None`
     /// where the way leads over one.
     ///

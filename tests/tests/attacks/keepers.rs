@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use tests::{Killed, fixture, front, run, testers_processes, wait_for};
+use tests::{Killed, fixture, front, run, succeed, testers_processes, wait_for};
 
 fn servers() -> Vec<u32> {
     let processes = testers_processes().into_iter();
@@ -197,4 +197,130 @@ fn a_user_of_many_groups_finds_their_instances() {
             "{args:?}: {outcome:#?}"
         );
     }
+}
+
+/// Calls a name without end, and answers nothing.
+const FLOOD: &str = r#"
+import socket, sys, time
+end = time.time() + 25
+held = []
+while time.time() < end:
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.setblocking(False)
+    try:
+        s.connect(b"\0" + sys.argv[1].encode())
+        held.append(s)
+    except BlockingIOError:
+        time.sleep(0.0005)
+    except OSError:
+        time.sleep(0.01)
+    if len(held) > 400:
+        held = held[100:]
+"#;
+
+/// A contained payload has no more say with a keeper than any other caller: those are let in by turns.
+#[test]
+fn calls_without_end_keep_nobody_waiting() {
+    let (bb, py) = (
+        fixture("bb").display().to_string(),
+        fixture("py").display().to_string(),
+    );
+    let name = format!("flooded{}", std::process::id());
+    succeed(&mut front(["-q", "instance", "start", &bb, &name]));
+    let socket = format!("front/instance/{}/{name}", tests::tester());
+    let flood = || {
+        let mut command = front(["-q", "exec", "-C", &py, "python3", "-c", FLOOD, &socket]);
+        Killed(command.spawn().unwrap())
+    };
+    let _floods = [flood(), flood(), flood()];
+    std::thread::sleep(Duration::from_secs(1));
+    let exec = format!("instance://{name}");
+    for round in 0..10 {
+        let begin = Instant::now();
+        let joined = run(&mut front(["-q", "exec", &exec, "echo", "joined"]));
+        assert_eq!(joined.stdout, "joined\n", "{round}: {joined:#?}");
+        let listed = run(&mut front(["instance", "list", &name]));
+        assert_eq!(listed.stdout.lines().count(), 2, "{round}: {listed:#?}");
+        assert!(
+            begin.elapsed() < Duration::from_secs(5),
+            "{round}: {:?}",
+            begin.elapsed()
+        );
+    }
+    succeed(&mut front(["-q", "instance", "stop", &name]));
+}
+
+/// Has as many descriptors under way as the kernel allows the user.
+const UNDER_WAY: &str = r#"
+import os, resource, socket, time
+most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+keep, null = [], os.open("/dev/null", os.O_RDONLY)
+try:
+    while len(keep) < 400:
+        keep.append(socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM))
+        keep[-1][0].setblocking(False)
+        try:
+            while True:
+                socket.send_fds(keep[-1][0], [b"x"], [null] * 253)
+        except BlockingIOError:
+            pass
+except OSError:
+    pass
+print("under way", flush=True)
+time.sleep(30)
+"#;
+
+#[test]
+fn descriptors_under_way_stand_in_nobodys_way() {
+    let (sif, py) = (
+        fixture("bb.sif").display().to_string(),
+        fixture("py").display().to_string(),
+    );
+    let name = format!("way{}", std::process::id());
+    let home = tests::home();
+    let log = home.path().join("log");
+    let payload = front(["-q", "exec", "-C", &py, "python3", "-c", UNDER_WAY])
+        .stdout(std::fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let _payload = Killed(payload);
+    wait_for("the descriptors", Duration::from_secs(20), || {
+        std::fs::read_to_string(&log).unwrap().contains("under way")
+    });
+    let job = std::process::id().to_string();
+    let exec = format!("instance://{name}");
+    let rank = |rank: &str| {
+        let mut command = front([
+            "exec",
+            &sif,
+            "sh",
+            "-c",
+            "sleep 1; readlink /proc/self/ns/user",
+        ]);
+        for (name, value) in [
+            ("JOB_ID", job.as_str()),
+            ("STEP_ID", "0"),
+            ("PROCID", rank),
+            ("LOCALID", rank),
+            ("STEP_NUM_TASKS", "2"),
+            ("STEP_TASKS_PER_NODE", "2"),
+            ("NODEID", "0"),
+        ] {
+            command.env(format!("SLURM_{name}"), value);
+        }
+        std::thread::spawn(move || succeed(&mut command))
+    };
+    let ranks = [rank("0"), rank("1")].map(|rank| rank.join().unwrap());
+    assert_eq!(ranks[0], ranks[1]);
+    assert_eq!(
+        succeed(&mut front(["exec", &sif, "echo", "alone"])),
+        "alone\n"
+    );
+    succeed(&mut front(["-q", "instance", "start", &sif, &name]));
+    assert_eq!(
+        succeed(&mut front(["-q", "exec", &exec, "echo", "joined"])),
+        "joined\n"
+    );
+    succeed(&mut front(["-q", "instance", "stop", &name]));
 }

@@ -163,8 +163,8 @@ import os, socket, sys, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
 os.setgid(65534); os.setuid(65534)
 held = []
-for beginning in sys.argv[1:]:
-    for number in range(500):
+for beginning in sys.argv[2:]:
+    for number in range(int(sys.argv[1])):
         s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         s.bind(b"\0" + beginning.encode() + b"%032x" % number)
         if number % 2:
@@ -182,7 +182,7 @@ fn names_that_other_users_have_taken_cost_no_time() {
     let uid = tester();
     let job = "4711.0";
     let mut holder = Command::new("python3");
-    holder.args(["-c", HOLDER]);
+    holder.args(["-c", HOLDER, "500"]);
     holder.arg(format!("front/session/{uid}/-/"));
     holder.arg(format!("front/session/{uid}/slurm-{job}/"));
     holder.arg(format!("front/session/{uid}/{job}/"));
