@@ -82,7 +82,7 @@ pub(crate) fn run(
         // Only making it took this process, which can be looked into, and it is gone before anybody comes in.
         end_init(init);
     }
-    if handover::send_ready(&socket, 0, &namespaces).is_err() {
+    if handover::send_ready(&socket, 0, &namespaces, "").is_err() {
         // The caller was told, or is gone; there is nobody to keep it for.
         if has_own_processes {
             end_init(init);

@@ -82,30 +82,16 @@ impl Name {
 
     /// Connects, waiting in a full queue until `busy`, and says what is wished for.
     fn reach(&self, wish: Wish, end: Instant, busy: Instant) -> io::Result<Reached> {
-        // The rank that takes a name becomes the payload once the session is built. One who called before it handed the
-        // name to the builder, and looks afterwards, has to call again.
-        for _ in 0..2 {
-            let socket = self.connect(busy)?;
-            let peer = socket_peercred(&socket)?;
-            if peer.uid.as_raw() != geteuid().as_raw() {
-                return Ok(Reached::Others);
-            }
-            // Whoever listens is a rank that has yet to build, or a keeper. A payload has no business here, and would
-            // let its callers wait.
-            let Ok(process) = sys::peer_process(&socket) else {
-                continue;
-            };
-            let pid = peer.pid.as_raw_nonzero().get();
-            let listener = Listener { pid, process };
-            if listener.is_stranger() {
-                continue;
-            }
-            return Ok(match Call::begin(socket, wish, &listener, end)? {
-                Some(call) => Reached::Answering(call),
-                None => Reached::Others,
-            });
+        let socket = self.connect(busy)?;
+        let peer = socket_peercred(&socket)?;
+        if peer.uid.as_raw() != geteuid().as_raw() {
+            return Ok(Reached::Others);
         }
-        Ok(Reached::Others)
+        let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get());
+        Ok(match Call::begin(socket, wish, &listener, end)? {
+            Some(call) => Reached::Answering(call),
+            None => Reached::Others,
+        })
     }
 }
 
@@ -148,14 +134,16 @@ impl Call {
     ) -> io::Result<Option<Self>> {
         let mut waits = 0;
         let (message, origin) = loop {
-            limit(&socket, end.min(Instant::now() + PATIENCE))?;
+            let patience = if waits == 0 { AT_FIRST } else { PATIENCE };
+            limit(&socket, end.min(Instant::now() + patience))?;
             match handover::receive_from(&socket) {
                 Err(error) if is_late(&error) => {
                     waits += 1;
+                    // A payload has no business here, and would let its callers wait.
                     if listener.is_stranger() {
                         return Ok(None);
                     }
-                    if Instant::now() >= end || waits >= MOST_WAITS && !listener.may_be_building() {
+                    if Instant::now() >= end || waits > MOST_WAITS && !listener.may_be_building() {
                         return Err(error);
                     }
                 }
@@ -189,37 +177,50 @@ impl Call {
     /// Waits for the next answer. It repeats what was asked after the keeper was found to be ours: what was prepared by a
     /// process that has ended since, and has its number taken by a keeper, does not.
     pub(crate) fn next(&self) -> io::Result<Message> {
-        limit(&self.socket, self.end.min(Instant::now() + PATIENCE))?;
-        let (message, origin) = handover::receive_from(&self.socket)?;
+        let message = self.receive()?;
         // It is looked at again, as it may have executed another program since: a payload. One that refuses may end
         // meanwhile, and can no longer be looked at for a moment before it has ended.
-        let is_ours = match message {
-            Message::Failed(_) | Message::Full(_) => {
-                self.is_keepers() || keeper::ends_within(&self.process, A_MOMENT)
-            }
-            _ => self.is_keepers(),
-        };
-        match origin.pid == Some(self.keeper) && origin.token == self.token && is_ours {
+        self.look_again(&message)?;
+        Ok(message)
+    }
+
+    fn look_again(&self, message: &Message) -> io::Result<()> {
+        if self.is_keepers() {
+            return Ok(());
+        }
+        let has_ended = keeper::ends_within(&self.process, A_MOMENT);
+        match message {
+            Message::Failed(_) | Message::Full(_) if has_ended => Ok(()),
+            _ if has_ended => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Err(io::ErrorKind::PermissionDenied.into()),
+        }
+    }
+
+    fn receive(&self) -> io::Result<Message> {
+        limit(&self.socket, self.end.min(Instant::now() + PATIENCE))?;
+        let (message, origin) = handover::receive_from(&self.socket)?;
+        match origin.pid == Some(self.keeper) && origin.token == self.token {
             true => Ok(message),
             false => Err(io::ErrorKind::PermissionDenied.into()),
         }
     }
 
-    /// Waits for the namespaces, and opens them.
-    pub(crate) fn namespaces(&self) -> io::Result<Result<Vec<OwnedFd>, Refusal>> {
-        let numbers = match self.next()? {
-            Message::Ready(numbers) => numbers,
-            Message::Failed(_) => return Ok(Err(Refusal::Refused)),
-            Message::Full(reason) => return Ok(Err(Refusal::Full(reason))),
-            _ => return Err(io::ErrorKind::InvalidData.into()),
+    /// Waits for the namespaces, and opens them; returns what is said of the session, too.
+    pub(crate) fn namespaces(&self) -> io::Result<Result<(Vec<OwnedFd>, String), Refusal>> {
+        // Whatever is opened is the keeper's, if that is there afterwards.
+        let message = self.receive()?;
+        let opened = match &message {
+            Message::Ready { namespaces, .. } => open_namespaces(self.keeper, namespaces),
+            _ => Ok(Vec::new()),
         };
-        let opened = open_namespaces(self.keeper, &numbers);
-        // Whatever was opened is the keeper's, if it is still there.
-        match (self.is_keepers(), opened) {
-            (true, Ok(namespaces)) => Ok(Ok(namespaces)),
-            (true, Err(error)) => Ok(Err(Refusal::Full(sys::words(&error)))),
-            (false, _) => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+        self.look_again(&message)?;
+        Ok(match (message, opened) {
+            (Message::Ready { about, .. }, Ok(namespaces)) => Ok((namespaces, about)),
+            (Message::Ready { .. }, Err(error)) => Err(Refusal::Full(sys::words(&error))),
+            (Message::Failed(_), _) => Err(Refusal::Refused),
+            (Message::Full(reason), _) => Err(Refusal::Full(reason)),
+            _ => return Err(io::ErrorKind::InvalidData.into()),
+        })
     }
 
     /// Opens a handle of a process that does not go before its keeper.
@@ -239,21 +240,13 @@ impl Call {
 
     /// Waits for what a keeper answers to who joins.
     pub(crate) fn welcome(&self) -> Welcome {
-        let welcome = |error: io::Error| match error.kind() {
-            io::ErrorKind::PermissionDenied => Welcome::Unproved,
-            _ if is_late(&error) => Welcome::Silent,
-            _ => Welcome::Ended,
-        };
-        let namespaces = match self.namespaces() {
-            Ok(Ok(namespaces)) => namespaces,
-            Ok(Err(Refusal::Refused)) => return Welcome::Refused,
-            Ok(Err(Refusal::Full(reason))) => return Welcome::Full(reason),
-            Err(error) => return welcome(error),
-        };
-        match self.next() {
-            Ok(Message::Session { about, .. }) => Welcome::Joined(namespaces, about),
-            Ok(_) => Welcome::Ended,
-            Err(error) => welcome(error),
+        match self.namespaces() {
+            Ok(Ok((namespaces, about))) => Welcome::Joined(namespaces, about),
+            Ok(Err(Refusal::Refused)) => Welcome::Refused,
+            Ok(Err(Refusal::Full(reason))) => Welcome::Full(reason),
+            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Welcome::Unproved,
+            Err(error) if is_late(&error) => Welcome::Silent,
+            Err(_) => Welcome::Ended,
         }
     }
 }
@@ -320,6 +313,9 @@ const A_MOMENT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
 };
+
+/// How long one waits to be greeted before one looks at who is to do it.
+const AT_FIRST: Duration = Duration::from_millis(50);
 
 /// How often a keeper is waited for that has built its session, and greets nobody.
 const MOST_WAITS: u32 = 4;

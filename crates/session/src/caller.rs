@@ -91,9 +91,7 @@ impl Caller {
         match handover::receive_wish(&self.socket) {
             Ok(wished) => {
                 self.token = wished.token;
-                let is_same = wished.sender == Some(self.pid)
-                    && !peer::is_contained(self.pid)
-                    && !keeper::has_ended(&self.process);
+                let is_same = wished.sender == Some(self.pid) && !keeper::has_ended(&self.process);
                 let is_outside = wished.shown == Some((self.hello, secret.word));
                 Some(if is_same && is_outside {
                     Ok(wished.wish)

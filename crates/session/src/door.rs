@@ -145,7 +145,10 @@ pub fn open(
         match message {
             Message::Note(text) => tell(&text),
             Message::Failed(text) | Message::Full(text) => return Err(Error::Builder(text)),
-            Message::Ready(numbers) => {
+            Message::Ready {
+                namespaces: numbers,
+                ..
+            } => {
                 let builder = origin.pid.ok_or(io::ErrorKind::InvalidData);
                 let namespaces = builder
                     .map_err(io::Error::from)
@@ -156,7 +159,7 @@ pub fn open(
                 }
                 return Ok(Door::new(namespaces));
             }
-            Message::Hello(_) | Message::Instance { .. } | Message::Session { .. } => {
+            Message::Hello(_) | Message::Session { .. } => {
                 return Err(Error::Handover(std::io::ErrorKind::InvalidData.into()));
             }
         }

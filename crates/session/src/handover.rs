@@ -14,7 +14,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_passcred, set_socket_timeout};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
 };
 
 /// What the builder says.
@@ -24,14 +24,13 @@ pub(crate) enum Message {
     Note(String),
     /// There will be no session, and why.
     Failed(String),
-    /// The sender's descriptors of the namespaces, in the order in which they are to be entered.
-    Ready(Vec<i32>),
+    /// The sender's descriptors of the namespaces, in the order in which they are to be entered, and what the session's
+    /// first member said of it.
+    Ready { namespaces: Vec<i32>, about: String },
     /// Nothing yet: the sender's descriptor of its secret.
     Hello(i32),
     /// There is a session, but no place in it, and why.
     Full(String),
-    /// What an instance's starter says of it, and its first process, which is not collected before its keeper ends.
-    Instance { about: String, init: i32 },
     /// What a session's first member said of it, and who its members are now.
     Session { about: String, members: Vec<i32> },
 }
@@ -63,7 +62,6 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 const NOTE: u8 = b'N';
 const FAILED: u8 = b'F';
 const READY: u8 = b'R';
-const INSTANCE: u8 = b'I';
 const SESSION: u8 = b'S';
 const FULL: u8 = b'L';
 const INTRODUCTION: u8 = b'P';
@@ -97,20 +95,15 @@ pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
 /// # Errors
 ///
 /// Fails when nobody hears it.
-pub(crate) fn send_ready(socket: &OwnedFd, token: Token, namespaces: &[File]) -> io::Result<()> {
-    let numbers = namespaces.iter().map(|one| one.as_raw_fd().to_string());
-    let numbers = numbers.collect::<Vec<_>>().join(" ");
-    send_as_answer(socket, READY, token, &numbers, &[])
-}
-
-/// Tells of an instance and its first process, as [`send_ready`] does.
-pub(crate) fn send_instance(
+pub(crate) fn send_ready(
     socket: &OwnedFd,
     token: Token,
+    namespaces: &[File],
     about: &str,
-    init: i32,
 ) -> io::Result<()> {
-    send_as_answer(socket, INSTANCE, token, &format!("{init}\n{about}"), &[])
+    let numbers = namespaces.iter().map(|one| one.as_raw_fd().to_string());
+    let numbers = numbers.collect::<Vec<_>>().join(" ");
+    send_as_answer(socket, READY, token, &format!("{numbers}\n{about}"), &[])
 }
 
 /// Tells that there is a session, and no place in it.
@@ -295,7 +288,15 @@ pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
 
 /// As [`receive`], with where it comes from.
 pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Origin)> {
-    let mut buffer = vec![0; LIMIT + HEAD];
+    // How long it is: most are short, and room for the longest costs more than to ask.
+    let length = loop {
+        let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
+        match recv(socket, &mut [0_u8; 1][..], flags) {
+            Err(Errno::INTR) => {}
+            peeked => break peeked?.1,
+        }
+    };
+    let mut buffer = vec![0; length.min(LIMIT + HEAD)];
     let Received {
         length: received,
         sender,
@@ -310,14 +311,12 @@ pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Origin)> {
         HELLO => number(&text(rest)).map(Message::Hello),
         READY => {
             let text = text(rest);
-            let numbers = text.split_whitespace().map(number);
-            numbers.collect::<io::Result<_>>().map(Message::Ready)
-        }
-        INSTANCE => {
-            let text = text(rest);
-            let (init, about) = text.split_once('\n').ok_or(io::ErrorKind::InvalidData)?;
-            let about = about.to_owned();
-            number(init).map(|init| Message::Instance { about, init })
+            let (numbers, about) = text.split_once('\n').ok_or(io::ErrorKind::InvalidData)?;
+            let numbers: io::Result<_> = numbers.split_whitespace().map(number).collect();
+            numbers.map(|namespaces| Message::Ready {
+                namespaces,
+                about: about.to_owned(),
+            })
         }
         SESSION => {
             let text = text(rest);
@@ -387,14 +386,14 @@ mod tests {
         send_failure(&builder, &"x".repeat(LIMIT * 2));
         let file = || File::open("/dev/null").unwrap();
         let files = [file(), file(), file()];
-        send_ready(&builder, 0, &files).unwrap();
-        send_instance(&builder, 0, "about", 42).unwrap();
+        send_ready(&builder, 0, &files, "about\nit").unwrap();
         assert!(matches!(receive(&caller).unwrap(), Message::Note(text) if text == "hello"));
         assert!(matches!(receive(&caller).unwrap(), Message::Failed(text) if text.len() == LIMIT));
         let numbers = files.each_ref().map(AsRawFd::as_raw_fd);
-        assert!(matches!(receive(&caller).unwrap(), Message::Ready(all) if all == numbers));
-        let instance = receive(&caller).unwrap();
-        assert!(matches!(instance, Message::Instance { about, .. } if about == "about"));
+        assert!(
+            matches!(receive(&caller).unwrap(), Message::Ready { namespaces, about }
+            if namespaces == numbers && about == "about\nit")
+        );
         let long = "x".repeat(90 << 10);
         send_session(&builder, 7, &long, [1, 2].into_iter());
         let (session, origin) = receive_from(&caller).unwrap();
@@ -402,7 +401,7 @@ mod tests {
         assert!(
             matches!(session, Message::Session { about, members } if about == long && members == [1, 2])
         );
-        for wrong in ["x", "-1", "3 x"] {
+        for wrong in ["", "3", "x\n", "-1\n", "3 x\n"] {
             send(&builder, READY, wrong, &[]).unwrap();
             assert!(receive(&caller).is_err(), "{wrong}");
         }

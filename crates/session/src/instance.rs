@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::call::{self, Refusal};
-use crate::handover::{Message, PATIENCE, Wish};
+use crate::handover::{PATIENCE, Wish};
 use crate::name::{self, Name};
 use crate::{Door, Error, keeper};
 
@@ -111,17 +111,17 @@ fn call(name: &str, wish: Wish, end: Instant, busy: Instant) -> Result<Option<Ru
         let Some(call) = called.call(wish, end, busy)? else {
             return Ok(None);
         };
-        let namespaces = match call.namespaces()? {
-            Ok(namespaces) => namespaces,
+        let (namespaces, about) = match call.namespaces()? {
+            Ok(told) => told,
             Err(Refusal::Refused) => return Ok(None),
             Err(Refusal::Full(reason)) => return Err(io::Error::other(reason)),
         };
-        let Message::Instance { about, init } = call.next()? else {
-            return Ok(None);
-        };
+        // Its first process is not collected before its keeper ends.
+        let (init, about) = about.split_once('\n').ok_or(io::ErrorKind::InvalidData)?;
+        let init = init.parse().map_err(|_| io::ErrorKind::InvalidData)?;
         Ok(Some(Running {
             name: name.to_owned(),
-            about,
+            about: about.to_owned(),
             init: call.open_process(init)?,
             door: Door::new(namespaces),
         }))

@@ -174,13 +174,8 @@ impl<'a> Keeper<'a> {
             Wish::Join if self.has_lost_server() || self.is_over() => self.reception.close(),
             Wish::Join => {
                 // One that could not be told is no member.
-                if handover::send_ready(&caller.socket, caller.token, &self.namespaces).is_ok() {
-                    handover::send_session(
-                        &caller.socket,
-                        caller.token,
-                        self.about,
-                        std::iter::empty(),
-                    );
+                let (socket, token) = (&caller.socket, caller.token);
+                if handover::send_ready(socket, token, &self.namespaces, self.about).is_ok() {
                     self.members.push(match self.testimony.is_wanted() {
                         true => Member::awaited(caller.process, caller.socket),
                         false => Member::unknown(caller.process),
@@ -284,12 +279,10 @@ pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about
         for (caller, wish) in reception.hear() {
             match wish {
                 Wish::Look | Wish::Join => {
-                    // One that was not told is told so, and is no member.
-                    let told = handover::send_ready(&caller.socket, caller.token, namespaces)
-                        .and_then(|()| {
-                            let init = init.as_raw();
-                            handover::send_instance(&caller.socket, caller.token, about, init)
-                        });
+                    let (socket, token) = (&caller.socket, caller.token);
+                    let about = format!("{init}\n{about}");
+                    // One that could not be told is no member.
+                    let told = handover::send_ready(socket, token, namespaces, &about);
                     if told.is_ok() && wish == Wish::Join {
                         members.push(caller.process);
                     }

@@ -26,25 +26,38 @@ use crate::keeper::has_ended;
 /// Whether a process is one of ours that keeps a session, or refuses one: this program, of the caller's, outside of
 /// containers.
 pub(crate) fn is_keeper(pid: i32) -> bool {
-    let is_ours = is_this_program(pid).unwrap_or(false) && is_outside(pid) == Some(true);
-    is_ours && has_the_rights(pid).unwrap_or(false)
+    let looked = || -> io::Result<bool> {
+        let status = status(pid)?;
+        let is_ours = is_this_program(pid)? && is_outside(&status) == Some(true);
+        Ok(is_ours && has_the_rights(pid, &status)?)
+    };
+    looked().unwrap_or(false)
 }
 
 /// The process that listens at a name, as the kernel tells a caller.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pub(crate) pid: i32,
-    /// A handle of it: without one, the number may be another's by now.
-    pub(crate) process: Option<OwnedFd>,
+    pid: i32,
+    /// A handle of it, or that it is gone; without one, the number may be another's by now.
+    process: io::Result<Option<OwnedFd>>,
 }
 
 impl Listener {
+    /// The one that a connected socket tells of.
+    pub(crate) fn of(socket: &OwnedFd, pid: i32) -> Self {
+        let process = sys::peer_process(socket);
+        Self { pid, process }
+    }
+
     /// Whether it is none that could become a keeper: it is gone, in a container, stopped, another program, or the
     /// caller itself. One that cannot be looked at, as a builder at times, is none of that for certain.
     pub(crate) fn is_stranger(&self) -> bool {
         let pid = self.pid;
         let is_gone = kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
-            || self.process.as_ref().is_some_and(has_ended);
+            || match &self.process {
+                Ok(process) => process.as_ref().is_some_and(has_ended),
+                Err(_) => true,
+            };
         let is_other = is_this_program(pid).is_ok_and(|same| !same);
         let stat = sys::ProcessStat::of(pid.cast_unsigned());
         let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
@@ -63,7 +76,7 @@ pub(crate) const KEEPER: &CStr = c"front: session";
 
 /// Whether a process is in a container for certain: where `/proc` hides it, this is not known.
 pub(crate) fn is_contained(pid: i32) -> bool {
-    is_outside(pid) == Some(false)
+    status(pid).is_ok_and(|status| is_outside(&status) == Some(false))
 }
 
 /// Opens what a process of ours has open under a number. Its caller can, who made the user namespace that the process
@@ -90,7 +103,7 @@ fn is_this_program(pid: i32) -> io::Result<bool> {
 }
 
 /// Whether a process is in the caller's user namespace, or has every capability in one that was made there.
-fn has_the_rights(pid: i32) -> io::Result<bool> {
+fn has_the_rights(pid: i32, status: &str) -> io::Result<bool> {
     let identity = |file: &File| file.metadata().map(|stat| (stat.dev(), stat.ino()));
     let own = identity(&File::open("/proc/self/ns/user")?)?;
     let theirs = File::open(format!("/proc/{pid}/ns/user"))?;
@@ -98,21 +111,19 @@ fn has_the_rights(pid: i32) -> io::Result<bool> {
         return Ok(true);
     }
     let parent = File::from(sys::parent_user_namespace(&theirs)?);
-    Ok(identity(&parent)? == own && has_every_capability(pid)?)
+    Ok(identity(&parent)? == own && has_every_capability(status))
 }
 
 /// CAP_SYS_ADMIN and CAP_SYS_PTRACE of `linux/capability.h`, which stand for all.
 const CAPABILITIES: u64 = 1 << 21 | 1 << 19;
 
-fn has_every_capability(pid: i32) -> io::Result<bool> {
-    let status = status(pid)?;
-    let effective = field(&status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
-    Ok(effective.is_some_and(|effective| effective & CAPABILITIES == CAPABILITIES))
+fn has_every_capability(status: &str) -> bool {
+    let effective = field(status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
+    effective.is_some_and(|effective| effective & CAPABILITIES == CAPABILITIES)
 }
 
-fn is_outside(pid: i32) -> Option<bool> {
-    let status = status(pid).ok()?;
-    let number = |name: &str| field(&status, name)?.parse::<u32>().ok();
+fn is_outside(status: &str) -> Option<bool> {
+    let number = |name: &str| field(status, name)?.parse::<u32>().ok();
     let is_ours = number("Uid:")? == geteuid().as_raw();
     let is_bound = number("NoNewPrivs:")? != 0;
     Some(is_ours && (!is_bound || rustix::thread::no_new_privs() == Ok(true)))
@@ -143,7 +154,7 @@ mod tests {
         assert!(
             Listener {
                 pid: own,
-                process: None
+                process: Ok(None)
             }
             .is_stranger()
         );

@@ -139,7 +139,16 @@ impl Reception {
             }
         }
         let mut heard = Vec::new();
-        for mut caller in std::mem::take(&mut self.pending) {
+        let mut fds: Vec<_> = { self.pending.iter() }
+            .map(|caller| PollFd::new(&caller.socket, PollFlags::IN))
+            .collect();
+        let _ = poll(&mut fds, Some(&Timespec::default()));
+        let speak: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
+        for (mut caller, speaks) in std::mem::take(&mut self.pending).into_iter().zip(speak) {
+            if !speaks && caller.since().elapsed() <= PATIENCE {
+                self.pending.push(caller);
+                continue;
+            }
             match caller.wish(secret) {
                 None => self.pending.push(caller),
                 Some(Ok(wish)) => heard.push((caller, wish)),

@@ -105,8 +105,11 @@ impl Start {
     /// Tells why nothing was started.
     pub fn become_payload(&self, messages: &Messages) -> Result<u8> {
         let request = &self.ingredients.request;
-        // All that is known of the image is known: no link in it is to lead to where it lies.
-        sys::let_go_of_own_files().context("let go of the image's files")?;
+        if request.contained {
+            // All that is known of the image is known: no link in it is to lead to where it lies. A payload that is not
+            // contained sees that anyway, and its launcher may have left hundreds of descriptors to look at.
+            sys::let_go_of_own_files().context("let go of the image's files")?;
+        }
         let cwd = self.settle(messages)?;
         let (image, overrides) = match &self.plain {
             Some(plain) => plain.clone(),
