@@ -288,7 +288,7 @@ fn descriptors_under_way_stand_in_nobodys_way() {
     wait_for("the descriptors", Duration::from_secs(20), || {
         std::fs::read_to_string(&log).unwrap().contains("under way")
     });
-    let job = std::process::id().to_string();
+    let job = format!("way-{}", std::process::id() ^ 1);
     let exec = format!("instance://{name}");
     let rank = |rank: &str| {
         let mut command = front([
