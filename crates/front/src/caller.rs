@@ -1,7 +1,7 @@
 //! The process that called: its environment, working directory and account.
 
 use std::cell::OnceCell;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bundle::Account;
 use launcher::Job;
@@ -15,17 +15,29 @@ use crate::variables::Variables;
 pub struct Caller {
     /// The environment.
     pub variables: Variables,
-    /// The working directory; `None` when it is gone.
+    /// The working directory, by the way that the caller came there; `None` when it is gone.
     pub cwd: Option<PathBuf>,
     /// The process that started this rank, and what the kernel tells of it.
     launcher: OnceCell<(u32, Option<ProcessStat>)>,
+}
+
+/// Whether a path names the working directory as a shell does: absolute, and without `.` and `..`, which mean something
+/// else after a link (POSIX, `pwd`).
+fn is_here(path: &Path) -> bool {
+    let is_plain = path.is_absolute() && { path.components() }
+        .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
+    let there = session::identity(path);
+    is_plain && there.is_some() && there == session::identity(Path::new("."))
 }
 
 impl Caller {
     /// Looks at this process.
     pub fn find() -> Self {
         let variables = Variables(std::env::vars_os().collect());
-        Self::new(variables, std::env::current_dir().ok())
+        let named = variables.get("PWD").map(PathBuf::from);
+        let named = named.filter(|named| is_here(named));
+        let cwd = named.or_else(|| std::env::current_dir().ok());
+        Self::new(variables, cwd)
     }
 
     /// One with such an environment, in such a directory.

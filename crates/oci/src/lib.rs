@@ -10,9 +10,11 @@ mod blob;
 mod error;
 mod image;
 mod layout;
+mod links;
 mod merge;
 mod metered;
 mod slice;
+mod sparse;
 mod tree;
 mod write;
 

@@ -1,12 +1,15 @@
 //! From layers to one tree: which entries stay, and what they are called.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Read};
 
 use tar::EntryType;
 
 use crate::blob::Blobs;
+use crate::links::Links;
 use crate::metered::Metered;
+use crate::sparse::Sparse;
 use crate::tree::{Node, Origin, Tree, name, parent};
 use crate::{Error, Image};
 
@@ -85,13 +88,14 @@ impl Merged {
             .map_err(|error| failed(sys::words(&error)))?;
         // Where this layer's own hard links lead, as they are called in it.
         let mut own: HashMap<Vec<u8>, Origin> = HashMap::new();
+        let mut links = Links::default();
         let mut behind = 0;
         for number in 0.. {
             // A name of gigabytes would be read into memory before anybody sees how long it is. What is left
             // of the entry before is passed over.
             meter.allow_headers(behind);
             let Some(entry) = entries.next() else { break };
-            let entry = entry.map_err(|error| failed(sys::words(&error)))?;
+            let mut entry = entry.map_err(|error| failed(sys::words(&error)))?;
             behind = match entry.header().entry_type() {
                 EntryType::GNUSparse => entry.header().entry_size().unwrap_or(0),
                 _ => entry.size(),
@@ -100,15 +104,22 @@ impl Merged {
             if self.entries > MOST {
                 return Err(failed("more than ten million files".to_owned()));
             }
+            let sparse = Sparse::of(&mut entry);
             let path = entry.path_bytes();
+            let sparse = sparse.map_err(|error| failed(format!("{:?}: {error}", shown(&path))))?;
+            let (path, size) = match sparse {
+                Some(sparse) => (sparse.name.map_or(path, Cow::Owned), sparse.size),
+                None => (path, entry.size()),
+            };
             let shown = shown(&path);
-            let called = name(&path).map_err(|why| failed(format!("{shown:?} {why}")))?;
+            let called = name(&path).and_then(|called| links.follow(called));
+            let called = called.map_err(|why| failed(format!("{shown:?} {why}")))?;
             let origin = Origin {
                 layer,
                 entry: number,
-                size: entry.size(),
+                size,
             };
-            if entry.size() > LARGEST {
+            if size > LARGEST {
                 return Err(failed(format!(
                     "{shown:?} is said to have more than a tebibyte"
                 )));
@@ -122,6 +133,7 @@ impl Merged {
                 EntryType::Link => {
                     let target = entry.link_name_bytes().unwrap_or_default();
                     let target = name(&target)
+                        .and_then(|target| links.follow(target))
                         .map_err(|why| failed(format!("{shown:?} is a link to what {why}")))?;
                     let found = own.get(&target).copied().or(match self.tree.get(&target) {
                         Some(Node::Other(origin)) => Some(*origin),
@@ -159,6 +171,10 @@ impl Merged {
             if let Node::Other(origin) = node {
                 own.insert(called.clone(), origin);
             }
+            let target = entry.link_name_bytes().filter(|_| is_link);
+            links
+                .set(&called, target.as_deref())
+                .map_err(|why| failed(format!("{shown:?} {why}")))?;
             self.tree.insert(layer, called, node).map_err(failed)?;
         }
         meter.allow_all();

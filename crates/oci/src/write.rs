@@ -7,6 +7,7 @@ use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
 use crate::blob::Blobs;
+use crate::sparse::Sparse;
 use crate::tree::Node;
 use crate::{Error, Image, Layer, Merged};
 
@@ -160,8 +161,16 @@ fn write_entry<R: Read>(
         }
         _ => {
             let mut header = flat.header(EntryType::Regular, mode, time);
-            header.set_size(entry.size());
-            output.append_data(&mut header, path(name), entry)
+            match Sparse::of(entry)? {
+                Some(sparse) => {
+                    header.set_size(sparse.size);
+                    output.append_data(&mut header, path(name), sparse.reader(entry)?)
+                }
+                None => {
+                    header.set_size(entry.size());
+                    output.append_data(&mut header, path(name), entry)
+                }
+            }
         }
     }
 }
