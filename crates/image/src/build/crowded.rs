@@ -7,9 +7,10 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tar::{Archive, EntryType};
 
+use super::sandbox::set_time;
 use super::squash::{self, Input};
 use super::{BuildError, Compression};
 
@@ -230,18 +231,6 @@ impl<'a> Unpacking<'a> {
             _ => set_time(&path, time),
         }
     }
-}
-
-fn set_time(path: &Path, time: u64) -> io::Result<()> {
-    let time = Timespec {
-        tv_sec: i64::try_from(time).unwrap_or(0),
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
-    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 #[cfg(test)]

@@ -1,8 +1,13 @@
 //! Unpacking a tree's tar into a directory.
 
-use std::io::{self, BufReader, BufWriter, Write};
+use std::fs::{self, Permissions};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
+
+use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+use tar::EntryType;
 
 use super::BuildError;
 
@@ -17,11 +22,8 @@ pub(super) fn unpack(
 ) -> Result<(), BuildError> {
     let (reader, writer) = io::pipe().map_err(BuildError::file(into))?;
     thread::scope(|scope| {
-        let unpacked = scope.spawn(move || {
-            let mut archive = tar::Archive::new(BufReader::with_capacity(BUFFER, reader));
-            archive.set_unpack_xattrs(true);
-            archive.unpack(into)
-        });
+        let unpacked =
+            scope.spawn(move || unpack_all(into, BufReader::with_capacity(BUFFER, reader)));
         let mut writer = BufWriter::with_capacity(BUFFER, writer);
         let written = write(&mut writer).and_then(|()| writer.flush().map_err(BuildError::written));
         drop(writer);
@@ -36,4 +38,58 @@ pub(super) fn unpack(
             (Ok(()), Ok(())) => Ok(()),
         }
     })
+}
+
+/// Bits of a mode that are kept: set-id bits would name another owner.
+const MODE: u32 = 0o1777;
+
+/// Unpacks each entry. What a directory is like is set last: it may be read-only, and gets a new time with each entry.
+fn unpack_all(into: &Path, content: impl Read) -> io::Result<()> {
+    let mut archive = tar::Archive::new(content);
+    archive.set_unpack_xattrs(true);
+    archive.set_preserve_permissions(true);
+    archive.set_mask(!MODE);
+    archive.set_preserve_mtime(false);
+    let mut directories = Vec::new();
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = into.join(entry.path()?);
+        let (mode, time) = (entry.header().mode()? & MODE, entry.header().mtime()?);
+        match entry.header().entry_type() {
+            EntryType::Directory => {
+                fs::create_dir_all(&path)?;
+                directories.push((path, mode, time));
+            }
+            EntryType::Fifo => {
+                mknodat(CWD, &path, FileType::Fifo, Mode::empty(), 0)?;
+                fs::set_permissions(&path, Permissions::from_mode(mode))?;
+                set_time(&path, time)?;
+            }
+            kind => {
+                entry.unpack_in(into)?;
+                // A hard link has its file's.
+                if kind != EntryType::Link {
+                    set_time(&path, time)?;
+                }
+            }
+        }
+    }
+    for (path, mode, time) in directories.into_iter().rev() {
+        fs::set_permissions(&path, Permissions::from_mode(mode))?;
+        set_time(&path, time)?;
+    }
+    Ok(())
+}
+
+/// Sets a file's time, in seconds since 1970; that of a link itself.
+pub(super) fn set_time(path: &Path, time: u64) -> io::Result<()> {
+    let time = Timespec {
+        tv_sec: i64::try_from(time).unwrap_or(0),
+        tv_nsec: 0,
+    };
+    let times = Timestamps {
+        last_access: time,
+        last_modification: time,
+    };
+    Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
