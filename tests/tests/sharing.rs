@@ -1,6 +1,9 @@
 //! Containers that are shared by several launches show none of them that they are: as an ordinary user, in jobs and out
 //! of them.
 
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
 use std::process::Command;
 
 use tests::{Launcher, Wireup, fixture, front, program, run, succeed};
@@ -167,5 +170,162 @@ fn a_farm_without_mpi_is_not_told_of_it() {
             (outcome.stdout.as_str(), outcome.stderr.as_str()),
             ("1\n1\n", "")
         );
+    }
+}
+
+/// Numbers that look like chance and are the same each time.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, most: u64) -> u64 {
+        // Of Knuth's MMIX.
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % most
+    }
+}
+
+/// Changes something that a launch sees: what is bound, where the caller is, or the image.
+fn change(place: &Path, numbers: &mut Numbers, text: &str) {
+    let (dir, file, root) = (place.join("dir"), place.join("file"), place.join("root"));
+    let fresh = |path: &Path| {
+        let _ = fs::remove_dir_all(path);
+        let _ = fs::remove_file(path);
+    };
+    match numbers.below(12) {
+        // A directory made anew, renamed, replaced by a link, changed.
+        0 => {
+            fresh(&dir);
+            fs::create_dir(&dir).unwrap();
+            fs::write(dir.join("in"), text).unwrap();
+        }
+        1 => {
+            let (old, new) = (place.join("old"), place.join("new"));
+            fresh(&old);
+            fresh(&new);
+            fs::create_dir(&new).unwrap();
+            fs::write(new.join("in"), text).unwrap();
+            fs::rename(&dir, &old).unwrap();
+            fs::rename(&new, &dir).unwrap();
+        }
+        2 => {
+            let target = place.join(format!("target{}", numbers.below(3)));
+            fs::create_dir_all(&target).unwrap();
+            fs::write(target.join("in"), text).unwrap();
+            fresh(&dir);
+            symlink(&target, &dir).unwrap();
+        }
+        3 => fs::write(dir.join("in"), text).unwrap(),
+        // A file edited in place, as sed -i and as editors do it, and behind a link.
+        4 => fs::write(&file, text).unwrap(),
+        5 => {
+            fs::write(place.join("edited"), text).unwrap();
+            fs::rename(place.join("edited"), &file).unwrap();
+        }
+        6 => {
+            let target = place.join(format!("text{}", numbers.below(3)));
+            fs::write(&target, text).unwrap();
+            fresh(&file);
+            symlink(&target, &file).unwrap();
+        }
+        // The image.
+        7 => fs::write(root.join("etc/marker"), text).unwrap(),
+        8 => {
+            fresh(&root.join("etc/marker"));
+            symlink("os-release", root.join("etc/marker")).unwrap();
+        }
+        9 => {
+            let env = root.join(".singularity.d/env");
+            fs::create_dir_all(&env).unwrap();
+            fs::write(env.join("50.sh"), format!("export OF_IMAGE='{text}'\n")).unwrap();
+        }
+        10 => {
+            fresh(&place.join("before"));
+            fs::rename(&root, place.join("before")).unwrap();
+            succeed(
+                Command::new("cp")
+                    .arg("-al")
+                    .arg(place.join("before"))
+                    .arg(&root),
+            );
+            fresh(&root.join("etc/marker"));
+            fs::write(root.join("etc/marker"), text).unwrap();
+        }
+        _ => {
+            let mount_point = root.join("shown");
+            match mount_point.exists() {
+                true => fresh(&mount_point),
+                false => fs::create_dir(&mount_point).unwrap(),
+            }
+        }
+    }
+    tests::open_to_all(place);
+}
+
+const SHOW: &str = "pwd; cat in /shown/in /file /etc/marker 2>&1; echo $OF_IMAGE; ls /tmp | grep ^left- ; ls -d /shown";
+
+/// Whatever changes between launches, they print what a container of one's own prints.
+#[test]
+fn a_shared_container_shows_what_one_of_ones_own_does() {
+    let sequences: u64 =
+        std::env::var("SLIPWAY_SEQUENCES").map_or(60, |text| text.parse().unwrap());
+    for sequence in 0..sequences {
+        let mut numbers = Numbers(sequence);
+        let home = tests::home();
+        let place = home.path();
+        succeed(
+            Command::new("cp")
+                .arg("-a")
+                .arg(fixture("bb"))
+                .arg(place.join("root")),
+        );
+        fs::create_dir(place.join("dir")).unwrap();
+        for name in ["dir/in", "file", "root/etc/marker"] {
+            fs::write(place.join(name), "first").unwrap();
+        }
+        tests::open_to_all(place);
+        let path = |name: &str| place.join(name).display().to_string();
+        let binds = [
+            format!("{}:/shown", path("dir")),
+            format!("{}:/file", path("file")),
+        ];
+        let job = numbers.below(3);
+        for step in 0..6 {
+            if step > 0 {
+                change(place, &mut numbers, &format!("text {step}"));
+            }
+            let contained = [&[][..], &["-c"], &["-C"]][usize::try_from(numbers.below(3)).unwrap()];
+            let cwd = if numbers.below(2) == 0 {
+                place.join("dir")
+            } else {
+                place.to_owned()
+            };
+            let show = format!("{SHOW}; touch /tmp/left-{step} 2>/dev/null");
+            let show = match contained {
+                [] => SHOW,
+                _ => &show,
+            };
+            let launch = |share: &[&str]| {
+                let flags = [contained, share].concat();
+                let image = path("root");
+                let words = ["-B", &binds[0], "-B", &binds[1], &image, "sh", "-c", show];
+                let mut command = front([&["exec"], &flags[..], &words].concat());
+                command.current_dir(&cwd);
+                match job {
+                    0 => run(&mut command),
+                    size => run(in_step(&mut command, 0, u32::try_from(size).unwrap())),
+                }
+            };
+            let shared = launch(&[]);
+            let own = launch(&["--no-share"]);
+            assert_eq!(
+                (&shared.stdout, &shared.stderr, shared.code),
+                (&own.stdout, &own.stderr, own.code),
+                "sequence {sequence}, step {step}, {contained:?}, job of {job}"
+            );
+            assert!(!shared.stdout.contains("left-"), "{shared:?}");
+        }
     }
 }

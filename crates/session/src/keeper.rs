@@ -4,8 +4,10 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use image::RootFs;
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::unistd::Pid;
@@ -16,7 +18,7 @@ use crate::caller::Caller;
 use crate::handover::Wish;
 use crate::reception::{NO_DESCRIPTORS, Reception};
 use crate::witness::{Member, Testimony};
-use crate::{Ground, handover};
+use crate::{Ground, handover, mount};
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
 /// say is meant for the payload.
@@ -77,6 +79,8 @@ pub(crate) struct Keeper<'a> {
     last: Option<Member>,
     testimony: Testimony<'a>,
     of_one_program: bool,
+    /// The root file system, where it is an overlay of a directory, which may change.
+    changing: Option<PathBuf>,
 }
 
 impl<'a> Keeper<'a> {
@@ -93,6 +97,9 @@ impl<'a> Keeper<'a> {
             about: ground.about,
             testimony: Testimony::new(ground.witness),
             of_one_program: ground.of_one_program,
+            changing: matches!(ground.root, RootFs::Directory(_))
+                .then(|| ground.layout.root())
+                .filter(|_| !ground.mount_points.is_empty()),
             members: Vec::new(),
             last: None,
         }
@@ -171,7 +178,9 @@ impl<'a> Keeper<'a> {
                 handover::send_full(&caller.socket, caller.token, NO_DESCRIPTORS);
             }
             // It goes to take the name, and finds it free.
-            Wish::Join if self.has_lost_server() || self.is_over() => self.reception.close(),
+            Wish::Join if self.has_lost_server() || self.is_over() || !self.is_up_to_date() => {
+                self.reception.close();
+            }
             Wish::Join => {
                 // One that could not be told is no member.
                 let (socket, token) = (&caller.socket, caller.token);
@@ -198,6 +207,12 @@ impl<'a> Keeper<'a> {
         let members = u64::try_from(members).unwrap_or(u64::MAX);
         members.saturating_add(1).saturating_mul(OF_A_MEMBER)
             <= limit.saturating_sub(OWN_DESCRIPTORS)
+    }
+
+    /// Whether one who joins sees the image as it is now.
+    fn is_up_to_date(&self) -> bool {
+        let mut changing = self.changing.iter();
+        changing.all(|root| mount::look_anew(root).is_ok())
     }
 
     /// Whether its program has ended, in one of its ranks at least.

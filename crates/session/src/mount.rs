@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use image::{Cache, Embedded, Kind, RootFs, Squashed};
 use nix::mount::{MsFlags, mount};
+use rustix::fs::CWD;
+use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick};
 
 use crate::error::mount_error;
 use crate::fuse::Server;
@@ -163,6 +165,16 @@ impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         Self::Cache(error)
     }
+}
+
+/// Has the kernel look anew for the names in an image that is a directory: an overlay remembers what was there, and
+/// whoever owns the directory may have changed it. Reconfigured, a file system forgets the names that nobody uses
+/// (`reconfigure_super` of `fs/super.c`).
+pub(crate) fn look_anew(root: &Path) -> io::Result<()> {
+    let overlay = fspick(CWD, root, FsPickFlags::FSPICK_CLOEXEC)?;
+    // As it is already: without a layer to write to it can be nothing else.
+    fsconfig_set_flag(&overlay, "ro")?;
+    Ok(fsconfig_reconfigure(&overlay)?)
 }
 
 /// Puts a layer below the image that holds nothing but the mount points it lacks. What the image
