@@ -229,6 +229,7 @@ CASES["opaque_after_its_files"] = lambda: [Layer().dir("t/d").file("t/d/x").end(
 CASES["opaque_below"] = lambda: [Layer().dir("t/d/e").file("t/d/e/x").end(), Layer().dir("t/d").file("t/d/.wh..wh..opq").end(), Layer().file("t/d/e/y").end()]
 CASES["an_empty_layer"] = lambda: [Layer().file("t/a").end(), Layer().end(), Layer().file("t/b").end()]
 CASES["no_end"] = lambda: [Layer().file("t/a").end()[:1024]]
+CASES["no_end_of_a_block"] = lambda: [Layer().file("t/a").file("t/b", b"x" * 700).end()[: 3 * 512 + 512 + 188]]
 CASES["more_after_the_end"] = lambda: [Layer().file("t/a").end() + b"\1" * 512]
 CASES["many_layers"] = lambda: [Layer().file("t/%d" % number).file("t/same", b"%d" % number).end() for number in range(30)]
 CASES["a_directory_keeps_its_mode"] = lambda: [Layer().dir("t/d", mode=0o700).end(), Layer().file("t/d/x").end()]

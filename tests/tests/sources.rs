@@ -6,7 +6,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tests::{
-    Killed, Outcome, Place, archive, fixture, is_bb, open_to_all, run, saved, succeed, wait_for,
+    Killed, Outcome, Place, archive, fixture, front, is_bb, open_to_all, run, saved, succeed,
+    wait_for,
 };
 
 /// Twice: the second is from the cache.
@@ -334,6 +335,64 @@ fn addresses_and_libraries() {
     assert_eq!(outcome.stdout, "NAME=bb\n", "{outcome:?}");
     assert!(
         outcome.stderr.contains("using what it was when last seen"),
+        "{outcome:?}"
+    );
+}
+
+#[test]
+fn singularity_976_an_image_without_a_shell_runs_its_words() {
+    let place = tests::home();
+    let layout = place.path().join("layout").display().to_string();
+    let image = format!("{layout}:latest");
+    let umoci = |args: &[&str]| succeed(Command::new("umoci").args(args));
+    umoci(&["init", "--layout", &layout]);
+    umoci(&["new", "--image", &image]);
+    let busybox = fixture("bb").join("bin/busybox").display().to_string();
+    umoci(&["insert", "--image", &image, &busybox, "/busybox"]);
+    let run_with = |config: &[&str], args: &[&str]| {
+        let clear = [
+            "config",
+            "--image",
+            &image,
+            "--clear=config.entrypoint",
+            "--clear=config.cmd",
+        ];
+        umoci(&[&clear, config].concat());
+        succeed(Command::new("chmod").args(["-R", "a+rX", &layout]));
+        let source = format!("oci:{image}");
+        run(&mut front([&["-q", "run", &source], args].concat()))
+    };
+    let entrypoint = ["--config.entrypoint=/busybox", "--config.entrypoint=echo"];
+    let command = ["--config.cmd=it's", "--config.cmd=a  b"];
+    let both = [entrypoint, command].concat();
+    for (config, args, expected) in [
+        (&both[..], &[][..], "it's a  b\n"),
+        (&both, &["x y"], "x y\n"),
+        (&entrypoint, &[], "\n"),
+        (&entrypoint, &["z"], "z\n"),
+        (
+            &[
+                "--config.cmd=/busybox",
+                "--config.cmd=echo",
+                "--config.cmd=$HOME",
+            ],
+            &[],
+            "$HOME\n",
+        ),
+        (&command, &["/busybox", "echo", "q"], "q\n"),
+    ] {
+        let outcome = run_with(config, args);
+        assert_eq!(
+            (outcome.stdout.as_str(), outcome.code),
+            (expected, 0),
+            "{config:?} {args:?}: {outcome:?}"
+        );
+    }
+    // Nothing to run: a line that says so.
+    let outcome = run_with(&[], &[]);
+    assert_eq!(
+        (outcome.code, outcome.stderr.lines().count()),
+        (255, 1),
         "{outcome:?}"
     );
 }

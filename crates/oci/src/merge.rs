@@ -89,17 +89,22 @@ impl Merged {
         // Where this layer's own hard links lead, as they are called in it.
         let mut own: HashMap<Vec<u8>, Origin> = HashMap::new();
         let mut links = Links::default();
-        let mut behind = 0;
+        let (mut behind, mut end) = (0, u64::MAX);
         for number in 0.. {
             // A name of gigabytes would be read into memory before anybody sees how long it is. What is left
             // of the entry before is passed over.
             meter.allow_headers(behind);
-            let Some(entry) = entries.next() else { break };
-            let mut entry = entry.map_err(|error| failed(sys::words(&error)))?;
+            let mut entry = match entries.next() {
+                None => break,
+                // The last file is there, and nothing fills its block up: what umoci inserts is like that.
+                Some(Err(_)) if meter.count() == end => break,
+                Some(entry) => entry.map_err(|error| failed(sys::words(&error)))?,
+            };
             behind = match entry.header().entry_type() {
                 EntryType::GNUSparse => entry.header().entry_size().unwrap_or(0),
                 _ => entry.size(),
             };
+            end = entry.raw_file_position().saturating_add(behind);
             self.entries += 1;
             if self.entries > MOST {
                 return Err(failed("more than ten million files".to_owned()));

@@ -11,27 +11,39 @@ const HEADERS: u64 = 4 << 20;
 pub(crate) struct Metered<R> {
     inner: R,
     left: Rc<Cell<u64>>,
+    count: Rc<Cell<u64>>,
 }
 
-/// Says how much may be read.
-pub(crate) struct Meter(Rc<Cell<u64>>);
+/// Says how much may be read, and knows how much was.
+pub(crate) struct Meter {
+    left: Rc<Cell<u64>>,
+    count: Rc<Cell<u64>>,
+}
 
 impl<R> Metered<R> {
     pub(crate) fn new(inner: R) -> (Self, Meter) {
-        let left = Rc::new(Cell::new(u64::MAX));
-        let meter = Meter(Rc::clone(&left));
-        (Self { inner, left }, meter)
+        let (left, count) = (Rc::new(Cell::new(u64::MAX)), Rc::default());
+        let meter = Meter {
+            left: Rc::clone(&left),
+            count: Rc::clone(&count),
+        };
+        (Self { inner, left, count }, meter)
     }
 }
 
 impl Meter {
     /// Allows an entry's headers, and before them what is left of the entry before.
     pub(crate) fn allow_headers(&self, behind: u64) {
-        self.0.set(HEADERS.saturating_add(behind));
+        self.left.set(HEADERS.saturating_add(behind));
     }
 
     pub(crate) fn allow_all(&self) {
-        self.0.set(u64::MAX);
+        self.left.set(u64::MAX);
+    }
+
+    /// How many bytes were read.
+    pub(crate) fn count(&self) -> u64 {
+        self.count.get()
     }
 }
 
@@ -50,6 +62,8 @@ impl<R: Read> Read for Metered<R> {
             .inner
             .read(buffer.get_mut(..length).unwrap_or_default())?;
         self.left.set(left - count as u64);
+        self.count
+            .set(self.count.get().saturating_add(count as u64));
         Ok(count)
     }
 }

@@ -109,9 +109,6 @@ fn write_layer(
         let (these, later) = rest.split_at(of_entry);
         rest = later;
         let Some(((_, first), links)) = these.split_first() else {
-            if rest.is_empty() {
-                break;
-            }
             continue;
         };
         write_entry(output, &mut entry, first, flat).map_err(Error::Write)?;
@@ -120,6 +117,10 @@ fn write_layer(
             output
                 .append_link(&mut header, path(name), path(first))
                 .map_err(Error::Write)?;
+        }
+        // Before it is looked for more: nothing may fill the last block up.
+        if rest.is_empty() {
+            break;
         }
     }
     Ok(())

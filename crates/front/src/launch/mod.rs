@@ -8,6 +8,7 @@ mod kept;
 mod lent;
 mod place;
 mod rank;
+mod runscript;
 mod start;
 mod witness;
 

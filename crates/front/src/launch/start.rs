@@ -10,6 +10,7 @@ use image::RootFs;
 use session::Payload;
 use tree::{Entry, Files};
 
+use super::runscript;
 use crate::environment::{self, Ingredients, Set};
 use crate::messages::Messages;
 use crate::request::{Action, Request};
@@ -199,6 +200,9 @@ fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<
         Action::Shell(wanted) => vec![wanted.clone().unwrap_or_else(|| "/bin/sh".into()).into()],
         Action::Run(words) => {
             let entry = root.entry(Path::new(RUNSCRIPT))?;
+            if let Some(words) = without_shell(root, words)? {
+                return Ok(words);
+            }
             let program = if matches!(entry, Some(Entry::File { executable: true })) {
                 RUNSCRIPT
             } else {
@@ -209,6 +213,20 @@ fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<
         }
         Action::Start(words) => followed(STARTSCRIPT.into(), words),
     })
+}
+
+/// How much of a runscript is read, in bytes.
+const LONGEST: usize = 1 << 20;
+
+/// Returns what the runscript of an image starts that has no shell to run it.
+fn without_shell(root: &RootFs, args: &[OsString]) -> io::Result<Option<Vec<OsString>>> {
+    if root.entry(Path::new("/bin/sh"))?.is_some() {
+        return Ok(None);
+    }
+    let script = root
+        .read(Path::new(RUNSCRIPT), LONGEST)?
+        .unwrap_or_default();
+    Ok(runscript::words(&String::from_utf8_lossy(&script), args))
 }
 
 /// The user's shell if the image has it, else bash without its start-up files, else sh.
