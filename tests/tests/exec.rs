@@ -1,5 +1,6 @@
 //! `front exec`, `run` and `shell` on a directory, a SIF and a squashfs, as an ordinary user.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
@@ -395,4 +396,43 @@ fn tiberius_105_an_empty_variable_stays() {
     let mut own = front(["-q", "exec", &image, "sh", "-c", print]);
     let printed = succeed(own.env("SINGULARITYENV_OTHER", "").env("THIRD", ""));
     assert_eq!(printed, "unset||\n");
+}
+
+/// A debugger that follows every process would stop the image's server, and wait for it at the next page of the image.
+#[test]
+fn strace_follows_the_program_and_not_the_images_server() {
+    let log = tests::home();
+    tests::open_to_all(log.path());
+    for name in ["py.sif", "bb.sif", "bb"] {
+        for flag in ["--no-share", "-c", "-C"] {
+            let image = fixture(name).display().to_string();
+            let trace = log.path().join("trace");
+            let _ = fs::remove_file(&trace);
+            let mut strace = tests::as_tester("timeout");
+            strace.args(["-s", "KILL", "60", "strace", "-f", "-o"]);
+            std::fs::set_permissions(
+                log.path(),
+                std::os::unix::fs::PermissionsExt::from_mode(0o777),
+            )
+            .unwrap();
+            strace.arg(&trace).arg(tests::program("front"));
+            strace.args(["exec", flag, &image]);
+            match name {
+                "py.sif" => strace.args(["python3", "-c", "import json; print('ran')"]),
+                _ => strace.args(["sh", "-c", "echo ran"]),
+            };
+            let outcome = run(&mut strace);
+            assert_eq!(
+                (outcome.stdout.as_str(), outcome.code),
+                ("ran\n", 0),
+                "{name} {flag}: {outcome:?}"
+            );
+            assert!(
+                fs::read_to_string(&trace)
+                    .unwrap()
+                    .contains("write(1, \"ran\\n\""),
+                "{name} {flag}"
+            );
+        }
+    }
 }

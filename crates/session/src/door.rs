@@ -125,8 +125,9 @@ pub fn open(
         rustix::process::PidfdFlags::empty(),
     )
     .map_err(|errno| Error::Fork(errno.into()))?;
-    // Twice forked: the payload must not find a child that it never made.
-    match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
+    // Twice forked: the payload must not find a child that it never made. Nor must a debugger of the payload stop the
+    // server of its image, whose pages it asks for itself.
+    match sys::fork_untraced().map_err(|errno| Error::Fork(errno.into()))? {
         sys::Fork::Parent(middle) => {
             drop((theirs, listener));
             // ECHILD when the caller's SIGCHLD is ignored; then the kernel has collected it.

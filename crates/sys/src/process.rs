@@ -45,21 +45,35 @@ pub fn fork() -> nix::Result<Fork> {
 ///
 /// [clone3(2)]: https://man7.org/linux/man-pages/man2/clone3.2.html
 pub fn fork_at(sibling: bool, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork> {
+    clone(if sibling { libc::CLONE_PARENT } else { 0 }, cgroup)
+}
+
+/// Makes a copy of this process as [`fork`] does, which no debugger of this process follows (`CLONE_UNTRACED`,
+/// [clone(2)]): it may have to answer what the debugger itself asks for.
+///
+/// # Errors
+///
+/// As [`fork_at`].
+///
+/// [clone(2)]: https://man7.org/linux/man-pages/man2/clone.2.html
+pub fn fork_untraced() -> nix::Result<Fork> {
+    clone(libc::CLONE_UNTRACED, None)
+}
+
+fn clone(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork> {
     const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
     if thread_count() != 1 {
         return Err(Errno::EBUSY);
     }
     let as_u64 = |number: i32| u64::from(number.unsigned_abs());
+    let sibling = flags & libc::CLONE_PARENT != 0;
     let args = libc::clone_args {
-        flags: if sibling {
-            as_u64(libc::CLONE_PARENT)
-        } else {
-            0
-        } | if cgroup.is_some() {
-            CLONE_INTO_CGROUP
-        } else {
-            0
-        },
+        flags: as_u64(flags)
+            | if cgroup.is_some() {
+                CLONE_INTO_CGROUP
+            } else {
+                0
+            },
         pidfd: 0,
         child_tid: 0,
         parent_tid: 0,
