@@ -176,3 +176,24 @@ fn root_has_them_too() {
         "{outcome:?}"
     );
 }
+
+#[test]
+fn the_hosts_system_v_memory_is_not_seen() {
+    let look = "import ctypes, sys\nlibc = ctypes.CDLL(None)\nlibc.shmat.restype = ctypes.c_void_p\n\
+                print(ctypes.c_long(libc.shmat(int(sys.argv[1]), None, 0) or 0).value)";
+    let made = tests::succeed(tests::as_tester("ipcmk").args(["-M", "4096", "-p", "0600"]));
+    let number = made.split_whitespace().last().unwrap().to_owned();
+    let image = tests::fixture("py").display().to_string();
+    let attached = |flags: &[&str]| {
+        let words = [
+            &["exec"],
+            flags,
+            &[image.as_str(), "python3", "-c", look, &number],
+        ]
+        .concat();
+        tests::succeed(&mut tests::front(words)).trim() != "-1"
+    };
+    let seen = [&[][..], &["-c"], &["-C"], &["--ipc"]].map(attached);
+    tests::succeed(tests::as_tester("ipcrm").args(["-m", &number]));
+    assert_eq!(seen, [true, false, false, false]);
+}

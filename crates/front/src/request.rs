@@ -135,15 +135,17 @@ impl Request {
             Ok::<_, anyhow::Error>(variables.switch(one)? || variables.switch(other)?)
         };
         let all = flags.containall || variables.switch("CONTAINALL")?;
+        let contained = all || flags.contain || variables.switch("CONTAIN")?;
         Ok(Self {
             source,
             action,
             binds: binds(flags, caller)?,
             overrides: overrides(flags, caller)?,
             clean_environment: all || flags.cleanenv || variables.switch("CLEANENV")?,
-            contained: all || flags.contain || variables.switch("CONTAIN")?,
+            contained,
             own_processes: all || flags.pid || either("PID", "UNSHARE_PID")?,
-            own_ipc: all || flags.ipc || either("IPC", "UNSHARE_IPC")?,
+            // System V's shared memory is in no directory that could be hidden.
+            own_ipc: contained || flags.ipc || either("IPC", "UNSHARE_IPC")?,
             cwd,
             devices: devices(flags, caller)?,
             vendors: vendors(flags, caller)?,

@@ -31,7 +31,8 @@ impl Name {
     ///
     /// Fails as a wait does that is over, when there may be one that has not answered.
     pub(crate) fn call(&self, wish: Wish, end: Instant, busy: Instant) -> io::Result<Option<Call>> {
-        match self.reach(wish, end, busy) {
+        // Others may have taken any number of names: who listens is looked at before anything is waited for.
+        match self.reach(wish, end, busy, true) {
             Ok(Reached::Answering(call)) => Ok(Some(call)),
             Err(error) if is_late(&error) => Err(error),
             _ => Ok(None),
@@ -50,7 +51,7 @@ impl Name {
         let mut silence = Instant::now() + PATIENCE;
         while Instant::now() < silence.min(end) {
             let busy = end.min(Instant::now() + PATIENCE_WHILE_BUSY);
-            match self.reach(Wish::Join, end, busy) {
+            match self.reach(Wish::Join, end, busy, false) {
                 Ok(Reached::Answering(call)) => {
                     match call.welcome() {
                         Welcome::Joined(namespaces, about) => {
@@ -81,13 +82,16 @@ impl Name {
     }
 
     /// Connects, waiting in a full queue until `busy`, and says what is wished for.
-    fn reach(&self, wish: Wish, end: Instant, busy: Instant) -> io::Result<Reached> {
+    fn reach(&self, wish: Wish, end: Instant, busy: Instant, is_wary: bool) -> io::Result<Reached> {
         let socket = self.connect(busy)?;
         let peer = socket_peercred(&socket)?;
         if peer.uid.as_raw() != geteuid().as_raw() {
             return Ok(Reached::Others);
         }
         let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get());
+        if is_wary && listener.is_stranger() {
+            return Ok(Reached::Others);
+        }
         Ok(match Call::begin(socket, wish, &listener, end)? {
             Some(call) => Reached::Answering(call),
             None => Reached::Others,
@@ -157,7 +161,8 @@ impl Call {
         // The handle first: what is found out about the number is about this process then, or it has ended.
         let process = pidfd_open(number, PidfdFlags::empty())?;
         if !peer::is_keeper(keeper) {
-            return match keeper::ends_within(&process, A_MOMENT) {
+            let may_end = !peer::is_contained(keeper);
+            return match may_end && keeper::ends_within(&process, A_MOMENT) {
                 true => Err(Errno::SRCH.into()),
                 false => Ok(None),
             };

@@ -100,6 +100,12 @@ pub enum Error {
     /// The instances could not be listed.
     #[error("list the instances in /proc/net/unix: {0}")]
     Instances(#[source] io::Error),
+    /// There was no time to ask under all names.
+    #[error(
+        "other processes have taken too many names of sockets, and not all could be asked in two seconds; \
+         /proc/net/unix lists them"
+    )]
+    TooManyNames,
     /// The instance could not be told.
     #[error("signal the instance: {0}")]
     Signal(#[source] io::Error),

@@ -15,6 +15,7 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
+use crate::Payload;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, access, execve, execveat, geteuid};
@@ -29,10 +30,31 @@ const HEAD: usize = 256;
 /// This process's own program.
 const OWN: &str = "/proc/self/exe";
 
+/// What is kept from a payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Guard {
+    /// Nothing.
+    Open,
+    /// This program's file, in a root that nobody can change.
+    Sealed,
+    /// This program's file, in a root that may change at any moment.
+    Changing,
+}
+
+impl Guard {
+    pub(crate) fn of(payload: &Payload) -> Self {
+        match payload.contained && is_exposed() {
+            false => Self::Open,
+            true if payload.sealed => Self::Sealed,
+            true => Self::Changing,
+        }
+    }
+}
+
 /// Replaces this process by a program; returns only on failure.
-pub(crate) fn execute(path: &CStr, args: &[CString], env: &[CString], contained: bool) -> Errno {
-    if contained && is_exposed() {
-        return execute_no_own(path, args, env);
+pub(crate) fn execute(path: &CStr, args: &[CString], env: &[CString], guard: Guard) -> Errno {
+    if guard != Guard::Open {
+        return execute_no_own(path, args, env, guard);
     }
     let Err(errno) = execve(path, args, env);
     errno
@@ -44,7 +66,7 @@ fn is_exposed() -> bool {
     is_owner || access(OWN, AccessFlags::W_OK).is_ok()
 }
 
-fn execute_no_own(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
+fn execute_no_own(path: &CStr, args: &[CString], env: &[CString], guard: Guard) -> Errno {
     let (mut path, mut args) = (path.to_owned(), args.to_vec());
     for _ in 0..=INTERPRETERS {
         let file = match open(&path, ResolveFlags::NO_MAGICLINKS) {
@@ -55,7 +77,7 @@ fn execute_no_own(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
         // One that may not be read is no script that could be run.
         let length = rustix::io::pread(&file, &mut head[..], 0).unwrap_or(0);
         let line = match first_line(head.get(..length).unwrap_or_default()) {
-            Ok(None) => return execute_file(&file, &path, &args, env),
+            Ok(None) => return execute_file(&file, &path, &args, env, guard),
             Ok(Some(line)) => line,
             Err(errno) => return errno,
         };
@@ -75,8 +97,14 @@ fn execute_no_own(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
 }
 
 /// Executes a file that was no script when it was opened.
-fn execute_file(file: &OwnedFd, path: &CStr, args: &[CString], env: &[CString]) -> Errno {
-    let executed = match is_fixed(path, file) {
+fn execute_file(
+    file: &OwnedFd,
+    path: &CStr,
+    args: &[CString],
+    env: &[CString],
+    guard: Guard,
+) -> Errno {
+    let executed = match guard == Guard::Sealed && is_fixed(path, file) {
         true => execve(path, args, env),
         false => execveat(
             Some(file.as_raw_fd()),

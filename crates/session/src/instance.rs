@@ -88,18 +88,20 @@ impl Instance {
     ///
     /// # Errors
     ///
-    /// Fails when the kernel's list of sockets cannot be read.
+    /// Fails when the kernel's list of sockets cannot be read, and when there are too many names to ask under.
     pub fn all(wanted: impl Fn(&str) -> bool) -> Result<Vec<Running>, Error> {
         let names = name::names(&name::instances()).map_err(Error::Instances)?;
         // One for all: others may have taken any number of names.
         let end = Instant::now() + PATIENCE;
-        let names = names.iter().filter(|name| wanted(name));
-        let names = names.take_while(|_| Instant::now() < end);
-        let look = |name: &String| {
+        let mut found = Vec::new();
+        for name in names.iter().filter(|name| wanted(name)) {
+            if Instant::now() >= end {
+                return Err(Error::TooManyNames);
+            }
             let busy = end.min(Instant::now() + name::IN_A_QUEUE);
-            call(name, Wish::Look, end, busy).ok().flatten()
-        };
-        Ok(names.filter_map(look).collect())
+            found.extend(call(name, Wish::Look, end, busy).ok().flatten());
+        }
+        Ok(found)
     }
 }
 

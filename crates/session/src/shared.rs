@@ -35,7 +35,7 @@ impl Shared {
     ///
     /// # Errors
     ///
-    /// Fails when the kernel's list of sockets cannot be read.
+    /// Fails when the kernel's list of sockets cannot be read, and when there are too many names to ask under.
     pub fn all(wanted: impl Fn(Option<&str>) -> bool) -> Result<Vec<Self>, Error> {
         let names = name::names(&name::sessions()).map_err(Error::Instances)?;
         // One for all: others may have taken any number of names.
@@ -60,8 +60,14 @@ impl Shared {
                 name,
             })
         };
-        let names = names.iter().take_while(|_| Instant::now() < end);
-        Ok(names.filter_map(look).collect())
+        let mut found = Vec::new();
+        for name in &names {
+            if Instant::now() >= end {
+                return Err(Error::TooManyNames);
+            }
+            found.extend(look(name));
+        }
+        Ok(found)
     }
 
     /// Joins it; `None` when it has ended meanwhile.

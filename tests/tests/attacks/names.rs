@@ -146,7 +146,10 @@ fn a_contained_payload_does_not_stand_in_for_an_instance() {
         fs::read_to_string(&log).unwrap().contains("called")
     });
     assert_eq!(
-        run(&mut front(["instance", "list"])).stdout.lines().count(),
+        run(&mut front(["instance", "list", "trusted"]))
+            .stdout
+            .lines()
+            .count(),
         1
     );
     // Nor can it be made; nothing is left of it if it was.
@@ -222,4 +225,51 @@ fn names_that_other_users_have_taken_cost_no_time() {
         "{:?}",
         begin.elapsed()
     );
+}
+
+/// Takes names of instances, and never answers.
+const HIDER: &str = r#"
+import os, socket, sys, time
+held = []
+for number in range(200):
+    s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    s.bind(b"\0" + sys.argv[1].encode() + b"0%04d" % number)
+    s.listen(8)
+    held.append(s)
+print("ready", flush=True)
+time.sleep(60)
+"#;
+
+#[test]
+fn names_that_a_contained_payload_has_taken_hide_nothing() {
+    let (image, name) = (path("bb"), format!("seen{}", std::process::id()));
+    let home = tests::home();
+    let log = home.path().join("log");
+    tests::succeed(&mut front(["-q", "instance", "start", &image, &name]));
+    let session = Killed(front(["exec", &image, "sleep", "60"]).spawn().unwrap());
+    let hiders = ["instance", "session"].map(|kind| {
+        let beginning = format!(
+            "front/{kind}/{}/{}",
+            tester(),
+            if kind == "session" { "-/" } else { "" }
+        );
+        let py = path("py");
+        let args = ["-q", "exec", "-C", &py, "python3", "-c", HIDER, &beginning];
+        let log = fs::File::options()
+            .append(true)
+            .create(true)
+            .open(&log)
+            .unwrap();
+        Killed(front(args).stdout(log).spawn().unwrap())
+    });
+    wait_for("the names", Duration::from_secs(20), || {
+        fs::read_to_string(&log).unwrap().matches("ready").count() == 2
+    });
+    let listed = run(&mut front(["instance", "list", &name]));
+    assert_eq!(listed.stdout.lines().count(), 2, "{listed:#?}");
+    let listed = run(&mut front(["ps"]));
+    assert!(listed.stdout.contains("/bb"), "{listed:#?}");
+    let stopped = run(&mut front(["-q", "instance", "stop", "seen*"]));
+    assert_eq!(stopped.code, 0, "{stopped:#?}");
+    drop((hiders, session));
 }

@@ -68,6 +68,47 @@ fn no_interpreter_of_a_contained_image_is_this_program() {
     );
 }
 
+/// Has a program be a script and a program by turns, thousands of times a second.
+const TOGGLE: &str = r##"
+import os, sys
+file = os.open(sys.argv[1], os.O_RDWR)
+script = b"#!/proc/self/exe\n"
+program = os.pread(file, len(script), 0)
+print("ready", flush=True)
+while True:
+    os.pwrite(file, script, 0)
+    os.pwrite(file, program, 0)
+"##;
+
+#[test]
+fn a_program_that_becomes_a_script_in_between_is_not_run_as_one() {
+    let place = place();
+    let (own, root) = (place.path().join("front"), place.path().join("root"));
+    let program = root.join("bin/echo");
+    fs::remove_file(&program).unwrap();
+    fs::copy(root.join("bin/busybox"), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let log = place.path().join("log");
+    let toggle = Command::new("python3")
+        .args(["-c", TOGGLE, program.to_str().unwrap()])
+        .stdout(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let _toggle = tests::Killed(toggle);
+    tests::wait_for("the script", std::time::Duration::from_secs(20), || {
+        fs::read_to_string(&log).unwrap().contains("ready")
+    });
+    let image = root.display().to_string();
+    for round in 0..200 {
+        let outcome = run(as_tester(&own).args(["exec", "-c", &image, "echo", "--version"]));
+        // It is what it was at some moment, or nothing.
+        assert!(
+            !outcome.stdout.contains("front version"),
+            "{round}: {outcome:?}"
+        );
+    }
+}
+
 #[test]
 fn scripts_and_programs_run_as_they_always_do() {
     let place = place();

@@ -46,6 +46,15 @@ pub struct Scripts {
     is_large: bool,
 }
 
+/// What a shell is started in; see [`session::Payload`].
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Whether what it is started from must not be reached.
+    pub contained: bool,
+    /// Whether nobody can change what is there.
+    pub sealed: bool,
+}
+
 /// What the scripts and overrides come to.
 #[derive(Debug)]
 pub enum Outcome {
@@ -114,8 +123,7 @@ impl Scripts {
         literal.then_some((set, overrides))
     }
 
-    /// Has the image's shell work them out. The calling process must be in the container; whether that is `contained`
-    /// says what is reached from there.
+    /// Has the image's shell work them out. The calling process must be in the container, which is such a `place`.
     ///
     /// # Errors
     ///
@@ -124,9 +132,9 @@ impl Scripts {
         &self,
         base: &Set,
         overrides: impl Iterator<Item = &'a (OsString, OsString)>,
-        contained: bool,
+        place: Place,
     ) -> io::Result<Outcome> {
-        shell::evaluate(&self.paths, base, overrides, contained)
+        shell::evaluate(&self.paths, base, overrides, place)
     }
 }
 

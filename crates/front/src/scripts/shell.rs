@@ -19,7 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open};
 use session::Payload;
 
-use super::Outcome;
+use super::{Outcome, Place};
 use crate::environment::Set;
 
 /// The shells that are asked, the best first: scripts are written for bash, as Singularity reads them.
@@ -34,6 +34,9 @@ const SHELL_ERROR: i32 = 2;
 /// What a process exits with that did not become the shell.
 const NOT_STARTED: i32 = 127;
 
+/// What a process says that did not become the shell, and then why.
+const FAILED: &str = "failed";
+
 /// How much of an environment is read, in bytes: more than any can be.
 const LIMIT: u64 = 16 << 20;
 
@@ -46,7 +49,7 @@ struct Task<'a> {
     scripts: Vec<&'a OsStr>,
     overrides: Vec<&'a (OsString, OsString)>,
     base: &'a Set,
-    contained: bool,
+    place: Place,
 }
 
 /// How it ended.
@@ -64,7 +67,7 @@ pub fn evaluate<'a>(
     paths: &[OsString],
     base: &Set,
     overrides: impl Iterator<Item = &'a (OsString, OsString)>,
-    contained: bool,
+    place: Place,
 ) -> io::Result<Outcome> {
     let is_there = |shell: &&str| session::find_program(OsStr::new(shell), None).is_ok();
     let Some(shell) = SHELLS.into_iter().find(is_there) else {
@@ -75,7 +78,7 @@ pub fn evaluate<'a>(
         scripts: paths.iter().map(OsString::as_os_str).collect(),
         overrides: overrides.collect(),
         base,
-        contained,
+        place,
     };
     let mut lost = Vec::new();
     loop {
@@ -122,13 +125,17 @@ impl Task<'_> {
                 .map(OsStr::to_owned)
                 .into(),
             env: self.base.clone().into_iter().collect(),
-            contained: self.contained,
+            contained: self.place.contained,
+            sealed: self.place.sealed,
         };
         let children = sys::heed_children();
         let child = match sys::fork()? {
             sys::Fork::Child => {
                 children.restore();
-                let _ = become_shell(&payload, &write, &go_read);
+                if let Err(error) = become_shell(&payload, &write, &go_read) {
+                    let told = format!("{FAILED} {}\n", sys::one_line(&error));
+                    let _ = rustix::io::write(&write, told.as_bytes());
+                }
                 sys::exit_at_once(NOT_STARTED)
             }
             sys::Fork::Parent(child) => child,
@@ -217,6 +224,7 @@ fn hear(child: Pid, pipe: &OwnedFd, go: &mut File) -> io::Result<(usize, Vec<Set
             let line: Vec<u8> = said.drain(..=end).collect();
             let line = String::from_utf8_lossy(&line);
             match line.trim_end().split_once(' ') {
+                Some((FAILED, reason)) => return Err(io::Error::other(reason.to_owned())),
                 Some(("environment", process)) => {
                     environments.extend(environment(process));
                     go.write_all(b"\n")?;
