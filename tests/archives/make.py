@@ -19,11 +19,6 @@ OUT = sys.argv[1]
 CASES = {}
 
 
-def case(function):
-    CASES[function.__name__] = function
-    return function
-
-
 def layout(name, layers):
     """Writes an image of these layers: bytes of tars, or of compressed ones with their kind."""
     place = os.path.join(OUT, name)
@@ -135,27 +130,20 @@ def gnu(fill, *options):
     return packed(fill, "tar", "--sort=name", *options, "-cf", "-")
 
 
+def short(place):
+    """As tree, without what ustar has no room for."""
+    tree(place)
+    shutil.rmtree(place + "/t/" + "deep" * 10)
+    os.remove(place + "/t/long-link")
+    os.remove(place + "/t/" + "long" * 30)
+
+
 for format in ["ustar", "gnu", "oldgnu", "posix"]:
-    def made(format=format):
-        # The older formats have no room for all of it.
-        def fill(place):
-            tree(place)
-            if format == "ustar":
-                shutil.rmtree(place + "/t/" + "deep" * 10)
-                os.remove(place + "/t/long-link")
-                os.remove(place + "/t/" + "long" * 30)
-        return [gnu(fill, "--format=" + format)]
-    CASES["gnu_" + format] = made
-for format in ["pax", "gnutar", "ustar"]:
-    def made(format=format):
-        def fill(place):
-            tree(place)
-            if format == "ustar":
-                shutil.rmtree(place + "/t/" + "deep" * 10)
-                os.remove(place + "/t/long-link")
-                os.remove(place + "/t/" + "long" * 30)
-        return [packed(fill, "bsdtar", "--format=" + format, "-cf", "-")]
-    CASES["bsd_" + format] = made
+    fill = short if format == "ustar" else tree
+    CASES["gnu_" + format] = lambda fill=fill, format=format: [gnu(fill, "--format=" + format)]
+for format in ["ustar", "pax", "gnutar"]:
+    fill = short if format == "ustar" else tree
+    CASES["bsd_" + format] = lambda fill=fill, format=format: [packed(fill, "bsdtar", "--format=" + format, "-cf", "-")]
 for version in ["0.0", "0.1", "1.0"]:
     CASES["sparse_posix_" + version.replace(".", "_")] = lambda version=version: [
         gnu(holes, "--sparse", "--format=posix", "--sparse-version=" + version)
