@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::getpgrp;
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
-use crate::keeper::detach_stdio;
+use crate::process::detach_stdio;
 use crate::{Door, Error};
 
 /// `SI_KERNEL` of `asm-generic/siginfo.h`.

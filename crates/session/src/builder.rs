@@ -24,11 +24,12 @@ use crate::cgroup::Stand;
 use crate::fuse::Server;
 use crate::ground::Note;
 use crate::instance::Start;
-use crate::keeper::{self, Keeper, detach_stdio, ignore_signals, use_all_processors};
+use crate::keeper::{self, Keeper, use_all_processors};
 use crate::name::Name;
+use crate::process::{detach_stdio, ignore_signals};
 use crate::reception::Reception;
 use crate::witness::Member;
-use crate::{Error, Ground, cgroup, door, handover, identity, init, mount, name, peer, stage};
+use crate::{Error, Ground, cgroup, handover, identity, init, mount, name, peer, reception, stage};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
@@ -63,7 +64,7 @@ pub(crate) fn run(
             drop(socket);
             // Who says so must have its say before the others end their job.
             std::thread::sleep(HEAD_START);
-            return door::refuse(listener, None);
+            return reception::refuse(listener, None);
         }
     };
     detach_stdio();

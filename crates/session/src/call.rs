@@ -18,10 +18,10 @@ use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::handover::{self, Message, PATIENCE, Token, Wish};
-use crate::keeper;
 use crate::name::{self, Name};
 use crate::peer::{self, Listener};
-use crate::reception::Secret;
+use crate::process;
+use crate::secret::Secret;
 
 impl Name {
     /// Calls the keeper of that name, and waits for it until `end`, in its queue until `busy`; `None` when there is none
@@ -162,7 +162,7 @@ impl Call {
         let process = pidfd_open(number, PidfdFlags::empty())?;
         if !peer::is_keeper(keeper) {
             let may_end = !peer::is_contained(keeper);
-            return match may_end && keeper::ends_within(&process, A_MOMENT) {
+            return match may_end && process::ends_within(&process, A_MOMENT) {
                 true => Err(Errno::SRCH.into()),
                 false => Ok(None),
             };
@@ -193,7 +193,7 @@ impl Call {
         if self.is_keepers() {
             return Ok(());
         }
-        let has_ended = keeper::ends_within(&self.process, A_MOMENT);
+        let has_ended = process::ends_within(&self.process, A_MOMENT);
         match message {
             Message::Failed(_) | Message::Full(_) if has_ended => Ok(()),
             _ if has_ended => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -240,7 +240,7 @@ impl Call {
 
     /// Whether the process that was called is still there, and a keeper of ours.
     fn is_keepers(&self) -> bool {
-        peer::is_keeper(self.keeper) && !keeper::has_ended(&self.process)
+        peer::is_keeper(self.keeper) && !process::has_ended(&self.process)
     }
 
     /// Waits for what a keeper answers to who joins.

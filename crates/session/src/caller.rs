@@ -12,8 +12,8 @@ use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::handover::{self, PATIENCE, Token, Wish};
-use crate::reception::Secret;
-use crate::{keeper, peer};
+use crate::secret::Secret;
+use crate::{peer, process};
 
 /// How long a caller who is sent away may take to say what is wished for.
 const A_MOMENT: Timespec = Timespec {
@@ -91,7 +91,7 @@ impl Caller {
         match handover::receive_wish(&self.socket) {
             Ok(wished) => {
                 self.token = wished.token;
-                let is_same = wished.sender == Some(self.pid) && !keeper::has_ended(&self.process);
+                let is_same = wished.sender == Some(self.pid) && !process::has_ended(&self.process);
                 let is_outside = wished.shown == Some((self.hello, secret.word));
                 Some(if is_same && is_outside {
                     Ok(wished.wish)

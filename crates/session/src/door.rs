@@ -2,17 +2,16 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
 
 use image::RootFs;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::wait::waitpid;
 
 use crate::call::{Entry, open_namespaces};
-use crate::handover::{self, Message, Wish};
+use crate::handover::{self, Message};
 use crate::name::Name;
-use crate::reception::Reception;
-use crate::{Error, Ground, Shared, builder};
+
+use crate::{Error, Ground, Shared, builder, reception};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
 #[derive(Debug)]
@@ -37,40 +36,11 @@ pub enum Asked {
 #[derive(Debug)]
 pub struct Turn(Option<OwnedFd>);
 
-/// How long a rank that refuses waits for one more, when it does not know how many there are.
-const FAREWELL: Duration = Duration::from_millis(500);
-
-/// How long it tells others at most. The last rank of a busy machine may begin that much later than the first.
-const LONGEST_FAREWELL: Duration = Duration::from_secs(5);
-
 impl Turn {
     /// Tells the job's other ranks that there must be no session; `others` is how many there are on this
     /// machine, as far as known.
     pub fn refuse(self, others: Option<u32>) {
-        refuse(self.0, others);
-    }
-}
-
-/// Tells those who call at `listener` that there must be no session.
-pub(crate) fn refuse(listener: Option<OwnedFd>, others: Option<u32>) {
-    if listener.is_none() {
-        return;
-    }
-    let mut reception = Reception::new(listener);
-    let mut left = others.unwrap_or(u32::MAX);
-    let last = Instant::now() + LONGEST_FAREWELL;
-    let mut end = others.map_or_else(|| Instant::now() + FAREWELL, |_| last);
-    while left > 0 && Instant::now() < end {
-        reception.wait(end);
-        for (caller, wish) in reception.hear() {
-            handover::send_refusal(&caller.socket, caller.token);
-            if wish == Wish::Join {
-                left = left.saturating_sub(1);
-            }
-            if others.is_none() {
-                end = last.min(Instant::now() + FAREWELL);
-            }
-        }
+        reception::refuse(self.0, others);
     }
 }
 

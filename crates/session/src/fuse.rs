@@ -14,7 +14,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use squashfs::ServeOptions;
 
 use crate::error::mount_error;
-use crate::keeper::{detach_stdio, ignore_signals};
+use crate::process::{detach_stdio, ignore_signals};
 use crate::{Error, payload};
 
 /// A server process that waits for its mount.

@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::handover;
 use crate::instance::Start;
-use crate::keeper::{detach_stdio, ignore_signals};
+use crate::process::{detach_stdio, ignore_signals};
 
 /// How often an instance that is to end looks whether anybody is left.
 const LOOK: Duration = Duration::from_millis(10);

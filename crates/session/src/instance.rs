@@ -15,7 +15,7 @@ use rustix::process::{Signal, pidfd_send_signal};
 use crate::call::{self, Refusal};
 use crate::handover::{PATIENCE, Wish};
 use crate::name::{self, Name};
-use crate::{Door, Error, keeper};
+use crate::{Door, Error, process};
 
 /// What an instance is made from, besides its ground.
 #[derive(Debug, Clone)]
@@ -146,7 +146,7 @@ impl Running {
     /// Returns the id of its first process, as the caller's `/proc` has it; `None` once it has ended.
     #[must_use]
     pub fn pid(&self) -> Option<i32> {
-        keeper::pid(&self.init)
+        process::pid(&self.init)
     }
 
     /// Sends a signal to its first process, by number; that one passes on what is not for itself.

@@ -9,36 +9,17 @@ use std::time::{Duration, Instant};
 
 use image::RootFs;
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_signal, setrlimit};
 
 use crate::caller::Caller;
 use crate::handover::Wish;
+use crate::process::{has_ended, pid};
 use crate::reception::{NO_DESCRIPTORS, Reception};
 use crate::witness::{Member, Testimony};
 use crate::{Ground, handover, mount};
-
-/// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
-/// say is meant for the payload.
-pub(crate) fn ignore_signals() {
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
-}
-
-/// Lets go of the caller's standard streams: who reads from the payload must see its end.
-pub(crate) fn detach_stdio() {
-    let Ok(null) = File::options().read(true).write(true).open("/dev/null") else {
-        return;
-    };
-    for attach in [
-        rustix::stdio::dup2_stdin,
-        rustix::stdio::dup2_stdout,
-        rustix::stdio::dup2_stderr,
-    ] {
-        let _ = attach(&null);
-    }
-}
 
 /// Runs wherever the system allows: a launcher may have bound the first rank to one processor, and what serves
 /// all is not to wait for it.
@@ -311,28 +292,6 @@ pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about
         }
     }
     // It is left to be collected with this process: its number is to be no other's before.
-}
-
-pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
-    let now = Timespec {
-        tv_sec: 0,
-        tv_nsec: 0,
-    };
-    ends_within(pidfd, now)
-}
-
-/// Waits for the end of a process, at most `limit`; returns whether it has ended.
-pub(crate) fn ends_within(pidfd: &OwnedFd, limit: Timespec) -> bool {
-    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    matches!(poll(&mut fds, Some(&limit)), Ok(1..))
-}
-
-/// Returns the id of a handle's process, as the caller's `/proc` has it; `None` once it has ended.
-pub(crate) fn pid(process: &OwnedFd) -> Option<i32> {
-    let info = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
-    let info = fs::read_to_string(info).ok()?;
-    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
-    pid.trim().parse().ok().filter(|pid| *pid > 0)
 }
 
 /// Kills every process in the mount namespace, until there is none.

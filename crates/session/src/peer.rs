@@ -21,7 +21,7 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
 
-use crate::keeper::has_ended;
+use crate::process::has_ended;
 
 /// Whether a process is one of ours that keeps a session, or refuses one: this program, of the caller's, outside of
 /// containers.

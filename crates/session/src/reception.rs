@@ -1,15 +1,14 @@
 //! Where a keeper hears its callers: many at once, and none that keeps the others waiting.
 
 use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::caller::{self, Admitted, Caller};
-use crate::handover::{self, PATIENCE, Token, Wish};
+use crate::handover::{self, PATIENCE, Wish};
+use crate::secret::Secret;
 
 /// How many callers may be silent at once; more wait in the socket's queue.
 const MOST: usize = 128;
@@ -31,38 +30,6 @@ pub(crate) struct Reception {
     secret: Option<Secret>,
     /// Given up for a moment when there is no other descriptor to answer a caller with.
     spare: Option<File>,
-}
-
-/// What a caller must know, and can only read who may look into this process: none that is in a container.
-#[derive(Debug)]
-pub(crate) struct Secret {
-    /// Has the word.
-    file: File,
-    /// Nobody can foresee it.
-    pub(crate) word: Token,
-}
-
-impl Secret {
-    fn new() -> io::Result<Self> {
-        let word = handover::token();
-        let mut file = File::from(memfd_create("front", MemfdFlags::CLOEXEC)?);
-        file.write_all(&word.to_ne_bytes())?;
-        Ok(Self { file, word })
-    }
-
-    /// By which of this process's descriptors it can be read.
-    pub(crate) fn descriptor(&self) -> i32 {
-        self.file.as_raw_fd()
-    }
-
-    /// Reads it, through a descriptor of one's own.
-    pub(crate) fn read(file: &OwnedFd) -> io::Result<Token> {
-        let mut word = Token::default().to_ne_bytes();
-        match rustix::io::pread(file, &mut word[..], 0)? == word.len() {
-            true => Ok(Token::from_ne_bytes(word)),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
-    }
 }
 
 impl Reception {
@@ -161,5 +128,34 @@ impl Reception {
                 .retain(|caller| caller.since().elapsed() < A_TURN);
         }
         heard
+    }
+}
+
+/// How long a rank that refuses waits for one more, when it does not know how many there are.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// How long it tells others at most. The last rank of a busy machine may begin that much later than the first.
+const LONGEST_FAREWELL: Duration = Duration::from_secs(5);
+
+/// Tells those who call at `listener` that there must be no session.
+pub(crate) fn refuse(listener: Option<OwnedFd>, others: Option<u32>) {
+    if listener.is_none() {
+        return;
+    }
+    let mut reception = Reception::new(listener);
+    let mut left = others.unwrap_or(u32::MAX);
+    let last = Instant::now() + LONGEST_FAREWELL;
+    let mut end = others.map_or_else(|| Instant::now() + FAREWELL, |_| last);
+    while left > 0 && Instant::now() < end {
+        reception.wait(end);
+        for (caller, wish) in reception.hear() {
+            handover::send_refusal(&caller.socket, caller.token);
+            if wish == Wish::Join {
+                left = left.saturating_sub(1);
+            }
+            if others.is_none() {
+                end = last.min(Instant::now() + FAREWELL);
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::handover::{self, Introduction};
-use crate::keeper;
+use crate::process;
 
 /// Says what a user should know of a session's members. It is asked by the process that keeps the session, long after
 /// the caller has become the payload.
@@ -109,7 +109,7 @@ impl Member {
     /// Returns how it ended: from the kernel's handle, or of one that nobody has collected from `/proc`.
     fn status(&self) -> Option<i32> {
         sys::exit_status(self.process.as_fd()).or_else(|| {
-            let pid = keeper::pid(&self.process)?;
+            let pid = process::pid(&self.process)?;
             let stat = sys::ProcessStat::of(pid.cast_unsigned()).ok()?;
             (stat.state == 'Z').then_some(stat.exit_status)
         })

@@ -1,0 +1,50 @@
+//! What a process of ours is to others: apart from its caller, and known by a handle.
+
+use std::fs::{self, File};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
+/// say is meant for the payload.
+pub(crate) fn ignore_signals() {
+    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&SigSet::all()), None);
+}
+
+/// Lets go of the caller's standard streams: who reads from the payload must see its end.
+pub(crate) fn detach_stdio() {
+    let Ok(null) = File::options().read(true).write(true).open("/dev/null") else {
+        return;
+    };
+    for attach in [
+        rustix::stdio::dup2_stdin,
+        rustix::stdio::dup2_stdout,
+        rustix::stdio::dup2_stderr,
+    ] {
+        let _ = attach(&null);
+    }
+}
+
+/// Whether a handle's process has ended.
+pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
+    let now = Timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
+    ends_within(pidfd, now)
+}
+
+/// Waits for the end of a process, at most `limit`; returns whether it has ended.
+pub(crate) fn ends_within(pidfd: &OwnedFd, limit: Timespec) -> bool {
+    let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
+    matches!(poll(&mut fds, Some(&limit)), Ok(1..))
+}
+
+/// Returns the id of a handle's process, as the caller's `/proc` has it; `None` once it has ended.
+pub(crate) fn pid(process: &OwnedFd) -> Option<i32> {
+    let info = format!("/proc/self/fdinfo/{}", process.as_raw_fd());
+    let info = fs::read_to_string(info).ok()?;
+    let pid = info.lines().find_map(|line| line.strip_prefix("Pid:"))?;
+    pid.trim().parse().ok().filter(|pid| *pid > 0)
+}
