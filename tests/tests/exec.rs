@@ -436,3 +436,54 @@ fn strace_follows_the_program_and_not_the_images_server() {
         }
     }
 }
+
+/// A home that the account names by a link: what counts is the way by which the caller came.
+#[test]
+fn singularity_5069_the_working_directory_is_where_the_shell_says() {
+    // Where every container sees nothing of the host's.
+    let place = tempfile::tempdir_in("/var/lib").unwrap();
+    tests::open_to_all(place.path());
+    let (real, link) = (place.path().join("real"), place.path().join("link"));
+    fs::create_dir_all(real.join("work")).unwrap();
+    fs::write(real.join("f"), "found\n").unwrap();
+    std::os::unix::fs::symlink("real", &link).unwrap();
+    succeed(Command::new("chown").args(["-R", "4711:4711"]).arg(&real));
+    let image = fixture("bb").display().to_string();
+    let (through, physical) = (link.join("work"), real.join("work"));
+    let odd = link.join("work/../work");
+    for (pwd, expected, parent) in [
+        (Some(through.as_path()), &through, "found\n"),
+        (Some(physical.as_path()), &physical, ""),
+        // What is not there, or goes up, is not believed; nor is nothing.
+        (Some(std::path::Path::new("/nonexistent")), &physical, ""),
+        (Some(odd.as_path()), &physical, ""),
+        (None, &physical, ""),
+    ] {
+        let mut command = Command::new("setpriv");
+        command.args([
+            "--reuid",
+            "4711",
+            "--regid",
+            "4711",
+            "--clear-groups",
+            "env",
+            "-i",
+        ]);
+        command
+            .arg(format!("HOME={}", link.display()))
+            .arg("PATH=/usr/bin:/bin");
+        command.args(pwd.map(|pwd| format!("PWD={}", pwd.display())));
+        command.arg(program("front"));
+        command.args([
+            "exec",
+            "--no-share",
+            &image,
+            "sh",
+            "-c",
+            "pwd; cat ../f 2>/dev/null",
+        ]);
+        let outcome = run(command.current_dir(&through));
+        let expected = format!("{}\n{parent}", expected.display());
+        assert_eq!(outcome.stdout, expected, "{pwd:?}: {outcome:?}");
+    }
+}
