@@ -60,8 +60,6 @@ pub struct Ingredients {
     pub home: PathBuf,
     /// The image's path and its last component.
     pub image: (PathBuf, String),
-    /// Whether the image is a file, in which nobody can change anything.
-    pub sealed: bool,
     /// The instance's name, if it is one.
     pub instance: Option<String>,
     /// Whether libraries are to be found in [`LIBRARIES`].
@@ -306,7 +304,6 @@ mod tests {
             request: request(clean),
             home: "/home/ada".into(),
             image: ("/img.sif".into(), "img.sif".into()),
-            sealed: true,
             instance: None,
             libraries: true,
         };

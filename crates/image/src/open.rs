@@ -86,12 +86,6 @@ impl Image {
         })
     }
 
-    /// Whether nobody can change what is in it while it is mounted: a directory is its owner's to change.
-    #[must_use]
-    pub fn is_sealed(&self) -> bool {
-        !matches!(self.root, RootFs::Directory(_))
-    }
-
     /// Returns the last component of the image's path.
     #[must_use]
     pub fn name(&self) -> String {

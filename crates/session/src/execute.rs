@@ -2,24 +2,23 @@
 //!
 //! A script's first line is looked up by the kernel while the process is still this program: `#!/proc/self/exe` would run
 //! it inside, where its file can be opened through `/proc`, and written to by whoever owns it (the class of CVE-2019-5736).
-//! So a contained payload's interpreters are found here, without following such links, and what the kernel is given is no
-//! script: by its path where nothing of it can be exchanged, else by a descriptor that is closed on exec, by which the
-//! kernel executes no script ([execveat(2)]).
+//! So a contained payload's interpreters are found here, without following such links, and the kernel is given what is no
+//! script, by a descriptor that is closed on exec: by such a one it executes no script, whatever the file has become
+//! meanwhile ([execveat(2)]).
 //!
 //! [execveat(2)]: https://man7.org/linux/man-pages/man2/execveat.2.html
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use crate::Payload;
 use nix::errno::Errno;
 use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, access, execve, execveat, geteuid};
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, StatVfsMountFlags, fstat, openat2, statvfs};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
 /// How many interpreters may be one another's scripts (`exec_binprm` of `fs/exec.c`).
 const INTERPRETERS: usize = 5;
@@ -30,31 +29,10 @@ const HEAD: usize = 256;
 /// This process's own program.
 const OWN: &str = "/proc/self/exe";
 
-/// What is kept from a payload.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Guard {
-    /// Nothing.
-    Open,
-    /// This program's file, in a root that nobody can change.
-    Sealed,
-    /// This program's file, in a root that may change at any moment.
-    Changing,
-}
-
-impl Guard {
-    pub(crate) fn of(payload: &Payload) -> Self {
-        match payload.contained && is_exposed() {
-            false => Self::Open,
-            true if payload.sealed => Self::Sealed,
-            true => Self::Changing,
-        }
-    }
-}
-
 /// Replaces this process by a program; returns only on failure.
-pub(crate) fn execute(path: &CStr, args: &[CString], env: &[CString], guard: Guard) -> Errno {
-    if guard != Guard::Open {
-        return execute_no_own(path, args, env, guard);
+pub(crate) fn execute(path: &CStr, args: &[CString], env: &[CString], contained: bool) -> Errno {
+    if contained && is_exposed() {
+        return execute_no_own(path, args, env);
     }
     let Err(errno) = execve(path, args, env);
     errno
@@ -66,10 +44,10 @@ fn is_exposed() -> bool {
     is_owner || access(OWN, AccessFlags::W_OK).is_ok()
 }
 
-fn execute_no_own(path: &CStr, args: &[CString], env: &[CString], guard: Guard) -> Errno {
+fn execute_no_own(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
     let (mut path, mut args) = (path.to_owned(), args.to_vec());
     for _ in 0..=INTERPRETERS {
-        let file = match open(&path, ResolveFlags::NO_MAGICLINKS) {
+        let file = match open(&path) {
             Ok(file) => file,
             Err(errno) => return errno,
         };
@@ -77,7 +55,11 @@ fn execute_no_own(path: &CStr, args: &[CString], env: &[CString], guard: Guard) 
         // One that may not be read is no script that could be run.
         let length = rustix::io::pread(&file, &mut head[..], 0).unwrap_or(0);
         let line = match first_line(head.get(..length).unwrap_or_default()) {
-            Ok(None) => return execute_file(&file, &path, &args, env, guard),
+            Ok(None) => {
+                let number = Some(file.as_raw_fd());
+                let Err(errno) = execveat(number, c"", &args, env, AtFlags::AT_EMPTY_PATH);
+                return errno;
+            }
             Ok(Some(line)) => line,
             Err(errno) => return errno,
         };
@@ -96,47 +78,8 @@ fn execute_no_own(path: &CStr, args: &[CString], env: &[CString], guard: Guard) 
     Errno::ELOOP
 }
 
-/// Executes a file that was no script when it was opened.
-fn execute_file(
-    file: &OwnedFd,
-    path: &CStr,
-    args: &[CString],
-    env: &[CString],
-    guard: Guard,
-) -> Errno {
-    let executed = match guard == Guard::Sealed && is_fixed(path, file) {
-        true => execve(path, args, env),
-        false => execveat(
-            Some(file.as_raw_fd()),
-            c"",
-            args,
-            env,
-            AtFlags::AT_EMPTY_PATH,
-        ),
-    };
-    let Err(errno) = executed;
-    errno
-}
-
-/// Whether a path leads to an open file by way of the container's root alone, in which nobody can change anything.
-fn is_fixed(path: &CStr, file: &OwnedFd) -> bool {
-    let is_read_only =
-        statvfs("/").is_ok_and(|root| root.f_flag.contains(StatVfsMountFlags::RDONLY));
-    let Ok(cwd) = std::env::current_dir() else {
-        return false;
-    };
-    let path = cwd.join(OsStr::from_bytes(path.to_bytes()));
-    let flags = ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
-    let found = CString::new(path.into_os_string().into_vec()).map_err(|_| Errno::EINVAL);
-    let found = found.and_then(|path| open(&path, flags));
-    let same = |found: &OwnedFd| match (fstat(found), fstat(file)) {
-        (Ok(found), Ok(file)) => (found.st_dev, found.st_ino) == (file.st_dev, file.st_ino),
-        _ => false,
-    };
-    is_read_only && found.is_ok_and(|found| same(&found))
-}
-
-fn open(path: &CStr, resolve: ResolveFlags) -> Result<OwnedFd, Errno> {
+fn open(path: &CStr) -> Result<OwnedFd, Errno> {
+    let resolve = ResolveFlags::NO_MAGICLINKS;
     let open = |flags| openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
     // A FIFO in its place is waited for by nobody.
     let opened = match open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {

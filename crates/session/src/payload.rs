@@ -15,7 +15,7 @@ use rustix::thread::{
     remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
 };
 
-use crate::execute::{Guard, execute};
+use crate::execute::execute;
 
 /// The program to become.
 #[derive(Debug, Clone)]
@@ -26,8 +26,6 @@ pub struct Payload {
     pub env: Vec<(OsString, OsString)>,
     /// Whether what it is started from must not be reached by it.
     pub contained: bool,
-    /// Whether nobody can change what the root has: not a directory, which is its owner's.
-    pub sealed: bool,
 }
 
 /// Why a program could not be started. The words are those users of Singularity know.
@@ -238,14 +236,13 @@ pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
         .collect::<Result<Vec<_>, _>>()?;
     sys::reset_broken_pipe();
     sys::restore_limits();
-    let started = Guard::of(payload);
-    match execute(&path, &args, &env, started) {
+    match execute(&path, &args, &env, payload.contained) {
         // A script without a `#!` line is the shell's, as every shell does it.
         Errno::ENOEXEC => {
             let shell = text(b"/bin/sh")?;
             let rest = args.iter().skip(1).cloned();
             let args: Vec<_> = [shell.clone(), path].into_iter().chain(rest).collect();
-            let errno = execute(&shell, &args, &env, started);
+            let errno = execute(&shell, &args, &env, payload.contained);
             Err(ExecError::Exec {
                 path: program,
                 source: errno.into(),

@@ -19,9 +19,6 @@ use crate::request::{Request, Source};
 pub struct Record {
     /// The image's path and name.
     pub image: (PathBuf, String),
-    /// Whether the image is a file, in which nobody can change anything.
-    #[serde(default)]
-    pub sealed: bool,
     /// Whether libraries are lent to it.
     pub libraries: bool,
     /// Whether it has a home and temporary directories of its own.
@@ -108,7 +105,6 @@ pub fn enter(
         },
         home: record.home,
         image: record.image,
-        sealed: record.sealed,
         instance: instance.map(str::to_owned),
         libraries: record.libraries,
     };

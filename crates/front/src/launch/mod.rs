@@ -241,7 +241,6 @@ impl Prepared {
             request: request.clone(),
             home: account.home.clone(),
             image: (image.path.clone(), image.name()),
-            sealed: image.is_sealed(),
             instance: instance.map(str::to_owned),
             libraries,
         };
@@ -301,7 +300,6 @@ impl Prepared {
     fn record(&self) -> Record {
         Record {
             image: (self.image.path.clone(), self.image.name()),
-            sealed: self.image.is_sealed(),
             libraries: self.libraries,
             contained: self.contained,
             own_processes: self.own_processes,
@@ -419,7 +417,6 @@ fn plan(
         request: request.clone(),
         home: account.home.clone(),
         image: (image.path.clone(), image.name()),
-        sealed: image.is_sealed(),
         instance: None,
         libraries: has_libraries(image, &Edits::default()),
     };

@@ -14,7 +14,7 @@ use super::runscript;
 use crate::environment::{self, Ingredients, Set};
 use crate::messages::Messages;
 use crate::request::{Action, Request};
-use crate::scripts::{Outcome, Place, Scripts};
+use crate::scripts::{Outcome, Scripts};
 
 /// Where an image has its programs.
 const RUNSCRIPT: &str = "/.singularity.d/runscript";
@@ -141,7 +141,6 @@ impl Start {
             args,
             env: env.into_iter().collect(),
             contained: request.contained,
-            sealed: self.ingredients.sealed,
         };
         match session::exec(&payload) {
             Err(error) => Err(error.into()),
@@ -173,13 +172,10 @@ impl Start {
 
     fn by_shell(&self, messages: &Messages) -> Result<Outcome> {
         let overrides = || environment::overrides(&self.ingredients.request);
-        let place = Place {
-            contained: self.ingredients.request.contained,
-            sealed: self.ingredients.sealed,
-        };
+        let contained = self.ingredients.request.contained;
         let evaluated = self
             .scripts
-            .evaluate_by_shell(&self.base, overrides(), place);
+            .evaluate_by_shell(&self.base, overrides(), contained);
         match evaluated {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 messages.warning("the image has no /bin/sh: its environment scripts are not run");

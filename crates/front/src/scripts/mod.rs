@@ -46,15 +46,6 @@ pub struct Scripts {
     is_large: bool,
 }
 
-/// What a shell is started in; see [`session::Payload`].
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    /// Whether what it is started from must not be reached.
-    pub contained: bool,
-    /// Whether nobody can change what is there.
-    pub sealed: bool,
-}
-
 /// What the scripts and overrides come to.
 #[derive(Debug)]
 pub enum Outcome {
@@ -123,7 +114,7 @@ impl Scripts {
         literal.then_some((set, overrides))
     }
 
-    /// Has the image's shell work them out. The calling process must be in the container, which is such a `place`.
+    /// Has the image's shell work them out. The calling process must be in the container, which may be `contained`.
     ///
     /// # Errors
     ///
@@ -132,9 +123,9 @@ impl Scripts {
         &self,
         base: &Set,
         overrides: impl Iterator<Item = &'a (OsString, OsString)>,
-        place: Place,
+        contained: bool,
     ) -> io::Result<Outcome> {
-        shell::evaluate(&self.paths, base, overrides, place)
+        shell::evaluate(&self.paths, base, overrides, contained)
     }
 }
 

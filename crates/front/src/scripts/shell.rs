@@ -19,7 +19,7 @@ use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open};
 use session::Payload;
 
-use super::{Outcome, Place};
+use super::Outcome;
 use crate::environment::Set;
 
 /// The shells that are asked, the best first: scripts are written for bash, as Singularity reads them.
@@ -49,7 +49,7 @@ struct Task<'a> {
     scripts: Vec<&'a OsStr>,
     overrides: Vec<&'a (OsString, OsString)>,
     base: &'a Set,
-    place: Place,
+    contained: bool,
 }
 
 /// How it ended.
@@ -67,7 +67,7 @@ pub fn evaluate<'a>(
     paths: &[OsString],
     base: &Set,
     overrides: impl Iterator<Item = &'a (OsString, OsString)>,
-    place: Place,
+    contained: bool,
 ) -> io::Result<Outcome> {
     let is_there = |shell: &&str| session::find_program(OsStr::new(shell), None).is_ok();
     let Some(shell) = SHELLS.into_iter().find(is_there) else {
@@ -78,7 +78,7 @@ pub fn evaluate<'a>(
         scripts: paths.iter().map(OsString::as_os_str).collect(),
         overrides: overrides.collect(),
         base,
-        place,
+        contained,
     };
     let mut lost = Vec::new();
     loop {
@@ -125,8 +125,7 @@ impl Task<'_> {
                 .map(OsStr::to_owned)
                 .into(),
             env: self.base.clone().into_iter().collect(),
-            contained: self.place.contained,
-            sealed: self.place.sealed,
+            contained: self.contained,
         };
         let children = sys::heed_children();
         let child = match sys::fork()? {
