@@ -1,4 +1,4 @@
-//! Any bytes are a layer or an error, and what is read can be written.
+//! Any bytes are a layer or an error, and so is what is written of it.
 
 #![no_main]
 
@@ -16,6 +16,9 @@ impl Blobs for Two<'_> {
         Ok(Box::new(*content))
     }
 }
+
+/// How large files may be that are written.
+const MOST: u64 = 64 << 20;
 
 // Half of the bytes are one layer, half another.
 fuzz_target!(|data: &[u8]| {
@@ -36,16 +39,13 @@ fuzz_target!(|data: &[u8]| {
     let Ok(merged) = Merged::new(&image, &blobs) else {
         return;
     };
-    let mut tar = Vec::new();
-    merged
-        .write(
-            &image,
-            &blobs,
-            &[],
-            Flat {
-                fix_permissions: true,
-            },
-            &mut tar,
-        )
-        .expect("what was read once is read again");
+    // A sparse file may be said to have a tebibyte.
+    if merged.size() > MOST {
+        return;
+    }
+    // Where the parts of a sparse file lie may be told in its data, which is read now.
+    let flat = Flat {
+        fix_permissions: true,
+    };
+    let _ = merged.write(&image, &blobs, &[], flat, std::io::sink());
 });
