@@ -382,23 +382,30 @@ impl Place {
             (Some(parent), Some(name)) => root.locate(parent)?.path.join(name),
             _ => destination.clone(),
         };
-        let is_link = matches!(root.step(&itself)?, Some(Step::Link(_)));
-        if is_link && mount.on_link {
-            return Ok(Self {
-                path: itself,
-                is_link: false,
-                state: State::Fits,
-            });
-        }
+        let (path, entry, is_link) = match root.step(&itself)? {
+            Some(Step::Link(_)) if mount.on_link => {
+                return Ok(Self {
+                    path: itself,
+                    is_link: false,
+                    state: State::Fits,
+                });
+            }
+            Some(Step::Link(_)) => {
+                let found = root.locate(destination)?;
+                (found.path, found.entry, true)
+            }
+            Some(Step::Entry(entry)) => (itself, Some(entry), false),
+            None => (itself, None, false),
+        };
         let directory = mount.directory.unwrap_or(true);
-        let state = match root.entry(destination)? {
+        let state = match entry {
             Some(entry) if (entry == Entry::Directory) == directory => State::Fits,
             Some(_) if directory => State::Other("it is not a directory in the image"),
             Some(_) => State::Other("it is a directory in the image"),
             None => State::Missing,
         };
         Ok(Self {
-            path: root.locate(destination)?.path,
+            path,
             is_link,
             state,
         })
