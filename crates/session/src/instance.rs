@@ -91,17 +91,10 @@ impl Instance {
     /// Fails when the kernel's list of sockets cannot be read, and when there are too many names to ask under.
     pub fn all(wanted: impl Fn(&str) -> bool) -> Result<Vec<Running>, Error> {
         let names = name::names(&name::instances()).map_err(Error::Instances)?;
-        // One for all: others may have taken any number of names.
-        let end = Instant::now() + PATIENCE;
-        let mut found = Vec::new();
-        for name in names.iter().filter(|name| wanted(name)) {
-            if Instant::now() >= end {
-                return Err(Error::TooManyNames);
-            }
-            let busy = end.min(Instant::now() + name::IN_A_QUEUE);
-            found.extend(call(name, Wish::Look, end, busy).ok().flatten());
-        }
-        Ok(found)
+        let names = names.iter().filter(|name| wanted(name));
+        name::ask_all(names, |name, end, busy| {
+            call(name, Wish::Look, end, busy).ok().flatten()
+        })
     }
 }
 

@@ -28,10 +28,11 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
-use crate::Ground;
+use crate::handover::PATIENCE;
+use crate::{Error, Ground};
 
 /// How long one who looks at all names stands in the queue of each.
-pub(crate) const IN_A_QUEUE: Duration = Duration::from_millis(500);
+const IN_A_QUEUE: Duration = Duration::from_millis(500);
 
 /// How many programs may wait to be let in.
 const BACKLOG: i32 = 1024;
@@ -62,6 +63,28 @@ pub(crate) fn names(beginning: &str) -> io::Result<BTreeSet<String>> {
         .lines()
         .filter_map(|line| line.split_whitespace().nth(7)?.strip_prefix(&prefix));
     Ok(names.map(str::to_owned).collect())
+}
+
+/// Asks under each of the names, within one time for all: others may have taken any number of them. `look` is told
+/// until when an answer is waited for, and how long to stand in a queue.
+///
+/// # Errors
+///
+/// Fails when there are too many.
+pub(crate) fn ask_all<'a, T>(
+    names: impl Iterator<Item = &'a String>,
+    look: impl Fn(&'a str, Instant, Instant) -> Option<T>,
+) -> Result<Vec<T>, Error> {
+    let end = Instant::now() + PATIENCE;
+    let mut found = Vec::new();
+    for name in names {
+        if Instant::now() >= end {
+            return Err(Error::TooManyNames);
+        }
+        let busy = end.min(Instant::now() + IN_A_QUEUE);
+        found.extend(look(name, end, busy));
+    }
+    Ok(found)
 }
 
 impl Name {

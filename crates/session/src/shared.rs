@@ -38,21 +38,18 @@ impl Shared {
     /// Fails when the kernel's list of sockets cannot be read, and when there are too many names to ask under.
     pub fn all(wanted: impl Fn(Option<&str>) -> bool) -> Result<Vec<Self>, Error> {
         let names = name::names(&name::sessions()).map_err(Error::Instances)?;
-        // One for all: others may have taken any number of names.
-        let end = Instant::now() + PATIENCE;
-        let look = |name: &String| {
+        let look = |name: &str, end, busy| {
             let (job, _) = name.split_once('/')?;
             let job = Some(job).filter(|job| *job != NO_JOB);
             if !wanted(job) {
                 return None;
             }
-            let busy = end.min(Instant::now() + name::IN_A_QUEUE);
             let call = Name::session(name)?.call(Wish::Look, end, busy).ok()??;
             let Ok(Message::Session { about, members }) = call.next() else {
                 return None;
             };
             let job = job.map(str::to_owned);
-            let name = name.clone();
+            let name = name.to_owned();
             Some(Self {
                 job,
                 about,
@@ -60,14 +57,7 @@ impl Shared {
                 name,
             })
         };
-        let mut found = Vec::new();
-        for name in &names {
-            if Instant::now() >= end {
-                return Err(Error::TooManyNames);
-            }
-            found.extend(look(name));
-        }
-        Ok(found)
+        name::ask_all(names.iter(), look)
     }
 
     /// Joins it; `None` when it has ended meanwhile.
