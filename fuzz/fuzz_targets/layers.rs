@@ -1,4 +1,4 @@
-//! Any bytes are a layer or an error, and so is what is written of it.
+//! Any bytes are a layer or an error, and what is read can be written.
 
 #![no_main]
 
@@ -43,9 +43,10 @@ fuzz_target!(|data: &[u8]| {
     if merged.size() > MOST {
         return;
     }
-    // Where the parts of a sparse file lie may be told in its data, which is read now.
     let flat = Flat {
         fix_permissions: true,
     };
-    let _ = merged.write(&image, &blobs, &[], flat, std::io::sink());
+    merged
+        .write(&image, &blobs, &[], flat, std::io::sink())
+        .expect("what was read once is read again");
 });

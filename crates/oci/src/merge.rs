@@ -112,10 +112,9 @@ impl Merged {
             let sparse = Sparse::of(&mut entry);
             let path = entry.path_bytes();
             let sparse = sparse.map_err(|error| failed(format!("{:?}: {error}", shown(&path))))?;
-            let (path, size) = match sparse {
-                Some(sparse) => (sparse.name.map_or(path, Cow::Owned), sparse.size),
-                None => (path, entry.size()),
-            };
+            let named = sparse.as_ref().and_then(|sparse| sparse.name.as_deref());
+            let path = named.map_or(path, Cow::Borrowed);
+            let size = sparse.as_ref().map_or(entry.size(), |sparse| sparse.size);
             let shown = shown(&path);
             let called = name(&path).and_then(|called| links.follow(called));
             let called = called.map_err(|why| failed(format!("{shown:?} {why}")))?;
@@ -163,6 +162,8 @@ impl Merged {
                 _ => continue,
             };
             let is_link = header.entry_type() == EntryType::Symlink;
+            let is_file =
+                [EntryType::Regular, EntryType::Continuous].contains(&header.entry_type());
             if is_link
                 && entry
                     .link_name_bytes()
@@ -180,6 +181,13 @@ impl Merged {
             links
                 .set(&called, target.as_deref())
                 .map_err(|why| failed(format!("{shown:?} {why}")))?;
+            if let Some(sparse) = sparse.filter(|_| is_file) {
+                // What is taken can be written.
+                let stored = entry.size();
+                meter.allow_headers(stored);
+                let checked = sparse.check(&mut entry, stored);
+                checked.map_err(|error| failed(format!("{shown:?}: {error}")))?;
+            }
             self.tree.insert(layer, called, node).map_err(failed)?;
         }
         meter.allow_all();

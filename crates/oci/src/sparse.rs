@@ -80,14 +80,29 @@ impl Sparse {
         }))
     }
 
+    /// Looks whether the file can be read from what the archive has of it, `length` bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`reader`](Self::reader), and when the archive has less than the parts.
+    pub(crate) fn check(self, stored: impl Read, length: u64) -> io::Result<()> {
+        let reader = self.reader(stored)?;
+        // The parts lie one after another within the file's size, so that their sum has a number.
+        let parts: u64 = reader.parts.iter().map(|(_, length)| length).sum();
+        match reader.map.saturating_add(parts) <= length {
+            true => Ok(()),
+            false => Err(wrong()),
+        }
+    }
+
     /// Reads the file, holes and all, from what the archive has of it.
     ///
     /// # Errors
     ///
     /// Fails when the parts do not lie in the file, one after another.
     pub(crate) fn reader<R: Read>(self, mut stored: R) -> io::Result<Reader<R>> {
-        let parts = match self.parts {
-            Some(parts) => parts,
+        let (parts, map) = match self.parts {
+            Some(parts) => (parts, 0),
             None => parts_in(&mut stored)?,
         };
         let mut end = 0;
@@ -99,6 +114,7 @@ impl Sparse {
         }
         Ok(Reader {
             stored,
+            map,
             parts: parts.into(),
             position: 0,
             size: self.size,
@@ -106,13 +122,16 @@ impl Sparse {
     }
 }
 
-/// Reads where the parts lie from the beginning of the data: lines of decimal numbers, filled up to a block.
-fn parts_in(stored: &mut impl Read) -> io::Result<Vec<(u64, u64)>> {
+/// Reads where the parts lie from the beginning of the data: lines of decimal numbers, filled up to a block. Returns how
+/// many bytes that took, too.
+fn parts_in(stored: &mut impl Read) -> io::Result<(Vec<(u64, u64)>, u64)> {
     const BLOCK: usize = 512;
     let mut block = [0; BLOCK];
     let (mut numbers, mut line) = (Vec::new(), Vec::new());
+    let mut length = 0;
     loop {
         stored.read_exact(&mut block)?;
+        length += block.len() as u64;
         for byte in block {
             if byte != b'\n' {
                 line.push(byte);
@@ -126,10 +145,8 @@ fn parts_in(stored: &mut impl Read) -> io::Result<Vec<(u64, u64)>> {
             let count = count.filter(|count| *count <= MOST).ok_or_else(wrong)?;
             if numbers.len() > count * 2 {
                 let (pairs, _) = numbers.get(1..).unwrap_or_default().as_chunks::<2>();
-                return Ok(pairs
-                    .iter()
-                    .map(|[offset, length]| (*offset, *length))
-                    .collect());
+                let parts = pairs.iter().map(|[offset, length]| (*offset, *length));
+                return Ok((parts.collect(), length));
             }
         }
         if line.len() > BLOCK {
@@ -153,6 +170,8 @@ fn wrong() -> io::Error {
 /// A file with its holes filled.
 pub(crate) struct Reader<R> {
     stored: R,
+    /// How many bytes of what is stored tell where the parts lie.
+    map: u64,
     parts: VecDeque<(u64, u64)>,
     position: u64,
     size: u64,
@@ -265,6 +284,13 @@ mod tests {
         }
         let short = parse(&[("GNU.sparse.size", "9"), ("GNU.sparse.map", "0,9")]);
         assert!(content(short.unwrap().unwrap(), b"12").is_err());
+        let told = |map: &str| parse(&[("GNU.sparse.size", "9"), ("GNU.sparse.map", map)]);
+        let check = |map: &str, stored: &[u8]| {
+            let sparse = told(map).unwrap().unwrap();
+            sparse.check(stored, stored.len() as u64)
+        };
+        assert!(check("0,2,4,3", b"12345").is_ok());
+        assert!(check("0,2,4,3", b"1234").is_err());
         let endless = parse(&[("GNU.sparse.size", "9"), ("GNU.sparse.major", "1")]);
         assert!(content(endless.unwrap().unwrap(), &[b'1'; 4096]).is_err());
     }
