@@ -7,7 +7,7 @@ use std::process::Command;
 
 use tests::{program, run, succeed};
 
-/// What podman refuses and is read here: names that come twice in a layer, and old kinds of entries.
+/// The layers that podman refuses and `front` reads: names that come twice in a layer, and old kinds of entries.
 const REFUSED_BY_PODMAN: [&str; 11] = [
     "directory_then_file",
     "directory_twice",

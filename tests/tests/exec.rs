@@ -454,7 +454,7 @@ fn singularity_5069_the_working_directory_is_where_the_shell_says() {
     for (pwd, expected, parent) in [
         (Some(through.as_path()), &through, "found\n"),
         (Some(physical.as_path()), &physical, ""),
-        // What is not there, or goes up, is not believed; nor is nothing.
+        // A path that is not there, or goes up, is not believed.
         (Some(std::path::Path::new("/nonexistent")), &physical, ""),
         (Some(odd.as_path()), &physical, ""),
         (None, &physical, ""),

@@ -115,7 +115,7 @@ fn singularity_5465_localtime_is_a_directory() {
         let told = format!("WARNING: not mounting on /{path}: it is ");
         assert_eq!(outcome.stderr.matches(&told).count(), 1, "{outcome:?}");
     }
-    // What the user asks for must fit.
+    // A mount that the user asks for must fit.
     let outcome = exec(&by_link, &["-B", "/etc/hosts:/etc"], "true");
     assert_eq!(outcome.code, 255, "{outcome:?}");
 }

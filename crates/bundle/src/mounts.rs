@@ -321,7 +321,7 @@ fn fit(
             source,
         };
         let place = Place::find(root, &mount).map_err(failed)?;
-        // What the image's link means is mounted there.
+        // The place that the image's link means is mounted on by itself.
         if mount.optional && place.is_link && is_shown(&place.path, &destinations) {
             continue;
         }
@@ -365,13 +365,13 @@ struct Place {
     state: State,
 }
 
-/// What is there.
+/// The state of the place.
 enum State {
-    /// What can be mounted on.
+    /// Something that can be mounted on.
     Fits,
     /// Nothing.
     Missing,
-    /// What cannot be mounted on, and why.
+    /// Something that cannot be mounted on, and why.
     Other(&'static str),
 }
 
@@ -412,7 +412,7 @@ impl Place {
     }
 }
 
-/// What crun calls it: the destination is not followed where it is a link.
+/// The option's name, as crun has it: the destination is not followed where it is a link.
 const ON_LINK: &str = "dest-nofollow";
 
 fn finish(mut mount: Planned) -> Result<Mount, Error> {

@@ -155,11 +155,11 @@ pub enum Warning {
         /// Where it was to go.
         destination: PathBuf,
     },
-    /// What every container gets cannot be mounted in this image.
+    /// A default mount does not fit this image.
     DoesNotFit {
         /// Where it was to go.
         destination: PathBuf,
-        /// What is in the way.
+        /// The obstacle.
         reason: &'static str,
     },
 }

@@ -70,7 +70,7 @@ const WITHOUT_LINKS: [&str; 8] = [
     "tmpfs", "proc", "sysfs", "devpts", "mqueue", "cgroup", "cgroup2", "devtmpfs",
 ];
 
-/// What a mount shows of files that an image or a volume brings.
+/// The files of an image or a volume that a mount shows.
 enum Shown {
     /// None.
     Nothing,
@@ -124,7 +124,7 @@ impl View {
         matches!(above, Some((Shown::Unknown, _)))
     }
 
-    /// What a mount will show at `led`.
+    /// Returns the files that a mount will show at `led`.
     fn shown(&self, mount: &Value, led: &Path) -> Shown {
         let open =
             |path: &Path| Directory::open_root(path).map_or(Shown::Nothing, Shown::Directory);

@@ -1,7 +1,7 @@
 //! The symbolic links of one layer, through which its own later entries are written.
 //!
-//! Who extracts a layer into a directory of its own, as podman and docker do, finds the links there that the layer has
-//! had so far, and those of no other layer.
+//! An engine that extracts a layer into a directory of its own, as podman and docker do, finds the links there that the
+//! layer has had so far, and those of no other layer.
 
 use std::collections::HashMap;
 
@@ -46,7 +46,7 @@ impl Links {
         if self.targets.is_empty() {
             return Ok(name);
         }
-        // What is left to go, the next last.
+        // The parts that are left to go, the next one last.
         let mut rest: Vec<&[u8]> = name.split(|byte| *byte == b'/').rev().collect();
         let (mut found, mut followed) = (Vec::new(), 0);
         while let Some(part) = rest.pop() {

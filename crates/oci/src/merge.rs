@@ -182,7 +182,7 @@ impl Merged {
                 .set(&called, target.as_deref())
                 .map_err(|why| failed(format!("{shown:?} {why}")))?;
             if let Some(sparse) = sparse.filter(|_| is_file) {
-                // What is taken can be written.
+                // An entry that is taken can be written.
                 let stored = entry.size();
                 meter.allow_headers(stored);
                 let checked = sparse.check(&mut entry, stored);

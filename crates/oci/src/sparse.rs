@@ -10,10 +10,10 @@ use std::io::{self, Read};
 /// How many parts a file may be said to have.
 const MOST: usize = 1 << 20;
 
-/// What an entry's extended headers say of a file with holes.
+/// A file with holes, as an entry's extended headers describe it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sparse {
-    /// What it is called; `None` for what its entry is called.
+    /// Its name; `None` where the entry's holds.
     pub(crate) name: Option<Vec<u8>>,
     /// How many bytes it has, holes included.
     pub(crate) size: u64,

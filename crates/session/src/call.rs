@@ -107,7 +107,7 @@ pub(crate) fn is_late(error: &io::Error) -> bool {
     )
 }
 
-/// Who was reached under a name.
+/// The process that was reached under a name.
 enum Reached {
     /// A process of the same user.
     Answering(Call),
@@ -123,7 +123,7 @@ pub(crate) struct Call {
     keeper: i32,
     /// A handle of the keeper's process: as long as that is there, its number is no other's.
     process: OwnedFd,
-    /// What its answers repeat.
+    /// Its answers repeat this.
     token: Token,
 }
 
@@ -278,7 +278,7 @@ fn limit(socket: &OwnedFd, end: Instant) -> io::Result<()> {
     Ok(set_socket_timeout(socket, Timeout::Recv, Some(left))?)
 }
 
-/// What a keeper answers to who joins.
+/// A keeper's answer to a caller that joins.
 #[derive(Debug)]
 pub(crate) enum Welcome {
     /// The session's namespaces, and what its first member said of it.
@@ -295,7 +295,7 @@ pub(crate) enum Welcome {
     Unproved,
 }
 
-/// What a name gives to who asks for it.
+/// The outcome of asking for a name.
 #[derive(Debug)]
 pub(crate) enum Entry {
     /// The namespaces of the session that has it, and what its first member said of it.

@@ -1,4 +1,4 @@
-//! Who calls a keeper, from the first word to what they wish for.
+//! The callers of a keeper, from the first word to their wish.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -29,13 +29,13 @@ pub(crate) struct Caller {
     pub(crate) process: OwnedFd,
     pid: i32,
     since: Instant,
-    /// What the wish is to repeat.
+    /// The wish is to repeat this.
     hello: Token,
-    /// What the answers are to repeat.
+    /// The answers are to repeat this.
     pub(crate) token: Token,
 }
 
-/// What comes of looking for the next caller.
+/// The outcome of looking for the next caller.
 #[derive(Debug)]
 pub(crate) enum Admitted {
     /// One of the same user, who has yet to say what is wished for.
@@ -85,7 +85,7 @@ impl Caller {
         self.since
     }
 
-    /// What is wished for: `None` while nothing was said, an error from one who is not ours, or says nothing for too
+    /// Returns the caller's wish: `None` while nothing was said, an error from one who is not ours, or says nothing for too
     /// long.
     pub(crate) fn wish(&mut self, secret: &Secret) -> Option<Result<Wish, ()>> {
         match handover::receive_wish(&self.socket) {

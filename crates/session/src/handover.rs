@@ -44,7 +44,7 @@ const LIMIT: usize = 96 << 10;
 const ATTEMPTS: u32 = 100;
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// What an answer repeats of what it answers, so that it cannot have been prepared: 0 where nothing is asked.
+/// A number that an answer repeats, so that it cannot have been prepared: 0 where nothing is asked.
 pub(crate) type Token = u64;
 
 /// Returns a token that nobody can foresee.
@@ -172,7 +172,7 @@ pub(crate) fn send_introduction(socket: &OwnedFd, program: &str) -> io::Result<(
 #[derive(Debug)]
 pub(crate) struct Wished {
     pub(crate) wish: Wish,
-    /// What the answers repeat.
+    /// The answers repeat this.
     pub(crate) token: Token,
     /// The token of the greeting that it answers, and the secret.
     pub(crate) shown: Option<(Token, Token)>,
@@ -277,7 +277,7 @@ fn parts(buffer: &[u8], length: usize) -> Option<(u8, Token, &[u8])> {
 pub(crate) struct Origin {
     /// The process that sent it, if the socket asks the kernel for it (`SO_PASSCRED`).
     pub(crate) pid: Option<i32>,
-    /// What it repeats.
+    /// The number that it repeats.
     pub(crate) token: Token,
 }
 

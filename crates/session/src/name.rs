@@ -41,12 +41,12 @@ const BACKLOG: i32 = 1024;
 #[derive(Debug, Clone)]
 pub(crate) struct Name(SocketAddrUnix);
 
-/// What the names of a user's instances begin with.
+/// The beginning of the names of a user's instances.
 pub(crate) fn instances() -> String {
     format!("front/instance/{}/", geteuid())
 }
 
-/// What the names of a user's other sessions begin with; the job follows, if there is one, and what else
+/// The beginning of the names of a user's other sessions; the job follows, if there is one, and what else
 /// makes two the same.
 pub(crate) fn sessions() -> String {
     format!("front/session/{}/", geteuid())
@@ -110,7 +110,7 @@ impl Name {
         spec.set_process(None);
         let sources = sources(&spec);
         let spec = serde_json::to_string(&spec).ok()?;
-        // What runs together is ended together: a session must not outlive its own for another's.
+        // Processes that run together are ended together: a session must not outlive its own for another's.
         let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
         Self::made_of(
             NO_JOB,
@@ -162,7 +162,7 @@ impl Name {
     }
 }
 
-/// What stands in a name for the job, outside of any.
+/// A name's word in place of the job, outside of any.
 pub(crate) const NO_JOB: &str = "-";
 
 /// Has the calling process be the one that callers of a name see behind it.

@@ -1,4 +1,4 @@
-//! What a process of ours is to others: apart from its caller, and known by a handle.
+//! A process of ours, apart from its caller, and known to others by a handle.
 
 use std::fs::{self, File};
 use std::os::fd::{AsRawFd, OwnedFd};

@@ -8,7 +8,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::handover::{self, Token};
 
-/// What a caller must know, and can only read who may look into this process: none that is in a container.
+/// A word that a caller must know. Only a process that may look into this one can read it: none that is in a container.
 #[derive(Debug)]
 pub(crate) struct Secret {
     /// Has the word.

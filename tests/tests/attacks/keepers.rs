@@ -36,7 +36,7 @@ fn a_session_whose_server_has_ended_is_not_joined() {
     let outcome = run(&mut front(["exec", &image, "true"]));
     assert_eq!(outcome.code, 0, "{outcome:#?}");
     kill(Pid::from_raw(new().unwrap().cast_signed()), Signal::SIGKILL).unwrap();
-    // What the kernel has not asked the server for yet.
+    // The kernel has not asked the server for these yet.
     let look = [
         "exec",
         &image,

@@ -15,7 +15,7 @@ use super::start::Start;
 /// Names of interpreters.
 const INTERPRETERS: [&str; 3] = ["python", "julia", "Rscript"];
 
-/// What programs of these have that use MPI: of mpi4py, Julia's `MPI`, R's packages, and Horovod.
+/// Words in programs of these that use MPI: of mpi4py, Julia's `MPI`, R's packages, and Horovod.
 const WORDS: [&str; 5] = ["mpi4py", "MPI", "Rmpi", "pbdMPI", "horovod"];
 
 /// How much of a script is looked at, in bytes.

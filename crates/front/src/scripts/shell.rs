@@ -1,6 +1,6 @@
 //! Scripts that take a shell: the image's own, asked for what it exports in the end.
 //!
-//! What it exports is the environment of a program that it starts: the kernel tells that byte for byte
+//! Its exports are the environment of a program that it starts: the kernel tells that byte for byte
 //! (`/proc/PID/environ`), whatever the shell and however it would quote. That program is a second shell, which says
 //! its number and waits.
 
@@ -25,16 +25,16 @@ use crate::environment::Set;
 /// The shells that are asked, the best first: scripts are written for bash, as Singularity reads them.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 
-/// What every image with scripts has. It tells the environment.
+/// The shell that tells the environment: every image with scripts has it.
 const SH: &str = "/bin/sh";
 
-/// What shells exit with that cannot read or go on with a script (dash, busybox).
+/// The exit status of shells that cannot read or go on with a script (dash, busybox).
 const SHELL_ERROR: i32 = 2;
 
-/// What a process exits with that did not become the shell.
+/// The exit status of a process that did not become the shell.
 const NOT_STARTED: i32 = 127;
 
-/// What a process says that did not become the shell, and then why.
+/// The first word of a process that did not become the shell; the reason follows.
 const FAILED: &str = "failed";
 
 /// How much of an environment is read, in bytes: more than any can be.
@@ -43,7 +43,7 @@ const LIMIT: u64 = 16 << 20;
 /// How much a shell may say beside that, in bytes.
 const MOST_WORDS: usize = 1 << 20;
 
-/// What a shell is to do.
+/// A shell's task.
 struct Task<'a> {
     shell: &'static str,
     scripts: Vec<&'a OsStr>,
@@ -155,7 +155,7 @@ impl Task<'_> {
         })
     }
 
-    /// What the shell is told: to say which scripts it has run, and to have its environment looked at.
+    /// Returns the shell's orders: to say which scripts it has run, and to have its environment looked at.
     fn words(&self, answer: &OwnedFd, go: &OwnedFd) -> OsString {
         // By path: a shell need not understand descriptors above 9.
         let path = |file: &OwnedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
