@@ -3,13 +3,18 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FileType, Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
 use crate::{Content, Entry, Files, Step};
+
+/// How often a path with `..` is tried again: Linux gives up with `EAGAIN` whenever anything on the
+/// machine is renamed or mounted meanwhile (openat2(2), `RESOLVE_IN_ROOT`).
+const ATTEMPTS: u32 = 10_000;
 
 /// A sandbox: a root file system that lies unpacked in a directory.
 #[derive(Debug)]
@@ -110,11 +115,25 @@ impl Directory {
         if !flags.contains(OFlags::PATH) {
             flags |= OFlags::NONBLOCK | OFlags::NOCTTY;
         }
-        match rustix::fs::openat2(&self.handle, path, flags, Mode::empty(), resolve) {
+        let open = || rustix::fs::openat2(&self.handle, path, flags, Mode::empty(), resolve);
+        let mut opened = open();
+        for _ in 0..ATTEMPTS {
+            match opened {
+                Err(Errno::AGAIN) => opened = open(),
+                _ => break,
+            }
+        }
+        match opened {
             Ok(fd) => Ok(Some(fd)),
-            Err(rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR) => Ok(None),
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+impl AsFd for Directory {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.handle.as_fd()
     }
 }
 
@@ -175,5 +194,49 @@ fn kind(stat: &rustix::fs::Stat) -> Entry {
             executable: stat.st_mode & 0o111 != 0,
         },
         _ => Entry::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::sync::Barrier;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_way_out_is_none() {
+        let root = tempfile::tempdir().unwrap();
+        symlink("/etc", root.path().join("out")).unwrap();
+        let root = Directory::open_root(root.path()).unwrap();
+        assert!(root.below(Path::new("/out")).unwrap().is_none());
+        assert!(root.below(Path::new("/../../etc")).unwrap().is_none());
+    }
+
+    #[test]
+    fn renames_elsewhere_do_not_hinder() {
+        let (root, elsewhere) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(root.path().join("a/b")).unwrap();
+        let path = "a/b/../../".repeat(200);
+        let directory = Directory::open_root(root.path()).unwrap();
+        let (begun, over) = (Barrier::new(2), AtomicBool::new(false));
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let (from, to) = (elsewhere.path().join("from"), elsewhere.path().join("to"));
+                fs::write(&from, "").unwrap();
+                begun.wait();
+                while !over.load(Ordering::Relaxed) {
+                    fs::rename(&from, &to).unwrap();
+                    fs::rename(&to, &from).unwrap();
+                }
+            });
+            begun.wait();
+            let looks = (0..10_000).map(|_| directory.below(Path::new(&path)));
+            let failed = looks.filter(|look| !matches!(look, Ok(Some(_)))).count();
+            over.store(true, Ordering::Relaxed);
+            assert_eq!(failed, 0);
+        });
     }
 }

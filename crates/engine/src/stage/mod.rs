@@ -431,7 +431,8 @@ fn clone(source: &str, recursive: bool) -> io::Result<OwnedFd> {
 
 /// Makes a tmpfs with a copy of what is at its destination, looked up as if the root were `/`.
 fn copy_up(mount: &Map<String, Value>, container: &Container) -> io::Result<OwnedFd> {
-    let below = copy::open_inside(&container.root, text(mount, "destination"))?;
+    let root = tree::Directory::open_root(Path::new(&container.root))?;
+    let below = root.below(Path::new(text(mount, "destination")))?;
     let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let words = options(&Value::Object(mount.clone()));
     let data: Vec<&String> = words
