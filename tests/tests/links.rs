@@ -166,3 +166,65 @@ fn afni_194_the_hosts_etc_may_be_bound() {
         }
     }
 }
+
+/// Links at places where a conversion puts directories and files, each with what is to be there.
+const CONVERTED: [(&str, &str); 7] = [
+    ("var", "data/var"),
+    ("etc", "/data/etc"),
+    ("tmp", "var/scratch"),
+    ("home", "../../data/home"),
+    // Nothing is there.
+    ("mnt", "/nowhere/mnt"),
+    // A loop.
+    ("srv", "srv"),
+    ("opt", "srv/opt"),
+];
+
+#[test]
+fn nixpkgs_129007_links_are_kept_in_a_conversion() {
+    let (place, root) = sandbox(|root| {
+        for directory in ["data", "data/home", "var"] {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        fs::rename(root.join("etc"), root.join("data/etc")).unwrap();
+        fs::remove_file(root.join("data/etc/hosts")).ok();
+        let _ = fs::remove_dir_all(root.join("var"));
+        fs::create_dir_all(root.join("data/var/scratch")).unwrap();
+        fs::write(root.join("data/var/kept"), "").unwrap();
+        for (name, target) in CONVERTED {
+            replace_by_link(root, name, target);
+        }
+    });
+    let path = |name: &str| place.path().join(name).display().to_string();
+    let tar = path("layer.tar");
+    succeed(
+        Command::new("tar")
+            .args(["-C", &root.display().to_string()])
+            .args(["-cf", &tar, "."]),
+    );
+    tests::layout(Path::new(&path("layout")), &[Path::new(&tar)]);
+    open_to_all(place.path());
+    let layout = format!("oci:{}", path("layout"));
+    let output = tests::Place::new();
+    let directory = root.display().to_string();
+    for (flags, from) in [
+        (&[][..], layout.as_str()),
+        (&["--sandbox"], &layout),
+        (&[], &directory),
+    ] {
+        let image = output.file("built");
+        let words = [&["build", "-F"], flags, &[image.as_str(), from]].concat();
+        succeed(&mut front(words));
+        let mut expected = String::new();
+        let mut script = String::new();
+        for (name, target) in CONVERTED {
+            script.push_str(&format!("readlink /{name}; "));
+            expected.push_str(&format!("{target}\n"));
+        }
+        script.push_str("cd /data; ls -d etc/hosts var/kept var/tmp");
+        expected.push_str("etc/hosts\nvar/kept\nvar/tmp\n");
+        let outcome = exec(Path::new(&image), &["-C"], &script);
+        assert_eq!(outcome.stdout, expected, "{from} {flags:?}: {outcome:?}");
+        succeed(Command::new("rm").args(["-rf", &image]));
+    }
+}

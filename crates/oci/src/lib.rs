@@ -23,6 +23,6 @@ pub use blob::{Blobs, Digest, Hasher, LONGEST_DOCUMENT};
 pub use error::Error;
 pub use image::{Image, Layer, Platform, artifact, descriptor};
 pub use layout::Layout;
-pub use merge::Merged;
+pub use merge::{Merged, Place};
 pub use slice::Slice;
 pub use write::Flat;

@@ -7,10 +7,9 @@ use std::io::{self, Read};
 use tar::EntryType;
 
 use crate::blob::Blobs;
-use crate::links::Links;
 use crate::metered::Metered;
 use crate::sparse::Sparse;
-use crate::tree::{Node, Origin, Tree, name, parent};
+use crate::tree::{Link, Node, Origin, Tree, name, parent};
 use crate::{Error, Image};
 
 /// The largest file: a sparse one takes no room in a layer, and has to be read to its end.
@@ -25,6 +24,15 @@ pub struct Merged {
     /// The first device that was left out, and how many were.
     device: Option<String>,
     devices: u64,
+}
+
+/// Where a path of an image leads: the links to its directory are followed, itself is not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The path without links, without a slash at its start.
+    pub name: String,
+    /// Whether something is there.
+    pub is_there: bool,
 }
 
 /// The most entries: each takes some hundred bytes of memory.
@@ -60,10 +68,24 @@ impl Merged {
         Ok(merged)
     }
 
-    /// Whether there is something of that name, a path without a slash at its start.
+    /// Returns where a path leads, `None` for one through a file or a loop of links. Paths begin without a slash.
     #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.tree.get(name.as_bytes()).is_some()
+    pub fn place(&self, path: &str) -> Option<Place> {
+        let place = self.tree.follow(path.as_bytes().to_vec()).ok()?;
+        let mut above = parent(&place);
+        while !above.is_empty() {
+            if self
+                .tree
+                .get(above)
+                .is_some_and(|node| node.origin().is_some())
+            {
+                return None;
+            }
+            above = parent(above);
+        }
+        let is_there = self.tree.get(&place).is_some();
+        let name = String::from_utf8(place).ok()?;
+        Some(Place { name, is_there })
     }
 
     /// Puts a layer of our own on top, a tar.
@@ -86,9 +108,6 @@ impl Merged {
         let mut entries = archive
             .entries()
             .map_err(|error| failed(sys::words(&error)))?;
-        // Where this layer's own hard links lead, as they are called in it.
-        let mut own: HashMap<Vec<u8>, Origin> = HashMap::new();
-        let mut links = Links::default();
         let (mut behind, mut end) = (0, u64::MAX);
         for number in 0.. {
             // A name of gigabytes would be read into memory before anybody sees how long it is. What is left
@@ -116,7 +135,7 @@ impl Merged {
             let path = named.map_or(path, Cow::Borrowed);
             let size = sparse.as_ref().map_or(entry.size(), |sparse| sparse.size);
             let shown = shown(&path);
-            let called = name(&path).and_then(|called| links.follow(called));
+            let called = name(&path).and_then(|called| self.tree.follow_in(layer, called));
             let called = called.map_err(|why| failed(format!("{shown:?} {why}")))?;
             let origin = Origin {
                 layer,
@@ -137,50 +156,38 @@ impl Merged {
                 EntryType::Link => {
                     let target = entry.link_name_bytes().unwrap_or_default();
                     let target = name(&target)
-                        .and_then(|target| links.follow(target))
+                        .and_then(|target| self.tree.follow_in(layer, target))
                         .map_err(|why| failed(format!("{shown:?} is a link to what {why}")))?;
-                    let found = own.get(&target).copied().or(match self.tree.get(&target) {
-                        Some(Node::Other(origin)) => Some(*origin),
-                        _ => None,
-                    });
-                    let Some(found) = found else {
-                        return Err(failed(format!("{shown:?} is a link to nothing")));
-                    };
-                    Node::Other(found)
+                    match self.tree.get(&target) {
+                        Some(file @ (Node::Link(_) | Node::Other(_))) => file.clone(),
+                        _ => return Err(failed(format!("{shown:?} is a link to nothing"))),
+                    }
                 }
                 EntryType::Char | EntryType::Block => {
                     self.devices += 1;
                     self.device.get_or_insert(shown);
                     continue;
                 }
+                EntryType::Symlink => {
+                    let target = entry.link_name_bytes().unwrap_or_default();
+                    if target.is_empty() {
+                        return Err(failed(format!("{shown:?} is a link to nothing")));
+                    }
+                    let target = target.into();
+                    Node::Link(Box::new(Link { origin, target }))
+                }
                 EntryType::Regular
                 | EntryType::Continuous
                 | EntryType::GNUSparse
-                | EntryType::Symlink
                 | EntryType::Fifo => Node::Other(origin),
                 // Metadata of the archive's own.
                 _ => continue,
             };
-            let is_link = header.entry_type() == EntryType::Symlink;
             let is_file =
                 [EntryType::Regular, EntryType::Continuous].contains(&header.entry_type());
-            if is_link
-                && entry
-                    .link_name_bytes()
-                    .is_none_or(|target| target.is_empty())
-            {
-                return Err(failed(format!("{shown:?} is a link to nothing")));
-            }
             if called.is_empty() && !matches!(node, Node::Directory { .. }) {
                 return Err(failed(format!("{shown:?} is the root, and no directory")));
             }
-            if let Node::Other(origin) = node {
-                own.insert(called.clone(), origin);
-            }
-            let target = entry.link_name_bytes().filter(|_| is_link);
-            links
-                .set(&called, target.as_deref())
-                .map_err(|why| failed(format!("{shown:?} {why}")))?;
             if let Some(sparse) = sparse.filter(|_| is_file) {
                 // An entry that is taken can be written.
                 let stored = entry.size();
@@ -234,10 +241,7 @@ impl Merged {
         let mut names: Vec<(Origin, &[u8])> = self
             .tree
             .iter()
-            .filter_map(|(name, node)| match node {
-                Node::Other(origin) => Some((*origin, name)),
-                Node::Directory { .. } => None,
-            })
+            .filter_map(|(name, node)| Some((node.origin()?, name)))
             .collect();
         names.sort_unstable();
         names

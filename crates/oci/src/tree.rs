@@ -16,8 +16,28 @@ pub(crate) struct Origin {
 pub(crate) enum Node {
     /// A directory, with its permissions and its time.
     Directory { mode: u32, time: u64 },
+    /// A symbolic link.
+    Link(Box<Link>),
     /// Anything else: the entry that has its content. Hard links have that of their file.
     Other(Origin),
+}
+
+/// A symbolic link: the entry that it is, and where it leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Link {
+    pub(crate) origin: Origin,
+    pub(crate) target: Box<[u8]>,
+}
+
+impl Node {
+    /// The entry that has its content; directories have none.
+    pub(crate) fn origin(&self) -> Option<Origin> {
+        match self {
+            Self::Directory { .. } => None,
+            Self::Link(link) => Some(link.origin),
+            Self::Other(origin) => Some(*origin),
+        }
+    }
 }
 
 /// Names are bytes, without a slash at either end; the root is the empty name.
@@ -30,7 +50,7 @@ pub(crate) struct Tree {
 /// The cost of the tree so far. Names that were removed again count: they were paid for.
 #[derive(Debug, Default)]
 struct Spent {
-    /// Bytes of names.
+    /// Bytes of names, and of the targets of links.
     names: u64,
     /// Bytes of names of directories that no layer names: they take no room in a layer.
     unnamed: u64,
@@ -38,7 +58,7 @@ struct Spent {
     looks: u64,
 }
 
-/// The most bytes of all names: those of ten million files with names of usual length.
+/// The most bytes of all names and targets of links: those of ten million files with names of usual length.
 const NAMES: u64 = 512 << 20;
 /// The most bytes of the names of directories that no layer names. Most images have none.
 const UNNAMED_NAMES: u64 = 32 << 20;
@@ -69,8 +89,12 @@ impl Tree {
     ///
     /// Says what is too much.
     pub(crate) fn insert(&mut self, layer: u32, name: Vec<u8>, node: Node) -> Result<(), String> {
-        let what = "the names take more than 512 MiB";
-        spend(&mut self.spent.names, name.len(), NAMES, what)?;
+        let what = "the names and links take more than 512 MiB";
+        let target = match &node {
+            Node::Link(link) => link.target.len(),
+            _ => 0,
+        };
+        spend(&mut self.spent.names, name.len() + target, NAMES, what)?;
         let (parent, last) = split(&name);
         if last == OPAQUE {
             return self.remove_below(parent, layer);
@@ -90,6 +114,11 @@ impl Tree {
     /// What a name leads to.
     pub(crate) fn get(&self, name: &[u8]) -> Option<&Node> {
         self.nodes.get(name).map(|(_, node)| node)
+    }
+
+    /// The same, and which layer had it last.
+    pub(crate) fn get_with_layer(&self, name: &[u8]) -> Option<(u32, &Node)> {
+        self.nodes.get(name).map(|(layer, node)| (*layer, node))
     }
 
     /// All names and what they lead to, parents before what is in them.
@@ -154,6 +183,11 @@ pub(crate) fn parent(name: &[u8]) -> &[u8] {
     split(name).0
 }
 
+/// Goes up; above the root is the root.
+pub(crate) fn pop(name: &mut Vec<u8>) {
+    name.truncate(parent(name).len());
+}
+
 fn split(name: &[u8]) -> (&[u8], &[u8]) {
     match name.iter().rposition(|byte| *byte == b'/') {
         Some(slash) => (
@@ -194,8 +228,7 @@ pub(crate) fn name(path: &[u8]) -> Result<Vec<u8>, &'static str> {
             b".." if depth == 0 => return Err("leads out of the image"),
             // As it is written, without a look at what is there: podman and docker read names so.
             b".." => {
-                let above = parent(&name).len();
-                name.truncate(above);
+                pop(&mut name);
                 depth -= 1;
                 continue;
             }

@@ -222,7 +222,7 @@ fn devices_are_left_out_and_told() {
         merged.notes().unwrap(),
         "dev/null and 1 more are devices, and were left out"
     );
-    assert!(!merged.has("dev/null"));
+    assert!(!merged.place("dev/null").unwrap().is_there);
 }
 
 #[test]
@@ -265,7 +265,8 @@ fn an_archive_is_read_where_it_lies() {
     fs::write(&path, gzip.finish().unwrap()).unwrap();
     let mut archive = Archive::open(&path, directory.path()).unwrap();
     let image = archive.image(None, &platform()).unwrap();
-    assert!(Merged::new(&image, &archive).unwrap().has("a"));
+    let merged = Merged::new(&image, &archive).unwrap();
+    assert!(merged.place("a").unwrap().is_there);
     let error = archive.image(Some("nosuch"), &platform()).unwrap_err();
     assert!(error.to_string().contains("no image nosuch"), "{error}");
     fs::write(&path, b"no tar at all").unwrap();

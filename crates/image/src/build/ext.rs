@@ -7,7 +7,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use ext4_view::{Ext4, Ext4Error, Ext4Read, Metadata};
-use oci::Flat;
+use oci::{Flat, Place};
 use tar::{Builder, EntryType};
 
 use super::BuildError;
@@ -69,8 +69,22 @@ impl Ext {
         |error| BuildError::file(&self.path)(io_error(error))
     }
 
-    pub(super) fn has(&self, name: &str) -> bool {
-        self.fs.symlink_metadata(&format!("/{name}")).is_ok()
+    /// Returns where a path leads; `None` for one through a file, or through a link that leads nowhere.
+    fn place(&self, path: &str) -> Option<Place> {
+        let (parent, last) = path.rsplit_once('/').unwrap_or(("", path));
+        let parent = format!("/{parent}");
+        let real = match self.fs.canonicalize(&parent) {
+            Ok(real) => {
+                let is_directory = self.fs.metadata(&real).is_ok_and(|found| found.is_dir());
+                is_directory.then(|| real.display().to_string())?
+            }
+            Err(_) if self.fs.symlink_metadata(&parent).is_ok() => return None,
+            Err(_) => parent,
+        };
+        let name = format!("{}/{last}", real.trim_end_matches('/'));
+        let is_there = self.fs.symlink_metadata(&name).is_ok();
+        let name = name.trim_start_matches('/').to_owned();
+        Some(Place { name, is_there })
     }
 
     /// Writes the files, and what our record adds to them. What is left out is returned.
@@ -109,7 +123,7 @@ impl Ext {
                 skipped += u64::from(!self.entry(path, &metadata, flat, &mut output)?);
             }
         }
-        let ours = record.layer(|name| self.has(name));
+        let ours = record.layer(|path| self.place(path));
         let ours = ours.map_err(BuildError::file(&self.path))?;
         output
             .get_mut()

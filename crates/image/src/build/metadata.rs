@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 
 use chrono::DateTime;
+use oci::Place;
 use oci_spec::image::ImageConfiguration;
 use tar::{Builder, EntryType, Header};
 
@@ -113,23 +114,34 @@ impl Record {
         serde_json::to_string(&self.attributes.document()).unwrap_or_default()
     }
 
-    /// The files, as a layer to put on top of those of the image; `has` says what it has.
-    pub(super) fn layer(&self, has: impl Fn(&str) -> bool) -> io::Result<Vec<u8>> {
+    /// The files, as a layer to put on top of those of the image; `place` says where a path leads in it. No link of
+    /// the image gives way, and nothing is put where a path leads nowhere.
+    pub(super) fn layer(&self, place: impl Fn(&str) -> Option<Place>) -> io::Result<Vec<u8>> {
         let mut layer = Layer {
             tar: Builder::new(Vec::new()),
             time: self.time,
         };
-        for name in DIRECTORIES.into_iter().filter(|name| !has(name)) {
+        let has = |name: &str| place(name).is_some_and(|place| place.is_there);
+        let free = |name: &str| {
+            let free = place(name).filter(|place| !place.is_there)?;
+            Some(free.name)
+        };
+        // The files of ours take the place of another build's.
+        let wanted = |name: &str| match self.replaces {
+            true => Some(name.to_owned()),
+            false => free(name),
+        };
+        for name in DIRECTORIES {
             let mode = if name.ends_with("tmp") { 0o1777 } else { 0o755 };
-            layer.directory(name, mode)?;
+            if let Some(name) = free(name) {
+                layer.directory(&name, mode)?;
+            }
         }
-        for name in FILES.into_iter().filter(|name| !has(name)) {
-            layer.file(name, 0o644, "")?;
+        for name in FILES.into_iter().filter_map(free) {
+            layer.file(&name, 0o644, "")?;
         }
-        let wanted = |name: &str| self.replaces || !has(name);
         for name in ["", "/env", "/libs"] {
-            let name = format!(".singularity.d{name}");
-            if wanted(&name) {
+            if let Some(name) = wanted(&format!(".singularity.d{name}")) {
                 layer.directory(&name, 0o755)?;
             }
         }
@@ -152,8 +164,11 @@ impl Record {
         ];
         let is_old = |name: &str| !self.replaces && name == CUSTOM && has("environment");
         for (name, mode, content) in files {
-            if let Some(content) = content.filter(|_| wanted(name) && !is_old(name)) {
-                layer.file(name, mode, &format!("{content}\n"))?;
+            let Some(content) = content.filter(|_| !is_old(name)) else {
+                continue;
+            };
+            if let Some(name) = wanted(name) {
+                layer.file(&name, mode, &format!("{content}\n"))?;
             }
         }
         // What came before `.singularity.d`.
@@ -162,8 +177,8 @@ impl Record {
             ("singularity", ".singularity.d/runscript", "/singularity"),
         ];
         for (old, name, target) in before {
-            if !self.replaces && has(old) && !has(name) {
-                layer.link(name, target)?;
+            if let Some(name) = free(name).filter(|_| !self.replaces && has(old)) {
+                layer.link(&name, target)?;
             }
         }
         if !has("environment") {

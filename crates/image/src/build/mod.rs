@@ -187,7 +187,7 @@ impl Build {
         let mut merged = Merged::new(image, blobs)?;
         let record = Record::of_image(&image.config, self);
         let ours = record
-            .layer(|name| merged.has(name))
+            .layer(|name| merged.place(name))
             .map_err(BuildError::file(output))?;
         merged.put_on_top(image, &ours)?;
         Ok((merged, record, ours))
@@ -224,7 +224,7 @@ impl Build {
             progress,
             fullest,
             &mut |tar| {
-                notes = tree::write(directory, &record, self.flat(), told.writer(tar))?;
+                notes = tree::write(directory, &root, &record, self.flat(), told.writer(tar))?;
                 Ok(())
             },
         )?;

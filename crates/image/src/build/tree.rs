@@ -6,16 +6,19 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use oci::Flat;
+use oci::{Flat, Place};
 use rustix::fs::{CWD, Mode, OFlags};
 use tar::{Builder, EntryType};
+use tree::{Entry, Files};
 
 use super::BuildError;
 use super::metadata::Record;
+use crate::RootFs;
 
 /// Writes the files below a directory, and what our record adds to them. What is left out is returned.
 pub(super) fn write(
     directory: &Path,
+    root: &RootFs,
     record: &Record,
     flat: Flat,
     output: impl Write,
@@ -28,7 +31,7 @@ pub(super) fn write(
         flat,
     };
     walk.directory(Path::new(""))?;
-    let ours = record.layer(|name| directory.join(name).symlink_metadata().is_ok());
+    let ours = record.layer(|path| place(root, path));
     let ours = ours.map_err(BuildError::file(directory))?;
     let mut output = walk.output;
     // The tar of ours follows: its end is the end of both.
@@ -44,6 +47,19 @@ pub(super) fn write(
             more.len()
         )),
     })
+}
+
+/// Returns where a path leads; `None` for one through a file, or a loop of links.
+fn place(root: &RootFs, path: &str) -> Option<Place> {
+    let path = Path::new("/").join(path);
+    let parent = root.locate(path.parent()?).ok()?;
+    if !matches!(parent.entry, None | Some(Entry::Directory)) {
+        return None;
+    }
+    let place = parent.path.join(path.file_name()?);
+    let is_there = !matches!(root.step(&place), Ok(None));
+    let name = place.strip_prefix("/").ok()?.to_str()?.to_owned();
+    Some(Place { name, is_there })
 }
 
 /// How many names a directory has at most, among a directory and those below it. One that cannot be read is
