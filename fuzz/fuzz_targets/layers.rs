@@ -28,10 +28,10 @@ fuzz_target!(|data: &[u8]| {
         .to_vec());
     let layers = blobs.0.iter().map(|(digest, content)| Layer {
         digest: digest.clone(),
-        size: content.len() as u64,
+        size: Some(content.len() as u64),
     });
     let image = Image {
-        config: oci_spec::image::ImageConfiguration::default(),
+        config: oci::Config::default(),
         config_text: Vec::new(),
         layers: layers.collect(),
         manifest: None,

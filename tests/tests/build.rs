@@ -4,7 +4,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use tests::{fixture, front, run, saved, succeed, tester};
+use tests::{Place, fixture, front, is_bb, run, saved, succeed, tester};
 
 #[test]
 fn what_podman_saves_becomes_a_sif() {
@@ -143,4 +143,34 @@ fn what_is_run_from_an_archive_is_converted_once() {
     assert_eq!(conversions, 1);
     let kept = fs::read_dir(home.path().join("cache/front/images")).unwrap();
     assert_eq!(kept.count(), 1);
+}
+
+#[test]
+fn a_wrong_architecture_is_overridden_by_the_user() {
+    let (place, home) = (Place::new(), saved());
+    let from = |kind: &str, name: &str| format!("{kind}:{}", home.path().join(name).display());
+    let (wrong, right) = (place.file("wrong.sif"), place.file("right.sif"));
+    let (oci, docker) = (
+        from("oci-archive", "oci.tar"),
+        from("docker-archive", "docker.tar"),
+    );
+    for (from, word) in [(&oci, "--arch=arm64"), (&docker, "--platform=linux/arm64")] {
+        let built = run(&mut place.front(&["build", "-F", word, &wrong, from]));
+        assert_eq!(built.code, 0, "{built:?}");
+        let told = "the image says that it is for amd64; it is taken to be for arm64";
+        assert!(built.stderr.contains(told), "{built:?}");
+        let outcome = place.exec(&wrong);
+        assert_eq!(outcome.code, 255, "{outcome:?}");
+        assert!(
+            outcome.stderr.contains("`front build --arch amd64"),
+            "{outcome:?}"
+        );
+        // An image of another architecture keeps it, if nothing is said.
+        succeed(&mut place.front(&["build", "-F", &right, &wrong]));
+        assert_eq!(place.exec(&right).code, 255);
+        succeed(&mut place.front(&["build", "-F", "--arch", "amd64", &right, &wrong]));
+        is_bb(&place.exec(&right));
+        // What is kept for one architecture is not taken for the other.
+        is_bb(&place.exec(from));
+    }
 }

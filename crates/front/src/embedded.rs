@@ -15,5 +15,6 @@ pub fn image() -> Image {
         path: "front:built-in".into(),
         medium: Medium::Embedded,
         root: RootFs::Embedded(FILES),
+        architecture: None,
     }
 }

@@ -111,6 +111,22 @@ impl Network {
         Ok(Place::Passing(directory))
     }
 
+    /// How an image is made of a source, as long as no flag says more.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a variable has no meaning.
+    pub fn build(&self, from: (String, String), caller: &Caller) -> Result<Build> {
+        Ok(Build {
+            from,
+            time: build_time(caller)?,
+            fix_permissions: caller.variables.switch("FIXPERMS")?,
+            compression: image::Compression::default(),
+            scratch: scratch(caller),
+            architecture: self.platform.as_ref().map(|(named, _)| named.clone()),
+        })
+    }
+
     fn with_place<T>(
         &self,
         place: &Place,
@@ -204,7 +220,7 @@ pub fn open(path: &Path, caller: &Caller, messages: &Messages) -> Result<Image> 
         Err(image::Error::Legacy { path, offset }) => {
             let network = Network::new(&NetworkFlags::default(), caller)?;
             let from = ("localimage".to_owned(), path.display().to_string());
-            let build = build(from, caller)?;
+            let build = network.build(from, caller)?;
             let place = network.place(caller)?;
             let made = elsewhere(|| {
                 network.with_place(&place, caller, messages, |access| {
@@ -228,7 +244,7 @@ pub fn obtain(
     caller: &Caller,
     messages: &Messages,
 ) -> Result<Image> {
-    let build = build(source.bootstrap(), caller)?;
+    let build = network.build(source.bootstrap(), caller)?;
     let place = network.place(caller)?;
     let path = elsewhere(|| {
         network.with_place(&place, caller, messages, |access| {
@@ -281,21 +297,6 @@ pub fn keep_small(network: &Network, cache: &Cache, keep: &Path, messages: &Mess
             sys::words(&error)
         ));
     }
-}
-
-/// How an image is made of a source, as long as no flag says more.
-///
-/// # Errors
-///
-/// Fails when a variable has no meaning.
-pub fn build(from: (String, String), caller: &Caller) -> Result<Build> {
-    Ok(Build {
-        from,
-        time: build_time(caller)?,
-        fix_permissions: caller.variables.switch("FIXPERMS")?,
-        compression: image::Compression::default(),
-        scratch: scratch(caller),
-    })
 }
 
 /// Where there is room for what is needed only for a while.

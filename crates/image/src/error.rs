@@ -60,7 +60,8 @@ pub enum Error {
         offset: u64,
     },
     /// The image is for another processor.
-    #[error("{}: the image is for {image}, this host is {host}; use an image built for {host}", path.display())]
+    #[error("{}: the image is for {image}, this host is {host}; use an image built for {host}, or, if it \
+         is one that says so wrongly, `front build --arch {host} NEW.sif` of it", path.display())]
     Architecture {
         /// The image.
         path: PathBuf,

@@ -264,9 +264,9 @@ impl<'a> Access<'a> {
             None => return Err(BuildError::NoSif(reference.whole())),
         };
         self.cache.get(Kind::Oras, layer.digest.hex(), |part| {
-            let task = self.progress.begin(&reference.whole(), Some(layer.size));
+            let task = self.progress.begin(&reference.whole(), layer.size);
             let mut file = open_part(part)?;
-            registry.blob(&layer.digest, Some(layer.size), &mut file, task.as_ref())?;
+            registry.blob(&layer.digest, layer.size, &mut file, task.as_ref())?;
             crate::build::make_program(part)?;
             Ok(())
         })

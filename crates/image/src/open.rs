@@ -6,7 +6,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
-use sif::{FileSystem, Sif};
+use sif::{Architecture, FileSystem, Sif};
 use tree::Directory;
 
 use crate::Error;
@@ -22,6 +22,8 @@ pub struct Image {
     pub medium: Medium,
     /// Its root file system.
     pub root: RootFs,
+    /// Go's name of the architecture that it says it is for.
+    pub architecture: Option<&'static str>,
 }
 
 /// The kinds of medium an image comes on.
@@ -49,6 +51,23 @@ impl Image {
     /// Fails when the path cannot be read, is of no known format, is damaged in a part that must be
     /// read to mount it, or is for another architecture than this program's.
     pub fn open(path: &Path) -> Result<Self, Error> {
+        let image = Self::open_foreign(path)?;
+        match (image.architecture, host_architecture()) {
+            (Some(of), Some(host)) if !runs(of, host) => Err(Error::Architecture {
+                path: path.to_owned(),
+                image: of,
+                host,
+            }),
+            _ => Ok(image),
+        }
+    }
+
+    /// Opens the image at `path`, an absolute path, whatever architecture it is for.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::open`].
+    pub fn open_foreign(path: &Path) -> Result<Self, Error> {
         let failed = |source: io::Error| Error::Open {
             path: path.to_owned(),
             source,
@@ -59,11 +78,9 @@ impl Image {
             File::from(rustix::fs::open(path, flags, Mode::empty()).map_err(|e| failed(e.into()))?);
         let metadata = file.metadata().map_err(failed)?;
         let kind = metadata.file_type();
-        let (medium, root) = if kind.is_dir() {
-            (
-                Medium::Sandbox,
-                RootFs::Directory(Directory::new(path.to_owned(), file.into())),
-            )
+        let (medium, root, architecture) = if kind.is_dir() {
+            let directory = Directory::new(path.to_owned(), file.into());
+            (Medium::Sandbox, RootFs::Directory(directory), None)
         } else if kind.is_file() {
             open_file(path, file, metadata.len())?
         } else {
@@ -83,6 +100,7 @@ impl Image {
             path: path.to_owned(),
             medium,
             root,
+            architecture,
         })
     }
 
@@ -97,16 +115,20 @@ impl Image {
     }
 }
 
-fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Error> {
+/// What a file is, and the architecture that it says it is for.
+type Opened = (Medium, RootFs, Option<&'static str>);
+
+fn open_file(path: &Path, file: File, size: u64) -> Result<Opened, Error> {
     let mut start = [0; PROBE];
     let read = read_start(&file, &mut start).map_err(|source| Error::Open {
         path: path.to_owned(),
         source,
     })?;
     let start = start.get(..read).unwrap_or_default();
-    let (medium, offset, length) = if sif::is_sif(start) {
-        let (offset, length) = sif_partition(path, &file)?;
-        (Medium::Sif, offset, length)
+    let (medium, offset, length, architecture) = if sif::is_sif(start) {
+        let (offset, length, architecture) = sif_partition(path, &file)?;
+        let name = architecture.map(Architecture::name);
+        (Medium::Sif, offset, length, name)
     } else {
         let offset = squashfs_offset(start).ok_or_else(|| {
             let path = path.to_owned();
@@ -115,7 +137,7 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Err
                 None => Error::Unrecognized { path },
             }
         })?;
-        (Medium::Squashfs, offset, size.saturating_sub(offset))
+        (Medium::Squashfs, offset, size.saturating_sub(offset), None)
     };
     let reader = file.try_clone().map_err(|source| Error::Open {
         path: path.to_owned(),
@@ -125,7 +147,7 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<(Medium, RootFs), Err
         path: path.to_owned(),
         source,
     })?;
-    Ok((medium, RootFs::Squashfs(Box::new(root))))
+    Ok((medium, RootFs::Squashfs(Box::new(root)), architecture))
 }
 
 /// Whether a file that begins so is of a format that can be opened.
@@ -169,7 +191,10 @@ fn behind_line(start: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<u64> {
     is_it(start.get(offset..)?).then_some(offset as u64)
 }
 
-fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
+/// Where the root file system begins, how long it is, and its architecture.
+type RootPartition = (u64, u64, Option<Architecture>);
+
+fn sif_partition(path: &Path, file: &File) -> Result<RootPartition, Error> {
     let sif = Sif::read(file).map_err(|source| Error::Sif {
         path: path.to_owned(),
         source,
@@ -199,15 +224,8 @@ fn sif_partition(path: &Path, file: &File) -> Result<(u64, u64), Error> {
             return unsupported("encrypted");
         }
     }
-    let image = partition.architecture.or(sif.header.architecture);
-    match (image, host_architecture()) {
-        (Some(image), Some(host)) if !runs(image.name(), host) => Err(Error::Architecture {
-            path: path.to_owned(),
-            image: image.name(),
-            host,
-        }),
-        _ => Ok((descriptor.offset, descriptor.size)),
-    }
+    let architecture = partition.architecture.or(sif.header.architecture);
+    Ok((descriptor.offset, descriptor.size, architecture))
 }
 
 /// Whether programs of `image` run on `host` without emulation.

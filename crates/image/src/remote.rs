@@ -128,7 +128,7 @@ impl Blobs for Remote<'_> {
             for _ in 0..AT_ONCE.min(layers.len()) {
                 scope.spawn(|| {
                     while let Some(layer) = next().filter(|_| !has_failed()) {
-                        if let Err(error) = self.fetch(&layer.digest, Some(layer.size))
+                        if let Err(error) = self.fetch(&layer.digest, layer.size)
                             && let Ok(mut failure) = failure.lock()
                         {
                             failure.get_or_insert(error);

@@ -113,7 +113,7 @@ impl Archive {
         })?;
         let config = self.read(&found.config)?;
         let mut image = Image::new(config, Vec::new())?;
-        let unpacked = image.config.rootfs().diff_ids();
+        let unpacked = image.config.diff_ids();
         if unpacked.len() != found.layers.len() {
             return Err(Error::Document {
                 what: format!("{}: manifest.json", self.path.display()),
@@ -127,7 +127,7 @@ impl Archive {
             self.names.insert(digest.clone(), name.clone());
             layers.push(Layer {
                 digest,
-                size: member.size,
+                size: Some(member.size),
             });
         }
         image.layers = layers;

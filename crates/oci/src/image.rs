@@ -2,10 +2,10 @@
 
 use std::io::{self, BufReader, Read};
 
-use oci_spec::image::{Arch, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, Os};
-
 use crate::Error;
 use crate::blob::{Blobs, Checked, Digest, document};
+use crate::config::Config;
+use crate::manifest::{Descriptor, Index, Manifest};
 
 /// What an image is chosen by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub struct Platform {
 #[derive(Debug, Clone)]
 pub struct Image {
     /// The configuration.
-    pub config: ImageConfiguration,
+    pub config: Config,
     /// The configuration as it is in the image.
     pub config_text: Vec<u8>,
     /// The layers, the lowest first.
@@ -34,8 +34,8 @@ pub struct Image {
 pub struct Layer {
     /// Its digest, as it is stored.
     pub digest: Digest,
-    /// How many bytes it takes as it is stored.
-    pub size: u64,
+    /// How many bytes it takes as it is stored, if that is said.
+    pub size: Option<u64>,
 }
 
 /// The annotation by which a layout names an image.
@@ -56,12 +56,9 @@ impl Image {
         name: Option<&str>,
         platform: &Platform,
     ) -> Result<Self, Error> {
-        let index: ImageIndex = parse("index.json", index)?;
-        let name_of = |one: &Descriptor| {
-            let annotations = one.annotations().as_ref();
-            annotations.and_then(|annotations| annotations.get(NAME).cloned())
-        };
-        let all = index.manifests();
+        let index: Index = parse("index.json", index)?;
+        let name_of = |one: &Descriptor| one.annotations.get(NAME).cloned().flatten();
+        let all = &index.manifests;
         let found: Vec<&Descriptor> = match name {
             Some(name) => all
                 .iter()
@@ -80,7 +77,7 @@ impl Image {
                     .join(", ")
             ))),
             several => Self::choose(several.iter().copied(), platform)
-                .filter(|_| several.iter().all(|one| one.platform().is_some()))
+                .filter(|_| several.iter().all(|one| one.platform.is_some()))
                 .map_or_else(
                     || {
                         Err(Error::NoImage(format!(
@@ -103,7 +100,7 @@ impl Image {
         descriptor: &Descriptor,
         platform: &Platform,
     ) -> Result<Self, Error> {
-        let digest: Digest = descriptor.digest().to_string().parse()?;
+        let digest: Digest = descriptor.digest.parse()?;
         let text = document(blobs.manifest(&digest)?, &digest)?;
         Self::read(blobs, &text, platform)
     }
@@ -115,15 +112,15 @@ impl Image {
     /// Fails when it makes no sense, or has nothing for the platform.
     pub fn read(blobs: &dyn Blobs, text: &[u8], platform: &Platform) -> Result<Self, Error> {
         if is_index(text) {
-            let index: ImageIndex = parse("the index of platforms", text)?;
-            let one = Self::choose(index.manifests().iter(), platform).ok_or_else(|| {
-                let offered: Vec<String> = index.manifests().iter().filter_map(offer).collect();
+            let index: Index = parse("the index of platforms", text)?;
+            let one = Self::choose(index.manifests.iter(), platform).ok_or_else(|| {
+                let offered: Vec<String> = index.manifests.iter().filter_map(offer).collect();
                 Error::NoPlatform {
                     wanted: platform.architecture.clone(),
                     offered: offered.join(", "),
                 }
             })?;
-            let digest: Digest = one.digest().to_string().parse()?;
+            let digest: Digest = one.digest.parse()?;
             let text = document(blobs.manifest(&digest)?, &digest)?;
             return Self::from_manifest(blobs, &text);
         }
@@ -136,10 +133,9 @@ impl Image {
         wanted: &Platform,
     ) -> Option<&'a Descriptor> {
         let rank = |one: &&Descriptor| {
-            let platform = one.platform().as_ref()?;
-            let fits = *platform.os() == Os::Linux
-                && platform.architecture() == &Arch::from(wanted.architecture.as_str());
-            match platform.variant() {
+            let platform = one.platform.as_ref()?;
+            let fits = platform.os == "linux" && platform.architecture == wanted.architecture;
+            match &platform.variant {
                 _ if !fits => None,
                 None => Some(wanted.variants.len()),
                 Some(variant) => wanted.variants.iter().position(|one| one == variant),
@@ -152,9 +148,9 @@ impl Image {
 
     /// Reads an image's manifest, of OCI's or of Docker's kind.
     pub(crate) fn from_manifest(blobs: &dyn Blobs, text: &[u8]) -> Result<Self, Error> {
-        let manifest: ImageManifest = parse("the manifest", text)?;
-        let config: Digest = manifest.config().digest().to_string().parse()?;
-        let layers = manifest.layers().iter().map(Layer::described);
+        let manifest: Manifest = parse("the manifest", text)?;
+        let config: Digest = manifest.config.digest.parse()?;
+        let layers = manifest.layers.iter().map(Layer::described);
         let layers = layers.collect::<Result<_, Error>>()?;
         let image = Self::new(document(blobs.open(&config)?, &config)?, layers)?;
         Ok(Self {
@@ -187,7 +183,7 @@ impl Image {
             .iter()
             .map(|layer| {
                 let kind = "application/vnd.oci.image.layer.v1.tar";
-                descriptor(kind, &layer.digest, layer.size)
+                descriptor(kind, &layer.digest, layer.size.unwrap_or_default())
             })
             .collect();
         let config = descriptor(
@@ -215,18 +211,18 @@ pub fn descriptor(kind: &str, digest: &Digest, size: u64) -> serde_json::Value {
 ///
 /// Fails when it is no manifest.
 pub fn artifact(manifest: &[u8]) -> Result<Vec<(String, Layer)>, Error> {
-    let manifest: ImageManifest = parse("the manifest", manifest)?;
-    let layers = manifest.layers().iter().map(|layer| {
-        let kind = layer.media_type().to_string();
+    let manifest: Manifest = parse("the manifest", manifest)?;
+    let layers = manifest.layers.iter().map(|layer| {
+        let kind = layer.media_type.clone();
         Ok((kind, Layer::described(layer)?))
     });
     layers.collect()
 }
 
 fn offer(one: &Descriptor) -> Option<String> {
-    let platform = one.platform().as_ref()?;
-    let name = platform.architecture().to_string();
-    Some(match platform.variant() {
+    let platform = one.platform.as_ref()?;
+    let name = platform.architecture.clone();
+    Some(match &platform.variant {
         Some(variant) => format!("{name}/{variant}"),
         None => name,
     })
@@ -241,7 +237,7 @@ fn is_index(text: &[u8]) -> bool {
 impl Layer {
     fn described(descriptor: &Descriptor) -> Result<Self, Error> {
         Ok(Self {
-            digest: descriptor.digest().to_string().parse()?,
+            digest: descriptor.digest.parse()?,
             size: descriptor.size(),
         })
     }

@@ -7,10 +7,12 @@
 
 mod archive;
 mod blob;
+mod config;
 mod error;
 mod image;
 mod layout;
 mod links;
+mod manifest;
 mod merge;
 mod metered;
 mod slice;
@@ -20,6 +22,7 @@ mod write;
 
 pub use archive::Archive;
 pub use blob::{Blobs, Digest, Hasher, LONGEST_DOCUMENT};
+pub use config::{Config, Execution};
 pub use error::Error;
 pub use image::{Image, Layer, Platform, artifact, descriptor};
 pub use layout::Layout;

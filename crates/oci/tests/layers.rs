@@ -8,7 +8,7 @@ use std::io::{Read, Write};
 use std::path::Path;
 
 use oci::{Archive, Digest, Flat, Image, Layout, Merged, Platform};
-use serde_json::json;
+use serde_json::{Value, json};
 use tar::{Builder, EntryType, Header};
 
 /// An entry of a layer: its kind, its name, and its content or target.
@@ -48,24 +48,34 @@ fn put(directory: &Path, content: &[u8]) -> (Digest, u64) {
 
 /// Writes a layout of one image for amd64 with these layers, as they are stored.
 fn layout(directory: &Path, layers: &[Vec<u8>]) {
-    let layers: Vec<_> = layers
+    odd_layout(directory, layers, "", &|_| {});
+}
+
+/// The same, with one of its documents changed: `config`, `manifest` or `index`.
+fn odd_layout(directory: &Path, layers: &[Vec<u8>], which: &str, change: &dyn Fn(&mut Value)) {
+    let document = |name: &str, mut value: Value| {
+        if name == which {
+            change(&mut value);
+        }
+        value.to_string()
+    };
+    let described = |kind: &str, content: &[u8]| {
+        let (digest, size) = put(directory, content);
+        json!({"mediaType": kind, "digest": digest.to_string(), "size": size})
+    };
+    let kind = |name: &str| format!("application/vnd.oci.image.{name}");
+    let layers: Vec<Value> = layers
         .iter()
-        .map(|layer| put(directory, layer))
-        .map(|(digest, size)| {
-            json!({"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": digest.to_string(), "size": size})
-        })
+        .map(|layer| described(&kind("layer.v1.tar"), layer))
         .collect();
     let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}});
-    let (config, size) = put(directory, config.to_string().as_bytes());
-    let manifest = json!({
-        "schemaVersion": 2,
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": config.to_string(), "size": size},
-        "layers": layers,
-    });
-    let (manifest, size) = put(directory, manifest.to_string().as_bytes());
-    let index = json!({"schemaVersion": 2, "manifests": [
-        {"mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": manifest.to_string(), "size": size}]});
-    fs::write(directory.join("index.json"), index.to_string()).unwrap();
+    let config = document("config", config);
+    let config = described(&kind("config.v1+json"), config.as_bytes());
+    let manifest = json!({"schemaVersion": 2, "config": config, "layers": layers});
+    let manifest = document("manifest", manifest);
+    let manifest = described(&kind("manifest.v1+json"), manifest.as_bytes());
+    let index = json!({"schemaVersion": 2, "manifests": [manifest]});
+    fs::write(directory.join("index.json"), document("index", index)).unwrap();
 }
 
 fn platform() -> Platform {
@@ -206,6 +216,72 @@ fn nothing_leads_out() {
 fn odd_names_are_names() {
     let found = merge(&[layer(&[(FILE, b"a\nb", b"1"), (FILE, b"/c\xff", b"2")])]).unwrap();
     assert_eq!(shown(&found), [("a\nb", "1"), ("c\u{fffd}", "2")]);
+}
+
+/// Each is taken by podman 4.3.
+#[test]
+fn charliecloud_1805_documents_that_say_less_than_they_should() {
+    let without = |place: &'static str, name: &'static str| {
+        move |value: &mut Value| {
+            let object = value.pointer_mut(place).unwrap().as_object_mut().unwrap();
+            object.remove(name);
+        }
+    };
+    let with = |place: &'static str, said: Value| {
+        move |value: &mut Value| {
+            let (parent, name) = place.rsplit_once('/').unwrap();
+            value.pointer_mut(parent).unwrap()[name] = said.clone();
+        }
+    };
+    let cases: [(&str, Box<dyn Fn(&mut Value)>); 18] = [
+        ("config", Box::new(without("", "architecture"))),
+        ("config", Box::new(without("", "os"))),
+        ("config", Box::new(without("", "rootfs"))),
+        ("config", Box::new(with("/rootfs/diff_ids", Value::Null))),
+        ("config", Box::new(with("/config", Value::Null))),
+        (
+            "config",
+            Box::new(with("/config", json!({"Labels": {"a": null}}))),
+        ),
+        ("config", Box::new(with("/history", Value::Null))),
+        ("manifest", Box::new(without("", "schemaVersion"))),
+        ("manifest", Box::new(without("/layers/0", "mediaType"))),
+        ("manifest", Box::new(without("/layers/0", "size"))),
+        ("manifest", Box::new(with("/annotations", Value::Null))),
+        ("index", Box::new(without("", "schemaVersion"))),
+        ("index", Box::new(without("/manifests/0", "mediaType"))),
+        ("index", Box::new(without("/manifests/0", "size"))),
+        ("index", Box::new(with("/manifests/0/size", json!(-1)))),
+        (
+            "index",
+            Box::new(with("/manifests/0/annotations", Value::Null)),
+        ),
+        (
+            "index",
+            Box::new(with("/manifests/0/platform", Value::Null)),
+        ),
+        (
+            "index",
+            Box::new(with(
+                "/manifests/0/platform",
+                json!({"architecture": "amd64"}),
+            )),
+        ),
+    ];
+    for (number, (which, change)) in cases.iter().enumerate() {
+        let directory = tempfile::tempdir().unwrap();
+        odd_layout(
+            directory.path(),
+            &[layer(&[(FILE, b"a", b"")])],
+            which,
+            change,
+        );
+        let layout = Layout::open(directory.path()).unwrap();
+        let image = layout.image(None, &platform());
+        let image = image.unwrap_or_else(|error| panic!("{which} {number}: {error}"));
+        let merged = Merged::new(&image, &layout).unwrap();
+        assert!(merged.place("a").unwrap().is_there, "{which} {number}");
+    }
 }
 
 #[test]

@@ -209,7 +209,7 @@ pub struct NetworkFlags {
     /// Keep nothing of what is fetched
     #[arg(long)]
     pub disable_cache: bool,
-    /// The architecture, where the image has several: amd64, arm64, ...
+    /// The architecture: amd64, arm64, ...; chooses among several, and counts more than what one says
     #[arg(long, value_name = "NAME")]
     pub arch: Option<String>,
     /// The variant of the architecture: v2, v3, ...

@@ -28,7 +28,7 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
         ),
     };
     messages.info("Starting build...");
-    let mut build = fetch::build(from, caller)?;
+    let mut build = network.build(from, caller)?;
     build.compression = args.compression.into();
     build.fix_permissions |= args.fix_perms;
     network.with_access(caller, messages, |access| {
@@ -94,7 +94,7 @@ impl Maker<'_> {
     /// Makes it of another image. What is left out is returned.
     pub fn of_path(&self, path: &Path) -> Result<Option<String>> {
         let progress = self.access.progress;
-        let image = match Image::open(path) {
+        let image = match Image::open_foreign(path) {
             Err(image::Error::Legacy { path, offset }) if !self.sandbox => {
                 progress.note("Creating SIF file...");
                 let note = whole_file(self.output, self.force, |output| {
@@ -129,8 +129,11 @@ impl Maker<'_> {
             bail!("{}: a directory already; copy it", path.display());
         }
         progress.note("Creating SIF file...");
+        let mut build = self.build.clone();
+        let said = image.architecture.map(str::to_owned);
+        build.architecture = build.architecture.or(said);
         let note = whole_file(self.output, self.force, |output| {
-            self.build.sif_of_directory(directory, output, progress)
+            build.sif_of_directory(directory, output, progress)
         })?;
         Ok(note)
     }

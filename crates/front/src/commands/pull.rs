@@ -41,7 +41,7 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
         bail!("{} exists; give --force to overwrite it", output.display());
     }
     let network = Network::new(&args.network, caller)?;
-    let build = fetch::build(source.bootstrap(), caller)?;
+    let build = network.build(source.bootstrap(), caller)?;
     network.with_access(caller, messages, |access| {
         if args.sandbox {
             let maker = Maker {

@@ -5,8 +5,7 @@ use std::io;
 use std::path::Path;
 
 use chrono::DateTime;
-use oci::Place;
-use oci_spec::image::ImageConfiguration;
+use oci::{Config, Place};
 use tar::{Builder, EntryType, Header};
 
 use super::{Build, BuildError};
@@ -45,14 +44,14 @@ const PATHS: [&str; 6] = [
 
 impl Record {
     /// Of an image with layers: its variables become a script, its command a runscript.
-    pub(super) fn of_image(config: &ImageConfiguration, build: &Build) -> Self {
-        let inner = config.config().clone().unwrap_or_default();
-        let labels = inner.labels().clone().unwrap_or_default();
-        let words = |list: &Option<Vec<String>>| list.clone().unwrap_or_default();
-        let environment = environment(&words(inner.env())).trim_end().to_owned();
-        let runscript = runscript(&words(inner.entrypoint()), &words(inner.cmd()));
+    pub(super) fn of_image(config: &Config, build: &Build) -> Self {
+        let execution = &config.execution;
+        let labels = execution.labels.iter();
+        let labels = labels.map(|(name, value)| (name.clone(), value.clone().unwrap_or_default()));
+        let environment = environment(&execution.env).trim_end().to_owned();
+        let runscript = runscript(&execution.entrypoint, &execution.cmd);
         let mut attributes = Attributes {
-            labels: labels.into_iter().collect(),
+            labels: labels.collect(),
             environment: [
                 (format!("/{VARIABLES}"), environment),
                 (format!("/{CUSTOM}"), EMPTY.to_owned()),
@@ -62,8 +61,8 @@ impl Record {
             deffile: Some(definition(build)),
             ..Attributes::default()
         };
-        let architecture = config.architecture().to_string();
-        attributes.labels.extend(labels_of(build, &architecture));
+        let architecture = build.architecture_of(&config.architecture);
+        attributes.labels.extend(labels_of(build, architecture));
         Self {
             attributes,
             time: u64::try_from(build.time).unwrap_or(0),
@@ -79,8 +78,9 @@ impl Record {
     ) -> Result<Self, BuildError> {
         let mut attributes = Attributes::of(files).map_err(BuildError::file(path))?;
         if attributes.labels.is_empty() {
-            let architecture = crate::platform::host_architecture().unwrap_or_default();
-            attributes.labels.extend(labels_of(build, architecture));
+            attributes
+                .labels
+                .extend(labels_of(build, build.architecture_of("")));
         }
         attributes.deffile.get_or_insert_with(|| definition(build));
         let is_missing = |name: &str| -> Result<bool, BuildError> {

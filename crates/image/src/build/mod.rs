@@ -35,6 +35,8 @@ pub struct Build {
     pub compression: Compression,
     /// A directory with room for what is needed only for a while.
     pub scratch: PathBuf,
+    /// Go's name of the architecture that the programs are for, whatever the image says.
+    pub architecture: Option<String>,
 }
 
 /// Why an image could not be had or built.
@@ -125,7 +127,20 @@ impl Build {
     #[must_use]
     pub fn manner(&self) -> String {
         let version = env!("CARGO_PKG_VERSION");
-        format!("{version} {:?} {}", self.compression, self.fix_permissions)
+        let architecture = self.architecture.as_deref().unwrap_or_default();
+        format!(
+            "{version} {:?} {} {architecture}",
+            self.compression, self.fix_permissions
+        )
+    }
+
+    /// The architecture of an image that says it is for `said`, or nothing.
+    fn architecture_of<'a>(&'a self, said: &'a str) -> &'a str {
+        match (self.architecture.as_deref(), said) {
+            (Some(architecture), _) => architecture,
+            (None, "") => crate::platform::host_architecture().unwrap_or_default(),
+            (None, said) => said,
+        }
     }
 
     /// Returns what tells a SIF that is made so of this image from all others.
@@ -159,7 +174,14 @@ impl Build {
         progress: &dyn Progress,
     ) -> Result<Option<String>, BuildError> {
         let (merged, record, ours) = self.merge(image, blobs, output)?;
-        let architecture = Architecture::from_name(&image.config.architecture().to_string());
+        let said = image.config.architecture.as_str();
+        let architecture = self.architecture_of(said);
+        if !said.is_empty() && said != architecture {
+            progress.note(&format!(
+                "the image says that it is for {said}; it is taken to be for {architecture}"
+            ));
+        }
+        let architecture = Architecture::from_name(architecture);
         let told = Told::new(progress, Some(merged.size()));
         let fullest = merged.fullest();
         self.assemble(
@@ -213,7 +235,7 @@ impl Build {
     ) -> Result<Option<String>, BuildError> {
         let root = crate::Image::open(directory)?.root;
         let record = Record::of_files(directory, &root, self)?;
-        let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
+        let architecture = Architecture::from_name(self.architecture_of(""));
         let told = Told::new(progress, None);
         let mut notes = None;
         let fullest = tree::fullest(directory);
@@ -247,7 +269,7 @@ impl Build {
     ) -> Result<Option<String>, BuildError> {
         let ext = ext::Ext::open(path, offset)?;
         let record = Record::of_files(path, &ext, self)?;
-        let architecture = crate::platform::host_architecture().and_then(Architecture::from_name);
+        let architecture = Architecture::from_name(self.architecture_of(""));
         let told = Told::new(progress, None);
         let mut notes = None;
         self.assemble(&record, architecture, output, progress, 0, &mut |tar| {
