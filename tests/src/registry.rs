@@ -37,13 +37,27 @@ impl Registry {
     /// Panics when it does not start.
     #[must_use]
     pub fn closed() -> Self {
-        Self::with(
-            ", tls: {certificate: HOME/cert.pem, key: HOME/key.pem}",
-            "auth: {htpasswd: {realm: here, path: HOME/passwords}}\n",
-        )
+        let auth = "auth: {htpasswd: {realm: here, path: HOME/passwords}}\n";
+        // A server's own certificate, which may sign no others.
+        Self::with("basicConstraints = critical, CA:FALSE", auth)
     }
 
-    fn with(tls: &str, auth: &str) -> Self {
+    /// Starts one that wants TLS. Its certificate vouches for itself, is good for `localhost` and has these extensions
+    /// (x509v3_config(5ssl)).
+    ///
+    /// # Panics
+    ///
+    /// Panics when it does not start.
+    #[must_use]
+    pub fn certified(extensions: &str) -> Self {
+        Self::with(extensions, "")
+    }
+
+    fn with(extensions: &str, auth: &str) -> Self {
+        let tls = match extensions {
+            "" => "",
+            _ => ", tls: {certificate: HOME/cert.pem, key: HOME/key.pem}",
+        };
         let home = tempfile::tempdir().expect("there is room");
         let port = free_port();
         let at = home.path().display().to_string();
@@ -56,12 +70,13 @@ impl Registry {
         };
         write("config.yml", &config.replace("HOME", &at));
         if !tls.is_empty() {
-            // A server's own certificate, which may sign no others.
             write(
                 "openssl.conf",
-                "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = server\n\
-                 [name]\nCN = localhost\n\
-                 [server]\nsubjectAltName = DNS:localhost\nbasicConstraints = critical, CA:FALSE\n",
+                &format!(
+                    "[req]\nprompt = no\ndistinguished_name = name\nx509_extensions = server\n\
+                     [name]\nCN = localhost\n\
+                     [server]\nsubjectAltName = DNS:localhost\n{extensions}\n"
+                ),
             );
             succeed(
                 Command::new("openssl")

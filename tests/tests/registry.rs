@@ -278,6 +278,45 @@ fn a_registry_with_passwords_lets_in_who_knows_one() {
     is_bb(&run(&mut command));
 }
 
+/// As `openssl req -x509` makes one, which OpenSSL and Go take for a server's too.
+#[test]
+fn webpki_205_a_servers_own_certificate_may_be_an_authoritys() {
+    let saved = saved();
+    for extensions in [
+        "basicConstraints = critical, CA:TRUE",
+        "basicConstraints = CA:TRUE\nkeyUsage = critical, keyCertSign, cRLSign, digitalSignature",
+        "basicConstraints = CA:TRUE, pathlen:0\nsubjectKeyIdentifier = hash\n\
+         authorityKeyIdentifier = keyid:always, issuer",
+    ] {
+        let (registry, place) = (Registry::certified(extensions), Place::new());
+        registry.push(&saved.path().join("layout"), "bb:1");
+        let home = registry.certificate();
+        tests::open_to_all(home.parent().unwrap());
+        let exec = |host: &str, certificate: &Path| {
+            let image = format!("docker://{host}:{}/bb:1", registry.port());
+            let mut command = place.front(&["-q", "exec", &image, "cat", "/etc/os-release"]);
+            run(command.env("SSL_CERT_FILE", certificate))
+        };
+        // Others that nobody vouches for, and other names, are refused.
+        let other = Registry::certified(extensions);
+        tests::open_to_all(other.certificate().parent().unwrap());
+        let outcome = exec("localhost", &other.certificate());
+        refused(&place, &outcome, &["cannot be reached", "ertificate"]);
+        let outcome = exec("127.0.0.1", &registry.certificate());
+        refused(
+            &place,
+            &outcome,
+            &["cannot be reached", "not valid for name"],
+        );
+        is_bb(&exec("localhost", &registry.certificate()));
+        // What sends trusts the same servers.
+        let target = format!("oras://localhost:{}/sif:1", registry.port());
+        let sif = tests::fixture("bb.sif").display().to_string();
+        let mut push = place.front(&["push", "-U", &sif, &target]);
+        succeed(push.env("SSL_CERT_FILE", registry.certificate()));
+    }
+}
+
 #[test]
 fn a_connection_that_breaks_is_taken_up_where_it_broke() {
     let (saved, registry, place) = (saved(), Registry::start(), Place::new());

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use image::{Access, Build, Cache, Image, Source};
-use registry::{Credentials, Login};
+use registry::{Credentials, Login, Patience};
 
 use crate::caller::Caller;
 use crate::cli::NetworkFlags;
@@ -134,7 +134,6 @@ impl Network {
         messages: &Messages,
         act: impl FnOnce(&Access) -> Result<T>,
     ) -> Result<T> {
-        spare_certificates(caller);
         let scratch = scratch(caller);
         let bars = Bars::new(messages);
         let cache = Cache::new(place.path().to_owned());
@@ -161,7 +160,7 @@ impl Network {
                         .map(|(user, password)| Login { user, password }),
                     files: self.credentials.clone(),
                 },
-                ..registries(&self.site, caller)
+                ..registries(&self.site, caller, messages)
             },
             library: self.library.clone(),
             daemon: self.daemon.clone(),
@@ -186,20 +185,9 @@ impl Place {
     }
 }
 
-/// The registries' client makes a second one that nobody uses, and has it read each certificate of the
-/// machine twice, which takes longer than all else. The variable makes it read the one file that has all.
-fn spare_certificates(caller: &Caller) {
-    const VARIABLE: &str = "SSL_CERT_FILE";
-    if caller.variables.get(VARIABLE).is_none()
-        && let Some(path) = registry::authorities_file()
-    {
-        // Without it all works, and takes longer.
-        let _ = sys::set_variable(VARIABLE, path.as_os_str());
-    }
-}
-
 /// How registries are reached, for somebody who is nobody yet.
-pub fn registries(site: &Site, caller: &Caller) -> registry::Options {
+pub fn registries(site: &Site, caller: &Caller, messages: &Messages) -> registry::Options {
+    let messages = *messages;
     registry::Options {
         insecure: false,
         credentials: Credentials::default(),
@@ -207,6 +195,7 @@ pub fn registries(site: &Site, caller: &Caller) -> registry::Options {
         insecure_hosts: site.insecure_hosts(),
         authorities: caller.variables.get("SSL_CERT_FILE").map(PathBuf::from),
         certificates: CERTIFICATES.map(PathBuf::from).to_vec(),
+        patience: Patience::telling(move |text| messages.info(text)),
     }
 }
 

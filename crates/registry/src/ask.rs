@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use oci::{Digest, LONGEST_DOCUMENT};
-use oci_client::errors::{OciDistributionError, OciEnvelope};
-use oci_client::secrets::RegistryAuth;
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE, WWW_AUTHENTICATE};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
+use reqwest::{Body, Method, Response, StatusCode, Url};
 
-use crate::Error;
+use crate::challenge::{Challenge, challenge};
 use crate::endpoint::Endpoint;
+use crate::{Error, Login, Reference};
 
 /// The kinds of manifest that images have.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
@@ -44,29 +43,44 @@ impl Pass {
     }
 }
 
-/// The credentials that a registry wants (RFC 9110, 11.6.1).
-#[derive(Debug, PartialEq, Eq)]
-enum Challenge {
-    Token {
-        realm: String,
-        service: Option<String>,
-    },
-    Login,
+/// A request that can be repeated.
+pub(crate) struct Request<'a> {
+    pub(crate) method: Method,
+    pub(crate) url: Url,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Option<Vec<u8>>,
+    /// What is to be done with the repository, as scopes of tokens name it: `pull`, `pull,push`.
+    pub(crate) actions: &'a str,
+    /// What it is about, for errors.
+    pub(crate) what: &'a str,
+}
+
+impl<'a> Request<'a> {
+    /// One that reads.
+    pub(crate) fn get(url: Url, what: &'a str) -> Self {
+        Self {
+            method: Method::GET,
+            url,
+            headers: HeaderMap::new(),
+            body: None,
+            actions: "pull",
+            what,
+        }
+    }
 }
 
 impl Endpoint {
     /// Returns a manifest, which `reference` names by a tag or a digest.
     pub(crate) async fn manifest(
         &self,
-        reference: &oci_client::Reference,
+        reference: &Reference,
         what: &str,
     ) -> Result<Vec<u8>, Error> {
         let name = reference.digest().or(reference.tag()).unwrap_or("latest");
-        let mut headers = HeaderMap::new();
-        headers.insert(ACCEPT, HeaderValue::from_static(MANIFESTS));
-        let answer = self
-            .get(&format!("manifests/{name}"), headers, what)
-            .await?;
+        let mut request = Request::get(self.url(&format!("manifests/{name}"), what)?, what);
+        let kinds = HeaderValue::from_static(MANIFESTS);
+        request.headers.insert(ACCEPT, kinds);
+        let answer = self.accepted(&request).await?;
         let said = answer.headers().get(DIGEST).and_then(|it| it.to_str().ok());
         let said: Option<Digest> = said.and_then(|said| said.parse().ok());
         let text = document(answer, LONGEST_DOCUMENT, what, self.host()).await?;
@@ -86,37 +100,44 @@ impl Endpoint {
         at: u64,
         what: &str,
     ) -> Result<Response, Error> {
-        let mut headers = HeaderMap::new();
+        let mut request = Request::get(self.url(&format!("blobs/{digest}"), what)?, what);
         if at > 0
             && let Ok(range) = HeaderValue::from_str(&format!("bytes={at}-"))
         {
-            headers.insert(RANGE, range);
+            request.headers.insert(RANGE, range);
         }
-        self.get(&format!("blobs/{digest}"), headers, what).await
+        self.accepted(&request).await
     }
 
     /// Says who asks, as far as the registry wants to know before it is asked for anything.
     pub(crate) async fn greet(&self, what: &str) -> Result<Option<Pass>, Error> {
-        let url = self.url("", what)?;
-        let answer = self.send(&url, HeaderMap::new(), None, what).await?;
-        self.challenged(&answer, &url, what).await
+        let request = Request::get(self.url("", what)?, what);
+        let answer = self.send(&request, None).await?;
+        self.challenged(&answer, &request).await
     }
 
-    async fn get(&self, path: &str, headers: HeaderMap, what: &str) -> Result<Response, Error> {
-        let url = self.url(path, what)?;
-        let known = self.pass.lock().ok().and_then(|pass| pass.clone());
-        let answer = self.send(&url, headers.clone(), known, what).await?;
-        let Some(pass) = self.challenged(&answer, &url, what).await? else {
-            return self.accept(answer, what).await;
+    async fn accepted(&self, request: &Request<'_>) -> Result<Response, Error> {
+        let answer = self.ask(request).await?;
+        self.accept(answer, request.what).await
+    }
+
+    /// Sends a request, with credentials if the registry asks for some. Whether it succeeds is for the caller to see.
+    pub(crate) async fn ask(&self, request: &Request<'_>) -> Result<Response, Error> {
+        let answer = self.send(request, self.known_pass()).await?;
+        let Some(pass) = self.challenged(&answer, request).await? else {
+            return Ok(answer);
         };
         if let Ok(mut known) = self.pass.lock() {
             *known = Some(pass.clone());
         }
-        let answer = self.send(&url, headers, Some(pass), what).await?;
-        self.accept(answer, what).await
+        self.send(request, Some(pass)).await
     }
 
-    fn url(&self, path: &str, what: &str) -> Result<Url, Error> {
+    fn known_pass(&self) -> Option<Pass> {
+        self.pass.lock().ok().and_then(|pass| pass.clone())
+    }
+
+    pub(crate) fn url(&self, path: &str, what: &str) -> Result<Url, Error> {
         let reference = &self.reference;
         let (scheme, host) = (self.scheme(), self.host());
         let text = match path {
@@ -133,47 +154,66 @@ impl Endpoint {
         Ok(url)
     }
 
-    async fn send(
-        &self,
-        url: &Url,
-        mut headers: HeaderMap,
-        pass: Option<Pass>,
-        what: &str,
-    ) -> Result<Response, Error> {
+    async fn send(&self, request: &Request<'_>, pass: Option<Pass>) -> Result<Response, Error> {
+        let mut headers = request.headers.clone();
         // Where the answer leads to another host, the client leaves it out.
         if let Some(pass) = pass {
             headers.insert(AUTHORIZATION, pass.header());
         }
-        let sent = self
-            .reader()?
-            .get(url.clone())
-            .headers(headers)
-            .send()
-            .await;
-        sent.map_err(|error| Error::of_request(&error, what, self.host()))
+        let what = request.what;
+        self.patience
+            .ask(what, self.host(), async || {
+                let mut sent = self
+                    .client()?
+                    .request(request.method.clone(), request.url.clone())
+                    .headers(headers.clone());
+                if let Some(body) = &request.body {
+                    sent = sent.body(body.clone());
+                }
+                let sent = sent.send().await;
+                sent.map_err(|error| Error::of_request(&error, what, self.host()))
+            })
+            .await
+    }
+
+    /// Sends what cannot be repeated, to where the registry said that it is to go.
+    pub(crate) async fn upload(
+        &self,
+        url: Url,
+        headers: HeaderMap,
+        body: Body,
+        what: &str,
+    ) -> Result<Response, Error> {
+        let mut headers = headers;
+        let own = self.url("", what)?;
+        // Another server than the registry is told nothing.
+        if let Some(pass) = self.known_pass().filter(|_| url.origin() == own.origin()) {
+            headers.insert(AUTHORIZATION, pass.header());
+        }
+        let sent = self.client()?.put(url).headers(headers).body(body);
+        let answer = sent.send().await;
+        answer.map_err(|error| Error::of_request(&error, what, self.host()))
     }
 
     /// Returns the credentials that an answer asks for, if there are any.
     async fn challenged(
         &self,
         answer: &Response,
-        url: &Url,
-        what: &str,
+        request: &Request<'_>,
     ) -> Result<Option<Pass>, Error> {
         // Another server than the registry is told nothing.
-        if answer.status() != StatusCode::UNAUTHORIZED || answer.url().origin() != url.origin() {
+        if answer.status() != StatusCode::UNAUTHORIZED
+            || answer.url().origin() != request.url.origin()
+        {
             return Ok(None);
         }
-        let login = match &self.auth {
-            RegistryAuth::Basic(user, password) => Some(basic(user, password)),
-            _ => None,
-        };
+        let login = self.login.as_ref().and_then(basic);
         match challenge(answer.headers()) {
             Some(Challenge::Token { realm, service }) => {
-                let token = self.token(&realm, service.as_deref(), login, what).await?;
-                Ok(Some(Pass::Token(token)))
+                let token = self.token(&realm, service.as_deref(), login, request);
+                Ok(Some(Pass::Token(token.await?)))
             }
-            Some(Challenge::Login) => Ok(login.flatten().map(Pass::Login)),
+            Some(Challenge::Login) => Ok(login.map(Pass::Login)),
             None => Ok(None),
         }
     }
@@ -182,9 +222,10 @@ impl Endpoint {
         &self,
         realm: &str,
         service: Option<&str>,
-        login: Option<Option<HeaderValue>>,
-        what: &str,
+        login: Option<HeaderValue>,
+        request: &Request<'_>,
     ) -> Result<HeaderValue, Error> {
+        let what = request.what;
         let refused = |reason: &str| Error::Refused {
             what: what.to_owned(),
             reason: format!("{}: {reason}", self.host()),
@@ -195,22 +236,20 @@ impl Endpoint {
         if url.scheme() != "https" && url.scheme() != self.scheme() {
             return Err(refused("its server of tokens is without TLS"));
         }
-        let scope = format!("repository:{}:pull", self.reference.repository());
+        let repository = self.reference.repository();
+        let scope = format!("repository:{repository}:{}", request.actions);
         url.query_pairs_mut().append_pair("scope", &scope);
         if let Some(service) = service {
             url.query_pairs_mut().append_pair("service", service);
         }
-        let pass = login.flatten().map(Pass::Login);
-        let answer = self.send(&url, HeaderMap::new(), pass, what).await?;
+        let ask = Request::get(url, what);
+        let answer = self.send(&ask, login.map(Pass::Login)).await?;
         let status = answer.status();
+        if status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
+            return Err(self.unauthorized(what));
+        }
         if !status.is_success() {
-            let error = match status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS {
-                true => OciDistributionError::UnauthorizedError {
-                    url: url.to_string(),
-                },
-                false => self.said(answer).await,
-            };
-            return Err(self.refusal(error, what));
+            return Err(self.refusal(answer, what).await);
         }
         let text = document(answer, LONGEST_WORDS, what, self.host()).await?;
         let document: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
@@ -222,39 +261,31 @@ impl Endpoint {
         Ok(header)
     }
 
-    async fn accept(&self, answer: Response, what: &str) -> Result<Response, Error> {
-        match answer.status() {
-            StatusCode::OK | StatusCode::PARTIAL_CONTENT => Ok(answer),
-            _ => {
-                let error = self.said(answer).await;
-                Err(self.refusal(error, what))
-            }
+    /// Returns an answer that is a success.
+    pub(crate) async fn accept(&self, answer: Response, what: &str) -> Result<Response, Error> {
+        match answer.status().is_success() {
+            true => Ok(answer),
+            false => Err(self.refusal(answer, what).await),
         }
     }
 
     /// Reads a refusal of the registry's.
-    async fn said(&self, answer: Response) -> OciDistributionError {
-        let (status, url) = (answer.status(), answer.url().to_string());
+    async fn refusal(&self, answer: Response, what: &str) -> Error {
+        let status = answer.status();
         if status == StatusCode::UNAUTHORIZED {
-            return OciDistributionError::UnauthorizedError { url };
+            return self.unauthorized(what);
         }
         let words = document(answer, LONGEST_WORDS, "", self.host()).await;
-        let words = words.unwrap_or_default();
-        let envelope: Option<OciEnvelope> = serde_json::from_slice(&words).ok();
-        match envelope {
-            Some(envelope) if status.is_client_error() => {
-                OciDistributionError::RegistryError { envelope, url }
-            }
-            _ => OciDistributionError::ServerError {
-                code: status.as_u16(),
-                url,
-                message: String::from_utf8_lossy(&words).into_owned(),
-            },
-        }
+        Error::of_answer(status, &words.unwrap_or_default(), what, self.host())
+            .unwrap_or_else(|| self.unauthorized(what))
     }
 
-    fn refusal(&self, error: OciDistributionError, what: &str) -> Error {
-        Error::of_client(error, what, self.host(), self.user.as_deref())
+    fn unauthorized(&self, what: &str) -> Error {
+        Error::Unauthorized {
+            what: what.to_owned(),
+            host: self.host().to_owned(),
+            user: self.login.as_ref().map(|login| login.user.clone()),
+        }
     }
 }
 
@@ -292,63 +323,13 @@ pub(crate) async fn document(
     }
 }
 
-fn basic(user: &str, password: &str) -> Option<HeaderValue> {
+fn basic(login: &Login) -> Option<HeaderValue> {
     use base64::Engine;
-    let plain = format!("{user}:{password}");
+    let plain = format!("{}:{}", login.user, login.password);
     let text = base64::engine::general_purpose::STANDARD.encode(plain);
     let mut header = HeaderValue::from_str(&format!("Basic {text}")).ok()?;
     header.set_sensitive(true);
     Some(header)
-}
-
-/// The first challenge that is understood; a token is asked for before a password.
-fn challenge(headers: &HeaderMap) -> Option<Challenge> {
-    let all = headers.get_all(WWW_AUTHENTICATE).iter();
-    let all: Vec<&str> = all.filter_map(|value| value.to_str().ok()).collect();
-    let of_scheme = |scheme: &str| {
-        all.iter().find_map(|text| {
-            let (found, rest) = text.trim().split_once(' ').unwrap_or((text.trim(), ""));
-            found.eq_ignore_ascii_case(scheme).then_some(rest)
-        })
-    };
-    let token = of_scheme("Bearer").and_then(|rest| {
-        Some(Challenge::Token {
-            realm: parameter(rest, "realm")?,
-            service: parameter(rest, "service"),
-        })
-    });
-    token.or_else(|| of_scheme("Basic").map(|_| Challenge::Login))
-}
-
-/// The value of `name=value` or `name="value"` among others, which commas part.
-fn parameter(text: &str, name: &str) -> Option<String> {
-    let mut rest = text;
-    while let Some((found, after)) = rest.split_once('=') {
-        let found = found.trim_matches([' ', ',']);
-        let mut value = String::new();
-        rest = match after.strip_prefix('"') {
-            Some(quoted) => {
-                let mut letters = quoted.chars();
-                loop {
-                    match letters.next()? {
-                        '"' => break,
-                        '\\' => value.push(letters.next()?),
-                        letter => value.push(letter),
-                    }
-                }
-                letters.as_str()
-            }
-            None => {
-                let (plain, after) = after.split_once(',').unwrap_or((after, ""));
-                value.push_str(plain.trim());
-                after
-            }
-        };
-        if found.eq_ignore_ascii_case(name) {
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -463,34 +444,60 @@ mod tests {
         assert!(error.contains("the content is another"), "{error}");
     }
 
+    /// A registry that is busy for the first answers, each with these headers.
+    fn busy(status: &'static str, times: usize) -> String {
+        let answers = std::sync::atomic::AtomicUsize::new(0);
+        served(move |_, _, stream| {
+            let before = answers.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            match before < times {
+                true => say(stream, status, ""),
+                false => say(stream, "200 OK", "{}"),
+            }
+        })
+    }
+
     #[test]
-    fn challenges_are_read() {
-        let read = |text: &'static str| {
-            let mut headers = HeaderMap::new();
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(text));
-            challenge(&headers)
-        };
-        let token = |realm: &str, service: Option<&str>| {
-            Some(Challenge::Token {
-                realm: realm.to_owned(),
-                service: service.map(str::to_owned),
-            })
-        };
-        let docker = "Bearer realm=\"https://auth.docker.io/token\",service=\"registry.docker.io\",scope=\"repository:a/b:pull\"";
-        assert_eq!(
-            read(docker),
-            token("https://auth.docker.io/token", Some("registry.docker.io"))
-        );
-        let plain = "bearer service=x, realm=\"a=b,c\\\"d\"";
-        assert_eq!(read(plain), token("a=b,c\"d", Some("x")));
-        assert_eq!(read("Basic realm=\"x\""), Some(Challenge::Login));
-        for text in [
-            "Bearer",
-            "Bearer service=\"x\"",
-            "Bearer realm=\"x",
-            "Negotiate",
+    fn one_that_is_busy_is_asked_again_when_it_says() {
+        for status in [
+            "429 Too many\r\nRetry-After: 1",
+            "503 Busy\r\nRetry-After: 0",
+            "503 Busy\r\nRetry-After: Fri, 31 Dec 1999 23:59:59 GMT",
+            "503 Busy",
         ] {
-            assert_eq!(read(text), None, "{text}");
+            let begun = std::time::Instant::now();
+            let told = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+            let notes = std::sync::Arc::clone(&told);
+            let options = Options {
+                patience: crate::Patience::telling(move |note| {
+                    notes.lock().unwrap().push(note.to_owned());
+                }),
+                ..Options::default()
+            };
+            let reference = crate::reference(&format!("{}/a/b:c", busy(status, 1))).unwrap();
+            let registry = Registry::new(&reference, &options).unwrap();
+            assert_eq!(registry.manifest().unwrap(), b"{}", "{status}");
+            assert!(begun.elapsed() >= Duration::from_secs(1), "{status}");
+            let told = told.lock().unwrap();
+            assert_eq!(told.len(), 1);
+            assert!(told[0].ends_with("asking again in 1 s"), "{told:?}");
         }
+    }
+
+    #[test]
+    fn one_that_stays_busy_is_named_with_its_status() {
+        let begun = std::time::Instant::now();
+        let host = busy("429 Too many\r\nRetry-After: 21600", usize::MAX);
+        let error = registry(&host, None).manifest().unwrap_err();
+        assert!(error.is_unreachable());
+        let error = error.to_string();
+        assert!(
+            error.contains("status 429") && error.contains("21600 s"),
+            "{error}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(5));
+        // It is on this machine, where TLS is tried too.
+        let host = busy("503 Busy", usize::MAX);
+        let error = registry(&host, None).manifest().unwrap_err().to_string();
+        assert!(error.ends_with("answers with status 503"), "{error}");
     }
 }

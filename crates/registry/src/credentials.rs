@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use docker_credential::{CredentialRetrievalError, DockerCredential, get_credential_from_reader};
 use oci::LONGEST_DOCUMENT;
-use oci_client::secrets::RegistryAuth;
 use serde_json::{Map, Value, json};
 
 use crate::Error;
@@ -122,13 +121,6 @@ fn look(path: &Path, name: &str) -> Result<Option<DockerCredential>, String> {
 }
 
 impl Login {
-    pub(crate) fn auth(login: Option<&Self>) -> RegistryAuth {
-        match login {
-            Some(login) => RegistryAuth::Basic(login.user.clone(), login.password.clone()),
-            None => RegistryAuth::Anonymous,
-        }
-    }
-
     /// Writes it into a file of credentials, which nobody else may read; the file is replaced as a whole.
     ///
     /// # Errors

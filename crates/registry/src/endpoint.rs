@@ -4,12 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use oci_client::client::{Certificate, CertificateEncoding, ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
-
 use crate::ask::Pass;
-use crate::{Credentials, Error, Login, trust};
+use crate::trust::Trusted;
+use crate::{Credentials, Error, Login, Patience, Reference, tls};
 
 /// How registries are reached.
 #[derive(Debug, Clone, Default)]
@@ -26,6 +23,8 @@ pub struct Options {
     pub authorities: Option<PathBuf>,
     /// Directories with one for each registry, `HOST[:PORT]`, whose `*.crt` are certificates to trust.
     pub certificates: Vec<PathBuf>,
+    /// How a server is waited for that has too much to do.
+    pub patience: Patience,
 }
 
 /// A server that has what a registry has.
@@ -39,30 +38,33 @@ pub struct Mirror {
     pub insecure: bool,
 }
 
+/// How a server is spoken to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http,
+    Https,
+}
+
 /// A server, and what is asked of it.
 pub(crate) struct Endpoint {
-    /// The client that sends.
-    client: OnceLock<Client>,
-    /// The client that receives: the other one reads an answer whole, however long it is.
-    reader: OnceLock<reqwest::Client>,
+    /// What speaks to it.
+    client: OnceLock<reqwest::Client>,
     /// The credentials that were accepted last.
     pub(crate) pass: Mutex<Option<Pass>>,
-    protocol: ClientProtocol,
+    protocol: Protocol,
     insecure: bool,
-    /// Certificates to trust, and whether no others.
-    trusted: Vec<Certificate>,
-    only: bool,
+    trusted: Trusted,
     pub(crate) reference: Reference,
-    pub(crate) auth: RegistryAuth,
-    pub(crate) user: Option<String>,
+    pub(crate) login: Option<Login>,
+    pub(crate) patience: Patience,
 }
 
 /// How long a connection may take.
-pub(crate) const CONNECT: Duration = Duration::from_secs(15);
+const CONNECT: Duration = Duration::from_secs(15);
 /// How long a server may be silent.
-pub(crate) const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_secs(60);
 /// What we call ourselves.
-pub(crate) const AGENT: &str = concat!("front/", env!("CARGO_PKG_VERSION"));
+const AGENT: &str = concat!("front/", env!("CARGO_PKG_VERSION"));
 
 impl Endpoint {
     /// All that may have what a reference names, the first to ask first.
@@ -88,99 +90,58 @@ impl Endpoint {
             None => options.credentials.find(reference.registry())?,
         };
         let protocols = match (insecure, is_here(host)) {
-            (true, _) => vec![ClientProtocol::Https, ClientProtocol::Http],
-            (false, true) => vec![ClientProtocol::Http, ClientProtocol::Https],
-            (false, false) => vec![ClientProtocol::Https],
+            (true, _) => vec![Protocol::Https, Protocol::Http],
+            (false, true) => vec![Protocol::Http, Protocol::Https],
+            (false, false) => vec![Protocol::Https],
         };
-        let authorities = trust::authorities(options.authorities.as_deref());
-        let only = authorities.is_some();
-        let own = trust::of_host(&options.certificates, host)?;
-        let trusted: Vec<Certificate> = authorities
-            .into_iter()
-            .chain(own)
-            .map(|data| Certificate {
-                encoding: CertificateEncoding::Pem,
-                data,
-            })
-            .collect();
+        let trusted = Trusted::for_host(options, host)?;
         let of_protocol = |protocol| Self {
             client: OnceLock::new(),
-            reader: OnceLock::new(),
             pass: Mutex::new(None),
             protocol,
             insecure,
             trusted: trusted.clone(),
-            only,
             reference: reference.clone(),
-            auth: Login::auth(login.as_ref()),
-            user: login.as_ref().map(|login| login.user.clone()),
+            login: login.clone(),
+            patience: options.patience.clone(),
         };
         Ok(protocols.into_iter().map(of_protocol).collect())
     }
 
     /// Returns what speaks to it; made when it is first needed, since that takes time.
-    pub(crate) fn client(&self) -> Result<&Client, Error> {
+    pub(crate) fn client(&self) -> Result<&reqwest::Client, Error> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
-        let trusted = self.trusted.clone();
-        let (only, more) = match self.only {
-            true => (trusted, Vec::new()),
-            false => (Vec::new(), trusted),
-        };
-        let config = ClientConfig {
-            protocol: self.protocol.clone(),
-            accept_invalid_certificates: self.insecure,
-            tls_certs_only: only,
-            extra_root_certificates: more,
-            use_monolithic_push: true,
-            read_timeout: Some(SILENCE),
-            connect_timeout: Some(CONNECT),
-            user_agent: AGENT,
-            ..ClientConfig::default()
-        };
-        let client = Client::try_from(config)
-            .map_err(|error| Error::of_client(error, &self.reference.whole(), self.host(), None))?;
+        let client = client(&self.trusted, self.insecure)
+            .and_then(|builder| builder.build().map_err(|error| sys::one_line(&error)))
+            .map_err(|reason| Error::Refused {
+                what: self.reference.whole(),
+                reason,
+            })?;
         Ok(self.client.get_or_init(|| client))
-    }
-
-    /// Returns what asks it; made when it is first needed.
-    pub(crate) fn reader(&self) -> Result<&reqwest::Client, Error> {
-        if let Some(reader) = self.reader.get() {
-            return Ok(reader);
-        }
-        let mut trusted = Vec::new();
-        for certificate in &self.trusted {
-            // They were read before.
-            trusted.extend(
-                reqwest::Certificate::from_pem_bundle(&certificate.data).unwrap_or_default(),
-            );
-        }
-        let builder = reqwest::Client::builder();
-        let builder = match self.only {
-            true => builder.tls_certs_only(trusted),
-            false => builder.tls_certs_merge(trusted),
-        };
-        let reader = builder
-            .user_agent(AGENT)
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
-            .danger_accept_invalid_certs(self.insecure)
-            .build()
-            .map_err(|error| Error::of_request(&error, &self.reference.whole(), self.host()))?;
-        Ok(self.reader.get_or_init(|| reader))
     }
 
     pub(crate) fn scheme(&self) -> &'static str {
         match self.protocol {
-            ClientProtocol::Http => "http",
-            _ => "https",
+            Protocol::Http => "http",
+            Protocol::Https => "https",
         }
     }
 
     pub(crate) fn host(&self) -> &str {
         self.reference.resolve_registry()
     }
+}
+
+/// Returns what makes a client that trusts these certificates, or says why not.
+pub(crate) fn client(trusted: &Trusted, insecure: bool) -> Result<reqwest::ClientBuilder, String> {
+    let tls = tls::config(trusted, insecure).map_err(|error| format!("TLS: {error}"))?;
+    Ok(reqwest::Client::builder()
+        .tls_backend_preconfigured(tls)
+        .user_agent(AGENT)
+        .connect_timeout(CONNECT)
+        .read_timeout(SILENCE))
 }
 
 /// A registry on this machine is trusted without TLS, as docker does it.

@@ -2,7 +2,8 @@
 
 use std::io;
 
-use oci_client::errors::{OciDistributionError, OciErrorCode};
+use reqwest::StatusCode;
+use serde_json::Value;
 
 /// Why something cannot be had from the network; every variant names what was wanted.
 #[derive(Debug, thiserror::Error)]
@@ -53,12 +54,20 @@ pub enum Error {
         /// Why.
         reason: String,
     },
-    /// The server went away, or is overloaded.
+    /// The server went away.
     #[error("{what}: {reason}")]
     Interrupted {
         /// What was wanted.
         what: String,
         /// Why.
+        reason: String,
+    },
+    /// The server has too much to do, or fails.
+    #[error("{what}: {reason}")]
+    Busy {
+        /// What was wanted.
+        what: String,
+        /// What it says.
         reason: String,
     },
     /// The server refuses, or its answer makes no sense.
@@ -99,92 +108,66 @@ pub enum Error {
 }
 
 impl Error {
-    /// Whether another server may have it where this one could not be asked.
+    /// Whether another server may have it where this one could not be asked, or has no time.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
+        self.is_silent() || matches!(self, Self::Busy { .. })
+    }
+
+    /// Whether the server said nothing.
+    pub(crate) fn is_silent(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. })
     }
 
-    /// What the client says, in our words.
-    pub(crate) fn of_client(
-        error: OciDistributionError,
+    /// Reads a refusal of a registry's (distribution-spec, error codes); `None` where it wants to know who asks.
+    pub(crate) fn of_answer(
+        status: StatusCode,
+        text: &[u8],
         what: &str,
         host: &str,
-        user: Option<&str>,
-    ) -> Self {
-        use OciDistributionError as E;
-        let what = what.to_owned();
-        let unauthorized = |what| Self::Unauthorized {
-            what,
-            host: host.to_owned(),
-            user: user.map(str::to_owned),
+    ) -> Option<Self> {
+        let document: Value = serde_json::from_slice(text).unwrap_or_default();
+        let first = &document["errors"][0];
+        let code = first["code"].as_str().unwrap_or_default();
+        let line = String::from_utf8_lossy(text);
+        let line = line.lines().next().unwrap_or_default().trim();
+        let message = match first["message"].as_str() {
+            Some(message) => sys::printable(message),
+            // A page for people is no message.
+            None if line.starts_with(['<', '{']) => String::new(),
+            None => sys::printable(line),
         };
-        match error {
-            E::RequestError(error) => Self::of_request(&error, &what, host),
-            E::UnauthorizedError { .. } | E::AuthenticationFailure(_) => unauthorized(what),
-            E::ImageManifestNotFoundError(_) | E::ServerError { code: 404, .. } => Self::NotFound {
-                what,
-                host: host.to_owned(),
-            },
-            E::ServerError { code, message, .. } if code == 429 || code >= 500 => {
-                Self::Interrupted {
-                    what,
-                    reason: said(host, code, &message),
-                }
-            }
-            E::ServerError { code: 403, .. } => unauthorized(what),
-            // In Go's words, in which registries are written.
-            E::ServerError {
-                code: 400, message, ..
-            } if message.contains("HTTP request to an HTTPS server") => Self::Unreachable {
-                what,
-                host: host.to_owned(),
-                reason: "it wants TLS".to_owned(),
-            },
-            E::ServerError { code, message, .. } => Self::Refused {
-                what,
-                reason: said(host, code, &message),
-            },
-            E::RegistryError { envelope, .. } => {
-                let first = envelope.errors.into_iter().next();
-                match first {
-                    Some(error) => match error.code {
-                        OciErrorCode::ManifestUnknown
-                        | OciErrorCode::NameUnknown
-                        | OciErrorCode::NotFound
-                        | OciErrorCode::BlobUnknown => Self::NotFound {
-                            what,
-                            host: host.to_owned(),
-                        },
-                        OciErrorCode::Unauthorized | OciErrorCode::Denied => unauthorized(what),
-                        OciErrorCode::Toomanyrequests => Self::Interrupted {
-                            what,
-                            reason: format!("{host} has had too many requests: {}", error.message),
-                        },
-                        code => Self::Refused {
-                            what,
-                            reason: format!("{host} answers {code:?}: {}", error.message),
-                        },
-                    },
-                    None => Self::Refused {
-                        what,
-                        reason: format!("{host} refuses, and does not say why"),
-                    },
-                }
-            }
-            E::IoError(error) => Self::Interrupted {
-                what,
-                reason: sys::words(&error),
-            },
-            E::DigestError(error) => Self::Refused {
-                reason: format!("{host} sends another content than it says: {error}"),
-                what,
-            },
-            other => Self::Refused {
-                what,
-                reason: format!("{host}: {}", sys::one_line(&other)),
-            },
+        let said = [code, &message].into_iter().filter(|part| !part.is_empty());
+        let said: Vec<&str> = said.collect();
+        let mut reason = format!("{host} answers with status {}", status.as_u16());
+        if !said.is_empty() {
+            reason = format!("{reason}: {}", said.join(": "));
         }
+        let what = what.to_owned();
+        Some(match (status, code) {
+            (_, "MANIFEST_UNKNOWN" | "NAME_UNKNOWN" | "NOT_FOUND" | "BLOB_UNKNOWN")
+            | (StatusCode::NOT_FOUND, _) => Self::NotFound {
+                what,
+                host: host.to_owned(),
+            },
+            (StatusCode::FORBIDDEN, _) | (_, "UNAUTHORIZED" | "DENIED") => return None,
+            (status, code)
+                if status == StatusCode::TOO_MANY_REQUESTS
+                    || status.is_server_error()
+                    || code == "TOOMANYREQUESTS" =>
+            {
+                Self::Busy { what, reason }
+            }
+            // In Go's words, in which registries are written.
+            (StatusCode::BAD_REQUEST, _) if message.contains("HTTP request to an HTTPS server") => {
+                Self::Unreachable {
+                    what,
+                    host: host.to_owned(),
+                    reason: "it wants TLS".to_owned(),
+                }
+            }
+            _ => Self::Refused { what, reason },
+        })
     }
 
     /// What the transport says, in our words.
@@ -210,15 +193,6 @@ impl Error {
                 reason: format!("the connection to {host} broke: {reason}"),
             }
         }
-    }
-}
-
-fn said(host: &str, code: u16, message: &str) -> String {
-    let line = message.lines().next().unwrap_or_default().trim();
-    // A page for people is no message.
-    match line.starts_with('<') || line.is_empty() {
-        true => format!("{host} answers with status {code}"),
-        false => format!("{host} answers with status {code}: {line}"),
     }
 }
 

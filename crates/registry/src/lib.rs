@@ -6,15 +6,18 @@
 #![forbid(unsafe_code)]
 
 mod ask;
+mod challenge;
 mod credentials;
 mod daemon;
 mod endpoint;
 mod error;
+mod patience;
 mod progress;
 mod push;
 mod receive;
 mod reference;
 mod registry;
+mod tls;
 mod trust;
 mod web;
 
@@ -22,7 +25,8 @@ pub use credentials::{Credentials, Login};
 pub use daemon::Daemon;
 pub use endpoint::{Mirror, Options};
 pub use error::Error;
-pub use oci_client::Reference;
+pub use oci_spec::distribution::Reference;
+pub use patience::Patience;
 pub use progress::{Progress, Silent, Task};
 pub use reference::reference;
 pub use registry::Registry;

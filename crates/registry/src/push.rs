@@ -6,8 +6,10 @@ use std::sync::atomic::Ordering;
 
 use futures_util::stream;
 use oci::Digest;
+use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
+use reqwest::{Body, Method, StatusCode, Url};
 
-use crate::ask::Pass;
+use crate::ask::{Pass, Request};
 use crate::endpoint::Endpoint;
 use crate::{Error, Registry, Task};
 
@@ -30,34 +32,22 @@ impl Registry {
         let what = format!("blob {digest}");
         let task = std::sync::Arc::from(task);
         self.with_endpoint(|endpoint| {
-            let failed =
-                |error| Error::of_client(error, &what, endpoint.host(), endpoint.user.as_deref());
             let content = open().map_err(|source| Error::Write {
                 what: what.clone(),
                 source,
             })?;
             self.runtime.block_on(async {
-                endpoint
-                    .client()?
-                    .auth(
-                        &endpoint.reference,
-                        &endpoint.auth,
-                        oci_client::RegistryOperation::Push,
-                    )
-                    .await
-                    .map_err(failed)?;
-                let reference = &endpoint.reference;
-                let client = endpoint.client()?;
-                let text = digest.to_string();
-                if client.blob_exists(reference, &text).await.map_err(failed)? {
+                if endpoint.has_blob(digest, &what).await? {
                     return Ok(());
                 }
-                let sent = chunks(content, std::sync::Arc::clone(&task));
-                client
-                    .push_blob_stream(reference, sent, &text, Some(size))
-                    .await
-                    .map_err(failed)?;
-                Ok(())
+                let url = endpoint.place_of_upload(digest, &what).await?;
+                let body = Body::wrap_stream(chunks(content, std::sync::Arc::clone(&task)));
+                let mut headers = HeaderMap::new();
+                let kind = HeaderValue::from_static("application/octet-stream");
+                headers.insert(CONTENT_TYPE, kind);
+                headers.insert(CONTENT_LENGTH, HeaderValue::from(size));
+                let answer = endpoint.upload(url, headers, body, &what).await?;
+                endpoint.accept(answer, &what).await.map(drop)
             })
         })
     }
@@ -70,17 +60,22 @@ impl Registry {
     pub fn send_manifest(&self, text: &[u8], media_type: &str) -> Result<(), Error> {
         self.with_endpoint(|endpoint| {
             let reference = &endpoint.reference;
-            let kind =
-                reqwest::header::HeaderValue::from_str(media_type).map_err(|_| Error::Refused {
-                    what: reference.whole(),
-                    reason: format!("its manifest is said to be {media_type:?}"),
-                })?;
-            let sent = endpoint
-                .client()?
-                .push_manifest_raw(reference, text.to_vec(), kind);
-            self.runtime.block_on(sent).map(drop).map_err(|error| {
-                let what = reference.whole();
-                Error::of_client(error, &what, endpoint.host(), endpoint.user.as_deref())
+            let what = reference.whole();
+            let kind = HeaderValue::from_str(media_type).map_err(|_| Error::Refused {
+                what: what.clone(),
+                reason: format!("its manifest is said to be {media_type:?}"),
+            })?;
+            let name = reference.digest().or(reference.tag()).unwrap_or("latest");
+            let mut request = writing(
+                Method::PUT,
+                endpoint.url(&format!("manifests/{name}"), &what)?,
+                &what,
+            );
+            request.headers.insert(CONTENT_TYPE, kind);
+            request.body = Some(text.to_vec());
+            self.runtime.block_on(async {
+                let answer = endpoint.ask(&request).await?;
+                endpoint.accept(answer, &what).await.map(drop)
             })
         })
     }
@@ -129,11 +124,54 @@ impl Registry {
     }
 }
 
+/// A request that changes the repository.
+fn writing(method: Method, url: Url, what: &str) -> Request<'_> {
+    Request {
+        method,
+        actions: "pull,push",
+        ..Request::get(url, what)
+    }
+}
+
+impl Endpoint {
+    async fn has_blob(&self, digest: &Digest, what: &str) -> Result<bool, Error> {
+        let url = self.url(&format!("blobs/{digest}"), what)?;
+        let answer = self.ask(&writing(Method::HEAD, url, what)).await?;
+        match answer.status() {
+            StatusCode::NOT_FOUND => Ok(false),
+            // This answer has no words by which one that wants TLS is known.
+            StatusCode::BAD_REQUEST => {
+                let greeted = self.ask(&Request::get(self.url("", what)?, what)).await?;
+                self.accept(greeted, what).await?;
+                self.accept(answer, what).await.map(|_| true)
+            }
+            _ => self.accept(answer, what).await.map(|_| true),
+        }
+    }
+
+    /// Asks where a blob is to go (distribution-spec, pushing a blob monolithically).
+    async fn place_of_upload(&self, digest: &Digest, what: &str) -> Result<Url, Error> {
+        let mut request = writing(Method::POST, self.url("blobs/uploads/", what)?, what);
+        request.headers.insert(CONTENT_LENGTH, HeaderValue::from(0));
+        let answer = self.ask(&request).await?;
+        let answer = self.accept(answer, what).await?;
+        let place = answer.headers().get(LOCATION);
+        let place = place.and_then(|place| answer.url().join(place.to_str().ok()?).ok());
+        let mut place = place.ok_or_else(|| Error::Refused {
+            what: what.to_owned(),
+            reason: format!("{} does not say where a blob is to go", self.host()),
+        })?;
+        place
+            .query_pairs_mut()
+            .append_pair("digest", &digest.to_string());
+        Ok(place)
+    }
+}
+
 fn chunks(
     content: File,
     task: std::sync::Arc<dyn Task>,
-) -> impl futures_util::Stream<Item = Result<bytes::Bytes, oci_client::errors::OciDistributionError>>
-+ Send {
+) -> impl futures_util::Stream<Item = std::io::Result<bytes::Bytes>> + Send {
     stream::unfold((content, task), |(mut content, task)| async move {
         let mut chunk = vec![0; CHUNK];
         match content.read(&mut chunk) {
@@ -143,7 +181,7 @@ fn chunks(
                 task.advance(count as u64);
                 Some((Ok(bytes::Bytes::from(chunk)), (content, task)))
             }
-            Err(error) => Some((Err(error.into()), (content, task))),
+            Err(error) => Some((Err(error), (content, task))),
         }
     })
 }

@@ -191,7 +191,7 @@ impl<'a> Receiver<'a> {
 
     /// Waits after a break, as long as there is hope.
     pub(crate) async fn broke(&mut self, error: Error) -> Result<(), Error> {
-        if !error.is_unreachable() || self.failures >= PATIENCE {
+        if !error.is_silent() || self.failures >= PATIENCE {
             return Err(error);
         }
         tracing::debug!(%error, failures = self.failures, at = self.at, "again");

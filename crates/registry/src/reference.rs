@@ -3,7 +3,7 @@
 //! The client's own reader compiles an expression of some megabytes at each start, which takes longer
 //! than all else of a launch.
 
-use oci_client::Reference;
+use oci_spec::distribution::Reference;
 
 use crate::Error;
 

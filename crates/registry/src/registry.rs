@@ -4,12 +4,11 @@ use std::fs::File;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use oci::Digest;
-use oci_client::Reference;
 use reqwest::StatusCode;
 
 use crate::endpoint::Endpoint;
 use crate::receive::{Receiver, elsewhere, goes_on};
-use crate::{Error, Options, Task};
+use crate::{Error, Options, Reference, Task};
 
 /// The servers that may have one repository.
 pub struct Registry {
@@ -59,8 +58,7 @@ impl Registry {
                 }
                 // What a later one says counts, unless it does not even answer, and another did.
                 Err(error)
-                    if error.is_unreachable()
-                        && last.as_ref().is_some_and(|last| !last.is_unreachable()) =>
+                    if error.is_silent() && last.as_ref().is_some_and(|last| !last.is_silent()) =>
                 {
                     tracing::debug!(%error, host = endpoint.host(), "no answer");
                 }

@@ -3,8 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use oci::LONGEST_DOCUMENT;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 
-use crate::Error;
+use crate::{Error, Options};
 
 /// The authorities that this machine trusts, in one file: Debian's and Red Hat's, SUSE's, Alpine's.
 const BUNDLES: [&str; 4] = [
@@ -20,17 +22,52 @@ pub fn authorities_file() -> Option<&'static Path> {
     BUNDLES.iter().map(Path::new).find(|path| path.exists())
 }
 
-/// Returns the authorities in one file; `None` where they are not so, and have to be looked for, which
-/// takes longer than all else.
-pub(crate) fn authorities(chosen: Option<&Path>) -> Option<Vec<u8>> {
-    let text = sys::read_file(chosen.or(authorities_file())?, LONGEST_DOCUMENT).ok()?;
-    // One that cannot be read would spoil all.
-    let is_sound = reqwest::Certificate::from_pem_bundle(&text).is_ok_and(|all| !all.is_empty());
-    is_sound.then_some(text)
+/// Certificates that are trusted, as PEM.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Trusted {
+    /// The authorities in one file; `None` where they are not so, and have to be looked for, which takes longer than
+    /// all else.
+    authorities: Option<Vec<u8>>,
+    /// Those of one server.
+    own: Vec<Vec<u8>>,
+}
+
+impl Trusted {
+    /// The authorities alone: those of a file, or the machine's.
+    pub(crate) fn authorities(chosen: Option<&Path>) -> Self {
+        let path = chosen.or(authorities_file());
+        let text = path.and_then(|path| sys::read_file(path, LONGEST_DOCUMENT).ok());
+        Self {
+            authorities: text.filter(|text| has_certificate(text)),
+            own: Vec::new(),
+        }
+    }
+
+    /// The authorities, and what is trusted for one server alone.
+    pub(crate) fn for_host(options: &Options, host: &str) -> Result<Self, Error> {
+        Ok(Self {
+            own: of_host(&options.certificates, host)?,
+            ..Self::authorities(options.authorities.as_deref())
+        })
+    }
+
+    pub(crate) fn has_authorities(&self) -> bool {
+        self.authorities.is_some()
+    }
+
+    pub(crate) fn files(&self) -> impl Iterator<Item = &[u8]> {
+        self.authorities.iter().chain(&self.own).map(Vec::as_slice)
+    }
+}
+
+/// Whether a text has a certificate, and only such that can be read.
+fn has_certificate(text: &[u8]) -> bool {
+    let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
+    all.is_ok_and(|all| !all.is_empty())
 }
 
 /// Returns the certificates that are trusted for one server alone.
-pub(crate) fn of_host(directories: &[PathBuf], host: &str) -> Result<Vec<Vec<u8>>, Error> {
+fn of_host(directories: &[PathBuf], host: &str) -> Result<Vec<Vec<u8>>, Error> {
     let mut found = Vec::new();
     for directory in directories {
         let Ok(entries) = std::fs::read_dir(directory.join(host)) else {
@@ -51,8 +88,8 @@ fn certificate(path: &Path) -> Result<Vec<u8>, Error> {
     };
     let text =
         sys::read_file(path, LONGEST_DOCUMENT).map_err(|error| failed(sys::words(&error)))?;
-    match reqwest::Certificate::from_pem_bundle(&text) {
-        Ok(all) if !all.is_empty() => Ok(text),
-        _ => Err(failed("it is none".to_owned())),
+    match has_certificate(&text) {
+        true => Ok(text),
+        false => Err(failed("it is none".to_owned())),
     }
 }

@@ -4,16 +4,18 @@ use std::fs::File;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_LENGTH, ETAG, IF_RANGE, LAST_MODIFIED, RANGE};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, RequestBuilder, Response, StatusCode};
 
-use crate::endpoint::{AGENT, CONNECT, SILENCE};
+use crate::endpoint::client;
 use crate::receive::{Receiver, elsewhere, goes_on};
-use crate::{Error, Options, Task, trust};
+use crate::trust::Trusted;
+use crate::{Error, Options, Patience, Task};
 
 /// Fetches files.
 pub struct Web {
     runtime: tokio::runtime::Runtime,
     client: Client,
+    patience: Patience,
 }
 
 impl std::fmt::Debug for Web {
@@ -42,23 +44,23 @@ impl Web {
     /// Fails when threads cannot be started.
     pub fn new(options: &Options) -> Result<Self, Error> {
         let runtime = crate::runtime()?;
-        let mut client = Client::builder();
-        let authorities = trust::authorities(options.authorities.as_deref());
-        if let Some(all) =
-            authorities.and_then(|text| reqwest::Certificate::from_pem_bundle(&text).ok())
-        {
-            client = client.tls_certs_only(all);
-        }
-        let client = client
-            .user_agent(AGENT)
-            .connect_timeout(CONNECT)
-            .read_timeout(SILENCE)
+        let trusted = Trusted::authorities(options.authorities.as_deref());
+        let failed = |reason| Error::Refused {
+            what: "HTTP".to_owned(),
+            reason,
+        };
+        let client = client(&trusted, options.insecure)
+            .map_err(failed)?
             .pool_idle_timeout(Duration::from_secs(1))
             .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
-            .danger_accept_invalid_certs(options.insecure)
             .build()
-            .map_err(|error| Error::of_request(&error, "HTTP", "this machine"))?;
-        Ok(Self { runtime, client })
+            .map_err(|error| failed(sys::one_line(&error)))?;
+        let patience = options.patience.clone();
+        Ok(Self {
+            runtime,
+            client,
+            patience,
+        })
     }
 
     /// Asks what there is at an address.
@@ -68,8 +70,7 @@ impl Web {
     /// Fails when the server cannot be reached, or has nothing there.
     pub fn look(&self, address: &str) -> Result<Page, Error> {
         self.runtime.block_on(async {
-            let answer = self.client.head(address).send().await;
-            let answer = accept(answer, address)?;
+            let answer = self.ask(address, &|| self.client.head(address)).await?;
             Ok(page(&answer))
         })
     }
@@ -106,13 +107,16 @@ impl Web {
         page: &Page,
         receiver: &mut Receiver<'_>,
     ) -> Result<(), Error> {
-        let mut request = self.client.get(address);
-        if let Some(mark) = page.mark.as_deref().filter(|_| receiver.at() > 0) {
-            request = request
-                .header(RANGE, format!("bytes={}-", receiver.at()))
-                .header(IF_RANGE, mark);
-        }
-        let answer = accept(request.send().await, address)?;
+        let at = receiver.at();
+        let request = || match page.mark.as_deref().filter(|_| at > 0) {
+            Some(mark) => self
+                .client
+                .get(address)
+                .header(RANGE, format!("bytes={at}-"))
+                .header(IF_RANGE, mark),
+            None => self.client.get(address),
+        };
+        let answer = self.ask(address, &request).await?;
         if answer.status() == StatusCode::PARTIAL_CONTENT && !goes_on(&answer, receiver.at()) {
             return Err(elsewhere(address));
         }
@@ -120,6 +124,34 @@ impl Web {
             receiver.begin_anew()?;
         }
         receiver.take(answer.bytes_stream()).await
+    }
+}
+
+impl Web {
+    async fn ask(
+        &self,
+        address: &str,
+        request: &(dyn Fn() -> RequestBuilder + Sync),
+    ) -> Result<Response, Error> {
+        let host = host(address);
+        let send = async || {
+            let sent = request().send().await;
+            sent.map_err(|error| Error::of_request(&error, address, &host))
+        };
+        let answer = self.patience.ask(address, &host, send).await?;
+        let status = answer.status();
+        let what = address.to_owned();
+        if status.is_success() {
+            Ok(answer)
+        } else if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
+            Err(Error::NotFound { what, host })
+        } else {
+            let reason = format!("{host} answers with status {}", status.as_u16());
+            Err(match status.is_server_error() {
+                true => Error::Busy { what, reason },
+                false => Error::Refused { what, reason },
+            })
+        }
     }
 }
 
@@ -136,24 +168,9 @@ fn page(answer: &Response) -> Page {
     }
 }
 
-fn accept(answer: reqwest::Result<Response>, address: &str) -> Result<Response, Error> {
-    let host = || {
-        let url = reqwest::Url::parse(address).ok();
-        let host = url.and_then(|url| url.host_str().map(str::to_owned));
-        host.unwrap_or_else(|| "the server".to_owned())
-    };
-    let answer = answer.map_err(|error| Error::of_request(&error, address, &host()))?;
-    let status = answer.status();
-    let what = address.to_owned();
-    if status.is_success() {
-        Ok(answer)
-    } else if matches!(status, StatusCode::NOT_FOUND | StatusCode::GONE) {
-        Err(Error::NotFound { what, host: host() })
-    } else {
-        let reason = format!("{} answers with status {}", host(), status.as_u16());
-        Err(match status.is_server_error() {
-            true => Error::Interrupted { what, reason },
-            false => Error::Refused { what, reason },
-        })
-    }
+/// The server's name, for people.
+fn host(address: &str) -> String {
+    let url = reqwest::Url::parse(address).ok();
+    let host = url.and_then(|url| url.host_str().map(str::to_owned));
+    host.unwrap_or_else(|| "the server".to_owned())
 }

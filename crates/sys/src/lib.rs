@@ -44,7 +44,7 @@ pub use name_service::load_no_name_service;
 pub use namespace::parent_user_namespace;
 pub use peer::peer_process;
 pub use pidfd::exit_status;
-pub use process::{Fork, exit_at_once, fork, fork_at, fork_untraced, set_variable};
+pub use process::{Fork, exit_at_once, fork, fork_at, fork_untraced};
 pub use process_stat::ProcessStat;
 pub use read::{open_regular, read_all, read_at_most, read_file};
 pub use seccomp::{

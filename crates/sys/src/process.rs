@@ -103,20 +103,6 @@ fn thread_count() -> u64 {
     rustix::fs::stat("/proc/self/task").map_or(1, |stat| stat.st_nlink.saturating_sub(2))
 }
 
-/// Sets a variable of this process's environment, if nothing else can be reading it.
-///
-/// # Errors
-///
-/// `EBUSY` when the process has more than one thread.
-pub fn set_variable(name: &str, value: &std::ffi::OsStr) -> nix::Result<()> {
-    if thread_count() != 1 {
-        return Err(Errno::EBUSY);
-    }
-    // SAFETY: there is exactly one thread (checked above), so nobody reads the environment meanwhile.
-    unsafe { std::env::set_var(name, value) };
-    Ok(())
-}
-
 /// Ends the process without running exit handlers or flushing buffers, as the child of a [`fork`]
 /// must, since both belong to its parent.
 pub fn exit_at_once(code: i32) -> ! {

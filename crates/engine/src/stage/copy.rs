@@ -120,8 +120,8 @@ mod tests {
         fs::set_permissions(from.path().join("a/b/file"), mode).unwrap();
         symlink("/etc/passwd", from.path().join("a/link")).unwrap();
         copy_tree(
-            &fs::File::open(from.path()).unwrap(),
-            &fs::File::open(to.path()).unwrap(),
+            fs::File::open(from.path()).unwrap(),
+            fs::File::open(to.path()).unwrap(),
         )
         .unwrap();
         let copied = to.path().join("a/b/file");
@@ -142,8 +142,8 @@ mod tests {
         let deep: std::path::PathBuf = std::iter::repeat_n("d", DEPTH + 1).collect();
         fs::create_dir_all(from.path().join(deep)).unwrap();
         let copied = copy_tree(
-            &fs::File::open(from.path()).unwrap(),
-            &fs::File::open(to.path()).unwrap(),
+            fs::File::open(from.path()).unwrap(),
+            fs::File::open(to.path()).unwrap(),
         );
         assert!(copied.unwrap_err().to_string().contains("too deep"));
     }

@@ -56,7 +56,7 @@ fn login(args: &RegistryLogin, caller: &Caller, messages: &Messages) -> Result<(
             given: Some(login.clone()),
             files: Vec::new(),
         },
-        ..registries(&site, caller)
+        ..registries(&site, caller, messages)
     };
     // Any repository does: it is the registry that is asked.
     let reference = registry::reference(&format!("{host}/front/login:latest"))?;
