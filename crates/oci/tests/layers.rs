@@ -233,7 +233,8 @@ fn charliecloud_1805_documents_that_say_less_than_they_should() {
             value.pointer_mut(parent).unwrap()[name] = said.clone();
         }
     };
-    let cases: [(&str, Box<dyn Fn(&mut Value)>); 18] = [
+    type Change = Box<dyn Fn(&mut Value)>;
+    let cases: [(&str, Change); 18] = [
         ("config", Box::new(without("", "architecture"))),
         ("config", Box::new(without("", "os"))),
         ("config", Box::new(without("", "rootfs"))),

@@ -5,12 +5,14 @@ use std::os::fd::OwnedFd;
 
 use image::RootFs;
 use nix::sched::{CloneFlags, setns};
-use nix::sys::wait::waitpid;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::call::{Entry, open_namespaces};
+use crate::call::{Entry, is_late, open_namespaces};
 use crate::handover::{self, Message};
 use crate::name::Name;
-
+use crate::stopped::{self, Watch};
 use crate::{Error, Ground, Shared, builder, reception};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
@@ -101,19 +103,37 @@ pub fn open(
         sys::Fork::Parent(middle) => {
             drop((theirs, listener));
             // ECHILD when the caller's SIGCHLD is ignored; then the kernel has collected it.
-            let _ = waitpid(middle, None);
+            while let Ok(WaitStatus::Stopped(..)) = waitpid(middle, Some(WaitPidFlag::WUNTRACED)) {
+                let _ = kill(middle, Signal::SIGCONT);
+            }
         }
         sys::Fork::Child => {
             drop(socket);
-            if let Ok(sys::Fork::Child) = sys::fork() {
-                builder::run(ground, theirs, caller, listener);
+            match sys::fork() {
+                Ok(sys::Fork::Child) => builder::run(ground, theirs, caller, listener),
+                Ok(sys::Fork::Parent(builder)) => handover::send_begun(&theirs, builder.as_raw()),
+                // The socket ends with this process.
+                Err(_) => {}
             }
             sys::exit_at_once(0);
         }
     }
+    set_socket_timeout(&socket, Timeout::Recv, Some(stopped::LOOK))
+        .map_err(|errno| Error::Handover(errno.into()))?;
+    let (mut watch, mut was_stopped) = (None::<Watch>, false);
     loop {
-        let (message, origin) = handover::receive_from(&socket).map_err(Error::Handover)?;
+        let received = handover::receive_from(&socket);
+        if received.as_ref().is_err_and(is_late) {
+            was_stopped |= watch.as_mut().is_some_and(Watch::end_stopped);
+            continue;
+        }
+        let (message, origin) = received.map_err(|error| match was_stopped {
+            true => Error::Stopped,
+            false => Error::Handover(error),
+        })?;
         match message {
+            Message::Begun(builder) => watch = Some(Watch::new(builder)),
+            Message::Failed(_) if was_stopped => return Err(Error::Stopped),
             Message::Note(text) => tell(&text),
             Message::Failed(text) | Message::Full(text) => return Err(Error::Builder(text)),
             Message::Ready {

@@ -13,6 +13,11 @@ pub enum Error {
     /// The builder's socket failed, or the builder ended without a word.
     #[error("the session's builder ended before the container was ready: {0}")]
     Handover(#[source] io::Error),
+    /// A process that built the session was stopped.
+    #[error(
+        "a process that builds the container was stopped (SIGSTOP) by another of this user, and was ended; try again"
+    )]
+    Stopped,
     /// User namespaces are not to be had.
     #[error("create a user namespace: {source}{hint}")]
     UserNamespace {

@@ -27,6 +27,8 @@ pub(crate) enum Message {
     /// The sender's descriptors of the namespaces, in the order in which they are to be entered, and what the session's
     /// first member said of it.
     Ready { namespaces: Vec<i32>, about: String },
+    /// The process that builds the session.
+    Begun(u32),
     /// Nothing yet: the sender's descriptor of its secret.
     Hello(i32),
     /// There is a session, but no place in it, and why.
@@ -66,6 +68,7 @@ const SESSION: u8 = b'S';
 const FULL: u8 = b'L';
 const INTRODUCTION: u8 = b'P';
 const HELLO: u8 = b'H';
+const BEGUN: u8 = b'B';
 
 /// The most descriptors that a datagram carries: a member's standard error.
 const DESCRIPTORS: usize = 1;
@@ -84,6 +87,10 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 
 pub(crate) fn send_note(socket: &OwnedFd, text: &str) {
     let _ = send(socket, NOTE, text, &[]);
+}
+
+pub(crate) fn send_begun(socket: &OwnedFd, builder: i32) {
+    let _ = send(socket, BEGUN, &builder.to_string(), &[]);
 }
 
 pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
@@ -309,6 +316,7 @@ pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Origin)> {
         FAILED => Ok(Message::Failed(text(rest))),
         FULL => Ok(Message::Full(text(rest))),
         HELLO => number(&text(rest)).map(Message::Hello),
+        BEGUN => number(&text(rest)).map(|pid| Message::Begun(pid.cast_unsigned())),
         READY => {
             let text = text(rest);
             let (numbers, about) = text.split_once('\n').ok_or(io::ErrorKind::InvalidData)?;

@@ -18,6 +18,7 @@ use crate::caller::Caller;
 use crate::handover::Wish;
 use crate::process::{has_ended, pid};
 use crate::reception::{NO_DESCRIPTORS, Reception};
+use crate::stopped::continue_stopped;
 use crate::witness::{Member, Testimony};
 use crate::{Ground, handover, mount};
 
@@ -102,9 +103,8 @@ impl<'a> Keeper<'a> {
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
             let happened = self.wait(limit);
             if self.has_lost_server() {
-                // Reads of the image fail from now on; the next caller builds a session anew.
+                // Reads of the image may fail from now on; the next caller builds a session anew.
                 self.reception.close();
-                self.server = None;
             }
             if happened.call || self.reception.pending() > 0 {
                 for (caller, wish) in self.reception.hear() {
@@ -202,8 +202,10 @@ impl<'a> Keeper<'a> {
         self.of_one_program && members.any(|member| has_ended(&member.process))
     }
 
-    fn has_lost_server(&self) -> bool {
-        self.server.as_ref().is_some_and(has_ended)
+    /// Whether who joins may read of the image in vain: its server has ended, or somebody has stopped it.
+    fn has_lost_server(&mut self) -> bool {
+        let ended = self.server.take_if(|server| has_ended(server)).is_some();
+        ended || self.server.as_ref().is_some_and(continue_stopped)
     }
 
     /// Waits for a caller, a member's end, or word of how the last one ended, at most `limit`.
@@ -234,6 +236,15 @@ impl<'a> Keeper<'a> {
             call: any(call),
             end: any(end),
         }
+    }
+}
+
+impl Drop for Keeper<'_> {
+    /// A server that is stopped would not see the end of its mount.
+    fn drop(&mut self) {
+        self.server.iter().for_each(|server| {
+            continue_stopped(server);
+        });
     }
 }
 

@@ -44,6 +44,7 @@ mod reception;
 mod secret;
 mod shared;
 mod stage;
+mod stopped;
 mod witness;
 
 pub use door::{Asked, Door, Turn, ask, open};

@@ -14,6 +14,7 @@ mod names;
 mod own_program;
 mod proc_mounts;
 mod state;
+mod stopped;
 mod terminal;
 
 use std::fs;
