@@ -115,6 +115,7 @@ pub(crate) fn prepare(
         .and_then(Value::as_bool)
         .unwrap_or(false);
     refuse_for_host(&normalised.document)?;
+    crate::namespaces::refuse_others(&normalised.document)?;
     if let Some(root) = pointer("/root/path").and_then(Value::as_str) {
         let found = fs::metadata(root).and_then(|metadata| {
             if metadata.is_dir() {
@@ -165,6 +166,13 @@ fn refuse_for_host(document: &Value) -> Result<(), Error> {
         let label = document.pointer(pointer).and_then(Value::as_str);
         crate::selinux::refuse(label.unwrap_or_default())
             .map_err(|error| Error::Refused(format!("{name}: {error}")))?;
+    }
+    // proc_pid_oom_score_adj(5)
+    let score = document
+        .pointer("/process/oomScoreAdj")
+        .and_then(Value::as_i64);
+    if score.is_some_and(|score| !(-1000..=1000).contains(&score)) {
+        return refused("process.oomScoreAdj is not between -1000 and 1000");
     }
     if is_set("/linux/resources/rdma") {
         return refused("linux.resources.rdma is not supported");

@@ -20,6 +20,7 @@ mod home;
 mod hooks_dir;
 mod identifier;
 mod limits;
+mod namespaces;
 pub mod normalise;
 mod passing;
 mod pidfd;

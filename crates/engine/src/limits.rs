@@ -23,8 +23,21 @@ const NAMES: [(&str, Resource); 16] = [
     ("RLIMIT_STACK", Resource::RLIMIT_STACK),
 ];
 
-/// Refuses a limit above our own that we may not raise, by name: libcontainer says only `EPERM`.
+/// Refuses by name what the kernel refuses: a soft limit above the hard one, and one above our own that we may not
+/// raise.
 pub(crate) fn check(limits: Option<&Value>) -> Result<(), String> {
+    let all = limits.and_then(Value::as_array).into_iter().flatten();
+    for limit in all {
+        let of = |name: &str| limit.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let (soft, hard) = (of("soft"), of("hard"));
+        if soft > hard {
+            let name = limit.get("type").and_then(Value::as_str);
+            return Err(format!(
+                "process.rlimits: {}: the soft limit {soft} is above the hard one, {hard}",
+                name.unwrap_or_default()
+            ));
+        }
+    }
     let may_raise = caps::has_cap(
         None,
         caps::CapSet::Effective,

@@ -54,6 +54,13 @@ fn impossible() -> Vec<(&'static str, Change)> {
             namespaces.retain(|one| one["type"] != "network");
             namespaces.push(json!({"type": "network", "path": "/proc/self/ns/mnt"}));
         }),
+        ("no namespace", |spec| {
+            let fifo = "/tmp/slipway-no-namespace";
+            let _ = nix::unistd::mkfifo(fifo, nix::sys::stat::Mode::S_IRUSR);
+            let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|one| one["type"] != "ipc");
+            namespaces.push(json!({"type": "ipc", "path": fifo}));
+        }),
         ("sysctl", |spec| {
             spec["linux"]["sysctl"] = json!({"net.nosuch": "1"})
         }),
