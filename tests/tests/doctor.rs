@@ -114,9 +114,9 @@ fn what_is_broken_in_an_image_is_found() {
     );
     // A program of the host's may find more of the host's.
     assert!(
-        older
-            .stdout
-            .contains("slow   libraries      hello needs libmpich.so.12, which is not there"),
+        older.stdout.contains(
+            "slow   MPI library    the image has no MPICH, which it needs, and libmpi.so.12: "
+        ),
         "{older:?}"
     );
     let new = fixture("new").join("usr/bin/cat").display().to_string();

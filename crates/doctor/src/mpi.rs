@@ -50,10 +50,16 @@ pub fn mpi(
     if let Some(path) = program.library_path {
         loader.set_library_path(path);
     }
-    let Some(own) = Implementation::of_program(&loader, program.files, program.path)? else {
+    let found = mpi::find(&loader, image, (program.files, program.path))?;
+    let Some(found) = found.filter(|found| found.linked) else {
         return Ok(Vec::new());
     };
     let mut findings = Vec::new();
+    let own = found.implementation;
+    let need = mpi::Wanted {
+        family: found.family,
+        own: own.as_ref(),
+    };
     let swap = match wanted.choice {
         Choice::Container => None,
         _ => Some(mpi::swap(
@@ -62,7 +68,7 @@ pub fn mpi(
             machine,
             (program.files, program.path),
             program.library_path,
-            &own,
+            need,
             wanted.hints,
         )?),
     };
@@ -73,22 +79,23 @@ pub fn mpi(
         directories: &wanted.hints.libraries,
     };
     let takes = match &swap {
-        Some(Ok(swap)) if wanted.choice == Choice::Auto => {
+        Some(Ok(swap)) if wanted.choice == Choice::Auto && own.is_some() => {
             let stand_in = Some(&swap.stand_in);
             fabric::is_worth(host, image, machine, fabric::Program { stand_in, ..seen })?
         }
         swap => matches!(swap, Some(Ok(_))),
     };
-    let (used, stand_in, obstacle) = match swap {
-        Some(Ok(swap)) if takes => {
-            let what = format!(
-                "the host's {} stands in for the image's {own}",
-                swap.implementation
-            );
+    let (used, stand_in, obstacle) = match (swap, own) {
+        (Some(Ok(swap)), own) if takes => {
+            let theirs = &swap.implementation;
+            let what = match own {
+                Some(own) => format!("the host's {theirs} stands in for the image's {own}"),
+                None => format!("the host's {theirs}; the image has none"),
+            };
             findings.push(Finding::works("MPI library", what));
             (swap.implementation, Some(swap.stand_in), None)
         }
-        Some(Err(reason)) if wanted.choice == Choice::Host => {
+        (Some(Err(reason)), Some(own)) if wanted.choice == Choice::Host => {
             findings.push(Finding::fails(
                 "MPI library",
                 format!("the host's cannot stand in for the image's {own}: {reason}"),
@@ -96,9 +103,17 @@ pub fn mpi(
             ));
             return Ok(findings);
         }
-        swap => {
+        (swap, Some(own)) => {
             findings.push(Finding::works("MPI library", format!("the image's {own}")));
             (own, None, swap.and_then(Result::err))
+        }
+        (swap, None) => {
+            let mut what = format!("the image has no {}, which it needs", found.family);
+            if let Some(Err(reason)) = swap {
+                what += &format!(", and {reason}");
+            }
+            findings.push(lacking(what, program.is_whole));
+            return Ok(findings);
         }
     };
     let stand_in = stand_in.as_ref();
@@ -115,6 +130,19 @@ pub fn mpi(
         ),
     });
     Ok(findings)
+}
+
+/// Nothing that is looked at has an MPI for the program.
+fn lacking(what: String, is_whole: bool) -> Finding {
+    let remedy = "load a module with one and leave --mpi=auto, or bind one and name its directory: --env LD_LIBRARY_PATH=…";
+    match is_whole {
+        true => Finding::fails("MPI library", what, remedy),
+        false => Finding::slow(
+            "MPI library",
+            format!("{what}; what is bound may have it"),
+            remedy,
+        ),
+    }
 }
 
 /// Which of the host's networks are reached, and by what. `obstacle` is why the host's MPI cannot stand in.

@@ -23,6 +23,8 @@ pub struct Program<'a> {
     pub library_path: Option<&'a OsStr>,
     /// Whether the image is all that it will see.
     pub is_whole: bool,
+    /// Whether its MPI is looked at [apart](crate::mpi()).
+    pub mpi_apart: bool,
 }
 
 /// Looks at an image for a processor: its kind, its C library, and a program of it.
@@ -86,7 +88,9 @@ pub fn program(
         }
         _ => findings.push(Finding::works("processor", format!("{processor}"))),
     }
-    match closure.problems.as_slice() {
+    let mut problems = closure.problems;
+    problems.retain(|problem| !(program.mpi_apart && inject::mpi::is_of_mpi(problem)));
+    match problems.as_slice() {
         [] => findings.push(Finding::works(
             "libraries",
             match closure.objects.len() {

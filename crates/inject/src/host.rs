@@ -80,7 +80,9 @@ impl Host {
         &self.root
     }
 
-    pub(crate) fn exists(&self, path: &Path) -> bool {
+    /// Whether something is at a path.
+    #[must_use]
+    pub fn exists(&self, path: &Path) -> bool {
         self.root.entry(path).is_ok_and(|entry| entry.is_some())
     }
 

@@ -18,6 +18,8 @@ pub enum Wireup {
     Cray,
     /// Slurm's own library for it, which asks Slurm itself.
     SlurmLibrary,
+    /// The library that Flux names to its programs (`FLUX_PMI_LIBRARY_PATH`).
+    FluxLibrary,
 }
 
 impl fmt::Display for Wireup {
@@ -27,6 +29,7 @@ impl fmt::Display for Wireup {
             Self::Pmix => "PMIx",
             Self::Cray => "Cray PMI",
             Self::SlurmLibrary => "Slurm's PMI library",
+            Self::FluxLibrary => "Flux's PMI library",
         })
     }
 }

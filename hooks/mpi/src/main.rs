@@ -60,13 +60,17 @@ fn edits(
         ..Hints::default()
     };
     let (files, path) = &found.by;
+    let need = mpi::Wanted {
+        family: found.family,
+        own: found.implementation.as_ref(),
+    };
     let swap = mpi::swap(
         host,
         root,
         machine,
         (*files, path),
         library_path,
-        &found.implementation,
+        need,
         &hints,
     );
     let swap = swap.map_err(Error::Look)?.map_err(refused)?;

@@ -120,6 +120,7 @@ fn of_image(
             && request.binds.is_empty()
             && request.vendors.is_empty()
             && matches!(place, Some(Where::Image(_))),
+        mpi_apart: request.mpi.0 != MpiMode::None,
     });
     if program.is_none() && !name.is_empty() {
         findings.push(Finding {

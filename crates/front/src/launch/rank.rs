@@ -4,11 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use elf::{Loader, Object, Problem};
+use elf::{Closure, Loader, Object, Problem};
 use image::Image;
 use inject::fabric;
-use inject::mpi::{self, Implementation, Swap};
+use inject::mpi::{self, Family, Implementation, Swap};
 use inject::{Edits, Host, StandIn};
+use launcher::Job;
 use serde::{Deserialize, Serialize};
 use tree::Files;
 
@@ -47,6 +48,8 @@ pub struct Rank {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Answer {
     own: Option<Implementation>,
+    /// What can be the library that the program needs, where the image has none.
+    lacks: Option<Family>,
     /// Whether the program itself is linked to it; else it is what programs of the image would find.
     linked: bool,
     swap: Option<Result<Swap, String>>,
@@ -122,6 +125,8 @@ pub fn prepare(
         program: &program,
         library_path: library_path.as_deref(),
         is_whole: request.binds.is_empty() && edits.mounts.is_empty() && start.is_plain(),
+        loads_mpi: loads_mpi || *mode == MpiMode::Host,
+        job: request.job.as_ref(),
     };
     let is_auto = *mode == MpiMode::Auto && !is_chosen;
     let may_swap = is_auto || *mode == MpiMode::Host;
@@ -140,13 +145,6 @@ pub fn prepare(
         rank.refusal = Some(format!("{broken}; front doctor says more"));
         return Ok(rank);
     }
-    let Some(own) = answer.own else {
-        if *mode == MpiMode::Host {
-            rank.refusal =
-                Some("the image has no MPI library that the host's could stand in for".to_owned());
-        }
-        return Ok(rank);
-    };
     rank.is_mpi = answer.linked || loads_mpi;
     let alone = |implementation: &Implementation| {
         request
@@ -154,19 +152,28 @@ pub fn prepare(
             .as_ref()
             .and_then(|job| mpi::alone(implementation, job))
     };
-    let is_alone = alone(&own);
+    let own = answer.own.as_ref();
+    let is_alone = own.and_then(alone);
     let used = match answer.swap {
         Some(Ok(swap)) => {
             let mends = is_alone.is_some() && alone(&swap.implementation).is_none();
             let wanted = *mode == MpiMode::Host
+                || own.is_none()
                 || mends
                 || answer.worth && alone(&swap.implementation).is_none();
             wanted.then_some(swap)
         }
-        Some(Err(reason)) if *mode == MpiMode::Host => {
-            rank.refusal = Some(format!(
-                "the host's MPI cannot stand in for the image's {own}: {reason}; --mpi=container takes the image's"
-            ));
+        Some(Err(reason)) if *mode == MpiMode::Host || answer.lacks.is_some() => {
+            rank.refusal = Some(match (own, answer.lacks) {
+                (Some(own), _) => format!(
+                    "the host's MPI cannot stand in for the image's {own}: {reason}; --mpi=container takes the image's"
+                ),
+                (None, Some(family)) => format!(
+                    "it needs {family}, which the image does not have, and {reason}; load a module with one, or name its \
+                     directory by --env LD_LIBRARY_PATH=… and bind it"
+                ),
+                (None, None) => format!("the image has no MPI, and {reason}"),
+            });
             return Ok(rank);
         }
         Some(Err(reason)) => {
@@ -184,10 +191,11 @@ pub fn prepare(
         }
         None => is_alone,
     };
-    rank.uses = Some(match &used {
-        Some(swap) => format!("the host's {}", swap.implementation),
-        None => format!("the image's {own}"),
-    });
+    rank.uses = match (&used, own) {
+        (Some(swap), _) => Some(format!("the host's {}", swap.implementation)),
+        (None, Some(own)) => Some(format!("the image's {own}")),
+        (None, None) => return Ok(rank),
+    };
     rank.stand_in = used.map(|swap| swap.stand_in);
     // What is not linked to MPI is not its concern; but a script's may be.
     let alone = alone.filter(|_| rank.is_mpi);
@@ -228,6 +236,9 @@ struct Look<'a> {
     library_path: Option<&'a OsStr>,
     /// Whether the image is all that the program will see.
     is_whole: bool,
+    /// Whether it will load an MPI that it is not linked to.
+    loads_mpi: bool,
+    job: Option<&'a Job>,
 }
 
 impl Look<'_> {
@@ -243,7 +254,11 @@ impl Look<'_> {
             .files()
             .stamp(Path::new(elf::CACHE))
             .unwrap_or_default();
-        let hints_text = format!("{hints:?} {:?} {}", self.library_path, self.is_whole);
+        let offers = self.job.map(|job| (job.launcher, &job.offers));
+        let hints_text = format!(
+            "{hints:?} {:?} {} {} {offers:?}",
+            self.library_path, self.is_whole, self.loads_mpi
+        );
         let networks = fabric::identity(self.host).unwrap_or_default();
         let key = kept::key(&[
             "mpi",
@@ -297,34 +312,20 @@ impl Look<'_> {
         };
         let closure = loader.closure(files, path).context(failed)?;
         let closure = closure.unwrap_or_default();
-        let problem = closure
-            .problems
-            .iter()
-            .find(|problem| self.is_certain(problem));
-        let broken = problem.map(ToString::to_string);
         let levels = closure
             .objects
             .iter()
             .map(|object| object.linkage.x86_64_level());
         let level = levels.max().unwrap_or(0);
         let found = mpi::find(&loader, root, (files, path)).context(failed)?;
-        let swap = match (&found, hints) {
-            (Some(found), Some(hints)) => {
-                let (files, path) = &found.by;
-                let (by, own) = ((*files, path.as_path()), &found.implementation);
-                let swap = mpi::swap(
-                    self.host,
-                    root,
-                    self.machine,
-                    by,
-                    self.library_path,
-                    own,
-                    hints,
-                );
-                Some(swap.context("look at the host's MPI")?)
-            }
-            _ => None,
-        };
+        let found = found
+            .filter(|found| found.implementation.is_some() || !self.has_own_mpi(&closure, path));
+        let swap = hints.map(|hints| self.swap(found.as_ref(), (files, path), hints));
+        let swap = swap.transpose()?.flatten();
+        let is_lent = |problem: &Problem| matches!(swap, Some(Ok(_))) && mpi::is_of_mpi(problem);
+        let mut problems = closure.problems.iter();
+        let broken = problems.find(|problem| self.is_certain(problem) && !is_lent(problem));
+        let broken = broken.map(ToString::to_string);
         let worth = match (&swap, hints) {
             (Some(Ok(swap)), Some(hints)) => {
                 let program = fabric::Program {
@@ -339,14 +340,89 @@ impl Look<'_> {
             _ => false,
         };
         let linked = found.as_ref().is_some_and(|found| found.linked);
-        let own = found.map(|found| found.implementation);
+        let lacks = found
+            .as_ref()
+            .filter(|found| found.implementation.is_none());
+        let lacks = lacks.map(|found| found.family);
         Ok(Answer {
-            own,
+            own: found.and_then(|found| found.implementation),
+            lacks,
             linked,
             swap,
             worth,
             broken,
             level,
+        })
+    }
+
+    /// How the host's MPI stands in for what was found, or is there for a program that will load one; why not, in
+    /// words; `None` for a program without MPI.
+    fn swap(
+        &self,
+        found: Option<&mpi::Found<'_>>,
+        program: (&dyn Files, &Path),
+        hints: &mpi::Hints,
+    ) -> Result<Option<Result<Swap, String>>> {
+        let of = |program, family, own| {
+            let need = mpi::Wanted { family, own };
+            let (host, root) = (self.host, &self.image.root);
+            let swap = mpi::swap(
+                host,
+                root,
+                self.machine,
+                program,
+                self.library_path,
+                need,
+                hints,
+            );
+            swap.context("look at the host's MPI")
+        };
+        if let Some(found) = found {
+            let (files, path) = &found.by;
+            let own = found.implementation.as_ref();
+            return of((*files, path.as_path()), found.family, own).map(Some);
+        }
+        if !self.loads_mpi {
+            return Ok(None);
+        }
+        // Whichever finds the job's ranks; an interpreter's package says itself which it can use.
+        let mut last = None;
+        for family in mpi::FAMILIES {
+            let swap = of(program, family, None)?;
+            let meets = swap.as_ref().is_ok_and(|swap| {
+                let mut job = self.job.iter();
+                !job.any(|job| mpi::alone(&swap.implementation, job).is_some())
+            });
+            if meets {
+                return Ok(Some(swap));
+            }
+            last.get_or_insert(swap);
+        }
+        Ok(last)
+    }
+
+    /// Whether a program of the host's has the library that the image lacks in a directory of its own.
+    fn has_own_mpi(&self, closure: &Closure, path: &Path) -> bool {
+        let (Where::Host(_), Some(program)) = (self.program, closure.objects.first()) else {
+            return false;
+        };
+        let linkage = &program.linkage;
+        let directories = linkage.runpath.as_ref().or(linkage.rpath.as_ref());
+        let directories = directories.map(|all| all.to_string_lossy().into_owned());
+        let origin = path.parent().unwrap_or(Path::new("/")).to_string_lossy();
+        let directories = directories.unwrap_or_default();
+        let directories = directories
+            .replace("${ORIGIN}", &origin)
+            .replace("$ORIGIN", &origin);
+        let missing = closure.problems.iter().filter_map(|problem| match problem {
+            Problem::Missing { library, .. } if mpi::missing(problem).is_some() => Some(library),
+            _ => None,
+        });
+        let directories: Vec<&Path> = directories.split(':').map(Path::new).collect();
+        { missing }.any(|name| {
+            directories
+                .iter()
+                .any(|one| self.host.exists(&one.join(name)))
         })
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use elf::{Closure, Loaded, Loader};
+use elf::{Closure, Loaded, Loader, Problem};
 use launcher::Wireup;
 use serde::{Deserialize, Serialize};
 use tree::Files;
@@ -46,16 +46,21 @@ pub struct Implementation {
     pub speaks: Vec<Wireup>,
 }
 
-/// The MPI library that programs of an image have, and by what it was found.
+/// The MPI library that a program has, or needs, and by what it was found.
 #[allow(missing_debug_implementations, reason = "a file system has none")]
 pub struct Found<'a> {
-    /// The library.
-    pub implementation: Implementation,
+    /// What can be the library.
+    pub family: Family,
+    /// The library; `None` where the program needs one that the image has not.
+    pub implementation: Option<Implementation>,
     /// What leads to it, and of which file system: the program, or else the library itself.
     pub by: (&'a dyn Files, PathBuf),
     /// Whether the program is linked to it; else it is what programs of the image would load later.
     pub linked: bool,
 }
+
+/// What a program can use that does not say which MPI it is made for, the usual one first.
+pub const FAMILIES: [Family; 3] = [Family::OpenMpi(40), Family::Mpich, Family::Forum];
 
 /// The libraries that a program would load later, as interpreters' do.
 const USUAL: [&str; 3] = ["libmpi.so.40", "libmpi.so.12", "libmpich.so.12"];
@@ -71,11 +76,14 @@ pub fn find<'a>(
     program: (&'a dyn Files, &Path),
 ) -> io::Result<Option<Found<'a>>> {
     let (files, path) = program;
-    if let Some(implementation) = Implementation::of_program(loader, files, path)? {
-        let by = (files, path.to_owned());
+    let closure = loader.closure(files, path)?.unwrap_or_default();
+    let implementation = Implementation::in_closure(&closure, files)?;
+    let family = implementation.as_ref().map(|own| own.family);
+    if let Some(family) = family.or_else(|| closure.problems.iter().find_map(missing)) {
         return Ok(Some(Found {
+            family,
             implementation,
-            by,
+            by: (files, path.to_owned()),
             linked: true,
         }));
     }
@@ -85,7 +93,8 @@ pub fn find<'a>(
         };
         let known = Implementation::of_program(loader, image, &path)?;
         return Ok(known.map(|implementation| Found {
-            implementation,
+            family: implementation.family,
+            implementation: Some(implementation),
             by: (image, path),
             linked: false,
         }));
@@ -123,10 +132,7 @@ impl Implementation {
         else {
             return Ok(None);
         };
-        let needs = |beginning: &str| {
-            let mut needed = library.linkage.needed.iter();
-            needed.any(|name| name.to_string_lossy().starts_with(beginning))
-        };
+        let needs = |beginning| needs(&library, beginning);
         let speaks = match family {
             Family::OpenMpi(_) => open_mpi_speaks(release(family, &library.path), &library, root)?,
             // Cray's brings a library of its own for it.
@@ -171,11 +177,14 @@ fn open_mpi_speaks(
     let names = || plugins.iter().filter_map(|path| path.file_name()?.to_str());
     let by = |kind: &str| names().any(|name| name == format!("mca_pmix_{kind}.so"));
     let is_told = names().any(|name| name.starts_with("mca_pmix_"));
-    let pmi = !is_told || ["s1", "s2", "flux", "cray"].into_iter().any(by);
-    Ok([Some(Wireup::Pmix), pmi.then_some(Wireup::Pmi)]
-        .into_iter()
-        .flatten()
-        .collect())
+    let pmi = !is_told || ["s1", "s2", "cray"].into_iter().any(by);
+    let ways = [
+        Some(Wireup::Pmix),
+        pmi.then_some(Wireup::Pmi),
+        // It is silent where no FLUX_JOB_ID is.
+        by("flux").then_some(Wireup::FluxLibrary),
+    ];
+    Ok(ways.into_iter().flatten().collect())
 }
 
 /// Whether an object is an MPI library.
@@ -204,32 +213,39 @@ fn family(object: &Loaded) -> Option<Family> {
         Some(object.name.as_os_str()),
         object.path.file_name(),
     ];
-    let named = |name: &OsStr| {
-        let name = name.to_str()?;
-        if name.starts_with("libmpi_abi.so") {
-            return Some(Family::Forum);
-        }
-        if name.starts_with("libmpich.so.") || name.starts_with("libmpich_") {
-            return Some(Family::Mpich);
-        }
-        let number: u32 = name
-            .strip_prefix("libmpi.so.")?
-            .split('.')
-            .next()?
-            .parse()
-            .ok()?;
+    match names.into_iter().flatten().find_map(family_of_name)? {
         // Open MPI 1.10 had the number that MPICH's family has now.
-        let needed = &object.linkage.needed;
-        let is_open = number != 12
-            || needed
-                .iter()
-                .any(|name| name.to_string_lossy().starts_with("libopen-"));
-        Some(match is_open {
-            true => Family::OpenMpi(number),
-            false => Family::Mpich,
-        })
-    };
-    names.into_iter().flatten().find_map(named)
+        Family::Mpich if needs(object, "libopen-") => Some(Family::OpenMpi(12)),
+        family => Some(family),
+    }
+}
+
+fn needs(object: &Loaded, beginning: &str) -> bool {
+    let mut needed = object.linkage.needed.iter();
+    needed.any(|name| name.to_string_lossy().starts_with(beginning))
+}
+
+fn family_of_name(name: &OsStr) -> Option<Family> {
+    let name = name.to_str()?;
+    if name.starts_with("libmpi_abi.so") {
+        return Some(Family::Forum);
+    }
+    if name.starts_with("libmpich.so.") || name.starts_with("libmpich_") {
+        return Some(Family::Mpich);
+    }
+    let number = name.strip_prefix("libmpi.so.")?.split('.').next()?;
+    match number.parse().ok()? {
+        12 => Some(Family::Mpich),
+        number => Some(Family::OpenMpi(number)),
+    }
+}
+
+/// What can be the MPI library that is missing.
+pub fn missing(problem: &Problem) -> Option<Family> {
+    match problem {
+        Problem::Missing { library, .. } => family_of_name(library),
+        Problem::Version { .. } => None,
+    }
 }
 
 fn release(family: Family, path: &Path) -> Option<String> {

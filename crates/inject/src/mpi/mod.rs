@@ -7,7 +7,7 @@ mod swap;
 mod wireup;
 
 pub use host::Hints;
-pub use implementation::{Family, Found, Implementation, find};
+pub use implementation::{FAMILIES, Family, Found, Implementation, find, missing};
 pub(crate) use implementation::{is_mpi, plugins};
-pub use swap::{Swap, swap};
+pub use swap::{Swap, Wanted, is_of_mpi, swap};
 pub use wireup::{Alone, alone};

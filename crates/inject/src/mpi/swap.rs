@@ -5,12 +5,12 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use elf::{Closure, Flavour, Loaded, Loader, Object};
+use elf::{Closure, Flavour, Loaded, Loader, Object, Problem};
 use serde::{Deserialize, Serialize};
 use tree::{Entry, Files};
 
-use super::Implementation;
 use super::host::{self, Hints};
+use super::{Family, Implementation, plugins};
 use crate::Host;
 use crate::library::{Candidate, Class, add};
 use crate::stand_in::{Inside, StandIn, begins, is_of_the_compiler};
@@ -24,6 +24,24 @@ pub struct Swap {
     pub stand_in: StandIn,
 }
 
+/// Whether a library is missing that a stand-in has.
+#[must_use]
+pub fn is_of_mpi(problem: &Problem) -> bool {
+    match problem {
+        Problem::Missing { library, .. } => begins(library, OF_MPI),
+        Problem::Version { .. } => false,
+    }
+}
+
+/// What a program needs.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// What can be the library.
+    pub family: Family,
+    /// The image's library that the host's is to stand in for; `None` where the image has none.
+    pub own: Option<&'a Implementation>,
+}
+
 /// What MPI libraries' names begin with, the bindings of other languages among them.
 const OF_MPI: &[&str] = &["libmpi", "libopen-pal", "libopen-rte"];
 
@@ -35,7 +53,7 @@ const ALIASES: &[(&str, &str)] = &[
 ];
 
 /// Works out how the host's MPI can stand in for that of an image's program, which will run with this
-/// `LD_LIBRARY_PATH`; says why not, in words, where it cannot.
+/// `LD_LIBRARY_PATH`, or be where there is none; says why not, in words, where it cannot.
 ///
 /// # Errors
 ///
@@ -46,7 +64,7 @@ pub fn swap(
     machine: Object,
     program: (&dyn Files, &Path),
     library_path: Option<&OsStr>,
-    own: &Implementation,
+    need: Wanted<'_>,
     hints: &Hints,
 ) -> io::Result<Result<Swap, String>> {
     let theirs = Loader::new(host.files(), machine)?;
@@ -61,10 +79,11 @@ pub fn swap(
     if loader.flavour() != Some(Flavour::Glibc) {
         return Ok(Err("the image has no GNU C library".to_owned()));
     }
-    let Some(implementation) = host::find(host, &theirs, own.family, hints)? else {
-        return Ok(Err(format!("the host has no {}", own.family)));
+    let Some(implementation) = host::find(host, &theirs, need.family, hints)? else {
+        return Ok(Err(format!("the host has no {}", need.family)));
     };
-    if let (Some(theirs), Some(ours)) = (&implementation.release, &own.release)
+    if let Some(own) = need.own
+        && let (Some(theirs), Some(ours)) = (&implementation.release, &own.release)
         && theirs < ours
     {
         return Ok(Err(format!(
@@ -82,6 +101,7 @@ pub fn swap(
         &image_closure,
         &host_closure,
         &implementation,
+        need.own.is_some(),
     )? {
         Ok(wanted) => wanted,
         Err(reason) => return Ok(Err(reason)),
@@ -116,20 +136,37 @@ fn wanted(
     image_closure: &Closure,
     host_closure: &Closure,
     implementation: &Implementation,
+    has_own: bool,
 ) -> io::Result<Result<Vec<Candidate>, String>> {
     let beside = implementation.path.parent().unwrap_or(Path::new("/"));
     let mut wanted: Vec<Candidate> = Vec::new();
     // A program may ask for the library by a name of Debian's; the interpreters' ask for it later.
-    let asked = image_closure
-        .objects
+    let there = image_closure.objects.iter().map(|object| &object.name);
+    let missing = image_closure
+        .problems
         .iter()
-        .filter(|object| begins(&object.name, OF_MPI));
+        .filter_map(|problem| match problem {
+            Problem::Missing { library, .. } => Some(library),
+            Problem::Version { .. } => None,
+        });
+    let asked = there.chain(missing).filter(|name| begins(name, OF_MPI));
     let main = implementation.family.names();
     let names: BTreeSet<OsString> = asked
-        .map(|object| object.name.clone())
+        .cloned()
         .chain(main.iter().map(OsString::from))
         .collect();
     let mut closures = vec![host_closure.clone()];
+    // An image with an MPI has what its plugins need.
+    let library = host_closure.objects.first().filter(|_| !has_own);
+    for plugin in {
+        library
+            .map(|library| plugins(host.files(), library))
+            .transpose()?
+    }
+    .unwrap_or_default()
+    {
+        closures.extend(theirs.closure(host.files(), &plugin)?);
+    }
     for name in &names {
         let is_main = main.iter().any(|main| name == main.as_str());
         if is_main {

@@ -24,11 +24,15 @@ pub struct Alone {
 #[must_use]
 pub fn alone(implementation: &Implementation, job: &Job) -> Option<Alone> {
     let size = job.size.filter(|size| *size > 1 && !job.own_library)?;
-    let by_slurm = implementation.speaks.contains(&Wireup::SlurmLibrary);
-    if by_slurm && job.launcher == Launcher::Slurm {
+    let speaks = &implementation.speaks;
+    let of_launcher = match job.launcher {
+        Launcher::Slurm => Some(Wireup::SlurmLibrary),
+        Launcher::Flux => Some(Wireup::FluxLibrary),
+        _ => None,
+    };
+    if of_launcher.is_some_and(|library| speaks.contains(&library)) {
         return None;
     }
-    let speaks = &implementation.speaks;
     let meets = speaks.iter().any(|one| job.offers.contains(one));
     (!meets && !speaks.is_empty()).then(|| Alone {
         implementation: implementation.clone(),
@@ -47,6 +51,7 @@ impl Alone {
             Wireup::Pmix => "Open MPI's mpirun, or srun --mpi=pmix",
             Wireup::Cray => "the launcher of the Cray",
             Wireup::SlurmLibrary => "srun",
+            Wireup::FluxLibrary => "flux run",
         };
         let ways: Vec<&str> = self.implementation.speaks.iter().map(by).collect();
         format!("start it by {}", ways.join(", or "))
