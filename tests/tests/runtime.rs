@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tests::{Bundle, Outcome, program, run, run_with_input, succeed, wait_for};
+use tests::{Bundle, Outcome, fixture, program, run, run_with_input, succeed, wait_for};
 
 #[test]
 fn run_returns_what_the_program_does() {
@@ -27,6 +27,31 @@ fn run_returns_what_the_program_does() {
     let bundle = Bundle::new(&["cat"], |_| ());
     let outcome = run_with_input(&mut bundle.slipway(&["run", "c1"]), b"through\n");
     assert_eq!(outcome.stdout, "through\n", "{outcome:?}");
+}
+
+#[test]
+fn a_root_without_a_mount_at_dev_is_run_again() {
+    let bundle = Bundle::new(&["sh", "-c", "ls -l /dev; echo hi >/dev/null"], |spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
+        spec["root"] = serde_json::json!({"path": "rootfs"});
+    });
+    let root = bundle.path().join("rootfs");
+    succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&root));
+    fs::remove_dir_all(root.join("dev")).unwrap();
+    fs::create_dir(root.join("dev")).unwrap();
+    let first = succeed(&mut bundle.slipway(&["run", "c1"]));
+    assert!(first.contains(" stdin -> /proc/self/fd/0"), "{first}");
+    let names = |listed: &str| -> Vec<String> {
+        let names = listed
+            .lines()
+            .filter_map(|line| line.split_whitespace().nth(8));
+        names.map(str::to_owned).collect()
+    };
+    for _ in 0..2 {
+        let again = succeed(&mut bundle.slipway(&["run", "c1"]));
+        assert_eq!(names(&again), names(&first));
+    }
 }
 
 #[test]

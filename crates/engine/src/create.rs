@@ -27,7 +27,7 @@ use crate::pidfd::{open_process, send_pidfd};
 use crate::seccomp::{Courier, Filter};
 use crate::stage::stage;
 use crate::within::{own_cgroup, within};
-use crate::{Container, Error, Status, cgroup, identifier, userns};
+use crate::{Container, Error, Status, cgroup, identifier, leftovers, userns};
 
 /// What a container is made from.
 #[derive(Debug)]
@@ -292,6 +292,7 @@ fn prepare_and_build(
     own: Option<&Own>,
 ) -> Result<(), Error> {
     give_home(&mut document);
+    leftovers::remove(&document);
     let _user_namespace = prepare_ground(&mut document, own)?;
     write_config(&shadow(&request.root, &request.id), &document)?;
     build(request, prepared)

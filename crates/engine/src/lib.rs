@@ -19,6 +19,7 @@ mod foreground;
 mod home;
 mod hooks_dir;
 mod identifier;
+mod leftovers;
 mod limits;
 mod namespaces;
 pub mod normalise;

@@ -157,9 +157,8 @@ impl Container {
     fn is_laid_out(&self) -> bool {
         let root = fs::canonicalize(&self.root).unwrap_or_default();
         let places = [root.join("dev"), root.join("proc")];
-        let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-        let mut points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-        points.any(|point| places.iter().any(|place| place == Path::new(point)))
+        let points = sys::mount_points().unwrap_or_default();
+        points.iter().any(|point| places.contains(point))
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures_util::StreamExt;
 use oci::{Digest, LONGEST_DOCUMENT};
-use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
+use reqwest::header::{ACCEPT, ACCEPT_ENCODING, AUTHORIZATION, HeaderMap, HeaderValue, RANGE};
 use reqwest::{Body, Method, Response, StatusCode, Url};
 
 use crate::challenge::{Challenge, challenge};
@@ -156,6 +156,9 @@ impl Endpoint {
 
     async fn send(&self, request: &Request<'_>, pass: Option<Pass>) -> Result<Response, Error> {
         let mut headers = request.headers.clone();
+        // What has a digest is wanted as it is; docker and podman say so, too.
+        let identity = HeaderValue::from_static("identity");
+        headers.insert(ACCEPT_ENCODING, identity);
         // Where the answer leads to another host, the client leaves it out.
         if let Some(pass) = pass {
             headers.insert(AUTHORIZATION, pass.header());

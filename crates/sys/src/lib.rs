@@ -14,6 +14,7 @@ mod kill;
 mod limits;
 mod loopdev;
 mod mountattr;
+mod mounts;
 mod name_service;
 mod namespace;
 mod peer;
@@ -40,6 +41,7 @@ pub use mountattr::{
     MountAttributes, Propagation, map_mount_ids, set_all_read_only, set_mount_attributes,
     set_mount_propagation,
 };
+pub use mounts::mount_points;
 pub use name_service::load_no_name_service;
 pub use namespace::parent_user_namespace;
 pub use peer::peer_process;

@@ -183,38 +183,11 @@ impl Staged {
 
 /// The mount that a directory is on: the last that was made of those that are longest.
 fn mount_point(directory: &Path) -> io::Result<std::path::PathBuf> {
-    let table = fs::read_to_string("/proc/self/mountinfo")?;
-    let points = table.lines().filter_map(|line| line.split(' ').nth(4));
-    let above = points
-        .map(unescape)
-        .filter(|point| directory.starts_with(point));
+    let points = sys::mount_points()?.into_iter();
+    let above = points.filter(|point| directory.starts_with(point));
     above
         .max_by_key(|point| point.as_os_str().len())
         .ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-/// The kernel writes blanks in paths as `\040`, proc_pid_mountinfo(5).
-fn unescape(text: &str) -> std::path::PathBuf {
-    let mut path = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\\') {
-        path.push_str(before);
-        let code = after
-            .get(..3)
-            .and_then(|code| u8::from_str_radix(code, 8).ok());
-        match code {
-            Some(code) => {
-                path.push(char::from(code));
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                path.push('\\');
-                rest = after;
-            }
-        }
-    }
-    path.push_str(rest);
-    path.into()
 }
 
 fn may_stage(container: &Container) -> Result<(), &'static str> {
@@ -553,15 +526,6 @@ mod tests {
                 ..
             }
         ));
-    }
-
-    #[test]
-    fn mount_points_are_unescaped() {
-        assert_eq!(unescape(r"/a\040b\134c"), Path::new(r"/a b\c"));
-        assert_eq!(
-            mount_point(Path::new("/proc/self")).unwrap(),
-            Path::new("/proc")
-        );
     }
 
     #[test]
