@@ -28,6 +28,7 @@ use crate::keeper::{self, Keeper, use_all_processors};
 use crate::name::Name;
 use crate::process::{detach_stdio, ignore_signals};
 use crate::reception::Reception;
+use crate::stopped::Child;
 use crate::witness::Member;
 use crate::{Error, Ground, cgroup, handover, identity, init, mount, name, peer, reception, stage};
 
@@ -102,20 +103,25 @@ pub(crate) fn run(
     if let Some(instance) = ground.instance {
         drop(caller);
         let reception = Reception::new(taken);
-        keeper::keep_instance(&namespaces, reception, &instance.about, init);
+        keeper::keep_instance(
+            &namespaces,
+            reception,
+            &instance.about,
+            init,
+            server.as_ref(),
+        );
         return drop(stand);
     }
     let is_shared = listener.is_some();
     let reception = Reception::new(listener);
-    let keeper = |namespaces| Keeper::new(ground, namespaces, reception, server);
     if !has_own_processes {
         drop(stand);
-        return keeper(namespaces).keep(caller);
+        return Keeper::new(ground, namespaces, reception, server).keep(caller);
     }
     // The first process is theirs, and ends with them.
     match is_shared {
-        true => keeper(namespaces).keep(caller),
-        false => keeper::wait(&caller.process),
+        true => Keeper::new(ground, namespaces, reception, server).keep(caller),
+        false => keeper::wait(&caller.process, server.as_ref()),
     }
     end_init(init);
     drop(stand);
@@ -129,7 +135,7 @@ struct Built {
     taken: Option<OwnedFd>,
     init: Pid,
     /// The image's server.
-    server: Option<OwnedFd>,
+    server: Option<Child>,
     stand: Stand,
 }
 
@@ -150,7 +156,7 @@ fn build(
             _ => None,
         }
     };
-    let process = server.as_ref().map(Server::process).transpose()?;
+    let child = server.as_ref().map(Server::child).transpose()?;
     // Before anything is made, so that there is one of each; after the server, which would hold it
     // longer than the instance lasts.
     let taken = match ground.instance {
@@ -183,7 +189,7 @@ fn build(
         namespaces,
         taken,
         init,
-        server: process,
+        server: child,
         stand,
     })
 }

@@ -7,12 +7,11 @@ use image::RootFs;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
-use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
-use crate::call::{Entry, is_late, open_namespaces};
+use crate::call::{Entry, open_namespaces};
 use crate::handover::{self, Message};
 use crate::name::Name;
-use crate::stopped::{self, Watch};
+use crate::stopped::Watch;
 use crate::{Error, Ground, Shared, builder, reception};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
@@ -118,21 +117,20 @@ pub fn open(
             sys::exit_at_once(0);
         }
     }
-    set_socket_timeout(&socket, Timeout::Recv, Some(stopped::LOOK))
-        .map_err(|errno| Error::Handover(errno.into()))?;
-    let (mut watch, mut was_stopped) = (None::<Watch>, false);
+    let mut watch = None::<Watch>;
     loop {
-        let received = handover::receive_from(&socket);
-        if received.as_ref().is_err_and(is_late) {
-            was_stopped |= watch.as_mut().is_some_and(Watch::end_stopped);
-            continue;
-        }
+        let has_ended = watch.as_mut().is_some_and(|watch| !watch.wait(&socket));
+        let was_stopped = watch.as_ref().is_some_and(Watch::was_stopped);
+        let received = match has_ended {
+            true => Err(io::ErrorKind::UnexpectedEof.into()),
+            false => handover::receive_from(&socket),
+        };
         let (message, origin) = received.map_err(|error| match was_stopped {
             true => Error::Stopped,
             false => Error::Handover(error),
         })?;
         match message {
-            Message::Begun(builder) => watch = Some(Watch::new(builder)),
+            Message::Begun(builder) => watch = Watch::new(builder).ok(),
             Message::Failed(_) if was_stopped => return Err(Error::Stopped),
             Message::Note(text) => tell(&text),
             Message::Failed(text) | Message::Full(text) => return Err(Error::Builder(text)),

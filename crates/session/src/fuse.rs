@@ -7,6 +7,7 @@ use std::path::Path;
 
 use image::Squashed;
 use nix::mount::{MsFlags, mount};
+use nix::sys::signal::Signal;
 use nix::unistd::{chdir, chroot, getegid, geteuid, setsid};
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
@@ -15,6 +16,7 @@ use squashfs::ServeOptions;
 
 use crate::error::mount_error;
 use crate::process::{detach_stdio, ignore_signals};
+use crate::stopped::Child;
 use crate::{Error, payload};
 
 /// A server process that waits for its mount.
@@ -67,9 +69,10 @@ impl Server {
         }
     }
 
-    /// Returns a handle of its process.
-    pub(crate) fn process(&self) -> Result<OwnedFd, Error> {
-        self.process.try_clone().map_err(Error::Fork)
+    /// Returns its process, a child of this one.
+    pub(crate) fn child(&self) -> Result<Child, Error> {
+        let process = self.process.try_clone().map_err(Error::Fork)?;
+        Child::new(process).map_err(Error::Fork)
     }
 
     /// Mounts the image at `target` and lets the server answer.
@@ -116,6 +119,8 @@ fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
     ignore_signals();
     detach_stdio();
     let _ = nix::sys::prctl::set_name(c"front: image");
+    // Until there is a mount to end with, it ends with its builder, even where somebody has stopped it.
+    let _ = nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL));
     let Ok(reader) = squashed.file.try_clone() else {
         return;
     };
@@ -125,6 +130,7 @@ fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
     if wait.read_exact(&mut go).is_err() || payload::shed_privileges().is_err() {
         return;
     }
+    let _ = nix::sys::prctl::set_pdeathsig(None);
     let owner = Some((geteuid().as_raw(), getegid().as_raw()));
     sys::keep_freed_memory();
     let opened = squashfs::Filesystem::open(reader, squashed.offset, Some(squashed.size));

@@ -18,7 +18,7 @@ use crate::caller::Caller;
 use crate::handover::Wish;
 use crate::process::{has_ended, pid};
 use crate::reception::{NO_DESCRIPTORS, Reception};
-use crate::stopped::continue_stopped;
+use crate::stopped::Child;
 use crate::witness::{Member, Testimony};
 use crate::{Ground, handover, mount};
 
@@ -54,7 +54,7 @@ pub(crate) struct Keeper<'a> {
     namespaces: Vec<File>,
     reception: Reception,
     /// The image's server, if there is one: without it there is nothing to come to.
-    server: Option<OwnedFd>,
+    server: Option<Child>,
     about: &'a str,
     members: Vec<Member>,
     /// The member that ended last, until it is known how.
@@ -70,7 +70,7 @@ impl<'a> Keeper<'a> {
         ground: &Ground<'a>,
         namespaces: Vec<File>,
         reception: Reception,
-        server: Option<OwnedFd>,
+        server: Option<Child>,
     ) -> Self {
         Self {
             namespaces,
@@ -102,9 +102,11 @@ impl<'a> Keeper<'a> {
                 .min();
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
             let happened = self.wait(limit);
+            self.server.iter().for_each(Child::tend);
             if self.has_lost_server() {
-                // Reads of the image may fail from now on; the next caller builds a session anew.
+                // Reads of the image fail from now on; the next caller builds a session anew.
                 self.reception.close();
+                self.server = None;
             }
             if happened.call || self.reception.pending() > 0 {
                 for (caller, wish) in self.reception.hear() {
@@ -202,10 +204,9 @@ impl<'a> Keeper<'a> {
         self.of_one_program && members.any(|member| has_ended(&member.process))
     }
 
-    /// Whether who joins may read of the image in vain: its server has ended, or somebody has stopped it.
-    fn has_lost_server(&mut self) -> bool {
-        let ended = self.server.take_if(|server| has_ended(server)).is_some();
-        ended || self.server.as_ref().is_some_and(continue_stopped)
+    fn has_lost_server(&self) -> bool {
+        let mut server = self.server.iter();
+        server.any(|server| has_ended(server.process()))
     }
 
     /// Waits for a caller, a member's end, or word of how the last one ended, at most `limit`.
@@ -222,7 +223,7 @@ impl<'a> Keeper<'a> {
             .members
             .iter()
             .map(|member| PollFd::new(&member.process, PollFlags::IN));
-        let server = { self.server.iter() }.map(|server| PollFd::new(server, PollFlags::IN));
+        let server = self.server.iter().flat_map(looks);
         let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).chain(server).collect();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let _ = poll(&mut fds, limit.as_ref());
@@ -239,15 +240,6 @@ impl<'a> Keeper<'a> {
     }
 }
 
-impl Drop for Keeper<'_> {
-    /// A server that is stopped would not see the end of its mount.
-    fn drop(&mut self) {
-        self.server.iter().for_each(|server| {
-            continue_stopped(server);
-        });
-    }
-}
-
 /// What a keeper has waited for.
 struct Happened {
     /// How the last member ended can be known.
@@ -258,15 +250,35 @@ struct Happened {
     end: bool,
 }
 
+/// What tells of the image's server.
+fn looks(server: &Child) -> [PollFd<'_>; 2] {
+    let end = PollFd::new(server.process(), PollFlags::IN);
+    [
+        end,
+        PollFd::from_borrowed_fd(server.changes(), PollFlags::IN),
+    ]
+}
+
 /// Stays until a process has ended.
-pub(crate) fn wait(process: &OwnedFd) {
+pub(crate) fn wait(process: &OwnedFd, server: Option<&Child>) {
     while !has_ended(process) {
-        let _ = poll(&mut [PollFd::new(process, PollFlags::IN)], None);
+        let end = PollFd::new(process, PollFlags::IN);
+        let changes =
+            server.map(|server| PollFd::from_borrowed_fd(server.changes(), PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = [end].into_iter().chain(changes).collect();
+        let _ = poll(&mut fds, None);
+        server.iter().for_each(|server| server.tend());
     }
 }
 
 /// Keeps an instance: stays until its first process has ended, which ends all others in there.
-pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about: &str, init: Pid) {
+pub(crate) fn keep_instance(
+    namespaces: &[File],
+    mut reception: Reception,
+    about: &str,
+    init: Pid,
+    server: Option<&Child>,
+) {
     let pid = rustix::process::Pid::from_raw(init.as_raw());
     let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
         return;
@@ -276,12 +288,15 @@ pub(crate) fn keep_instance(namespaces: &[File], mut reception: Reception, about
     while !has_ended(&process) {
         let ends = [PollFd::new(&process, PollFlags::IN)];
         let calls = { reception.descriptors() }.map(|fd| PollFd::new(fd, PollFlags::IN));
-        let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(calls).collect();
+        let changes =
+            server.map(|server| PollFd::from_borrowed_fd(server.changes(), PollFlags::IN));
+        let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(changes).chain(calls).collect();
         let next = reception.next();
         let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let _ = poll(&mut fds, limit.as_ref());
         drop(fds);
+        server.iter().for_each(|server| server.tend());
         members.retain(|member| !has_ended(member));
         for (caller, wish) in reception.hear() {
             match wish {

@@ -18,7 +18,7 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::signal::kill;
+use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
 
 use crate::process::has_ended;
@@ -60,7 +60,12 @@ impl Listener {
             };
         let is_other = is_this_program(pid).is_ok_and(|same| !same);
         let stat = sys::ProcessStat::of(pid.cast_unsigned());
-        let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
+        let state = stat.map_or(' ', |stat| stat.state);
+        if state == 'T' && !is_other && !is_contained(pid) {
+            // One of ours that somebody has stopped goes on for the next caller.
+            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
+        }
+        let is_stopped = ['T', 'Z', 'X'].contains(&state);
         is_gone || is_other || is_stopped || pid == Pid::this().as_raw() || is_contained(pid)
     }
 

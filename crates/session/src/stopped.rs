@@ -2,72 +2,144 @@
 //! of its user, and SIGSTOP cannot be blocked: nobody must wait for one that is stopped.
 
 use std::fs;
-use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use nix::sys::signal::{SigSet, Signal};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use sys::ProcessStat;
 
-use crate::process;
+use crate::process::has_ended;
 
-/// How long is waited for word of a process before it is looked at.
-pub(crate) const LOOK: Duration = Duration::from_secs(1);
+/// A child of this process that goes on whenever somebody stops it. The process has blocked SIGCHLD.
+#[derive(Debug)]
+pub(crate) struct Child {
+    process: OwnedFd,
+    changes: SignalFd,
+}
+
+impl Child {
+    pub(crate) fn new(process: OwnedFd) -> io::Result<Self> {
+        let of_children = SigSet::from(Signal::SIGCHLD);
+        let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+        Ok(Self {
+            process,
+            changes: SignalFd::with_flags(&of_children, flags)?,
+        })
+    }
+
+    /// What can be read when a child was stopped.
+    pub(crate) fn changes(&self) -> BorrowedFd<'_> {
+        self.changes.as_fd()
+    }
+
+    /// What can be read when it has ended.
+    pub(crate) fn process(&self) -> &OwnedFd {
+        &self.process
+    }
+
+    /// Has it go on if it is stopped.
+    pub(crate) fn tend(&self) {
+        while let Ok(Some(_)) = self.changes.read_signal() {}
+        let stops = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
+        let stopped = waitid(Id::PIDFd(self.process.as_fd()), stops);
+        if let Ok(WaitStatus::Stopped(..)) = stopped {
+            let _ = pidfd_send_signal(&self.process, rustix::process::Signal::CONT);
+        }
+    }
+}
+
+/// How long is waited for word of a builder before its processes are looked at.
+const LOOK: Timespec = Timespec {
+    tv_sec: 1,
+    tv_nsec: 0,
+};
 
 /// How deep below a builder its processes are.
 const DEPTH: u32 = 4;
 
-/// Has a handle's process go on if it is stopped; returns whether it was.
-pub(crate) fn continue_stopped(process: &OwnedFd) -> bool {
-    let is_stopped = is_stopped(process);
-    if is_stopped {
-        let _ = pidfd_send_signal(process, Signal::CONT);
-    }
-    is_stopped
-}
-
-fn is_stopped(process: &OwnedFd) -> bool {
-    process::pid(process).is_some_and(|pid| has_stopped(pid.cast_unsigned()))
-}
-
-fn has_stopped(pid: u32) -> bool {
-    ProcessStat::of(pid).is_ok_and(|stat| stat.state == 'T')
-}
-
-/// Looks at a builder and the processes below it each time that it was silent for a while.
+/// A builder, whose processes are looked at each time that it was silent for a while.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    builder: u32,
+    builder: OwnedFd,
+    pid: u32,
     /// Those that were stopped at the last look.
-    stopped: Vec<u32>,
+    stopped: Vec<Known>,
+    /// Whether one was ended.
+    was_stopped: bool,
 }
 
+/// A process, by its id and the time of its start: the id may become another's.
+type Known = (u32, u64);
+
 impl Watch {
-    pub(crate) fn new(builder: u32) -> Self {
-        Self {
-            builder,
+    pub(crate) fn new(builder: u32) -> io::Result<Self> {
+        Ok(Self {
+            builder: open(builder)?,
+            pid: builder,
             stopped: Vec::new(),
+            was_stopped: false,
+        })
+    }
+
+    /// Whether one of its processes was ended since it was stopped.
+    pub(crate) fn was_stopped(&self) -> bool {
+        self.was_stopped
+    }
+
+    /// Waits for a message of the builder's; `false` once it has ended without one.
+    pub(crate) fn wait(&mut self, socket: &OwnedFd) -> bool {
+        loop {
+            let (message, end) = {
+                let mut fds = [socket, &self.builder].map(|fd| PollFd::new(fd, PollFlags::IN));
+                let _ = poll(&mut fds, Some(&LOOK));
+                let [message, end] = fds.map(|fd| !fd.revents().is_empty());
+                (message, end)
+            };
+            if message || end {
+                return message;
+            }
+            self.was_stopped |= self.end_stopped();
         }
     }
 
     /// Ends the processes that were stopped at the last look and are now; returns whether there was one. Whoever is
     /// stopped with us, as by a terminal, is continued with us.
-    pub(crate) fn end_stopped(&mut self) -> bool {
+    fn end_stopped(&mut self) -> bool {
         let mut all = Vec::new();
-        below(self.builder, DEPTH, &mut all);
-        all.retain(|pid| has_stopped(*pid));
-        let (again, new): (Vec<u32>, Vec<u32>) =
-            all.into_iter().partition(|pid| self.stopped.contains(pid));
+        below(self.pid, DEPTH, &mut all);
+        let stopped = all.into_iter().filter_map(stopped_at);
+        let (again, new): (Vec<Known>, Vec<Known>) =
+            stopped.partition(|known| self.stopped.contains(known));
         self.stopped = new;
-        for pid in &again {
-            let handle = i32::try_from(*pid).ok().and_then(Pid::from_raw);
-            let handle = handle.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-            // What has the number now is still the same.
-            if let Some(handle) = handle.filter(is_stopped) {
-                let _ = pidfd_send_signal(&handle, Signal::KILL);
+        for (pid, _) in &again {
+            // What has the id now is still the same, or nothing is done.
+            let handle = open(*pid);
+            let is_same = stopped_at(*pid).is_some_and(|found| again.contains(&found));
+            if let Ok(handle) = handle
+                && is_same
+                && !has_ended(&self.builder)
+            {
+                let _ = pidfd_send_signal(&handle, rustix::process::Signal::KILL);
             }
         }
         !again.is_empty()
     }
+}
+
+fn open(pid: u32) -> io::Result<OwnedFd> {
+    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
+    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+}
+
+/// A process that is stopped.
+fn stopped_at(pid: u32) -> Option<Known> {
+    let stat = ProcessStat::of(pid).ok()?;
+    (stat.state == 'T').then_some((pid, stat.started))
 }
 
 /// A process and those below it, as far as the kernel lists them (proc_pid_task(5), `children`).
@@ -88,7 +160,17 @@ fn below(pid: u32, depth: u32, all: &mut Vec<u32>) {
 mod tests {
     use std::process::Command;
 
+    use nix::sys::signal::{SigmaskHow, kill, sigprocmask};
+
     use super::*;
+
+    fn until_stopped(pid: u32) {
+        while stopped_at(pid).is_none() {}
+    }
+
+    fn signal(pid: u32, signal: Signal) {
+        kill(nix::unistd::Pid::from_raw(pid.cast_signed()), signal).unwrap();
+    }
 
     #[test]
     fn what_is_stopped_twice_is_ended() {
@@ -96,25 +178,51 @@ mod tests {
             .args(["-c", "sleep 60; true"])
             .spawn()
             .unwrap();
-        let mut watch = Watch::new(shell.id());
-        let children = format!("/proc/{0}/task/{0}/children", shell.id());
+        let mut watch = Watch::new(shell.id()).unwrap();
         let child = loop {
-            let found = fs::read_to_string(&children).unwrap();
-            if let Ok(child) = found.trim().parse::<i32>() {
-                break Pid::from_raw(child).unwrap();
+            let mut all = Vec::new();
+            below(shell.id(), 1, &mut all);
+            if let [_, child] = all.as_slice() {
+                break *child;
             }
         };
         assert!(!watch.end_stopped());
-        rustix::process::kill_process(child, Signal::STOP).unwrap();
-        while !has_stopped(child.as_raw_nonzero().get().cast_unsigned()) {}
+        signal(child, Signal::SIGSTOP);
+        until_stopped(child);
         // One that goes on at once is let go on.
         assert!(!watch.end_stopped());
-        rustix::process::kill_process(child, Signal::CONT).unwrap();
+        signal(child, Signal::SIGCONT);
         assert!(!watch.end_stopped());
-        rustix::process::kill_process(child, Signal::STOP).unwrap();
-        while !has_stopped(child.as_raw_nonzero().get().cast_unsigned()) {}
+        signal(child, Signal::SIGSTOP);
+        until_stopped(child);
         assert!(!watch.end_stopped());
         assert!(watch.end_stopped());
         assert!(shell.wait().unwrap().success());
+    }
+
+    #[test]
+    fn an_end_without_a_word_is_noticed() {
+        let mut process = Command::new("sleep").arg("60").spawn().unwrap();
+        let mut watch = Watch::new(process.id()).unwrap();
+        // Another has the other end, too.
+        let (ours, _theirs) = crate::handover::pair().unwrap();
+        process.kill().unwrap();
+        assert!(!watch.wait(&ours));
+        process.wait().unwrap();
+    }
+
+    #[test]
+    fn a_child_goes_on_whenever_it_is_stopped() {
+        sigprocmask(SigmaskHow::SIG_BLOCK, Some(&Signal::SIGCHLD.into()), None).unwrap();
+        let mut process = Command::new("sleep").arg("60").spawn().unwrap();
+        let child = Child::new(open(process.id()).unwrap()).unwrap();
+        for _ in 0..3 {
+            signal(process.id(), Signal::SIGSTOP);
+            until_stopped(process.id());
+            child.tend();
+            assert!(stopped_at(process.id()).is_none());
+        }
+        process.kill().unwrap();
+        process.wait().unwrap();
     }
 }

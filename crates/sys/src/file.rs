@@ -15,12 +15,8 @@ const ATTEMPTS: u32 = 100;
 ///
 /// Fails when the directory or the disk refuses; then the old file is as it was.
 pub fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    // A device, a pipe or a terminal is written to as it is: nothing can take its place.
-    if fs::metadata(path).is_ok_and(|metadata| {
-        let kind = metadata.file_type();
-        kind.is_char_device() || kind.is_fifo()
-    }) && !fs::symlink_metadata(path).is_ok_and(|metadata| metadata.is_symlink())
-    {
+    // A device or a terminal is written to as it is: nothing can take its place. Nobody may read from a FIFO.
+    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_char_device()) {
         return File::options().write(true).open(path)?.write_all(content);
     }
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
@@ -71,6 +67,10 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), b"7");
         assert!(!fs::symlink_metadata(&path).unwrap().is_symlink());
         replace_file(Path::new("/dev/null"), b"7", 0o644).unwrap();
+        let fifo = directory.path().join("fifo");
+        nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        replace_file(&fifo, b"7", 0o644).unwrap();
+        assert_eq!(fs::read(&fifo).unwrap(), b"7");
         assert!(replace_file(&directory.path().join("no/pid"), b"7", 0o644).is_err());
     }
 }

@@ -5,11 +5,21 @@ use std::process::Command;
 
 use tests::{Place, fixture, program, run, tester};
 
-/// Stops each process of a name that it sees, for so many seconds, and prints which.
+/// Stops each process of a name that it sees, for so many seconds, and prints which. Where `/proc` hides processes, it
+/// stops the youngest that leads a session and was there before it: an image's server.
 const STOPPER: &str = r#"
 import os, signal, sys, time
 name, end, stopped = sys.argv[1], time.time() + float(sys.argv[2]), set()
 print("begins", flush=True)
+def leads(pid):
+    try:
+        return os.getsid(pid) == pid
+    except OSError:
+        return False
+if not os.path.exists("/proc/1"):
+    pid = next(filter(leads, range(os.getpid() - 1, 1, -1)))
+    os.kill(pid, signal.SIGSTOP)
+    print("stopped", pid, flush=True)
 while time.time() < end:
     for pid in filter(str.isdigit, os.listdir("/proc")):
         try:
@@ -22,9 +32,9 @@ while time.time() < end:
 "#;
 
 /// Runs a script of an ordinary user who is alone with the stopper on a machine: it would stop what belongs to other
-/// tests. `stop NAME SECONDS` starts it, `ends WORDS` runs words that must end within ten seconds, and `none NAME` waits
+/// tests; `hidden` is how `/proc` is mounted. `stop NAME SECONDS` starts it, `ends WORDS` runs words that must end within ten seconds, and `none NAME` waits
 /// until no process has the name. Returns what it printed.
-fn alone(script: &str) -> String {
+fn alone(hidden: &str, script: &str) -> String {
     let place = Place::new();
     let functions = format!(
         r#"
@@ -48,12 +58,15 @@ fn alone(script: &str) -> String {
         "--fork",
         "--kill-child",
     ]);
-    command.args(["--mount", "--mount-proc", "setpriv", "--clear-groups"]);
-    command.args(["--reuid", &uid, "--regid", &uid, "--inh-caps=-all", "env"]);
-    command.arg(format!("HOME=/home/{}", tests::TESTER));
-    command.arg(format!("F={}", program("front").display()));
-    command.arg(format!("I={}", fixture("bb.sif").display()));
-    command.args(["sh", "-c", &format!("{functions}{script}"), STOPPER]);
+    let start = format!(
+        "mount -t proc -o hidepid={hidden} proc /proc; exec setpriv --clear-groups --reuid {uid} --regid {uid} \
+         --inh-caps=-all env HOME=/home/{user} F={front} I={image} sh -c \"$1\" \"$0\"",
+        user = tests::TESTER,
+        front = program("front").display(),
+        image = fixture("bb.sif").display(),
+    );
+    command.args(["--mount", "sh", "-c", &start, STOPPER]);
+    command.arg(format!("{functions}{script}"));
     let outcome = run(&mut command);
     assert_eq!(outcome.code, 0, "{outcome:?}");
     outcome.stdout
@@ -67,6 +80,7 @@ fn is_good(line: &str) -> bool {
 #[test]
 fn a_builder_that_is_stopped_keeps_nobody_waiting() {
     let printed = alone(
+        "0",
         r#"
         stop "front: builder" 12
         for i in 1 2; do ends $F exec -e $I echo hi; done
@@ -88,19 +102,65 @@ fn a_builder_that_is_stopped_keeps_nobody_waiting() {
     assert!(count.parse::<u32>().unwrap() > 0, "{printed}");
 }
 
+/// What runs the image, before and after the instance of one is there.
+const SERVED: [(&str, &str); 4] = [
+    ("", "exec $I"),
+    ("", "exec -c $I"),
+    ("", "exec -C $I"),
+    ("$F -q instance start $I one; ", "exec instance://one"),
+];
+
 #[test]
-fn a_server_that_is_stopped_keeps_nobody_waiting() {
-    // The kernel has not asked the server for the names that are listed.
+fn a_server_that_is_stopped_goes_on() {
+    for hidden in ["0", "2"] {
+        // The youngest that leads a session is an instance's first process, where there is one.
+        let hidden_too = |before: &str| hidden == "0" || before.is_empty();
+        for (before, exec) in SERVED.into_iter().filter(|(before, _)| hidden_too(before)) {
+            // The kernel has not asked the server for the names that are listed.
+            let script = format!(
+                r#"
+                {before}
+                $F -q {exec} sh -c 'echo begins; sleep 2; ls /etc /usr /bin | wc -l >/dev/null; echo hi' >first & first=$!
+                until grep -qs begins first; do sleep 0.01; done
+                stop "front: image" 1
+                wait $stopper
+                for i in 1 2; do ends $F -q {exec} sh -c 'ls /etc /usr /bin /root | wc -l >/dev/null; echo hi'; done
+                wait $first
+                tail -n 1 first
+                [ -z "{before}" ] || ends $F -q instance stop one
+                none "front: image"
+                none "front: session"
+                grep -q stopped stopped || echo nothing was stopped"#
+            );
+            assert_eq!(
+                alone(hidden, &script),
+                "hi\nhi\nhi\n",
+                "{exec} hidepid={hidden}"
+            );
+        }
+    }
+}
+
+/// The server is stopped as soon as it is there: between what is built and what is entered, at some time.
+#[test]
+fn launches_whose_servers_are_stopped_at_any_moment_end() {
     let printed = alone(
+        "0",
         r#"
-        $F exec $I sh -c 'echo begins; exec sleep 30' >first & first=$!
-        until grep -qs begins first; do sleep 0.01; done
-        stop "front: image" 1
+        stop "front: image" 8
+        for i in 1 2 3 4 5 6; do
+            ends $F exec -e $I sh -c 'ls /etc | wc -l >/dev/null; echo hi'
+            ends $F exec -C $I sh -c 'ls /etc | wc -l >/dev/null; echo hi'
+        done
         wait $stopper
-        for i in 1 2 3; do ends $F exec $I sh -c 'ls /etc /usr /bin | wc -l >/dev/null; echo hi'; done
-        kill $first
         none "front: image"
+        none "front: session"
         grep -c stopped stopped"#,
     );
-    assert_eq!(printed, "hi\nhi\nhi\n1\n");
+    let lines: Vec<&str> = printed.lines().collect();
+    let (count, lines) = lines.split_last().unwrap();
+    assert!(lines.iter().all(|line| is_good(line)), "{printed}");
+    let answered = lines.iter().filter(|line| **line != "status 255").count();
+    assert_eq!(answered, 12, "{printed}");
+    assert!(count.parse::<u32>().unwrap() > 0, "{printed}");
 }
