@@ -174,3 +174,100 @@ fn a_wrong_architecture_is_overridden_by_the_user() {
         is_bb(&place.exec(from));
     }
 }
+
+/// Runs a command that must fail with one line, which is returned.
+fn refused(command: &mut Command) -> String {
+    let outcome = run(command);
+    assert_eq!(outcome.code, 255, "{outcome:?}");
+    let lines: Vec<&str> = { outcome.stderr.lines() }
+        .filter(|line| line.starts_with("FATAL:"))
+        .collect();
+    assert_eq!(lines.len(), 1, "{outcome:?}");
+    lines[0].trim_start_matches("FATAL:").trim().to_owned()
+}
+
+#[test]
+fn what_cannot_be_written_is_named_by_the_user() {
+    let (place, home) = (Place::new(), saved());
+    let source = format!("oci:{}", home.path().join("layout").display());
+    let full = place.file("full");
+    fs::create_dir(&full).unwrap();
+    let mount = |flags: &[&str]| succeed(Command::new("mount").args(flags).arg(&full));
+    mount(&["-t", "tmpfs", "-o", "size=1m,mode=777", "none"]);
+    let _unmounted = Unmounted(full.clone());
+    for (directory, why) in [
+        ("/root", "permission denied"),
+        (&full, "o space left on device"),
+    ] {
+        let at = |name: &str| format!("{directory}/{name}");
+        for (args, name) in [
+            (vec!["pull", "--dir", directory, &source], at("layout.sif")),
+            (vec!["build", &at("x.sif"), &source], at("x.sif")),
+            (vec!["build", "--sandbox", &at("x"), &source], at("x")),
+        ] {
+            let said = refused(&mut place.front(&args));
+            assert!(said.starts_with(&format!("{name}: ")), "{args:?}: {said}");
+            assert!(said.ends_with(why), "{args:?}: {said}");
+            assert!(
+                !said.contains(".front-") && !said.contains("cache"),
+                "{said}"
+            );
+        }
+    }
+    assert_eq!(fs::read_dir(&full).unwrap().count(), 0);
+    // Nor is anything fetched for it.
+    let other = Place::new();
+    refused(&mut other.front(&["pull", "--dir", "/root", &source]));
+    assert_eq!(other.kept("images"), [""; 0]);
+}
+
+struct Unmounted(String);
+
+impl Drop for Unmounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+#[test]
+fn a_directory_of_the_users_own_is_not_overwritten() {
+    let (place, home) = (Place::new(), saved());
+    let source = format!("oci:{}", home.path().join("layout").display());
+    let own = place.file("own");
+    succeed(
+        tests::as_tester("sh").args(["-c", &format!("mkdir -p {own}/bin; touch {own}/thesis")]),
+    );
+    let said = refused(&mut place.front(&["build", "-F", "--sandbox", &own, &source]));
+    assert!(
+        said.contains("no image") && Path::new(&own).join("thesis").exists(),
+        "{said}"
+    );
+    let image = place.file("image");
+    for _ in 0..2 {
+        succeed(&mut place.front(&["-q", "build", "-F", "--sandbox", &image, &source]));
+    }
+}
+
+#[test]
+fn singularity_5962_a_cache_that_cannot_be_made_is_named() {
+    let home = saved();
+    let source = format!("oci:{}", home.path().join("layout").display());
+    // Nobody with no home: the account of the user is not known.
+    let mut command = Command::new("setpriv");
+    command.args([
+        "--reuid",
+        "7777",
+        "--regid",
+        "7777",
+        "--clear-groups",
+        "env",
+        "-i",
+        "PATH=/usr/bin:/bin",
+    ]);
+    command
+        .arg(tests::program("front"))
+        .args(["exec", &source, "true"]);
+    let said = refused(command.current_dir("/"));
+    assert!(said.contains("/.cache/front: permission denied"), "{said}");
+    assert!(said.contains("APPTAINER_CACHEDIR"), "{said}");
+}

@@ -487,3 +487,41 @@ fn singularity_5069_the_working_directory_is_where_the_shell_says() {
         assert_eq!(outcome.stdout, expected, "{pwd:?}: {outcome:?}");
     }
 }
+
+#[test]
+fn apptainer_2537_what_is_preloaded_and_not_there_is_left_out() {
+    let image = fixture("py").display().to_string();
+    let show = "import os; print(os.environ.get('LD_PRELOAD'))";
+    let exec = |value: &str, flags: &[&str]| {
+        let words = [&["exec"], flags, &[image.as_str(), "python3", "-c", show]].concat();
+        run(front(words).env("LD_PRELOAD", value))
+    };
+    let there = "/lib/x86_64-linux-gnu/libm.so.6";
+    // The host's loader has its own words for what is not there on the host.
+    for (value, flags, kept, lost) in [
+        (there, &[][..], there, ""),
+        (
+            "/opt/xalt/libxalt.so",
+            &[],
+            "None",
+            "/opt/xalt/libxalt.so is not in the container",
+        ),
+        (
+            "/opt/a.so:/lib/x86_64-linux-gnu/libm.so.6 /opt/b.so",
+            &[],
+            there,
+            "/opt/a.so, /opt/b.so is not",
+        ),
+        ("libm.so.6", &[], "libm.so.6", ""),
+        // A value for the container is the user's.
+        ("", &["--env", "LD_PRELOAD=libm.so.6"], "libm.so.6", ""),
+    ] {
+        let outcome = exec(value, flags);
+        assert_eq!(outcome.stdout, format!("{kept}\n"), "{value}: {outcome:?}");
+        let said: Vec<&str> = { outcome.stderr.lines() }
+            .filter(|line| line.starts_with("WARNING"))
+            .collect();
+        assert_eq!(said.len(), usize::from(!lost.is_empty()), "{outcome:?}");
+        assert!(outcome.stderr.contains(lost), "{outcome:?}");
+    }
+}

@@ -229,7 +229,10 @@ impl<'a> Access<'a> {
                 Ok(here(image, archive))
             }
             Source::DockerDaemon(name) => {
-                let mut file = tempfile::tempfile_in(&self.scratch)?;
+                let file = tempfile::tempfile_in(&self.scratch);
+                let mut file = file.map_err(|error| {
+                    BuildError::file(&self.scratch)(crate::build::ground(error))
+                })?;
                 let task = self.progress.begin(name, None);
                 Daemon::new(self.daemon.clone())?.save(name, &mut file, task.as_ref())?;
                 drop(task);

@@ -56,12 +56,14 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
             }
             return Ok(());
         }
-        let kept = access.sif(&source, &build)?;
-        whole_file(&output, args.force, |path| {
+        // What cannot be written is not fetched.
+        let kept = whole_file(&output, args.force, |path| {
+            let kept = access.sif(&source, &build)?;
             copy(&kept, path).map_err(|source| BuildError::File {
                 path: output.clone(),
                 source,
-            })
+            })?;
+            Ok(kept)
         })?;
         fetch::keep_small(&network, access.cache, &kept, messages);
         Ok(())

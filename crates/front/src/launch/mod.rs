@@ -7,6 +7,7 @@ mod join;
 mod kept;
 mod lent;
 mod place;
+mod preload;
 mod rank;
 mod runscript;
 mod start;

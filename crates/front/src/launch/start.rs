@@ -1,6 +1,6 @@
 //! Becoming the payload: what is left to do once inside.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,7 @@ use image::RootFs;
 use session::Payload;
 use tree::{Entry, Files};
 
-use super::runscript;
+use super::{preload, runscript};
 use crate::environment::{self, Ingredients, Set};
 use crate::messages::Messages;
 use crate::request::{Action, Request};
@@ -133,6 +133,7 @@ impl Start {
         };
         let mut env = environment::finish(&self.ingredients, image, overrides);
         env.insert("PWD".into(), cwd.into());
+        self.leave_out_preloads(&mut env, messages);
         let args = match &request.action {
             Action::Shell(wanted) => shell(wanted.as_deref()),
             _ => self.args.clone(),
@@ -145,6 +146,34 @@ impl Start {
         match session::exec(&payload) {
             Err(error) => Err(error.into()),
             Ok(never) => match never {},
+        }
+    }
+
+    /// Leaves out of the caller's `LD_PRELOAD` what is not in the container. A value of the user's for the container, or
+    /// of the image's, stays as it is.
+    fn leave_out_preloads(&self, env: &mut Set, messages: &Messages) {
+        let name = OsStr::new("LD_PRELOAD");
+        let Some(value) = self.ingredients.caller.get("LD_PRELOAD") else {
+            return;
+        };
+        if env.get(name).map(OsString::as_os_str) != Some(value) {
+            return;
+        }
+        let (kept, lost) = preload::split(value, Path::exists);
+        if lost.is_empty() {
+            return;
+        }
+        match kept.is_empty() {
+            true => env.remove(name),
+            false => env.insert(name.to_owned(), kept),
+        };
+        let job = self.ingredients.request.job.as_ref();
+        if job.and_then(|job| job.rank).is_none_or(|rank| rank == 0) {
+            let lost: Vec<String> = lost.iter().map(|one| one.display().to_string()).collect();
+            messages.warning(format_args!(
+                "LD_PRELOAD: {} is not in the container, and is left out; -B brings it",
+                lost.join(", ")
+            ));
         }
     }
 

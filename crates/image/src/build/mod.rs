@@ -82,6 +82,9 @@ pub enum BuildError {
         /// Why.
         source: sif::Error,
     },
+    /// The directory that is to give way is none of an image.
+    #[error("{}: a directory, and no image: it is not overwritten, even with --force; remove it yourself", .0.display())]
+    NoSandbox(PathBuf),
     /// The cache cannot be written.
     #[error("the cache of images: {}", sys::words(.0))]
     Cache(#[from] io::Error),
@@ -117,6 +120,21 @@ impl BuildError {
         let path = path.to_owned();
         |source| Self::File { path, source }
     }
+}
+
+/// What lies at the ground of an error: what wraps it names paths of the moment.
+pub(crate) fn ground(error: io::Error) -> io::Error {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
+    let mut code = None;
+    while let Some(error) = next {
+        let found = error.downcast_ref::<io::Error>();
+        code = found.and_then(io::Error::raw_os_error).or(code);
+        next = match found.and_then(io::Error::get_ref) {
+            Some(inner) => Some(inner),
+            None => error.source(),
+        };
+    }
+    code.map_or(error, io::Error::from_raw_os_error)
 }
 
 /// The SIF's one group.

@@ -25,11 +25,37 @@ pub fn whole_file<T>(
     replace: bool,
     make: impl FnOnce(&Path) -> Result<T, BuildError>,
 ) -> Result<T, BuildError> {
-    let part = Part::unnamed(path).or_else(|_| Part::named(path));
+    let part = Part::unnamed(path).or_else(|first| {
+        // The name that is made up meanwhile says nothing to a person.
+        Part::named(path).map_err(|error| match first.kind() {
+            io::ErrorKind::Unsupported => error.kind().into(),
+            _ => first,
+        })
+    });
     let part = part.map_err(BuildError::file(path))?;
-    let made = make(&part.own())?;
+    let made = make(&part.own()).map_err(named_by(path))?;
     part.place(path, replace).map_err(BuildError::file(path))?;
     Ok(made)
+}
+
+/// Has an error name what is made, and not where it is made for the moment.
+fn named_by(path: &Path) -> impl FnOnce(BuildError) -> BuildError {
+    move |error| match error {
+        BuildError::Squash(reason) => {
+            let source = io::Error::other(format!("make the squashfs: {reason}"));
+            BuildError::file(path)(source)
+        }
+        BuildError::File { path: at, source } if is_of_the_moment(&at, path) => {
+            BuildError::file(path)(source)
+        }
+        error => error,
+    }
+}
+
+fn is_of_the_moment(at: &Path, path: &Path) -> bool {
+    let name = at.file_name().unwrap_or_default().as_encoded_bytes();
+    let is_beside = name.starts_with(prefix(path).as_encoded_bytes());
+    at.starts_with("/proc") || is_beside && parent(at) == parent(path)
 }
 
 /// Makes a file of a content; `mode`: who may read it.
@@ -115,20 +141,23 @@ impl Part {
     }
 }
 
-/// Makes a directory. `make` is given an empty one to fill; `replace`: what is there gives way.
+/// Makes the directory of an image. `make` is given an empty one to fill; `replace`: an image that is there gives way.
 ///
 /// # Errors
 ///
-/// As for [`whole_file`].
+/// As for [`whole_file`], and when what is there is no image.
 pub fn whole_directory<T>(
     path: &Path,
     replace: bool,
     make: impl FnOnce(&Path) -> Result<T, BuildError>,
 ) -> Result<T, BuildError> {
     let part = beside(path);
+    if replace && path.is_dir() && !may_give_way(path) {
+        return Err(BuildError::NoSandbox(path.to_owned()));
+    }
     remove_abandoned(path);
-    fs::create_dir(&part).map_err(BuildError::file(&part))?;
-    let made = make(&part).and_then(|made| {
+    fs::create_dir(&part).map_err(BuildError::file(path))?;
+    let made = make(&part).map_err(named_by(path)).and_then(|made| {
         let placed = if replace && path.symlink_metadata().is_ok() {
             exchange(&part, path)
         } else {
@@ -141,6 +170,13 @@ pub fn whole_directory<T>(
         let _ = crate::cache::remove(&part);
     }
     made
+}
+
+/// Whether a directory is a sandbox, or empty: the files of a user's own are not to be lost by a mistaken name.
+fn may_give_way(path: &Path) -> bool {
+    let has = |name: &str| path.join(name).symlink_metadata().is_ok();
+    let is_empty = || fs::read_dir(path).is_ok_and(|mut entries| entries.next().is_none());
+    has(".singularity.d") || has("etc") && (has("bin") || has("usr")) || is_empty()
 }
 
 /// What is there takes the other's place, to be removed from it.
@@ -235,8 +271,18 @@ mod tests {
     fn a_directory_takes_the_place_of_another() {
         let home = tempfile::tempdir().unwrap();
         let path = home.path().join("box");
+        fs::create_dir(&path).unwrap();
+        fs::write(path.join("thesis"), "").unwrap();
+        let refused = whole_directory(&path, true, |_| Ok(())).unwrap_err();
+        assert!(refused.to_string().contains("no image"), "{refused}");
+        assert!(path.join("thesis").exists());
+        fs::remove_dir_all(&path).unwrap();
         let fill = |text: &'static str| {
-            move |at: &Path| fs::write(at.join("x"), text).map_err(BuildError::Cache)
+            move |at: &Path| {
+                let made = fs::create_dir(at.join(".singularity.d"));
+                let made = made.and_then(|()| fs::write(at.join("x"), text));
+                made.map_err(BuildError::Cache)
+            }
         };
         whole_directory(&path, false, fill("one")).unwrap();
         assert!(whole_directory(&path, false, fill("two")).is_err());

@@ -21,7 +21,15 @@ pub(super) fn open(cache: &Path, names: &str, make: bool) -> io::Result<Option<O
         use std::os::unix::fs::DirBuilderExt;
         // Nobody else may read content from a registry with passwords.
         let mut builder = std::fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700).create(cache)?;
+        let made = builder.recursive(true).mode(0o700).create(cache);
+        made.map_err(|error| {
+            let reason = format!(
+                "{}: {}; choose another directory with APPTAINER_CACHEDIR",
+                cache.display(),
+                sys::words(&error)
+            );
+            io::Error::new(error.kind(), reason)
+        })?;
     }
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     // The user may have put the whole elsewhere by a link, but nothing in it.
