@@ -13,6 +13,7 @@ mod commands;
 mod embedded;
 mod environment;
 mod fetch;
+mod hints;
 mod host;
 mod launch;
 mod messages;

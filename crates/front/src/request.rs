@@ -13,6 +13,7 @@ use launcher::Job;
 use crate::caller::Caller;
 use crate::cli::{ContainerFlags, MpiMode, NetworkFlags};
 use crate::fetch::Network;
+use crate::hints;
 use crate::site::Site;
 
 /// What is to be started.
@@ -243,7 +244,15 @@ impl Source {
         if let Some(source) = image::Source::parse(&word)? {
             return Ok(Self::Foreign(source));
         }
-        absolute(Path::new(image), caller).map(Self::Path)
+        let path = absolute(Path::new(image), caller)?;
+        let hint = hints::of_missing_image(&word);
+        if !hint.is_empty() && !path.exists() {
+            bail!(
+                "could not open image {}: no such file or directory{hint}",
+                path.display()
+            );
+        }
+        Ok(Self::Path(path))
     }
 
     /// Returns how it is reached; `None` for what is a file, or here already.

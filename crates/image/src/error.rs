@@ -23,6 +23,12 @@ pub enum Error {
         /// What it is instead.
         kind: &'static str,
     },
+    /// The directory has an image's layers, and not its files.
+    #[error("{}: an OCI layout; it is called oci:{}", .0.display(), .0.display())]
+    Layout(PathBuf),
+    /// The file is a tar: of layers, or of files.
+    #[error("{}: a tar; what `docker save` wrote is docker-archive:{}, and an archive of OCI's is oci-archive:{}", .0.display(), .0.display(), .0.display())]
+    Tar(PathBuf),
     /// The content is of no known format.
     #[error("{}: image format not recognized; expected a SIF, a squashfs or a directory", path.display())]
     Unrecognized {

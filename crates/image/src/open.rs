@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{Mode, OFlags};
 use sif::{Architecture, FileSystem, Sif};
-use tree::Directory;
+use tree::{Directory, Files};
 
 use crate::Error;
 use crate::platform::host_architecture;
@@ -80,6 +80,9 @@ impl Image {
         let kind = metadata.file_type();
         let (medium, root, architecture) = if kind.is_dir() {
             let directory = Directory::new(path.to_owned(), file.into());
+            if is_layout(&directory).map_err(failed)? {
+                return Err(Error::Layout(path.to_owned()));
+            }
             (Medium::Sandbox, RootFs::Directory(directory), None)
         } else if kind.is_file() {
             open_file(path, file, metadata.len())?
@@ -134,6 +137,7 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<Opened, Error> {
             let path = path.to_owned();
             match legacy_offset(start) {
                 Some(offset) => Error::Legacy { path, offset },
+                None if is_tar(start) => Error::Tar(path),
                 None => Error::Unrecognized { path },
             }
         })?;
@@ -148,6 +152,17 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<Opened, Error> {
         source,
     })?;
     Ok((medium, RootFs::Squashfs(Box::new(root)), architecture))
+}
+
+/// Whether a directory is an OCI layout (image-spec, image-layout.md), and no root file system.
+fn is_layout(directory: &Directory) -> io::Result<bool> {
+    let has = |path: &str| Ok::<_, io::Error>(directory.entry(Path::new(path))?.is_some());
+    Ok(has("/oci-layout")? && has("/index.json")? && !has("/bin")? && !has("/usr")?)
+}
+
+/// Whether a file that begins so is a tar (POSIX, ustar), perhaps packed by gzip.
+fn is_tar(start: &[u8]) -> bool {
+    start.get(257..262) == Some(b"ustar") || start.starts_with(&[0x1f, 0x8b])
 }
 
 /// Whether a file that begins so is of a format that can be opened.

@@ -182,7 +182,7 @@ impl Error {
                     "{reason}; --no-https takes it all the same, and one to trust goes to \
                      /etc/containers/certs.d/{host}/ca.crt"
                 ),
-                false => reason,
+                false => in_words(reason),
             };
             Self::Unreachable { what, host, reason }
         } else if error.is_builder() || error.is_redirect() {
@@ -193,6 +193,17 @@ impl Error {
                 reason: format!("the connection to {host} broke: {reason}"),
             }
         }
+    }
+}
+
+/// Words of libraries, in ours.
+fn in_words(reason: String) -> String {
+    if reason.starts_with("no records found") {
+        "there is no server of that name".to_owned()
+    } else if reason.contains("InvalidContentType") {
+        "it does not speak TLS; --no-https asks it without".to_owned()
+    } else {
+        reason
     }
 }
 

@@ -55,6 +55,9 @@ pub enum ExecError {
         /// What is missing.
         what: String,
     },
+    /// A script's first line has the end that lines have in Windows.
+    #[error("exec {} failed: its lines end as in Windows (CR LF), and so does its interpreter's name; `dos2unix` mends it", .0.display())]
+    OfWindows(PathBuf),
     /// The kernel refused.
     #[error("exec {} failed: {source}", path.display())]
     Exec {
@@ -264,6 +267,10 @@ fn interpreter_missing(path: PathBuf) -> ExecError {
     let line = head.strip_prefix(b"#!").filter(|_| read.is_ok());
     let what = match line.and_then(|line| line.split(|byte| *byte == b'\n').next()) {
         Some(line) => {
+            // Its `\r` is a part of the name for the kernel, and invisible for a person.
+            if line.ends_with(b"\r") {
+                return ExecError::OfWindows(path);
+            }
             let line = String::from_utf8_lossy(line);
             format!(
                 "interpreter {}",

@@ -163,6 +163,22 @@ pub enum Command {
     Shell(Shell),
 }
 
+impl Command {
+    /// Whether it does nothing but print what is there.
+    pub fn only_prints(&self) -> bool {
+        matches!(
+            self,
+            Self::Ps(_)
+                | Self::Cdi(CdiCommand::List { .. })
+                | Self::Cache(CacheCommand::List(_))
+                | Self::Instance(InstanceCommand::List(_))
+                | Self::Key(KeyCommand::List { .. })
+                | Self::Registry(RegistryCommand::List { .. })
+                | Self::Sif(SifCommand::List { .. })
+        )
+    }
+}
+
 /// `front exec`.
 #[derive(Debug, Args)]
 pub struct Exec {

@@ -12,6 +12,12 @@ use crate::messages::Messages;
 use crate::{cli, request};
 
 pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    if args.image.to_string_lossy().contains("://") {
+        bail!(
+            "{}: where the image is to go is said first: front build FILE SOURCE",
+            args.image.display()
+        );
+    }
     if args.image.symlink_metadata().is_ok() && !args.force {
         bail!(
             "{} exists; give --force to overwrite it",

@@ -24,6 +24,7 @@ use anyhow::Result;
 
 use crate::caller::Caller;
 use crate::cli::{Cli, Command};
+use crate::hints;
 use crate::messages::Messages;
 
 /// Exit status of a usage error.
@@ -31,6 +32,10 @@ const USAGE: u8 = 1;
 
 /// Runs the command.
 pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    if cli.command.only_prints() {
+        // A reader that has what it wanted, as `head`, ends it without a word.
+        sys::reset_broken_pipe();
+    }
     match &cli.command {
         Command::Build(args) => build::run(args, caller, messages),
         Command::Cache(command) => cache::run(command, caller, messages),
@@ -55,7 +60,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
 
 /// Prints help where it was asked for, else what is wrong with the command line, in one line.
 pub fn usage(error: &clap::Error) -> ExitCode {
-    use clap::error::ErrorKind;
+    use clap::error::{ContextKind, ContextValue, ErrorKind};
     if matches!(
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
@@ -68,6 +73,10 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::from(USAGE);
     }
     let text = error.render().to_string();
+    let hint = match error.get(ContextKind::InvalidSubcommand) {
+        Some(ContextValue::String(word)) => hints::of_command(word),
+        _ => String::new(),
+    };
     let line = text.lines().next().unwrap_or_default();
     let line = line
         .strip_prefix("error: ")
@@ -79,6 +88,6 @@ pub fn usage(error: &clap::Error) -> ExitCode {
         .map(str::trim)
         .find(|line| line.starts_with('<'));
     let missing = missing.map(|name| format!(": {name}")).unwrap_or_default();
-    eprintln!("FATAL:   {line}{missing}; see `front --help` or `front COMMAND --help`");
+    eprintln!("FATAL:   {line}{missing}{hint}; see `front --help` or `front COMMAND --help`");
     ExitCode::from(USAGE)
 }

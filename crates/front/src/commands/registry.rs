@@ -60,7 +60,13 @@ fn login(args: &RegistryLogin, caller: &Caller, messages: &Messages) -> Result<(
     };
     // Any repository does: it is the registry that is asked.
     let reference = registry::reference(&format!("{host}/front/login:latest"))?;
-    Registry::new(&reference, &options)?.check_login()?;
+    match Registry::new(&reference, &options)?.check_login() {
+        Err(registry::Error::Unauthorized { host, .. }) => bail!(
+            "{host} does not take user {:?} with this password",
+            login.user
+        ),
+        checked => checked?,
+    }
     let path = args.authfile.clone().unwrap_or_else(|| login_file(caller));
     login
         .save(&path, host)

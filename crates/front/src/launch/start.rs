@@ -4,7 +4,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use bundle::Process;
 use image::RootFs;
 use session::Payload;
@@ -12,6 +12,7 @@ use tree::{Entry, Files};
 
 use super::{preload, runscript};
 use crate::environment::{self, Ingredients, Set};
+use crate::hints;
 use crate::messages::Messages;
 use crate::request::{Action, Request};
 use crate::scripts::{Outcome, Scripts};
@@ -144,7 +145,11 @@ impl Start {
             contained: request.contained,
         };
         match session::exec(&payload) {
-            Err(error) => Err(error.into()),
+            Err(error) => {
+                let program = payload.args.first().map(OsString::as_os_str);
+                let hint = program.map_or("", hints::of_program);
+                Err(anyhow!("{}{hint}", sys::one_line(&error)))
+            }
             Ok(never) => match never {},
         }
     }
