@@ -525,3 +525,30 @@ fn apptainer_2537_what_is_preloaded_and_not_there_is_left_out() {
         assert!(outcome.stderr.contains(lost), "{outcome:?}");
     }
 }
+
+#[test]
+fn singularity_3884_a_variable_that_asks_for_what_is_not_given_is_refused() {
+    let image = fixture("bb.sif").display().to_string();
+    for (name, value) in [
+        ("SINGULARITY_NO_HOME", "1"),
+        ("APPTAINER_NETWORK", "none"),
+        ("SINGULARITY_WRITABLE_TMPFS", "true"),
+        ("APPTAINER_OVERLAY", "/tmp/x.img"),
+    ] {
+        let outcome = run(front(["exec", &image, "true"]).env(name, value));
+        assert_eq!(outcome.code, 255, "{outcome:?}");
+        assert!(
+            outcome
+                .stderr
+                .starts_with(&format!("FATAL:   {name}: front has no --")),
+            "{outcome:?}"
+        );
+        assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
+        let outcome = run(front(["exec", &image, "true"]).env(name, ""));
+        assert_eq!(
+            (outcome.code, outcome.stderr.as_str()),
+            (0, ""),
+            "{outcome:?}"
+        );
+    }
+}

@@ -19,6 +19,7 @@ mod launch;
 mod messages;
 mod progress;
 mod prompt;
+mod refused;
 mod request;
 mod scripts;
 mod site;

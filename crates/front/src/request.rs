@@ -13,8 +13,8 @@ use launcher::Job;
 use crate::caller::Caller;
 use crate::cli::{ContainerFlags, MpiMode, NetworkFlags};
 use crate::fetch::Network;
-use crate::hints;
 use crate::site::Site;
+use crate::{hints, refused};
 
 /// What is to be started.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,6 +119,7 @@ impl Request {
         caller: &Caller,
     ) -> Result<Self> {
         let variables = &caller.variables;
+        refused::check(variables)?;
         let cwd = flags.cwd.clone().or_else(|| {
             ["CWD", "PWD", "TARGET_CWD", "TARGET_PWD"]
                 .iter()

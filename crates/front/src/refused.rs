@@ -1,0 +1,122 @@
+//! Variables of Apptainer's whose flags front does not have: none is ignored in silence.
+
+use anyhow::{Result, bail};
+
+use crate::variables::Variables;
+
+/// Flags that are on or off, by the names of their variables and what the flag is called.
+const SWITCHES: [(&str, &str); 21] = [
+    ("BOOT", "--boot"),
+    ("COMPAT", "--compat"),
+    ("DMTCP_RESTART", "--dmtcp-restart"),
+    ("FAKEROOT", "--fakeroot"),
+    ("KEEP_PRIVS", "--keep-privs"),
+    ("ALLOW_SETUID", "--allow-setuid"),
+    ("NET", "--net"),
+    ("UNSHARE_NET", "--net"),
+    ("NOSHIMINIT", "--no-init"),
+    ("NO_EVAL", "--no-eval"),
+    ("NO_HOME", "--no-home"),
+    ("NO_NV", "--no-nv"),
+    ("NV_OFF", "--no-nv"),
+    ("NO_ROCM", "--no-rocm"),
+    ("ROCM_OFF", "--no-rocm"),
+    ("NO_UMASK", "--no-umask"),
+    ("OOM_KILL_DISABLE", "--oom-kill-disable"),
+    ("UTS", "--uts"),
+    ("UNSHARE_UTS", "--uts"),
+    ("WRITABLE", "--writable"),
+    ("WRITABLE_TMPFS", "--writable-tmpfs"),
+];
+
+/// Flags with a value.
+const VALUES: [(&str, &str); 37] = [
+    ("ADD_CAPS", "--add-caps"),
+    ("APP", "--app"),
+    ("APPNAME", "--app"),
+    ("APPLY_CGROUPS", "--apply-cgroups"),
+    ("BLKIO_WEIGHT", "--blkio-weight"),
+    ("BLKIO_WEIGHT_DEVICE", "--blkio-weight-device"),
+    ("CONTAINLIBS", "--containlibs"),
+    ("CPUS", "--cpus"),
+    ("CPUSET_CPUS", "--cpuset-cpus"),
+    ("CPUSET_MEMS", "--cpuset-mems"),
+    ("CPU_SHARES", "--cpu-shares"),
+    ("DMTCP_LAUNCH", "--dmtcp-launch"),
+    ("DNS", "--dns"),
+    ("DROP_CAPS", "--drop-caps"),
+    ("ENCRYPTION_PASSPHRASE", "--passphrase"),
+    ("ENCRYPTION_PEM_DATA", "--pem-path"),
+    ("ENCRYPTION_PEM_PATH", "--pem-path"),
+    ("ENV_FILE", "--env-file"),
+    ("FUSESPEC", "--fusemount"),
+    ("HOME", "--home"),
+    ("HOSTNAME", "--hostname"),
+    ("MEMORY", "--memory"),
+    ("MEMORY_RESERVATION", "--memory-reservation"),
+    ("MEMORY_SWAP", "--memory-swap"),
+    ("MOUNT", "--mount"),
+    ("NETNS_PATH", "--netns-path"),
+    ("NETWORK", "--network"),
+    ("NETWORK_ARGS", "--network-args"),
+    ("NO_MOUNT", "--no-mount"),
+    ("OVERLAY", "--overlay"),
+    ("OVERLAYIMAGE", "--overlay"),
+    ("PIDS_LIMIT", "--pids-limit"),
+    ("PID_FILE", "--pid-file"),
+    ("SCRATCH", "--scratch"),
+    ("SCRATCHDIR", "--scratch"),
+    ("SECURITY", "--security"),
+    ("WORKDIR", "--workdir"),
+];
+
+/// Refuses a variable that asks for what is not given.
+///
+/// # Errors
+///
+/// Names the first such variable.
+pub fn check(variables: &Variables) -> Result<()> {
+    for (name, flag) in SWITCHES {
+        if variables.switch(name)? {
+            refuse(variables, name, flag)?;
+        }
+    }
+    for (name, flag) in VALUES {
+        if variables.flag(name).is_some() {
+            refuse(variables, name, flag)?;
+        }
+    }
+    Ok(())
+}
+
+fn refuse(variables: &Variables, name: &str, flag: &str) -> Result<()> {
+    let full = variables.flag(name).map_or(String::new(), |(full, _)| full);
+    bail!("{full}: front has no {flag} yet; unset the variable")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_given_is_refused_by_name() {
+        let check = |name: &str, value: &str| {
+            check(&Variables(vec![(name.into(), value.into())])).map_err(|error| error.to_string())
+        };
+        let error = check("SINGULARITY_NO_HOME", "1").unwrap_err();
+        assert_eq!(
+            error,
+            "SINGULARITY_NO_HOME: front has no --no-home yet; unset the variable"
+        );
+        assert!(check("APPTAINER_NETWORK", "none").is_err());
+        for (name, value) in [
+            ("SINGULARITY_NO_HOME", "0"),
+            ("SINGULARITY_NO_HOME", ""),
+            ("SINGULARITY_NV", "1"),
+            ("SINGULARITY_NAME", "x"),
+            ("NO_HOME", "1"),
+        ] {
+            assert_eq!(check(name, value), Ok(()), "{name}={value}");
+        }
+    }
+}
