@@ -85,6 +85,12 @@ impl Archive {
         if self.members.contains_key("manifest.json") {
             return self.saved_image(name);
         }
+        if !self.members.contains_key("index.json") {
+            return Err(Error::NoImage(format!(
+                "{}: neither docker's manifest.json nor OCI's index.json is in it",
+                self.path.display()
+            )));
+        }
         let index = self.read("index.json")?;
         Image::named(self, &index, name, platform)
     }

@@ -353,3 +353,16 @@ fn an_archive_is_read_where_it_lies() {
             .is_err()
     );
 }
+
+#[test]
+fn skopeo_2782_an_archive_of_nothing_known_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("archive.tar");
+    fs::write(&path, layer(&[(FILE, b"repositories", b"{}")])).unwrap();
+    let mut archive = Archive::open(&path, directory.path()).unwrap();
+    let error = archive.image(None, &platform()).unwrap_err().to_string();
+    assert!(
+        error.contains("neither docker's manifest.json nor OCI's index.json"),
+        "{error}"
+    );
+}
