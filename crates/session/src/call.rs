@@ -90,6 +90,7 @@ impl Name {
         }
         let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get());
         if is_wary && listener.is_stranger() {
+            listener.continue_stopped();
             return Ok(Reached::Others);
         }
         Ok(match Call::begin(socket, wish, &listener, end)? {
@@ -145,6 +146,7 @@ impl Call {
                     waits += 1;
                     // A payload has no business here, and would let its callers wait.
                     if listener.is_stranger() {
+                        listener.continue_stopped();
                         return Ok(None);
                     }
                     if Instant::now() >= end || waits > MOST_WAITS && !listener.may_be_building() {

@@ -18,8 +18,9 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
+use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::process::has_ended;
 
@@ -60,13 +61,20 @@ impl Listener {
             };
         let is_other = is_this_program(pid).is_ok_and(|same| !same);
         let stat = sys::ProcessStat::of(pid.cast_unsigned());
-        let state = stat.map_or(' ', |stat| stat.state);
-        if state == 'T' && !is_other && !is_contained(pid) {
-            // One of ours that somebody has stopped goes on for the next caller.
-            let _ = kill(Pid::from_raw(pid), Signal::SIGCONT);
-        }
-        let is_stopped = ['T', 'Z', 'X'].contains(&state);
+        let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
         is_gone || is_other || is_stopped || pid == Pid::this().as_raw() || is_contained(pid)
+    }
+
+    /// Has it go on for the next caller, if it is one of ours that somebody has stopped.
+    pub(crate) fn continue_stopped(&self) {
+        let stat = sys::ProcessStat::of(self.pid.cast_unsigned());
+        let is_ours = is_this_program(self.pid).is_ok_and(|same| same) && !is_contained(self.pid);
+        if let Ok(Some(process)) = &self.process
+            && is_ours
+            && stat.is_ok_and(|stat| stat.state == 'T')
+        {
+            let _ = pidfd_send_signal(process, Signal::CONT);
+        }
     }
 
     /// Whether it may be at building a session, which takes its time: not when it keeps one already.

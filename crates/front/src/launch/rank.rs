@@ -164,6 +164,9 @@ pub fn prepare(
             wanted.then_some(swap)
         }
         Some(Err(reason)) if *mode == MpiMode::Host || answer.lacks.is_some() => {
+            // What is bound may have it, where the image's own variables lead there.
+            let is_hosts = matches!(program, Where::Host(_)) && library_path.is_none();
+            rank.must = *mode == MpiMode::Host || look.is_whole || is_hosts;
             rank.refusal = Some(match (own, answer.lacks) {
                 (Some(own), _) => format!(
                     "the host's MPI cannot stand in for the image's {own}: {reason}; --mpi=container takes the image's"
