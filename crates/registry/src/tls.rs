@@ -17,25 +17,93 @@ use crate::trust::Trusted;
 /// Returns how TLS is spoken: with the servers that trusted certificates vouch for, or with all.
 pub(crate) fn config(trusted: &Trusted, insecure: bool) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier: Arc<dyn ServerCertVerifier> = match insecure {
-        true => Arc::new(All(Arc::clone(&provider))),
-        false => Arc::new(Vouched::new(trusted, &provider)?),
+    let vouched = match insecure {
+        true => None,
+        false => Some(Vouched::new(trusted, &provider)?),
     };
-    let builder =
-        ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder?
+    let verifier = Arc::new(Verifier {
+        vouched,
+        provider: Arc::clone(&provider),
+    });
+    let builder = ClientConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let builder = builder
         .dangerous()
         .with_custom_certificate_verifier(verifier);
     Ok(builder.with_no_client_auth())
 }
 
-/// Believes servers for which an authority vouches, or whose very certificate is a trusted one.
+/// Which servers are believed. Each proves that its certificate is its own.
+#[derive(Debug)]
+struct Verifier {
+    /// `None` where the user believes all.
+    vouched: Option<Vouched>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        own: &CertificateDer<'_>,
+        others: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(vouched) = &self.vouched else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        let Some(authorities) = &vouched.authorities else {
+            return Err(Error::General(
+                "this machine has no certificates of authorities; install ca-certificates, or name a file by \
+                 SSL_CERT_FILE"
+                    .to_owned(),
+            ));
+        };
+        match authorities.verify_server_cert(own, others, name, ocsp, now) {
+            // It is valid now: webpki looks at that before it looks for an authority's mark.
+            Err(error) if is_authoritys(&error) && vouched.trusted.iter().any(|one| one == own) => {
+                rustls::client::verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, own, signature, known)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        own: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        let known = &self.provider.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, own, signature, known)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        let known = &self.provider.signature_verification_algorithms;
+        known.supported_schemes()
+    }
+}
+
+/// Servers for which an authority vouches, or whose very certificate is a trusted one.
 ///
 /// `openssl req -x509` makes a certificate that is an authority's. A registry that uses it as its own is refused
 /// by webpki; OpenSSL and Go take it.
 #[derive(Debug)]
 struct Vouched {
-    authorities: Arc<WebPkiServerVerifier>,
+    /// `None` where there are none: what needs no TLS works all the same.
+    authorities: Option<Arc<WebPkiServerVerifier>>,
     trusted: Vec<CertificateDer<'static>>,
 }
 
@@ -45,11 +113,13 @@ impl Vouched {
         let mut roots = RootCertStore::empty();
         roots.add_parsable_certificates(trusted.iter().cloned());
         let provider = Arc::clone(provider);
-        let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+        let authorities = (!roots.is_empty()).then(|| {
+            let authorities = WebPkiServerVerifier::builder_with_provider(roots.into(), provider);
+            let failed = |error| Error::General(format!("certificates to trust: {error}"));
+            authorities.build().map_err(failed)
+        });
         Ok(Self {
-            authorities: authorities
-                .build()
-                .map_err(|error| Error::General(format!("no certificates to trust: {error}")))?,
+            authorities: authorities.transpose()?,
             trusted,
         })
     }
@@ -66,53 +136,6 @@ fn certificates(trusted: &Trusted) -> Vec<CertificateDer<'static>> {
     all
 }
 
-impl ServerCertVerifier for Vouched {
-    fn verify_server_cert(
-        &self,
-        own: &CertificateDer<'_>,
-        others: &[CertificateDer<'_>],
-        name: &ServerName<'_>,
-        ocsp: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified = self
-            .authorities
-            .verify_server_cert(own, others, name, ocsp, now);
-        match verified {
-            // It is valid now: webpki looks at that before it looks for an authority's mark.
-            Err(error) if is_authoritys(&error) && self.trusted.iter().any(|one| one == own) => {
-                rustls::client::verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        own: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities
-            .verify_tls12_signature(message, own, signature)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        own: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.authorities
-            .verify_tls13_signature(message, own, signature)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.authorities.supported_verify_schemes()
-    }
-}
-
 /// Whether a server's certificate was refused since it is an authority's.
 fn is_authoritys(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(other)) = error else {
@@ -122,43 +145,24 @@ fn is_authoritys(error: &Error) -> bool {
     webpki == Some(&webpki::Error::CaUsedAsEndEntity)
 }
 
-/// Believes all: the user says so.
-#[derive(Debug)]
-struct All(Arc<CryptoProvider>);
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl ServerCertVerifier for All {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        own: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, own, signature, known)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        own: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        let known = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, own, signature, known)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    #[test]
+    fn nobody_is_believed_where_no_certificates_are() {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Verifier {
+            vouched: Some(Vouched {
+                authorities: None,
+                trusted: Vec::new(),
+            }),
+            provider,
+        };
+        let name = ServerName::try_from("localhost").unwrap();
+        let certificate = CertificateDer::from(Vec::new());
+        let verified = verifier.verify_server_cert(&certificate, &[], &name, &[], UnixTime::now());
+        let error = verified.unwrap_err().to_string();
+        assert!(error.contains("no certificates of authorities"), "{error}");
     }
 }
