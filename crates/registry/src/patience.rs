@@ -13,6 +13,8 @@ use crate::Error;
 const LONGEST: Duration = Duration::from_secs(90);
 /// How long is waited first where the server does not say; then twice as long each time.
 const PAUSE: Duration = Duration::from_secs(1);
+/// How long nothing is said while a server is silent.
+const QUIET: Duration = Duration::from_secs(3);
 /// How often is asked where the server does not say how long to wait.
 const ATTEMPTS: u32 = 4;
 
@@ -53,7 +55,7 @@ impl Patience {
         let mut waited = Duration::ZERO;
         let mut attempts = 1;
         loop {
-            let answer = send().await?;
+            let answer = self.tell_silence(host, send()).await?;
             if !matches!(
                 answer.status(),
                 StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
@@ -90,6 +92,22 @@ impl Patience {
             tokio::time::sleep(pause).await;
             waited += pause;
             attempts += 1;
+        }
+    }
+}
+
+impl Patience {
+    /// Waits for an answer, and tells once that there is none yet.
+    async fn tell_silence<T>(&self, host: &str, answer: impl Future<Output = T>) -> T {
+        let mut answer = std::pin::pin!(answer);
+        match tokio::time::timeout(QUIET, answer.as_mut()).await {
+            Ok(answer) => answer,
+            Err(_) => {
+                if let Some(note) = &self.note {
+                    note(&format!("{host} does not answer yet"));
+                }
+                answer.await
+            }
         }
     }
 }
