@@ -61,8 +61,9 @@ fn round(number: u64) -> Option<String> {
     wait_for(&what, Duration::from_secs(20), || {
         job.try_wait().unwrap().is_some()
     });
-    // 1.5 seconds are a session's own; the machine is busy with other rounds.
-    wait_for(&what, Duration::from_secs(4), || marked(&marker).is_empty());
+    // A program that had just begun sleeps for a second, its session lingers for 1.5, and a rank that asks a process
+    // which ends just then asks again after two; the machine is busy with other rounds.
+    wait_for(&what, Duration::from_secs(8), || marked(&marker).is_empty());
     victim
 }
 
