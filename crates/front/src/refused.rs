@@ -76,22 +76,22 @@ const VALUES: [(&str, &str); 37] = [
 ///
 /// Names the first such variable.
 pub fn check(variables: &Variables) -> Result<()> {
-    for (name, flag) in SWITCHES {
-        if variables.switch(name)? {
-            refuse(variables, name, flag)?;
-        }
-    }
-    for (name, flag) in VALUES {
-        if variables.flag(name).is_some() {
-            refuse(variables, name, flag)?;
+    let find = |table: &[(&str, &'static str)], name: &str| {
+        let mut rows = table.iter();
+        rows.find(|(own, _)| *own == name).map(|(_, flag)| *flag)
+    };
+    for name in variables.names_of_flags() {
+        let flag = match find(&SWITCHES, name) {
+            Some(flag) => variables.switch(name)?.then_some(flag),
+            None => find(&VALUES, name),
+        };
+        if let Some(flag) = flag
+            && let Some((full, _)) = variables.flag(name)
+        {
+            bail!("{full}: front has no {flag} yet; unset the variable")
         }
     }
     Ok(())
-}
-
-fn refuse(variables: &Variables, name: &str, flag: &str) -> Result<()> {
-    let full = variables.flag(name).map_or(String::new(), |(full, _)| full);
-    bail!("{full}: front has no {flag} yet; unset the variable")
 }
 
 #[cfg(test)]

@@ -246,11 +246,11 @@ impl Source {
             return Ok(Self::Foreign(source));
         }
         let path = absolute(Path::new(image), caller)?;
-        let hint = hints::of_missing_image(&word);
-        if !hint.is_empty() && !path.exists() {
+        if !path.exists() {
             bail!(
-                "could not open image {}: no such file or directory{hint}",
-                path.display()
+                "could not open image {}: no such file or directory{}",
+                path.display(),
+                hints::of_missing_image(&word)
             );
         }
         Ok(Self::Path(path))

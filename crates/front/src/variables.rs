@@ -21,6 +21,12 @@ impl Variables {
             .map(|(_, value)| value.as_os_str())
     }
 
+    /// Returns what the variables are called that stand for flags, without their families' names.
+    pub fn names_of_flags(&self) -> impl Iterator<Item = &str> {
+        let names = self.0.iter().filter_map(|(name, _)| name.to_str());
+        names.filter_map(|name| FAMILIES.iter().find_map(|family| name.strip_prefix(family)))
+    }
+
     /// Returns a variable's value, if it is text and not empty.
     pub fn text(&self, name: &str) -> Option<String> {
         let value = self.get(name).and_then(OsStr::to_str);
