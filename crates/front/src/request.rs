@@ -246,7 +246,8 @@ impl Source {
             return Ok(Self::Foreign(source));
         }
         let path = absolute(Path::new(image), caller)?;
-        if !path.exists() {
+        let found = path.metadata();
+        if found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
             bail!(
                 "could not open image {}: no such file or directory{}",
                 path.display(),
