@@ -7,13 +7,11 @@ use std::path::Path;
 const FILES: [&str; 6] = [".sif", ".simg", ".img", ".sqsh", ".squashfs", ".tar"];
 
 /// Of an image that is no file: docker's users leave out where it is from.
-pub fn of_missing_image(word: &str) -> String {
+pub fn of_missing_image(word: &str) -> Option<String> {
     let is_plain =
         !word.starts_with(['.', '/', '~']) && !FILES.iter().any(|end| word.ends_with(end));
-    match is_plain && registry::reference(word).is_ok() {
-        true => format!("; an image of a registry is docker://{word}"),
-        false => String::new(),
-    }
+    let is_name = is_plain && registry::reference(word).is_ok();
+    is_name.then(|| format!("an image of a registry is docker://{word}"))
 }
 
 /// Of a program that could not be started: front's own flags stand before the image.
@@ -39,13 +37,11 @@ mod tests {
     #[test]
     fn only_names_of_registries_are_taken_for_them() {
         for word in ["alpine", "alpine:latest", "quay.io/a/b:1"] {
-            assert!(
-                of_missing_image(word).ends_with(&format!("docker://{word}")),
-                "{word}"
-            );
+            let hint = of_missing_image(word).unwrap();
+            assert!(hint.ends_with(&format!("docker://{word}")), "{hint}");
         }
         for word in ["img.sif", "./alpine", "/tmp/x", "a b", "x.simg"] {
-            assert_eq!(of_missing_image(word), "", "{word}");
+            assert_eq!(of_missing_image(word), None, "{word}");
         }
     }
 }

@@ -247,11 +247,12 @@ impl Source {
         }
         let path = absolute(Path::new(image), caller)?;
         let found = path.metadata();
-        if found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound) {
+        if found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+            && let Some(hint) = hints::of_missing_image(&word)
+        {
             bail!(
-                "could not open image {}: no such file or directory{}",
-                path.display(),
-                hints::of_missing_image(&word)
+                "could not open image {}: no such file or directory; {hint}",
+                path.display()
             );
         }
         Ok(Self::Path(path))
