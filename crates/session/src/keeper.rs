@@ -12,6 +12,7 @@ use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_signal, setrlimit};
 
 use crate::caller::Caller;
@@ -101,7 +102,10 @@ impl<'a> Keeper<'a> {
                 .flatten()
                 .min();
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
-            let happened = self.wait(limit);
+            // Nothing would be learnt of anybody any more.
+            let Some(happened) = self.wait(limit) else {
+                return self.reception.close();
+            };
             self.server.iter().for_each(Child::tend);
             if self.has_lost_server() {
                 // Reads of the image fail from now on; the next caller builds a session anew.
@@ -210,7 +214,8 @@ impl<'a> Keeper<'a> {
     }
 
     /// Waits for a caller, a member's end, or word of how the last one ended, at most `limit`.
-    fn wait(&self, limit: Option<Duration>) -> Happened {
+    /// `None` where that cannot be waited for.
+    fn wait(&self, limit: Option<Duration>) -> Option<Happened> {
         // How the last one ended matters when there is no other. HUP needs not be asked for: it comes when
         // the parent has collected the status, and stays.
         let last = self.last.iter().filter(|_| self.members.is_empty());
@@ -226,17 +231,20 @@ impl<'a> Keeper<'a> {
         let server = self.server.iter().flat_map(looks);
         let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).chain(server).collect();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
-        let _ = poll(&mut fds, limit.as_ref());
+        match poll(&mut fds, limit.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return None,
+        }
         let any = |fds: &[PollFd<'_>]| fds.iter().any(|fd| !fd.revents().is_empty());
         let words = usize::from(self.members.is_empty() && self.last.is_some());
         let (word, rest) = fds.split_at(words);
         let (call, rest) = rest.split_at(callers);
         let (end, _server) = rest.split_at(self.members.len());
-        Happened {
+        Some(Happened {
             word: any(word),
             call: any(call),
             end: any(end),
-        }
+        })
     }
 }
 

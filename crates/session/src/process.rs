@@ -5,6 +5,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 
 /// Blocks every signal that can be blocked. Batch systems signal all processes of a job; what they
 /// say is meant for the payload.
@@ -35,10 +36,14 @@ pub(crate) fn has_ended(pidfd: &OwnedFd) -> bool {
     ends_within(pidfd, now)
 }
 
-/// Waits for the end of a process, at most `limit`; returns whether it has ended.
+/// Waits for the end of a process, at most `limit`; returns whether it has ended. One of which nothing can be learnt any
+/// more has: a payload may take all descriptors from a process of its user's (prlimit(2)), and none is to wait then.
 pub(crate) fn ends_within(pidfd: &OwnedFd, limit: Timespec) -> bool {
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    matches!(poll(&mut fds, Some(&limit)), Ok(1..))
+    match poll(&mut fds, Some(&limit)) {
+        Ok(ready) => ready > 0,
+        Err(errno) => errno != Errno::INTR,
+    }
 }
 
 /// Returns the id of a handle's process, as the caller's `/proc` has it; `None` once it has ended.

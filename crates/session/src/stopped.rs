@@ -9,6 +9,7 @@ use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
 use sys::ProcessStat;
 
@@ -95,7 +96,11 @@ impl Watch {
         loop {
             let (message, end) = {
                 let mut fds = [socket, &self.builder].map(|fd| PollFd::new(fd, PollFlags::IN));
-                let _ = poll(&mut fds, Some(&LOOK));
+                match poll(&mut fds, Some(&LOOK)) {
+                    Ok(_) | Err(Errno::INTR) => {}
+                    // Whoever reads finds out.
+                    Err(_) => return true,
+                }
                 let [message, end] = fds.map(|fd| !fd.revents().is_empty());
                 (message, end)
             };

@@ -141,6 +141,41 @@ fn a_server_that_is_stopped_goes_on() {
     }
 }
 
+/// A payload may set the limits of its user's processes: one without descriptors learns of nothing any more.
+#[test]
+fn a_keeper_that_may_have_no_descriptors_ends() {
+    let take = "import os, resource\n\
+        for pid in filter(str.isdigit, os.listdir(\\\"/proc\\\")):\n\
+        \x20   if open(\\\"/proc/%s/comm\\\" % pid).read().strip() == \\\"front: session\\\":\n\
+        \x20       resource.prlimit(int(pid), resource.RLIMIT_NOFILE, (0, 0)); print(\\\"taken\\\", pid)";
+    let printed = alone(
+        "0",
+        &format!(
+            r#"
+            $F -q instance start $I one
+            $F exec $I sleep 1 & $F exec -C $I sleep 1 &
+            sleep 0.5
+            $F exec -c {py} python3 -c "{take}" >taken
+            grep -c taken taken
+            ends $F exec $I echo hi
+            wait
+            # Its keeper learns of this, and of nothing more: it ends, and the instance with it.
+            ends $F -q instance stop one >stopped
+            none "front: session"
+            none "front: image"
+            none "front: instance""#,
+            py = fixture("py").display(),
+        ),
+    );
+    let count = printed.lines().next().unwrap().parse::<u32>().unwrap();
+    assert!(count >= 3, "{printed}");
+    assert_eq!(
+        printed.lines().skip(1).collect::<Vec<_>>(),
+        ["hi"],
+        "{printed}"
+    );
+}
+
 /// The server is stopped as soon as it is there: between what is built and what is entered, at some time.
 #[test]
 fn launches_whose_servers_are_stopped_at_any_moment_end() {
