@@ -18,6 +18,15 @@ const OWN: [&str; 17] = [
 /// Collects what the host has that a container may share.
 pub fn facts(caller: &Caller, account: &Account) -> HostFacts {
     let (devices, device_directories) = devices();
+    HostFacts {
+        devices,
+        device_directories,
+        ..facts_without_devices(caller, account)
+    }
+}
+
+/// The same without the devices, each of which has to be looked at: who joins a container has those that it has.
+pub fn facts_without_devices(caller: &Caller, account: &Account) -> HostFacts {
     let present = HostFacts::SHARED
         .iter()
         .map(PathBuf::from)
@@ -25,8 +34,8 @@ pub fn facts(caller: &Caller, account: &Account) -> HostFacts {
         .filter(|path| path.exists())
         .collect();
     HostFacts {
-        devices,
-        device_directories,
+        devices: Vec::new(),
+        device_directories: Vec::new(),
         terminal: terminal(),
         cwd: caller.cwd.clone(),
         resolv_conf: fs::read("/etc/resolv.conf").ok(),

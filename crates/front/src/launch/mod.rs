@@ -411,7 +411,7 @@ fn plan(
     messages: &Messages,
 ) -> Result<(Start, Shown)> {
     let account = caller.account();
-    let facts = host::facts(caller, &account);
+    let facts = host::facts_without_devices(caller, &account);
     let binds = launcher_binds(request, &account, &facts);
     let ingredients = Ingredients {
         caller: caller.variables.clone(),
