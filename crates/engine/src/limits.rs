@@ -26,37 +26,29 @@ const NAMES: [(&str, Resource); 16] = [
 /// Refuses by name what the kernel refuses: a soft limit above the hard one, and one above our own that we may not
 /// raise.
 pub(crate) fn check(limits: Option<&Value>) -> Result<(), String> {
-    let all = limits.and_then(Value::as_array).into_iter().flatten();
-    for limit in all {
-        let of = |name: &str| limit.get(name).and_then(Value::as_u64).unwrap_or(0);
-        let (soft, hard) = (of("soft"), of("hard"));
-        if soft > hard {
-            let name = limit.get("type").and_then(Value::as_str);
-            return Err(format!(
-                "process.rlimits: {}: the soft limit {soft} is above the hard one, {hard}",
-                name.unwrap_or_default()
-            ));
-        }
-    }
     let may_raise = caps::has_cap(
         None,
         caps::CapSet::Effective,
         caps::Capability::CAP_SYS_RESOURCE,
     );
-    if may_raise.unwrap_or(true) {
-        return Ok(());
-    }
+    let may_raise = may_raise.unwrap_or(true);
     for limit in limits.and_then(Value::as_array).into_iter().flatten() {
         let name = limit
             .get("type")
             .and_then(Value::as_str)
             .unwrap_or_default();
-        let hard = limit.get("hard").and_then(Value::as_u64).unwrap_or(0);
+        let of = |name: &str| limit.get(name).and_then(Value::as_u64).unwrap_or(0);
+        let (soft, hard) = (of("soft"), of("hard"));
+        if soft > hard {
+            return Err(format!(
+                "process.rlimits: {name}: the soft limit {soft} is above the hard one, {hard}"
+            ));
+        }
         let Some((_, resource)) = NAMES.iter().find(|(known, _)| *known == name) else {
             continue;
         };
         let own = getrlimit(*resource).map_or(u64::MAX, |(_, hard)| hard);
-        if hard > own {
+        if hard > own && !may_raise {
             return Err(format!(
                 "process.rlimits: {name} cannot be raised to {hard}: ours is {own}, and \
                  CAP_SYS_RESOURCE is missing; ask for less"

@@ -33,10 +33,10 @@ pub fn is_of_mpi(problem: &Problem) -> bool {
     }
 }
 
-/// What a program needs.
+/// The MPI that a program needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// What can be the library.
+    /// The family that the library is of.
     pub family: Family,
     /// The image's library that the host's is to stand in for; `None` where the image has none.
     pub own: Option<&'a Implementation>,
@@ -157,15 +157,10 @@ fn wanted(
         .collect();
     let mut closures = vec![host_closure.clone()];
     // An image with an MPI has what its plugins need.
-    let library = host_closure.objects.first().filter(|_| !has_own);
-    for plugin in {
-        library
-            .map(|library| plugins(host.files(), library))
-            .transpose()?
-    }
-    .unwrap_or_default()
-    {
-        closures.extend(theirs.closure(host.files(), &plugin)?);
+    if let Some(library) = host_closure.objects.first().filter(|_| !has_own) {
+        for plugin in plugins(host.files(), library)? {
+            closures.extend(theirs.closure(host.files(), &plugin)?);
+        }
     }
     for name in &names {
         let is_main = main.iter().any(|main| name == main.as_str());
