@@ -170,7 +170,7 @@ fn a_wrong_architecture_is_overridden_by_the_user() {
         assert_eq!(place.exec(&right).code, 255);
         succeed(&mut place.front(&["build", "-F", "--arch", "amd64", &right, &wrong]));
         is_bb(&place.exec(&right));
-        // What is kept for one architecture is not taken for the other.
+        // The cache keeps the architectures apart.
         is_bb(&place.exec(from));
     }
 }

@@ -1,4 +1,4 @@
-//! What a command that somebody else's program would take is answered.
+//! Answers to commands that other programs would take.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;

@@ -309,7 +309,7 @@ fn webpki_205_a_servers_own_certificate_may_be_an_authoritys() {
             &["cannot be reached", "not valid for name"],
         );
         is_bb(&exec("localhost", &registry.certificate()));
-        // What sends trusts the same servers.
+        // A push trusts the same servers.
         let target = format!("oras://localhost:{}/sif:1", registry.port());
         let sif = tests::fixture("bb.sif").display().to_string();
         let mut push = place.front(&["push", "-U", &sif, &target]);

@@ -7,7 +7,7 @@ use rustix::fs::{
 };
 use serde_json::Value;
 
-/// What libcontainer links there, and does not expect to find.
+/// The links that libcontainer makes there, and does not expect to find.
 const LINKS: [(&str, &str); 5] = [
     ("kcore", "/proc/kcore"),
     ("fd", "/proc/self/fd"),

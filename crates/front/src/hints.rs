@@ -1,4 +1,4 @@
-//! What a person probably meant, for the errors of commands that other programs take.
+//! Guesses at what a person meant, for the errors of commands that other programs take.
 
 use std::ffi::OsStr;
 use std::path::Path;

@@ -118,7 +118,7 @@ impl Image {
     }
 }
 
-/// What a file is, and the architecture that it says it is for.
+/// The kind of a file, and the architecture that it says it is for.
 type Opened = (Medium, RootFs, Option<&'static str>);
 
 fn open_file(path: &Path, file: File, size: u64) -> Result<Opened, Error> {

@@ -1,13 +1,13 @@
 //! An image's configuration (image-spec, config.md), read as Go programs read it.
 //!
-//! What is missing or null is empty, as podman and docker have it: tools leave out what the specification asks for
+//! A field that is missing or null is empty, as podman and docker have it: tools leave out what the specification asks for
 //! (`architecture`, `os`, `rootfs`), and write `null` for an empty list.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-/// What an image says of itself.
+/// The part of a configuration that is read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Config {

@@ -49,9 +49,9 @@ pub(crate) struct Request<'a> {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
-    /// What is to be done with the repository, as scopes of tokens name it: `pull`, `pull,push`.
+    /// The actions on the repository, as scopes of tokens name it: `pull`, `pull,push`.
     pub(crate) actions: &'a str,
-    /// What it is about, for errors.
+    /// Its subject, for errors.
     pub(crate) what: &'a str,
 }
 
@@ -156,7 +156,7 @@ impl Endpoint {
 
     async fn send(&self, request: &Request<'_>, pass: Option<Pass>) -> Result<Response, Error> {
         let mut headers = request.headers.clone();
-        // What has a digest is wanted as it is; docker and podman say so, too.
+        // A blob has a digest, and is wanted as it is; docker and podman say so, too.
         let identity = HeaderValue::from_static("identity");
         headers.insert(ACCEPT_ENCODING, identity);
         // Where the answer leads to another host, the client leaves it out.
@@ -360,7 +360,7 @@ mod tests {
                 };
                 let rest = lines.map_while(Result::ok);
                 let rest: Vec<String> = rest.take_while(|line| !line.is_empty()).collect();
-                // What is asked for in another coding than its own has another digest.
+                // A blob in another coding than its own has another digest.
                 if !rest
                     .iter()
                     .any(|line| line.eq_ignore_ascii_case("accept-encoding: identity"))

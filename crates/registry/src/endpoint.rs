@@ -47,7 +47,7 @@ enum Protocol {
 
 /// A server, and what is asked of it.
 pub(crate) struct Endpoint {
-    /// What speaks to it.
+    /// The client that speaks to it.
     client: OnceLock<reqwest::Client>,
     /// The credentials that were accepted last.
     pub(crate) pass: Mutex<Option<Pass>>,

@@ -23,7 +23,7 @@ type Note = dyn Fn(&str) + Send + Sync;
 /// How servers are waited for.
 #[derive(Clone, Default)]
 pub struct Patience {
-    /// What is told of each pause.
+    /// The function that is told of each pause.
     note: Option<Arc<Note>>,
 }
 

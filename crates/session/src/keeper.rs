@@ -258,7 +258,7 @@ struct Happened {
     end: bool,
 }
 
-/// What tells of the image's server.
+/// The descriptors that tell of the image's server.
 fn looks(server: &Child) -> [PollFd<'_>; 2] {
     let end = PollFd::new(server.process(), PollFlags::IN);
     [

@@ -32,12 +32,12 @@ impl Child {
         })
     }
 
-    /// What can be read when a child was stopped.
+    /// A descriptor that can be read when a child was stopped.
     pub(crate) fn changes(&self) -> BorrowedFd<'_> {
         self.changes.as_fd()
     }
 
-    /// What can be read when it has ended.
+    /// A handle that can be read when it has ended.
     pub(crate) fn process(&self) -> &OwnedFd {
         &self.process
     }
@@ -98,7 +98,7 @@ impl Watch {
                 let mut fds = [socket, &self.builder].map(|fd| PollFd::new(fd, PollFlags::IN));
                 match poll(&mut fds, Some(&LOOK)) {
                     Ok(_) | Err(Errno::INTR) => {}
-                    // Whoever reads finds out.
+                    // The read finds out.
                     Err(_) => return true,
                 }
                 let [message, end] = fds.map(|fd| !fd.revents().is_empty());
@@ -121,7 +121,7 @@ impl Watch {
             stopped.partition(|known| self.stopped.contains(known));
         self.stopped = new;
         for (pid, _) in &again {
-            // What has the id now is still the same, or nothing is done.
+            // Nothing is done where another process has the id now.
             let handle = open(*pid);
             let is_same = stopped_at(*pid).is_some_and(|found| again.contains(&found));
             if let Ok(handle) = handle

@@ -102,7 +102,7 @@ fn a_builder_that_is_stopped_keeps_nobody_waiting() {
     assert!(count.parse::<u32>().unwrap() > 0, "{printed}");
 }
 
-/// What runs the image, before and after the instance of one is there.
+/// The commands that run the image, before and after the instance of one is there.
 const SERVED: [(&str, &str); 4] = [
     ("", "exec $I"),
     ("", "exec -c $I"),

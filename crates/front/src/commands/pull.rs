@@ -56,7 +56,7 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
             }
             return Ok(());
         }
-        // What cannot be written is not fetched.
+        // Nothing is fetched that cannot be written.
         let kept = whole_file(&output, args.force, |path| {
             let kept = access.sif(&source, &build)?;
             copy(&kept, path).map_err(|source| BuildError::File {

@@ -48,7 +48,7 @@ pub struct Rank {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Answer {
     own: Option<Implementation>,
-    /// What can be the library that the program needs, where the image has none.
+    /// The family of the library that the program needs, where the image has none.
     lacks: Option<Family>,
     /// Whether the program itself is linked to it; else it is what programs of the image would find.
     linked: bool,
@@ -164,7 +164,7 @@ pub fn prepare(
             wanted.then_some(swap)
         }
         Some(Err(reason)) if *mode == MpiMode::Host || answer.lacks.is_some() => {
-            // What is bound may have it, where the image's own variables lead there.
+            // A bind may bring it, where the image's own variables lead there.
             let is_hosts = matches!(program, Where::Host(_)) && library_path.is_none();
             rank.must = *mode == MpiMode::Host || look.is_whole || is_hosts;
             rank.refusal = Some(match (own, answer.lacks) {

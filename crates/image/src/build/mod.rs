@@ -122,7 +122,7 @@ impl BuildError {
     }
 }
 
-/// What lies at the ground of an error: what wraps it names paths of the moment.
+/// Returns the cause at the ground of an error; the errors around it name paths of the moment.
 pub(crate) fn ground(error: io::Error) -> io::Error {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     let mut code = None;

@@ -49,7 +49,7 @@ pub struct Implementation {
 /// The MPI library that a program has, or needs, and by what it was found.
 #[allow(missing_debug_implementations, reason = "a file system has none")]
 pub struct Found<'a> {
-    /// What can be the library.
+    /// The family that the library is of.
     pub family: Family,
     /// The library; `None` where the program needs one that the image has not.
     pub implementation: Option<Implementation>,
@@ -59,7 +59,7 @@ pub struct Found<'a> {
     pub linked: bool,
 }
 
-/// What a program can use that does not say which MPI it is made for, the usual one first.
+/// The families that a program can use that does not say which MPI it is made for, the usual one first.
 pub const FAMILIES: [Family; 3] = [Family::OpenMpi(40), Family::Mpich, Family::Forum];
 
 /// The libraries that a program would load later, as interpreters' do.
@@ -240,7 +240,7 @@ fn family_of_name(name: &OsStr) -> Option<Family> {
     }
 }
 
-/// What can be the MPI library that is missing.
+/// Returns the family of the MPI library that is missing.
 pub fn missing(problem: &Problem) -> Option<Family> {
     match problem {
         Problem::Missing { library, .. } => family_of_name(library),
