@@ -30,15 +30,20 @@ unsafe extern "C" {
     ) -> libc::c_int;
 }
 
-/// Has the C library look names of users, hosts and the like up in files alone.
+/// Has the C library look names of users and the like up in files alone, and those of hosts by DNS, too.
 ///
 /// It looks into `/etc/nsswitch.conf` otherwise, and loads the modules that this names, in a static program too: once
-/// a process of ours sees a container's root, these would be the image's (CVE-2019-14271). The service `files` is part
-/// of the C library since its version 2.34. To be called at the start of each program.
+/// a process of ours sees a container's root, these would be the image's (CVE-2019-14271). The services `files` and `dns`
+/// are part of the C library since its version 2.34. To be called at the start of each program.
 pub fn load_no_name_service() {
     #[cfg(target_env = "gnu")]
     for database in DATABASES {
+        let services = if database == c"hosts" {
+            c"files dns"
+        } else {
+            c"files"
+        };
         // SAFETY: both strings end with a NUL byte and live as long as the program; there is one thread.
-        unsafe { __nss_configure_lookup(database.as_ptr(), c"files".as_ptr()) };
+        unsafe { __nss_configure_lookup(database.as_ptr(), services.as_ptr()) };
     }
 }
