@@ -35,13 +35,13 @@ impl Filesystem {
     /// Opens the file system that begins at byte `offset` of `file`.
     ///
     /// `size` is the number of bytes it may take there, if the caller knows (a partition's); else
-    /// it may reach to the end of the file. Reads the superblock, the starts of the tables, the
-    /// ids and the root inode: the cost does not depend on the image's size.
+    /// it may reach to the end of the file. Reads the superblock, the starts of the tables and
+    /// the ids: the cost does not depend on the image's size.
     ///
     /// # Errors
     ///
     /// No squashfs 4.0 there, a compressor that is not supported, a file that ends before the file
-    /// system, tables that overlap, or a root inode that is not a directory.
+    /// system, or tables that overlap.
     pub fn open(file: File, offset: u64, size: Option<u64>) -> Result<Self, Error> {
         let source = Source::new(file, offset, size)?;
         let available = source.size();
@@ -87,7 +87,7 @@ impl Filesystem {
         }
         let data = Data::new(superblock.block_size);
         let directories = start..limit;
-        let fs = Self {
+        Ok(Self {
             source,
             metadata,
             data,
@@ -95,9 +95,7 @@ impl Filesystem {
             superblock,
             ids,
             directories,
-        };
-        fs.root()?;
-        Ok(fs)
+        })
     }
 
     /// Returns what the image says about itself.
@@ -110,7 +108,7 @@ impl Filesystem {
     ///
     /// # Errors
     ///
-    /// None after a successful [`open`](Self::open), unless the file changes or cannot be read.
+    /// Metadata that is damaged or cannot be read, and a root that is no directory.
     pub fn root(&self) -> Result<Inode, Error> {
         let root = self.inode(self.superblock.root)?;
         if root.kind == Kind::Directory {
