@@ -12,6 +12,15 @@ pub struct Variables(pub Vec<(OsString, OsString)>);
 /// The families of variables, strongest first.
 const FAMILIES: [&str; 3] = ["FRONT_", "APPTAINER_", "SINGULARITY_"];
 
+/// The families of variables that are set inside, strongest first.
+const FAMILIES_INSIDE: [&str; 3] = ["FRONTENV_", "APPTAINERENV_", "SINGULARITYENV_"];
+
+/// Returns what a variable is called in a family that it is of.
+fn within<'a>(name: &'a OsStr, family: &str) -> Option<&'a OsStr> {
+    let inner = name.as_bytes().strip_prefix(family.as_bytes());
+    inner.map(OsStr::from_bytes)
+}
+
 impl Variables {
     /// Returns a variable's value.
     pub fn get(&self, name: &str) -> Option<&OsStr> {
@@ -36,9 +45,10 @@ impl Variables {
     /// Returns the value of the strongest set and non-empty variable of `name`, and its own name.
     pub fn flag(&self, name: &str) -> Option<(String, &OsStr)> {
         FAMILIES.iter().find_map(|family| {
-            let full = format!("{family}{name}");
-            let value = self.get(&full).filter(|value| !value.is_empty())?;
-            Some((full, value))
+            let mut variables = self.0.iter();
+            let (_, value) =
+                variables.find(|(full, _)| within(full, family).is_some_and(|own| own == name))?;
+            (!value.is_empty()).then(|| (format!("{family}{name}"), value.as_os_str()))
         })
     }
 
@@ -62,12 +72,11 @@ impl Variables {
     /// name inside, the strongest family only.
     pub fn overrides(&self) -> Vec<(OsString, OsString)> {
         let mut found: Vec<(OsString, OsString)> = Vec::new();
-        for family in ["FRONTENV_", "APPTAINERENV_", "SINGULARITYENV_"] {
+        for family in FAMILIES_INSIDE {
             for (name, value) in &self.0 {
-                let Some(inside) = name.as_bytes().strip_prefix(family.as_bytes()) else {
+                let Some(inside) = within(name, family) else {
                     continue;
                 };
-                let inside = OsStr::from_bytes(inside);
                 if !inside.is_empty() && !found.iter().any(|(other, _)| other == inside) {
                     found.push((inside.to_owned(), value.clone()));
                 }
@@ -78,15 +87,8 @@ impl Variables {
 
     /// Whether a variable is for this program alone and never passed on.
     pub fn is_ours(name: &OsStr) -> bool {
-        let families = FAMILIES.iter().flat_map(|family| {
-            [
-                (*family).to_owned(),
-                format!("{}ENV_", family.trim_end_matches('_')),
-            ]
-        });
-        families
-            .into_iter()
-            .any(|family| name.as_bytes().starts_with(family.as_bytes()))
+        let mut families = FAMILIES.iter().chain(&FAMILIES_INSIDE);
+        families.any(|family| within(name, family).is_some())
     }
 }
 

@@ -1,6 +1,7 @@
 //! What is typed: the commands and flags, as Singularity has them.
 
 mod cdi;
+mod deferred;
 mod doctor;
 mod gpu;
 mod images;
@@ -13,6 +14,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
+
+use deferred::Deferred;
 
 pub use cdi::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use doctor::Doctor;
@@ -43,8 +46,7 @@ pub struct Cli {
 
 impl Cli {
     /// Reads the words that this program was called with. Most often they start a container: those commands
-    /// are tried by themselves, since putting together what all the others understand takes longer than
-    /// joining a container.
+    /// are tried by themselves, since putting all the others beside them takes a part of a rank's start.
     ///
     /// # Errors
     ///
@@ -68,9 +70,9 @@ struct Starting {
 
 #[derive(Debug, Subcommand)]
 enum StartCommand {
-    Exec(Exec),
-    Run(Run),
-    Shell(Shell),
+    Exec(Deferred<Exec>),
+    Run(Deferred<Run>),
+    Shell(Deferred<Shell>),
 }
 
 impl From<Starting> for Cli {
@@ -111,56 +113,56 @@ pub struct Global {
 pub enum Command {
     /// Run a command in an image
     #[command(override_usage = "front exec [FLAGS] IMAGE COMMAND [ARGUMENT]...")]
-    Exec(Exec),
+    Exec(Deferred<Exec>),
     /// Run an image's runscript; without an image, a small one that is built in
     #[command(override_usage = "front run [FLAGS] [IMAGE [ARGUMENT]...]")]
-    Run(Run),
+    Run(Deferred<Run>),
     /// Make an image of another
     #[command(override_usage = "front build [FLAGS] IMAGE SOURCE")]
-    Build(Build),
+    Build(Deferred<Build>),
     /// List and remove what is kept of images
     #[command(subcommand)]
-    Cache(CacheCommand),
+    Cache(Deferred<CacheCommand>),
     /// Show what an image says of itself
     #[command(override_usage = "front inspect [FLAGS] IMAGE")]
-    Inspect(Inspect),
+    Inspect(Deferred<Inspect>),
     /// Write and list CDI files, by which other engines know GPUs
     #[command(subcommand)]
-    Cdi(CdiCommand),
+    Cdi(Deferred<CdiCommand>),
     /// Tell before a launch what will work, what will be slow and what will fail, and what mends it
     #[command(override_usage = "front doctor [FLAGS] [IMAGE [--] [COMMAND]...]")]
-    Doctor(Doctor),
+    Doctor(Deferred<Doctor>),
     /// Tell which GPUs this host has, and what an image would get of their driver
-    Gpu(Gpu),
+    Gpu(Deferred<Gpu>),
     /// Start containers in the background, list and stop them
     #[command(subcommand)]
-    Instance(InstanceCommand),
+    Instance(Deferred<InstanceCommand>),
     /// Show the containers of this node's jobs and other programs
-    Ps(Ps),
+    Ps(Deferred<Ps>),
     /// Fetch an image into a SIF
     #[command(override_usage = "front pull [FLAGS] [FILE] SOURCE")]
-    Pull(Pull),
+    Pull(Deferred<Pull>),
     /// Send an image to a registry
     #[command(override_usage = "front push [FLAGS] IMAGE URI")]
-    Push(Push),
+    Push(Deferred<Push>),
     /// Say who you are to registries
     #[command(subcommand)]
-    Registry(RegistryCommand),
+    Registry(Deferred<RegistryCommand>),
     /// Look into SIFs, and change them
     #[command(subcommand)]
-    Sif(SifCommand),
+    Sif(Deferred<SifCommand>),
     /// Make, list, import, export and remove the keys that sign
     #[command(subcommand)]
-    Key(KeyCommand),
+    Key(Deferred<KeyCommand>),
     /// Sign a SIF
     #[command(override_usage = "front sign [FLAGS] SIF")]
-    Sign(Sign),
+    Sign(Deferred<Sign>),
     /// Check who has signed a SIF, and that it is as it was
     #[command(override_usage = "front verify [FLAGS] SIF")]
-    Verify(Verify),
+    Verify(Deferred<Verify>),
     /// Start a shell in an image
     #[command(override_usage = "front shell [FLAGS] IMAGE")]
-    Shell(Shell),
+    Shell(Deferred<Shell>),
 }
 
 impl Command {
@@ -169,12 +171,12 @@ impl Command {
         matches!(
             self,
             Self::Ps(_)
-                | Self::Cdi(CdiCommand::List { .. })
-                | Self::Cache(CacheCommand::List(_))
-                | Self::Instance(InstanceCommand::List(_))
-                | Self::Key(KeyCommand::List { .. })
-                | Self::Registry(RegistryCommand::List { .. })
-                | Self::Sif(SifCommand::List { .. })
+                | Self::Cdi(Deferred(CdiCommand::List { .. }))
+                | Self::Cache(Deferred(CacheCommand::List(_)))
+                | Self::Instance(Deferred(InstanceCommand::List(_)))
+                | Self::Key(Deferred(KeyCommand::List { .. }))
+                | Self::Registry(Deferred(RegistryCommand::List { .. }))
+                | Self::Sif(Deferred(SifCommand::List { .. }))
         )
     }
 }
@@ -312,7 +314,7 @@ mod tests {
     #[test]
     fn flags_end_at_the_image() {
         let words = |line: &str| match Cli::try_parse_from(line.split(' ')).unwrap().command {
-            Command::Exec(exec) => (exec.flags, exec.words),
+            Command::Exec(Deferred(exec)) => (exec.flags, exec.words),
             other => panic!("{other:?}"),
         };
         let (flags, rest) = words("front exec -B/p:/q --nv img --nv -B x -- y");
