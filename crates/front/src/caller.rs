@@ -2,6 +2,7 @@
 
 use std::cell::OnceCell;
 use std::path::{Component, Path, PathBuf};
+use std::time::Instant;
 
 use bundle::Account;
 use launcher::Job;
@@ -17,6 +18,8 @@ pub struct Caller {
     pub variables: Variables,
     /// The working directory, by the way that the caller came there; `None` when it is gone.
     pub cwd: Option<PathBuf>,
+    /// When it was looked at: what the caller did before is seen.
+    pub began: Instant,
     /// The process that started this rank, and what the kernel tells of it.
     launcher: OnceCell<(u32, Option<ProcessStat>)>,
 }
@@ -34,9 +37,10 @@ impl Caller {
     /// Looks at this process.
     pub fn find() -> Self {
         let variables = Variables(std::env::vars_os().collect());
+        let cwd = std::env::current_dir().ok();
         let named = variables.get("PWD").map(PathBuf::from);
-        let named = named.filter(|named| is_here(named));
-        let cwd = named.or_else(|| std::env::current_dir().ok());
+        let named = named.filter(|named| cwd.as_ref() != Some(named) && is_here(named));
+        let cwd = named.or(cwd);
         Self::new(variables, cwd)
     }
 
@@ -45,6 +49,7 @@ impl Caller {
         Self {
             variables,
             cwd,
+            began: Instant::now(),
             launcher: OnceCell::new(),
         }
     }
@@ -54,7 +59,8 @@ impl Caller {
         let get = |name: &str| self.variables.text(name);
         let named = || {
             let (pid, stat) = self.launcher();
-            stat.map_or_else(String::new, |stat| format!("{pid}-{}", stat.started))
+            stat.as_ref()
+                .map_or_else(String::new, |stat| format!("{pid}-{}", stat.started))
         };
         Job::find(&get, &named)
     }
@@ -75,12 +81,17 @@ impl Caller {
                 .find_map(|name| Some(format!("{name}={}", self.variables.text(name)?)));
             let Some(rank) = rank else { return launcher };
             for _ in 0..FARTHEST {
+                // To read the environment of one that forks the next rank takes as long as that fork.
+                let is_known = |stat: &ProcessStat| LAUNCHERS.contains(&stat.name.as_str());
+                if launcher.1.as_ref().is_some_and(is_known) {
+                    return launcher;
+                }
                 let environ = sys::read_all(Path::new(&format!("/proc/{}/environ", launcher.0)));
                 let environ = environ.unwrap_or_default();
                 let is_rank = environ
                     .split(|byte| *byte == 0)
                     .any(|one| one == rank.as_bytes());
-                match launcher.1.filter(|_| is_rank) {
+                match launcher.1.as_ref().filter(|_| is_rank) {
                     Some(stat) => launcher = look(stat.parent),
                     None => return launcher,
                 }
@@ -121,6 +132,16 @@ const RANKS: [&str; 4] = [
     "PMI_RANK",
     "PMIX_RANK",
     "SLURM_PROCID",
+];
+
+/// Programs that start ranks and are never one: the first 15 bytes of their names.
+const LAUNCHERS: [&str; 6] = [
+    "hydra_pmi_proxy",
+    "mpiexec.hydra",
+    "orted",
+    "prted",
+    "prterun",
+    "slurmstepd",
 ];
 
 /// How many processes there may be between a launcher and a program.

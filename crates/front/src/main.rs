@@ -4,6 +4,7 @@
 //! ([`launch`]). After the request nobody reads a flag or an environment variable again.
 
 #![forbid(unsafe_code)]
+#![no_main]
 
 mod account;
 mod caller;
@@ -26,23 +27,25 @@ mod site;
 mod table;
 mod variables;
 
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use crate::caller::Caller;
 use crate::cli::Cli;
 use crate::messages::Messages;
 
-fn main() -> ExitCode {
+sys::main!(run);
+
+fn run() -> ExitCode {
     sys::load_no_name_service();
     if let Err(low) = sys::raise_low_limits() {
         eprintln!("FATAL:   {low}");
         return ExitCode::from(messages::FAILURE);
     }
+    let caller = Caller::find();
     let cli = match Cli::read() {
         Ok(cli) => cli,
         Err(error) => return commands::usage(&error),
     };
-    let caller = Caller::find();
     let messages = Messages::new(&cli.global, &caller);
     match commands::run(&cli, &caller, &messages) {
         Ok(code) => code,

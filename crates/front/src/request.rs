@@ -210,9 +210,9 @@ impl Request {
         let home = caller.variables.get("HOME");
         // A path may lead to something else for a rank that comes later.
         let binds = self.binds.iter().map(|bind| bind.source.as_path());
-        let shown = binds
-            .chain(caller.cwd.as_deref())
-            .chain(home.map(Path::new));
+        let cwd = caller.cwd.as_deref();
+        let elsewhere = home.map(Path::new).filter(|home| cwd != Some(home));
+        let shown = binds.chain(cwd).chain(elsewhere);
         let shown: Vec<_> = shown.map(session::identity).collect();
         // Which GPUs are seen is each rank's own then.
         let gpus = GPUS

@@ -39,15 +39,16 @@ const CONTAINER: &str = "session";
 const HEAD_START: Duration = Duration::from_millis(100);
 
 /// Builds the session, hands it over and keeps it. Returns when the process shall end. Others wait at
-/// `listener`, if they may join.
+/// `open`, if they may join.
 pub(crate) fn run(
     ground: &Ground<'_>,
     socket: OwnedFd,
     caller: OwnedFd,
-    mut listener: Option<OwnedFd>,
+    mut open: Option<name::Open>,
 ) {
+    let began = Instant::now();
     // The caller becomes the payload, and nobody is to take it for a keeper then.
-    listener.iter().for_each(name::listen_as_own);
+    open.iter().for_each(name::Open::listen_as_own);
     // Apart from the caller's terminal and process group: what is sent there is for the payload.
     let _ = setsid();
     ignore_signals();
@@ -58,14 +59,14 @@ pub(crate) fn run(
     }
     let _ = std::env::set_current_dir("/");
     let _ = nix::sys::prctl::set_name(c"front: builder");
-    let built = match build(ground, &socket, &mut listener) {
+    let built = match build(ground, &socket, &mut open) {
         Ok(built) => built,
         Err(error) => {
             handover::send_failure(&socket, &sys::one_line(&error));
             drop(socket);
             // Who says so must have its say before the others end their job.
             std::thread::sleep(HEAD_START);
-            return reception::refuse(listener, None);
+            return reception::refuse(open, None);
         }
     };
     detach_stdio();
@@ -112,15 +113,15 @@ pub(crate) fn run(
         );
         return drop(stand);
     }
-    let is_shared = listener.is_some();
-    let reception = Reception::new(listener);
+    let is_shared = open.is_some();
+    let reception = Reception::new(open);
     if !has_own_processes {
         drop(stand);
-        return Keeper::new(ground, namespaces, reception, server).keep(caller);
+        return Keeper::new(ground, namespaces, reception, server, began).keep(caller);
     }
     // The first process is theirs, and ends with them.
     match is_shared {
-        true => Keeper::new(ground, namespaces, reception, server).keep(caller),
+        true => Keeper::new(ground, namespaces, reception, server, began).keep(caller),
         false => keeper::wait(&caller.process, server.as_ref()),
     }
     end_init(init);
@@ -142,7 +143,7 @@ struct Built {
 fn build(
     ground: &Ground<'_>,
     socket: &OwnedFd,
-    listener: &mut Option<OwnedFd>,
+    open: &mut Option<name::Open>,
 ) -> Result<Built, Error> {
     let layout = ground.layout;
     let privileged = identity::is_real_root();
@@ -152,7 +153,7 @@ fn build(
         identity::enter_user_namespace()?;
         match ground.root {
             // Before the mount namespace, so that the server does not hold it.
-            RootFs::Squashfs(squashed) => Server::start(squashed, listener)?,
+            RootFs::Squashfs(squashed) => Server::start(squashed, open)?,
             _ => None,
         }
     };

@@ -2,10 +2,12 @@
 //!
 //! The first to come has the name before it builds, so that those who come at the same time wait for it.
 //!
-//! A keeper greets, and says by which of its descriptors its secret can be read. A caller looks at the process that has
-//! greeted, reads the secret through `/proc`, and sends it with what it wishes for: only one outside of containers can.
-//! The answer repeats the caller's token, and names the keeper's descriptors of the namespaces; the caller opens them
-//! through `/proc`, too. So no descriptor is ever under way, of which the kernel allows each user a number.
+//! A caller reads the secret of the process that listens, through `/proc`, and sends it with what it wishes for: only one
+//! outside of containers can. Where that process can not be looked into for the moment, the keeper greets, and says by
+//! which of its descriptors its secret can be read. The answer repeats the caller's token, and names the keeper's
+//! descriptors of the namespaces. The caller looks at the process that has answered: it is believed only if it has the
+//! same secret. Its descriptors are opened through `/proc`, too, so that none is ever under way, of which the kernel
+//! allows each user a number.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -15,13 +17,12 @@ use nix::unistd::geteuid;
 use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::handover::{self, Message, PATIENCE, Token, Wish};
 use crate::name::{self, Name};
 use crate::peer::{self, Listener};
 use crate::process;
-use crate::secret::Secret;
+use crate::secret::{self, Secret};
 
 impl Name {
     /// Calls the keeper of that name, and waits for it until `end`, in its queue until `busy`; `None` when there is none
@@ -32,7 +33,7 @@ impl Name {
     /// Fails as a wait does that is over, when there may be one that has not answered.
     pub(crate) fn call(&self, wish: Wish, end: Instant, busy: Instant) -> io::Result<Option<Call>> {
         // Others may have taken any number of names: who listens is looked at before anything is waited for.
-        match self.reach(wish, end, busy, true) {
+        match self.reach((wish, Instant::now()), end, busy, true) {
             Ok(Reached::Answering(call)) => Ok(Some(call)),
             Err(error) if is_late(&error) => Err(error),
             _ => Ok(None),
@@ -40,8 +41,9 @@ impl Name {
     }
 
     /// Joins the session of that name, or takes the name. A rank of a job, which is told of by `program`, waits for
-    /// whoever builds the session.
-    pub(crate) fn join_or_take(&self, program: Option<&str>) -> Entry {
+    /// whoever builds the session. `began` is a time when this process ran already: the image is seen as it was then, or
+    /// later.
+    pub(crate) fn join_or_take(&self, program: Option<&str>, began: Instant) -> Entry {
         let patience = match program {
             Some(_) => PATIENCE_IN_JOB,
             None => PATIENCE,
@@ -51,7 +53,7 @@ impl Name {
         let mut silence = Instant::now() + PATIENCE;
         while Instant::now() < silence.min(end) {
             let busy = end.min(Instant::now() + PATIENCE_WHILE_BUSY);
-            match self.reach(Wish::Join, end, busy, false) {
+            match self.reach((Wish::Join, began), end, busy, false) {
                 Ok(Reached::Answering(call)) => {
                     match call.welcome() {
                         Welcome::Joined(namespaces, about) => {
@@ -72,8 +74,8 @@ impl Name {
                 Ok(Reached::Others) => return Entry::Neither,
                 Err(_) => {}
             }
-            if let Some(listener) = self.take().and_then(name::open) {
-                return Entry::Taken(listener);
+            if let Some(open) = self.take().and_then(name::open) {
+                return Entry::Taken(open);
             }
             // Taken meanwhile, and opened the next moment.
             std::thread::sleep(Duration::from_millis(1));
@@ -82,22 +84,36 @@ impl Name {
     }
 
     /// Connects, waiting in a full queue until `busy`, and says what is wished for.
-    fn reach(&self, wish: Wish, end: Instant, busy: Instant, is_wary: bool) -> io::Result<Reached> {
+    fn reach(
+        &self,
+        wish: (Wish, Instant),
+        end: Instant,
+        busy: Instant,
+        is_wary: bool,
+    ) -> io::Result<Reached> {
         let socket = self.connect(busy)?;
         let peer = socket_peercred(&socket)?;
         if peer.uid.as_raw() != geteuid().as_raw() {
             return Ok(Reached::Others);
         }
-        let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get());
+        // One that is gone has nobody to answer.
+        let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get())?;
         if is_wary && listener.is_stranger() {
             listener.continue_stopped();
             return Ok(Reached::Others);
         }
-        Ok(match Call::begin(socket, wish, &listener, end)? {
-            Some(call) => Reached::Answering(call),
-            None => Reached::Others,
-        })
+        match Call::begin(socket, wish, listener, end) {
+            Ok(call) => Ok(Reached::Answering(call)),
+            Err(error) if is_of_others(&error) => Ok(Reached::Others),
+            Err(error) => Err(error),
+        }
     }
+}
+
+/// Whether a process turned out to be none of ours.
+fn is_of_others(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidData, PermissionDenied};
+    matches!(error.kind(), InvalidData | PermissionDenied)
 }
 
 /// Whether a wait was over before anything came.
@@ -116,146 +132,142 @@ enum Reached {
     Others,
 }
 
-/// A call to a keeper of ours.
+/// A call to a keeper.
 #[derive(Debug)]
 pub(crate) struct Call {
     socket: OwnedFd,
     end: Instant,
-    keeper: i32,
-    /// A handle of the keeper's process: as long as that is there, its number is no other's.
-    process: OwnedFd,
-    /// Its answers repeat this.
+    listener: Listener,
+    /// The keeper's descriptor of its secret, and that.
+    secret: (i32, Token),
+    /// The answers repeat this.
     token: Token,
 }
 
+/// The process that has answered, and was found to be a keeper of ours.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    pid: i32,
+    /// As long as it is there, its number is no other's.
+    process: OwnedFd,
+    /// Its user namespace, which is the session's, unless it is the caller's.
+    user: Option<OwnedFd>,
+}
+
 impl Call {
-    /// Waits to be greeted, and says what is wished for; `None` when that is not by a keeper of ours. While a session is
-    /// built, that takes its time, for as long as `listener` is a process that may build it.
+    /// Says what is wished for.
     fn begin(
         socket: OwnedFd,
-        wish: Wish,
-        listener: &Listener,
+        (wish, began): (Wish, Instant),
+        listener: Listener,
         end: Instant,
-    ) -> io::Result<Option<Self>> {
-        let mut waits = 0;
-        let (message, origin) = loop {
-            let patience = if waits == 0 { AT_FIRST } else { PATIENCE };
-            limit(&socket, end.min(Instant::now() + patience))?;
-            match handover::receive_from(&socket) {
-                Err(error) if is_late(&error) => {
-                    waits += 1;
-                    // A payload has no business here, and would let its callers wait.
-                    if listener.is_stranger() {
-                        listener.continue_stopped();
-                        return Ok(None);
-                    }
-                    if Instant::now() >= end || waits > MOST_WAITS && !listener.may_be_building() {
-                        return Err(error);
-                    }
-                }
-                received => break received?,
-            }
+    ) -> io::Result<Self> {
+        let secret = match Secret::read(listener.pid, secret::DESCRIPTOR) {
+            Ok(word) => (secret::DESCRIPTOR, word),
+            Err(_) => greeting(&socket, &listener, end)?,
         };
-        let (Message::Hello(secret), Some(keeper)) = (message, origin.pid) else {
-            return Ok(None);
-        };
-        let number = rustix::process::Pid::from_raw(keeper).ok_or(Errno::SRCH)?;
-        // The handle first: what is found out about the number is about this process then, or it has ended.
-        let process = pidfd_open(number, PidfdFlags::empty())?;
-        if !peer::is_keeper(keeper) {
-            let may_end = !peer::is_contained(keeper);
-            return match may_end && process::ends_within(&process, A_MOMENT) {
-                true => Err(Errno::SRCH.into()),
-                false => Ok(None),
-            };
-        }
-        let secret = Secret::read(&peer::open_descriptor(keeper, secret)?)?;
         let token = handover::token();
-        handover::send_wish(&socket, wish, origin.token, secret, token)?;
-        Ok(Some(Self {
+        handover::send_wish(&socket, wish, secret.1, token, began.elapsed())?;
+        Ok(Self {
             socket,
             end,
-            keeper,
-            process,
+            listener,
+            secret,
             token,
-        }))
+        })
     }
 
-    /// Waits for the next answer. It repeats what was asked after the keeper was found to be ours: what was prepared by a
-    /// process that has ended since, and has its number taken by a keeper, does not.
+    /// Waits for the next answer of a keeper of ours.
     pub(crate) fn next(&self) -> io::Result<Message> {
-        let message = self.receive()?;
-        // It is looked at again, as it may have executed another program since: a payload. One that refuses may end
-        // meanwhile, and can no longer be looked at for a moment before it has ended.
-        self.look_again(&message)?;
-        Ok(message)
+        self.receive().map(|(message, _)| message)
     }
 
-    fn look_again(&self, message: &Message) -> io::Result<()> {
-        if self.is_keepers() {
-            return Ok(());
-        }
-        let has_ended = process::ends_within(&self.process, A_MOMENT);
-        match message {
-            Message::Failed(_) | Message::Full(_) if has_ended => Ok(()),
-            _ if has_ended => Err(io::ErrorKind::UnexpectedEof.into()),
-            _ => Err(io::ErrorKind::PermissionDenied.into()),
-        }
-    }
-
-    fn receive(&self) -> io::Result<Message> {
-        limit(&self.socket, self.end.min(Instant::now() + PATIENCE))?;
-        let (message, origin) = handover::receive_from(&self.socket)?;
-        match origin.pid == Some(self.keeper) && origin.token == self.token {
-            true => Ok(message),
-            false => Err(io::ErrorKind::PermissionDenied.into()),
-        }
-    }
-
-    /// Waits for the namespaces, and opens them; returns what is said of the session, too.
-    pub(crate) fn namespaces(&self) -> io::Result<Result<(Vec<OwnedFd>, String), Refusal>> {
-        // Whatever is opened is the keeper's, if that is there afterwards.
-        let message = self.receive()?;
-        let opened = match &message {
-            Message::Ready { namespaces, .. } => open_namespaces(self.keeper, namespaces),
-            _ => Ok(Vec::new()),
+    /// As [`next`](Self::next), with the keeper. It repeats what was asked, so that it cannot have been prepared by a process
+    /// that has ended since, and has its number taken by a keeper.
+    fn receive(&self) -> io::Result<(Message, Keeper)> {
+        let (message, origin) = wait(&self.socket, &self.listener, true, self.end)?;
+        let pid = origin.pid.filter(|_| origin.token == self.token);
+        let pid = pid.ok_or(io::ErrorKind::PermissionDenied)?;
+        let process = process::open(pid)?;
+        let is_listener = pid == self.listener.pid && !process::has_ended(&self.listener.process);
+        let has_secret =
+            || Secret::read(pid, self.secret.0).is_ok_and(|word| word == self.secret.1);
+        let user = match peer::look(pid) {
+            Ok(user) if is_listener || has_secret() => user,
+            // One that ends can no longer be looked at for a moment before it has ended.
+            _ if !peer::is_contained(pid) && process::ends_within(&process, A_MOMENT) => {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            _ => return Err(io::ErrorKind::PermissionDenied.into()),
         };
-        self.look_again(&message)?;
-        Ok(match (message, opened) {
-            (Message::Ready { about, .. }, Ok(namespaces)) => Ok((namespaces, about)),
-            (Message::Ready { .. }, Err(error)) => Err(Refusal::Full(sys::words(&error))),
+        Ok((message, Keeper { pid, process, user }))
+    }
+
+    /// Waits for the namespaces, and opens them; returns what is said of the session, too, and who keeps it.
+    pub(crate) fn namespaces(&self) -> io::Result<Result<Joined, Refusal>> {
+        Ok(match self.receive()? {
+            (Message::Ready { namespaces, about }, keeper) => match keeper.open(&namespaces) {
+                // What was opened is the keeper's, as that is there still.
+                _ if process::has_ended(&keeper.process) => {
+                    return Err(io::ErrorKind::UnexpectedEof.into());
+                }
+                Ok(namespaces) => Ok(Joined {
+                    namespaces,
+                    about,
+                    keeper,
+                }),
+                Err(error) => Err(Refusal::Full(sys::words(&error))),
+            },
             (Message::Failed(_), _) => Err(Refusal::Refused),
             (Message::Full(reason), _) => Err(Refusal::Full(reason)),
             _ => return Err(io::ErrorKind::InvalidData.into()),
         })
     }
 
-    /// Opens a handle of a process that does not go before its keeper.
-    pub(crate) fn open_process(&self, pid: i32) -> io::Result<OwnedFd> {
-        let pid = rustix::process::Pid::from_raw(pid).ok_or(Errno::SRCH)?;
-        let process = pidfd_open(pid, PidfdFlags::empty())?;
-        match self.is_keepers() {
-            true => Ok(process),
-            false => Err(Errno::SRCH.into()),
-        }
-    }
-
-    /// Whether the process that was called is still there, and a keeper of ours.
-    fn is_keepers(&self) -> bool {
-        peer::is_keeper(self.keeper) && !process::has_ended(&self.process)
-    }
-
     /// Waits for what a keeper answers to who joins.
     pub(crate) fn welcome(&self) -> Welcome {
         match self.namespaces() {
-            Ok(Ok((namespaces, about))) => Welcome::Joined(namespaces, about),
+            Ok(Ok(joined)) => Welcome::Joined(joined.namespaces, joined.about),
             Ok(Err(Refusal::Refused)) => Welcome::Refused,
             Ok(Err(Refusal::Full(reason))) => Welcome::Full(reason),
-            Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Welcome::Unproved,
+            Err(error) if is_of_others(&error) => Welcome::Unproved,
             Err(error) if is_late(&error) => Welcome::Silent,
             Err(_) => Welcome::Ended,
         }
     }
+}
+
+impl Keeper {
+    /// Opens the namespaces that it names; its user namespace comes first where the session has one.
+    fn open(&self, numbers: &[i32]) -> io::Result<Vec<OwnedFd>> {
+        match (&self.user, numbers) {
+            (Some(user), [_, others @ ..]) => {
+                let mut namespaces = vec![user.try_clone()?];
+                namespaces.extend(open_namespaces(self.pid, others)?);
+                Ok(namespaces)
+            }
+            _ => open_namespaces(self.pid, numbers),
+        }
+    }
+
+    /// Opens a handle of a process that does not go before it.
+    pub(crate) fn open_process(&self, pid: i32) -> io::Result<OwnedFd> {
+        let process = process::open(pid)?;
+        match process::has_ended(&self.process) {
+            true => Err(Errno::SRCH.into()),
+            false => Ok(process),
+        }
+    }
+}
+
+/// A session that was joined.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    /// In the order in which they are to be entered.
+    pub(crate) namespaces: Vec<OwnedFd>,
+    /// What its first member said of it.
+    pub(crate) about: String,
+    pub(crate) keeper: Keeper,
 }
 
 /// Opens the namespaces that a process of ours has open.
@@ -271,6 +283,53 @@ pub(crate) enum Refusal {
     Refused,
     /// There is no place in it, for this reason.
     Full(String),
+}
+
+/// Waits to be greeted; returns by which descriptor the secret can be read, and that.
+fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(i32, Token)> {
+    let is_ours = !listener.is_stranger();
+    handover::ask_for_greeting(socket)?;
+    let (Message::Hello(descriptor), origin) = wait(socket, listener, is_ours, end)? else {
+        return Err(io::ErrorKind::InvalidData.into());
+    };
+    let pid = origin.pid.ok_or(io::ErrorKind::InvalidData)?;
+    Ok((descriptor, Secret::read(pid, descriptor)?))
+}
+
+/// Waits for a message, for as long as `listener` is a process that may send one: while a session is built, it takes its
+/// time. Where `was_ours`, once more after that: the first rank becomes a payload when its session is built, and the
+/// keeper may have others to answer first.
+///
+/// # Errors
+///
+/// Besides those of the socket, one of permission: the process is none of ours.
+fn wait(
+    socket: &OwnedFd,
+    listener: &Listener,
+    mut was_ours: bool,
+    end: Instant,
+) -> io::Result<(Message, handover::Origin)> {
+    let mut waits = 0;
+    loop {
+        let patience = if waits == 0 { AT_FIRST } else { PATIENCE };
+        limit(socket, end.min(Instant::now() + patience))?;
+        match handover::receive_from(socket) {
+            Err(error) if is_late(&error) => {
+                waits += 1;
+                // A payload has no business here, and would let its callers wait.
+                if listener.is_stranger() {
+                    listener.continue_stopped();
+                    if !std::mem::take(&mut was_ours) {
+                        return Err(io::ErrorKind::PermissionDenied.into());
+                    }
+                }
+                if Instant::now() >= end || waits > MOST_WAITS && !listener.may_be_building() {
+                    return Err(error);
+                }
+            }
+            received => return received,
+        }
+    }
 }
 
 /// Has the next wait on a socket end with the call.
@@ -303,7 +362,7 @@ pub(crate) enum Entry {
     /// The namespaces of the session that has it, and what its first member said of it.
     Joined(Vec<OwnedFd>, String),
     /// The name, open: callers wait there until the session is built.
-    Taken(OwnedFd),
+    Taken(name::Open),
     /// Nothing: who has it says that there must be no session.
     Refused,
     /// Nothing: there is no place in the session, for this reason.
@@ -321,10 +380,10 @@ const A_MOMENT: Timespec = Timespec {
     tv_nsec: 500_000_000,
 };
 
-/// How long one waits to be greeted before one looks at who is to do it.
-const AT_FIRST: Duration = Duration::from_millis(50);
+/// How long one waits for a word before one looks at the process that is to say it.
+const AT_FIRST: Duration = Duration::from_millis(250);
 
-/// How often a keeper is waited for that has built its session, and greets nobody.
+/// How often a keeper is waited for that has built its session, and says nothing.
 const MOST_WAITS: u32 = 4;
 
 /// How long a job's rank waits for the session that another builds: without it, it could not work with

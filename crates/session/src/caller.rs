@@ -7,7 +7,7 @@ use std::time::Instant;
 use nix::unistd::geteuid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::sockopt::{set_socket_passcred, socket_peercred};
+use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{PidfdFlags, pidfd_open};
 
@@ -18,7 +18,7 @@ use crate::{peer, process};
 /// How long a caller who is sent away may take to say what is wished for.
 const A_MOMENT: Timespec = Timespec {
     tv_sec: 0,
-    tv_nsec: 500_000_000,
+    tv_nsec: 250_000_000,
 };
 
 /// A caller, from the first word to what it wishes for.
@@ -29,8 +29,10 @@ pub(crate) struct Caller {
     pub(crate) process: OwnedFd,
     pid: i32,
     since: Instant,
-    /// The wish is to repeat this.
-    hello: Token,
+    /// A time when it ran already.
+    pub(crate) began: Instant,
+    /// Whether it was told where the secret is.
+    is_greeted: bool,
     /// The answers are to repeat this.
     pub(crate) token: Token,
 }
@@ -38,7 +40,7 @@ pub(crate) struct Caller {
 /// The outcome of looking for the next caller.
 #[derive(Debug)]
 pub(crate) enum Admitted {
-    /// One of the same user, who has yet to say what is wished for.
+    /// One of the same user, who may have yet to say what is wished for.
     Caller(Caller),
     /// One that is none of ours, or has gone.
     Stranger,
@@ -48,38 +50,40 @@ pub(crate) enum Admitted {
     Nobody,
 }
 
-/// Greets the next caller.
-pub(crate) fn admit(listener: &OwnedFd, secret: &Secret) -> Admitted {
+/// Lets the next caller in.
+pub(crate) fn admit(listener: &OwnedFd) -> Admitted {
     match accept_with(listener, SocketFlags::CLOEXEC) {
-        Ok(socket) => greet(socket, secret).map_or(Admitted::Stranger, Admitted::Caller),
+        Ok(socket) => Caller::new(socket).map_or(Admitted::Stranger, Admitted::Caller),
         Err(Errno::AGAIN) => Admitted::Nobody,
         Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Admitted::Waiting,
         Err(_) => Admitted::Stranger,
     }
 }
 
-fn greet(socket: OwnedFd, secret: &Secret) -> Option<Caller> {
-    let peer = socket_peercred(&socket).ok()?;
-    let pid = peer.pid.as_raw_nonzero().get();
-    // The handle first, as it is with a keeper.
-    let process = pidfd_open(peer.pid, PidfdFlags::empty()).ok()?;
-    if peer.uid.as_raw() != geteuid().as_raw() || peer::is_contained(pid) {
-        return None;
-    }
-    set_socket_passcred(&socket, true).ok()?;
-    let hello = handover::token();
-    handover::send_hello(&socket, hello, secret.descriptor()).ok()?;
-    Some(Caller {
-        process,
-        socket,
-        pid,
-        since: Instant::now(),
-        hello,
-        token: 0,
-    })
-}
-
 impl Caller {
+    fn new(socket: OwnedFd) -> Option<Self> {
+        let peer = socket_peercred(&socket).ok()?;
+        // The handle first, as it is with a keeper.
+        let process = pidfd_open(peer.pid, PidfdFlags::empty()).ok()?;
+        let since = Instant::now();
+        (peer.uid.as_raw() == geteuid().as_raw()).then(|| Self {
+            process,
+            socket,
+            pid: peer.pid.as_raw_nonzero().get(),
+            since,
+            began: since,
+            is_greeted: false,
+            token: 0,
+        })
+    }
+
+    /// Tells one who asks for it where the secret is, once; whether it is one to wait for.
+    fn greet(&mut self, secret: &Secret) -> bool {
+        let is_first = !std::mem::replace(&mut self.is_greeted, true);
+        let sent = || handover::send_hello(&self.socket, secret.descriptor());
+        is_first && !peer::is_contained(self.pid) && sent().is_ok()
+    }
+
     /// When the call came.
     pub(crate) fn since(&self) -> Instant {
         self.since
@@ -89,10 +93,16 @@ impl Caller {
     /// long.
     pub(crate) fn wish(&mut self, secret: &Secret) -> Option<Result<Wish, ()>> {
         match handover::receive_wish(&self.socket) {
-            Ok(wished) => {
+            Ok(None) => (!self.greet(secret)).then_some(Err(())),
+            Ok(Some(wished)) => {
                 self.token = wished.token;
                 let is_same = wished.sender == Some(self.pid) && !process::has_ended(&self.process);
-                let is_outside = wished.shown == Some((self.hello, secret.word));
+                let shown = wished.shown.filter(|(word, _)| *word == secret.word);
+                let is_outside = shown.is_some();
+                // Clocks of two time namespaces differ, lengths of time do not.
+                let age = shown.map(|(_, age)| age).unwrap_or_default();
+                let now = Instant::now();
+                self.began = now.checked_sub(age).unwrap_or(now);
                 Some(if is_same && is_outside {
                     Ok(wished.wish)
                 } else {
@@ -109,11 +119,19 @@ impl Caller {
 
 /// Sends the next caller away, who then goes on alone.
 pub(crate) fn turn_away(listener: &OwnedFd, secret: &Secret, reason: &str) {
-    if let Admitted::Caller(mut caller) = admit(listener, secret) {
+    let Admitted::Caller(mut caller) = admit(listener) else {
+        return;
+    };
+    // The question where the secret is may come before the wish. Both are taken, whatever they are: an end that closes
+    // with something unread resets the other.
+    for _ in 0..2 {
         let mut fds = [PollFd::new(&caller.socket, PollFlags::IN)];
         let _ = poll(&mut fds, Some(&A_MOMENT));
-        // It is taken, whatever it is: an end that closes with something unread resets the other.
-        let _ = caller.wish(secret);
-        handover::send_full(&caller.socket, caller.token, reason);
+        if let Some(wish) = caller.wish(secret) {
+            if wish.is_ok() {
+                handover::send_full(&caller.socket, caller.token, reason);
+            }
+            return;
+        }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::time::Instant;
 
 use image::RootFs;
 use nix::sched::{CloneFlags, setns};
@@ -10,7 +11,7 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::call::{Entry, open_namespaces};
 use crate::handover::{self, Message};
-use crate::name::Name;
+use crate::name::{self, Name};
 use crate::stopped::Watch;
 use crate::{Error, Ground, Shared, builder, reception};
 
@@ -35,7 +36,7 @@ pub enum Asked {
 
 /// The right to build a session that others wait for. They go on when this is dropped.
 #[derive(Debug)]
-pub struct Turn(Option<OwnedFd>);
+pub struct Turn(Option<name::Open>);
 
 impl Turn {
     /// Tells the job's other ranks that there must be no session; `others` is how many there are on this
@@ -46,15 +47,17 @@ impl Turn {
 }
 
 /// Asks for the session that a job's ranks share on this machine: those who ask for the same image in the
-/// same words. Waits while another rank builds it. `program` is what the rank is told of by.
+/// same words. Waits while another rank builds it. `program` is what the rank is told of by, and `began` a time when
+/// this process ran already: it sees the image as it was then, or later.
 ///
 /// A name that is no [job's](crate::Shared::is_job) has none, and whoever asks builds their own.
 #[must_use]
-pub fn ask(job: &str, root: &RootFs, words: &str, program: &str) -> Asked {
+pub fn ask(job: &str, root: &RootFs, words: &str, program: &str, began: Instant) -> Asked {
     let known = Shared::is_job(job).then(|| Name::of_job(job, root, words));
-    match known.flatten().map(|name| name.join_or_take(Some(program))) {
+    let known = known.flatten();
+    match known.map(|name| name.join_or_take(Some(program), began)) {
         Some(Entry::Joined(namespaces, about)) => Asked::Joined(Door::new(namespaces), about),
-        Some(Entry::Taken(listener)) => Asked::First(Turn(Some(listener))),
+        Some(Entry::Taken(open)) => Asked::First(Turn(Some(open))),
         Some(Entry::Refused) => Asked::Refused,
         Some(Entry::Full(reason)) => Asked::Full(reason),
         Some(Entry::Neither) => {
@@ -80,14 +83,14 @@ pub fn open(
 ) -> Result<Door, Error> {
     let is_private = ground.private || ground.instance.is_some() || turn.is_some();
     let name = if is_private { None } else { Name::of(ground) };
-    let listener = match name.map(|name| name.join_or_take(None)) {
+    let open = match name.map(|name| name.join_or_take(None, Instant::now())) {
         Some(Entry::Joined(namespaces, _)) => {
             tracing::debug!("joined a session");
             return Ok(Door::new(namespaces));
         }
-        Some(Entry::Taken(listener)) => Some(listener),
+        Some(Entry::Taken(open)) => Some(open),
         Some(Entry::Neither | Entry::Refused | Entry::Full(_)) | None => {
-            turn.and_then(|Turn(listener)| listener)
+            turn.and_then(|Turn(open)| open)
         }
     };
     let (socket, theirs) = handover::pair().map_err(Error::Fork)?;
@@ -100,7 +103,7 @@ pub fn open(
     // server of its image, whose pages it asks for itself.
     match sys::fork_untraced().map_err(|errno| Error::Fork(errno.into()))? {
         sys::Fork::Parent(middle) => {
-            drop((theirs, listener));
+            drop((theirs, open));
             // ECHILD when the caller's SIGCHLD is ignored; then the kernel has collected it.
             while let Ok(WaitStatus::Stopped(..)) = waitpid(middle, Some(WaitPidFlag::WUNTRACED)) {
                 let _ = kill(middle, Signal::SIGCONT);
@@ -109,7 +112,7 @@ pub fn open(
         sys::Fork::Child => {
             drop(socket);
             match sys::fork() {
-                Ok(sys::Fork::Child) => builder::run(ground, theirs, caller, listener),
+                Ok(sys::Fork::Child) => builder::run(ground, theirs, caller, open),
                 Ok(sys::Fork::Parent(builder)) => handover::send_begun(&theirs, builder.as_raw()),
                 // The socket ends with this process.
                 Err(_) => {}

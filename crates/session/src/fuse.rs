@@ -15,6 +15,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use squashfs::ServeOptions;
 
 use crate::error::mount_error;
+use crate::name::Open;
 use crate::process::{detach_stdio, ignore_signals};
 use crate::stopped::Child;
 use crate::{Error, payload};
@@ -35,11 +36,11 @@ impl Server {
     /// Starts the server for `squashed`, outside of any mount namespace that is made later.
     ///
     /// Must be called inside the user namespace that will mount: the kernel wants the device opened
-    /// there. `None` where there is no `/dev/fuse` for this user. The server has no part in `listener`,
+    /// there. `None` where there is no `/dev/fuse` for this user. The server has no part in `open`,
     /// which it may outlive its keeper with.
     pub(crate) fn start(
         squashed: &Squashed,
-        listener: &mut Option<OwnedFd>,
+        open: &mut Option<Open>,
     ) -> Result<Option<Self>, Error> {
         let device = match File::options().read(true).write(true).open("/dev/fuse") {
             Ok(device) => OwnedFd::from(device),
@@ -62,7 +63,7 @@ impl Server {
                 }))
             }
             sys::Fork::Child => {
-                drop((go, listener.take()));
+                drop((go, open.take()));
                 serve(squashed, device, &mut File::from(wait));
                 sys::exit_at_once(0)
             }

@@ -68,6 +68,7 @@ const SESSION: u8 = b'S';
 const FULL: u8 = b'L';
 const INTRODUCTION: u8 = b'P';
 const HELLO: u8 = b'H';
+const GREETING: u8 = b'G';
 const BEGUN: u8 = b'B';
 
 /// The most descriptors that a datagram carries: a member's standard error.
@@ -152,21 +153,27 @@ pub(crate) enum Wish {
     Wake = b'!' as isize,
 }
 
-/// Greets a caller, who learns by it which process the keeper is, and by which of its descriptors the secret is read.
-pub(crate) fn send_hello(socket: &OwnedFd, token: Token, secret: i32) -> io::Result<()> {
-    send_as_answer(socket, HELLO, token, &secret.to_string(), &[])
+/// Asks the process that listens to greet, once it can: only then it is known to be a keeper.
+pub(crate) fn ask_for_greeting(socket: &OwnedFd) -> io::Result<()> {
+    send(socket, GREETING, "", &[])
 }
 
-/// Asks a keeper for something. `hello` is the token of the greeting, `secret` shows that the caller is outside, and
-/// `token` is what the answers are to repeat.
+/// Greets a caller, who learns by it which process the keeper is, and by which of its descriptors the secret is read.
+pub(crate) fn send_hello(socket: &OwnedFd, secret: i32) -> io::Result<()> {
+    send(socket, HELLO, &secret.to_string(), &[])
+}
+
+/// Asks a keeper for something. `secret` shows that the caller is outside, `token` is what the answers are to repeat, and
+/// `age` is how long the caller has run.
 pub(crate) fn send_wish(
     socket: &OwnedFd,
     wish: Wish,
-    hello: Token,
     secret: Token,
     token: Token,
+    age: Duration,
 ) -> io::Result<()> {
-    send_as_answer(socket, wish as u8, token, &format!("{hello} {secret}"), &[])
+    let text = format!("{secret} {}", age.as_nanos());
+    send_as_answer(socket, wish as u8, token, &text, &[])
 }
 
 /// Introduces a member to its keeper: the program that it will be, and its standard error, by which it is told of. To be
@@ -181,29 +188,35 @@ pub(crate) struct Wished {
     pub(crate) wish: Wish,
     /// The answers repeat this.
     pub(crate) token: Token,
-    /// The token of the greeting that it answers, and the secret.
-    pub(crate) shown: Option<(Token, Token)>,
+    /// The secret, as the caller has read it, and how long it has run.
+    pub(crate) shown: Option<(Token, Duration)>,
     /// The process that asked, if the socket tells.
     pub(crate) sender: Option<i32>,
 }
 
-/// Hears what a caller asks for, if it has been said.
-pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Wished> {
+/// Hears what a caller asks for, if it has been said; `None` of one that asks to be greeted.
+pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Option<Wished>> {
     let mut buffer = [0; 256];
     let received = receive_into(socket, &mut buffer, RecvFlags::DONTWAIT)?;
     let (kind, token, text) =
         parts(&buffer, received.length).ok_or(io::ErrorKind::UnexpectedEof)?;
+    if kind == GREETING {
+        return Ok(None);
+    }
     let mut known = [Wish::Look, Wish::Join, Wish::Wake].into_iter();
     let wish = known.find(|wish| *wish as u8 == kind);
-    Ok(Wished {
+    Ok(Some(Wished {
         wish: wish.ok_or(io::ErrorKind::InvalidData)?,
         token,
         shown: std::str::from_utf8(text)
             .ok()
             .and_then(|text| text.split_once(' '))
-            .and_then(|(hello, secret)| Some((hello.parse().ok()?, secret.parse().ok()?))),
+            .and_then(|(secret, age)| {
+                let age = Duration::from_nanos(age.parse().ok()?);
+                Some((secret.parse().ok()?, age))
+            }),
         sender: received.sender,
-    })
+    }))
 }
 
 /// What a member says of itself.
@@ -217,9 +230,11 @@ pub(crate) struct Introduction {
 
 /// Takes a member's introduction, waiting for it if `waits`, and not for long.
 pub(crate) fn receive_introduction(socket: &OwnedFd, waits: bool) -> io::Result<Introduction> {
-    set_socket_timeout(socket, Timeout::Recv, Some(PATIENCE))?;
     let flags = match waits {
-        true => RecvFlags::empty(),
+        true => {
+            set_socket_timeout(socket, Timeout::Recv, Some(PATIENCE))?;
+            RecvFlags::empty()
+        }
         false => RecvFlags::DONTWAIT,
     };
     let mut buffer = [0; 4096];

@@ -106,19 +106,22 @@ fn call(name: &str, wish: Wish, end: Instant, busy: Instant) -> Result<Option<Ru
         let Some(call) = called.call(wish, end, busy)? else {
             return Ok(None);
         };
-        let (namespaces, about) = match call.namespaces()? {
+        let joined = match call.namespaces()? {
             Ok(told) => told,
             Err(Refusal::Refused) => return Ok(None),
             Err(Refusal::Full(reason)) => return Err(io::Error::other(reason)),
         };
         // Its first process is not collected before its keeper ends.
-        let (init, about) = about.split_once('\n').ok_or(io::ErrorKind::InvalidData)?;
+        let (init, about) = joined
+            .about
+            .split_once('\n')
+            .ok_or(io::ErrorKind::InvalidData)?;
         let init = init.parse().map_err(|_| io::ErrorKind::InvalidData)?;
         Ok(Some(Running {
             name: name.to_owned(),
             about: about.to_owned(),
-            init: call.open_process(init)?,
-            door: Door::new(namespaces),
+            init: joined.keeper.open_process(init)?,
+            door: Door::new(joined.namespaces),
         }))
     };
     match answer() {

@@ -13,11 +13,11 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open, pidfd_send_signal, setrlimit};
+use rustix::process::{Resource, getrlimit, pidfd_send_signal, setrlimit};
 
 use crate::caller::Caller;
 use crate::handover::Wish;
-use crate::process::{has_ended, pid};
+use crate::process::{self, has_ended, pid};
 use crate::reception::{NO_DESCRIPTORS, Reception};
 use crate::stopped::Child;
 use crate::witness::{Member, Testimony};
@@ -62,8 +62,9 @@ pub(crate) struct Keeper<'a> {
     last: Option<Member>,
     testimony: Testimony<'a>,
     of_one_program: bool,
-    /// The root file system, where it is an overlay of a directory, which may change.
-    changing: Option<PathBuf>,
+    /// The root file system, where it is an overlay of a directory, which may change, and since when it shows what that
+    /// is.
+    changing: Option<(PathBuf, Instant)>,
 }
 
 impl<'a> Keeper<'a> {
@@ -72,6 +73,7 @@ impl<'a> Keeper<'a> {
         namespaces: Vec<File>,
         reception: Reception,
         server: Option<Child>,
+        began: Instant,
     ) -> Self {
         Self {
             namespaces,
@@ -81,7 +83,7 @@ impl<'a> Keeper<'a> {
             testimony: Testimony::new(ground.witness),
             of_one_program: ground.of_one_program,
             changing: matches!(ground.root, RootFs::Directory(_))
-                .then(|| ground.layout.root())
+                .then(|| (ground.layout.root(), began))
                 .filter(|_| !ground.mount_points.is_empty()),
             members: Vec::new(),
             last: None,
@@ -113,8 +115,12 @@ impl<'a> Keeper<'a> {
                 self.server = None;
             }
             if happened.call || self.reception.pending() > 0 {
-                for (caller, wish) in self.reception.hear() {
-                    self.serve(caller, wish);
+                let heard = self.reception.hear();
+                let joins = heard.iter().filter(|(_, wish)| *wish == Wish::Join);
+                let last = joins.map(|(caller, _)| caller.began).max();
+                let is_current = last.is_some_and(|last| self.is_current(last));
+                for (caller, wish) in heard {
+                    self.serve(caller, wish, is_current);
                 }
             }
             // Introductions are taken as they come: the kernel refuses too many that are under way.
@@ -159,15 +165,13 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn serve(&mut self, caller: Caller, wish: Wish) {
+    fn serve(&mut self, caller: Caller, wish: Wish, is_current: bool) {
         match wish {
             Wish::Join if !self.has_room() => {
                 handover::send_full(&caller.socket, caller.token, NO_DESCRIPTORS);
             }
             // It goes to take the name, and finds it free.
-            Wish::Join if self.has_lost_server() || self.is_over() || !self.is_up_to_date() => {
-                self.reception.close();
-            }
+            Wish::Join if !is_current => self.reception.close(),
             Wish::Join => {
                 // One that could not be told is no member.
                 let (socket, token) = (&caller.socket, caller.token);
@@ -196,10 +200,19 @@ impl<'a> Keeper<'a> {
             <= limit.saturating_sub(OWN_DESCRIPTORS)
     }
 
-    /// Whether one who joins sees the image as it is now.
-    fn is_up_to_date(&self) -> bool {
-        let mut changing = self.changing.iter();
-        changing.all(|root| mount::look_anew(root).is_ok())
+    /// Whether those who join, and ran at `began`, find a program that runs, and the image as it was then.
+    fn is_current(&mut self, began: Instant) -> bool {
+        if self.has_lost_server() || self.is_over() {
+            return false;
+        }
+        match &mut self.changing {
+            // The kernel takes its time over a look, in which ranks that come at once wait for each other.
+            Some((root, since)) if *since < began => {
+                *since = Instant::now();
+                mount::look_anew(root).is_ok()
+            }
+            _ => true,
+        }
     }
 
     /// Whether its program has ended, in one of its ranks at least.
@@ -287,8 +300,7 @@ pub(crate) fn keep_instance(
     init: Pid,
     server: Option<&Child>,
 ) {
-    let pid = rustix::process::Pid::from_raw(init.as_raw());
-    let Some(Ok(process)) = pid.map(|pid| pidfd_open(pid, PidfdFlags::empty())) else {
+    let Ok(process) = process::open(init.as_raw()) else {
         return;
     };
     // Who stands in for a process inside.

@@ -29,6 +29,7 @@ use rustix::net::{
 };
 
 use crate::handover::PATIENCE;
+use crate::secret::Secret;
 use crate::{Error, Ground};
 
 /// How long one who looks at all names stands in the queue of each.
@@ -165,17 +166,34 @@ impl Name {
 /// A name's word in place of the job, outside of any.
 pub(crate) const NO_JOB: &str = "-";
 
-/// Has the calling process be the one that callers of a name see behind it.
-pub(crate) fn listen_as_own(listener: &OwnedFd) {
-    let _ = listen(listener, BACKLOG);
+/// A name that callers may come to.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) listener: OwnedFd,
+    /// Shows which of them are outside of containers.
+    pub(crate) secret: Secret,
+}
+
+impl Open {
+    /// Has the calling process be the one that callers see behind it.
+    pub(crate) fn listen_as_own(&self) {
+        let _ = listen(&self.listener, BACKLOG);
+    }
 }
 
 /// Lets callers come to a name that was taken.
-pub(crate) fn open(socket: OwnedFd) -> Option<OwnedFd> {
+pub(crate) fn open(socket: OwnedFd) -> Option<Open> {
+    // They look for it at once.
+    let secret = Secret::new().ok()?;
+    // Each socket that is accepted there tells who sends, too.
+    set_socket_passcred(&socket, true).ok()?;
     listen(&socket, BACKLOG).ok()?;
     // So that asking whether somebody calls never waits.
     rustix::io::ioctl_fionbio(&socket, true).ok()?;
-    Some(socket)
+    Some(Open {
+        listener: socket,
+        secret,
+    })
 }
 
 fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {

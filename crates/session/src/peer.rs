@@ -21,44 +21,54 @@ use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
 use rustix::process::{Signal, pidfd_send_signal};
+use rustix::thread::{CapabilitySet, capabilities};
 
-use crate::process::has_ended;
+use crate::process::{has_ended, open};
 
-/// Whether a process is one of ours that keeps a session, or refuses one: this program, of the caller's, outside of
-/// containers.
-pub(crate) fn is_keeper(pid: i32) -> bool {
-    let looked = || -> io::Result<bool> {
-        let status = status(pid)?;
-        let is_ours = is_this_program(pid)? && is_outside(&status) == Some(true);
-        Ok(is_ours && has_the_rights(pid, &status)?)
-    };
-    looked().unwrap_or(false)
+/// Looks at a process that is to be one of ours which keeps a session, or refuses one: this program, of the caller's, and
+/// outside of containers, or with every capability in a user namespace that was made in the caller's: no payload has any
+/// in its session's. Returns that namespace.
+///
+/// # Errors
+///
+/// Fails when it is none, or cannot be looked at.
+pub(crate) fn look(pid: i32) -> io::Result<Option<OwnedFd>> {
+    if is_this_program(pid)? {
+        match relation(pid)? {
+            Relation::Below(namespace) => return Ok(Some(namespace.into())),
+            Relation::Same if is_outside(&status(pid)?) == Some(true) => return Ok(None),
+            Relation::Same | Relation::None => {}
+        }
+    }
+    Err(io::ErrorKind::PermissionDenied.into())
 }
 
 /// The process that listens at a name, as the kernel tells a caller.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    pid: i32,
-    /// A handle of it, or that it is gone; without one, the number may be another's by now.
-    process: io::Result<Option<OwnedFd>>,
+    pub(crate) pid: i32,
+    /// A handle of it. Kernels before 6.5 have one for the number alone, which may be another's by now.
+    pub(crate) process: OwnedFd,
 }
 
 impl Listener {
     /// The one that a connected socket tells of.
-    pub(crate) fn of(socket: &OwnedFd, pid: i32) -> Self {
-        let process = sys::peer_process(socket);
-        Self { pid, process }
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is gone.
+    pub(crate) fn of(socket: &OwnedFd, pid: i32) -> io::Result<Self> {
+        let by_number = || open(pid);
+        let process = sys::peer_process(socket)?.map_or_else(by_number, Ok)?;
+        Ok(Self { pid, process })
     }
 
     /// Whether it is none that could become a keeper: it is gone, in a container, stopped, another program, or the
     /// caller itself. One that cannot be looked at, as a builder at times, is none of that for certain.
     pub(crate) fn is_stranger(&self) -> bool {
         let pid = self.pid;
-        let is_gone = kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH)
-            || match &self.process {
-                Ok(process) => process.as_ref().is_some_and(has_ended),
-                Err(_) => true,
-            };
+        let is_gone =
+            kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) || has_ended(&self.process);
         let is_other = is_this_program(pid).is_ok_and(|same| !same);
         let stat = sys::ProcessStat::of(pid.cast_unsigned());
         let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
@@ -69,11 +79,8 @@ impl Listener {
     pub(crate) fn continue_stopped(&self) {
         let stat = sys::ProcessStat::of(self.pid.cast_unsigned());
         let is_ours = is_this_program(self.pid).is_ok_and(|same| same) && !is_contained(self.pid);
-        if let Ok(Some(process)) = &self.process
-            && is_ours
-            && stat.is_ok_and(|stat| stat.state == 'T')
-        {
-            let _ = pidfd_send_signal(process, Signal::CONT);
+        if is_ours && stat.is_ok_and(|stat| stat.state == 'T') {
+            let _ = pidfd_send_signal(&self.process, Signal::CONT);
         }
     }
 
@@ -115,24 +122,47 @@ fn is_this_program(pid: i32) -> io::Result<bool> {
     Ok((theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()))
 }
 
-/// Whether a process is in the caller's user namespace, or has every capability in one that was made there.
-fn has_the_rights(pid: i32, status: &str) -> io::Result<bool> {
-    let identity = |file: &File| file.metadata().map(|stat| (stat.dev(), stat.ino()));
-    let own = identity(&File::open("/proc/self/ns/user")?)?;
-    let theirs = File::open(format!("/proc/{pid}/ns/user"))?;
-    if identity(&theirs)? == own {
-        return Ok(true);
-    }
-    let parent = File::from(sys::parent_user_namespace(&theirs)?);
-    Ok(identity(&parent)? == own && has_every_capability(status))
+/// A process's user namespace, as the caller's sees it.
+enum Relation {
+    /// It is the same.
+    Same,
+    /// It was made there, and the process has every capability in it.
+    Below(File),
+    /// Another, or the process has no capability.
+    None,
 }
 
-/// CAP_SYS_ADMIN and CAP_SYS_PTRACE of `linux/capability.h`, which stand for all.
-const CAPABILITIES: u64 = 1 << 21 | 1 << 19;
+fn relation(pid: i32) -> io::Result<Relation> {
+    let own = own_user_namespace()?;
+    let theirs = File::open(format!("/proc/{pid}/ns/user"))?;
+    if theirs.metadata()?.ino() == own {
+        return Ok(Relation::Same);
+    }
+    let parent = File::from(sys::parent_user_namespace(&theirs)?);
+    let is_below = parent.metadata()?.ino() == own && has_every_capability(pid)?;
+    Ok(match is_below {
+        true => Relation::Below(theirs),
+        false => Relation::None,
+    })
+}
 
-fn has_every_capability(status: &str) -> bool {
-    let effective = field(status, "CapEff:").and_then(|text| u64::from_str_radix(text, 16).ok());
-    effective.is_some_and(|effective| effective & CAPABILITIES == CAPABILITIES)
+/// The inode of this process's user namespace, by which the kernel knows one from all others ([namespaces(7)]).
+///
+/// [namespaces(7)]: https://man7.org/linux/man-pages/man7/namespaces.7.html
+fn own_user_namespace() -> io::Result<u64> {
+    let name = fs::read_link("/proc/self/ns/user")?;
+    let number = name.to_str().and_then(|name| {
+        let number = name.strip_prefix("user:[")?;
+        number.strip_suffix(']')?.parse().ok()
+    });
+    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
+}
+
+fn has_every_capability(pid: i32) -> io::Result<bool> {
+    // These stand for all.
+    let wanted = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_PTRACE;
+    let theirs = capabilities(rustix::process::Pid::from_raw(pid))?;
+    Ok(theirs.effective.contains(wanted))
 }
 
 fn is_outside(status: &str) -> Option<bool> {
@@ -163,17 +193,17 @@ mod tests {
     #[test]
     fn this_process_is_this_program() {
         let own = std::process::id().cast_signed();
-        assert!(is_keeper(own) && !is_contained(own));
+        assert!(look(own).unwrap().is_none() && !is_contained(own));
         assert!(
             Listener {
                 pid: own,
-                process: Ok(None)
+                process: open(own).unwrap()
             }
             .is_stranger()
         );
         // The first process is another program, or one that cannot be looked at.
-        assert!(!is_keeper(1));
-        assert!(!is_keeper(i32::MAX) && !is_contained(i32::MAX));
+        assert!(look(1).is_err());
+        assert!(look(i32::MAX).is_err() && !is_contained(i32::MAX));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::caller::{self, Admitted, Caller};
 use crate::handover::{self, PATIENCE, Wish};
-use crate::secret::Secret;
+use crate::name::Open;
 
 /// How many callers may be silent at once; more wait in the socket's queue.
 const MOST: usize = 128;
@@ -25,19 +25,16 @@ pub(crate) const NO_DESCRIPTORS: &str =
 
 /// A listening socket, and those who have called and not said yet what they wish for.
 pub(crate) struct Reception {
-    listener: Option<OwnedFd>,
+    open: Option<Open>,
     pending: Vec<Caller>,
-    secret: Option<Secret>,
     /// Given up for a moment when there is no other descriptor to answer a caller with.
     spare: Option<File>,
 }
 
 impl Reception {
-    pub(crate) fn new(listener: Option<OwnedFd>) -> Self {
+    pub(crate) fn new(open: Option<Open>) -> Self {
         Self {
-            // Without it nobody is let in.
-            secret: listener.as_ref().and_then(|_| Secret::new().ok()),
-            listener,
+            open,
             pending: Vec::new(),
             spare: File::open("/dev/null").ok(),
         }
@@ -45,7 +42,7 @@ impl Reception {
 
     /// Gives the name up; those who have called see that there is nobody.
     pub(crate) fn close(&mut self) {
-        self.listener = None;
+        self.open = None;
         self.pending.clear();
     }
 
@@ -56,7 +53,7 @@ impl Reception {
 
     /// The descriptors to wait for.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
-        let listener = self.listener.iter();
+        let listener = self.open.iter().map(|open| &open.listener);
         let listener = listener.filter(|_| self.pending.len() < MOST);
         listener.chain(self.pending.iter().map(|caller| &caller.socket))
     }
@@ -83,17 +80,16 @@ impl Reception {
         let _ = poll(&mut fds, limit.as_ref());
     }
 
-    /// Greets some of those who have come, and returns those who have said what they wish for.
+    /// Lets some of those in who have come, and returns those who have said what they wish for.
     pub(crate) fn hear(&mut self) -> Vec<(Caller, Wish)> {
-        let Some(secret) = &self.secret else {
+        let Some(Open { listener, secret }) = &self.open else {
             return Vec::new();
         };
         for _ in 0..AT_ONCE {
-            let Some(listener) = self.listener.as_ref().filter(|_| self.pending.len() < MOST)
-            else {
+            if self.pending.len() >= MOST {
                 break;
-            };
-            match caller::admit(listener, secret) {
+            }
+            match caller::admit(listener) {
                 Admitted::Caller(caller) => self.pending.push(caller),
                 Admitted::Stranger => {}
                 Admitted::Nobody => break,
@@ -138,11 +134,12 @@ const FAREWELL: Duration = Duration::from_millis(500);
 const LONGEST_FAREWELL: Duration = Duration::from_secs(5);
 
 /// Tells those who call at `listener` that there must be no session.
-pub(crate) fn refuse(listener: Option<OwnedFd>, others: Option<u32>) {
-    if listener.is_none() {
+pub(crate) fn refuse(open: Option<Open>, others: Option<u32>) {
+    if open.is_none() {
         return;
     }
-    let mut reception = Reception::new(listener);
+    let mut reception = Reception::new(open);
+    let mut told = Vec::new();
     let mut left = others.unwrap_or(u32::MAX);
     let last = Instant::now() + LONGEST_FAREWELL;
     let mut end = others.map_or_else(|| Instant::now() + FAREWELL, |_| last);
@@ -156,6 +153,17 @@ pub(crate) fn refuse(listener: Option<OwnedFd>, others: Option<u32>) {
             if others.is_none() {
                 end = last.min(Instant::now() + FAREWELL);
             }
+            told.push(caller);
         }
+    }
+    // They look at this process before they believe it, and hang up then.
+    let end = Instant::now() + FAREWELL;
+    for caller in told {
+        let left = end.saturating_duration_since(Instant::now());
+        let left = Timespec::try_from(left).ok();
+        let _ = poll(
+            &mut [PollFd::new(&caller.socket, PollFlags::IN)],
+            left.as_ref(),
+        );
     }
 }

@@ -1,18 +1,24 @@
 //! How a caller shows that it is in no container.
 
-use std::fs::File;
-use std::io::{self, Write};
+use std::ffi::CString;
+use std::fs;
+use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::handover::{self, Token};
 
-/// A word that a caller must know. Only a process that may look into this one can read it: none that is in a container.
+/// The descriptor by which a secret can be read, mostly: a number that launchers and shells leave alone.
+pub(crate) const DESCRIPTOR: i32 = 200;
+
+/// A word that a caller must know: it is the name of a file without a path that this process has open. Only one that may
+/// look into this process can read what that is called ([proc_pid_fd(5)]): none that is in a container.
+///
+/// [proc_pid_fd(5)]: https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html
 #[derive(Debug)]
 pub(crate) struct Secret {
-    /// Has the word.
-    file: File,
+    file: OwnedFd,
     /// Nobody can foresee it.
     pub(crate) word: Token,
 }
@@ -20,8 +26,11 @@ pub(crate) struct Secret {
 impl Secret {
     pub(crate) fn new() -> io::Result<Self> {
         let word = handover::token();
-        let mut file = File::from(memfd_create("front", MemfdFlags::CLOEXEC)?);
-        file.write_all(&word.to_ne_bytes())?;
+        let name = CString::new(format!("front-{word}"))?;
+        let file = memfd_create(name.as_c_str(), MemfdFlags::CLOEXEC)?;
+        // It is where it happens to be if this process may not have so many files open.
+        let moved = rustix::io::fcntl_dupfd_cloexec(&file, DESCRIPTOR);
+        let file = moved.unwrap_or(file);
         Ok(Self { file, word })
     }
 
@@ -30,12 +39,34 @@ impl Secret {
         self.file.as_raw_fd()
     }
 
-    /// Reads it, through a descriptor of one's own.
-    pub(crate) fn read(file: &OwnedFd) -> io::Result<Token> {
-        let mut word = Token::default().to_ne_bytes();
-        match rustix::io::pread(file, &mut word[..], 0)? == word.len() {
-            true => Ok(Token::from_ne_bytes(word)),
-            false => Err(io::ErrorKind::UnexpectedEof.into()),
-        }
+    /// Reads that of a process, by the number of its descriptor.
+    ///
+    /// # Errors
+    ///
+    /// Fails when this process may not look into that one, and when it has no secret there.
+    pub(crate) fn read(pid: i32, descriptor: i32) -> io::Result<Token> {
+        let name = fs::read_link(format!("/proc/{pid}/fd/{descriptor}"))?;
+        let word = name.to_str().and_then(|name| {
+            let word = name.strip_prefix("/memfd:front-")?;
+            word.strip_suffix(" (deleted)")?.parse().ok()
+        });
+        word.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::File;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_read_by_its_descriptor() {
+        let own = std::process::id().cast_signed();
+        let secret = Secret::new().unwrap();
+        assert_eq!(Secret::read(own, secret.descriptor()).unwrap(), secret.word);
+        let other = File::open("/dev/null").unwrap();
+        assert!(Secret::read(own, other.as_raw_fd()).is_err());
+        assert!(Secret::read(own, i32::MAX).is_err());
     }
 }

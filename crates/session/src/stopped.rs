@@ -10,10 +10,10 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, pidfd_open, pidfd_send_signal};
+use rustix::process::pidfd_send_signal;
 use sys::ProcessStat;
 
-use crate::process::has_ended;
+use crate::process::{self, has_ended};
 
 /// A child of this process that goes on whenever somebody stops it. The process has blocked SIGCHLD.
 #[derive(Debug)]
@@ -136,9 +136,7 @@ impl Watch {
 }
 
 fn open(pid: u32) -> io::Result<OwnedFd> {
-    let pid = i32::try_from(pid).ok().and_then(Pid::from_raw);
-    let pid = pid.ok_or(io::ErrorKind::InvalidInput)?;
-    Ok(pidfd_open(pid, PidfdFlags::empty())?)
+    process::open(pid.cast_signed())
 }
 
 /// A process that is stopped.

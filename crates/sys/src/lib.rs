@@ -25,6 +25,7 @@ mod read;
 mod seccomp;
 mod signal_names;
 mod signals;
+mod start;
 mod words;
 
 pub use bpf::{attach_device_program, widen_device_programs};
@@ -54,4 +55,5 @@ pub use seccomp::{
 };
 pub use signal_names::signal_number;
 pub use signals::{Children, heed_children, reset_broken_pipe, reset_signals};
+pub use start::{ExitCode, start};
 pub use words::{one_line, printable, printable_lines, words};

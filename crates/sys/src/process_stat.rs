@@ -8,8 +8,10 @@ use crate::read_all;
 /// `/proc/PID/stat`, as far as anybody asks ([proc_pid_stat(5)]).
 ///
 /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessStat {
+    /// The name of its program, field 2: its first 15 bytes.
+    pub name: String,
     /// Its state, field 3: `Z` when it has ended and nobody has collected it.
     pub state: char,
     /// The process that it is a child of, field 4.
@@ -36,11 +38,13 @@ impl ProcessStat {
 
     fn parse(line: &str) -> Option<Self> {
         // The name before may hold anything but ends with the last parenthesis.
-        let (_, fields) = line.rsplit_once(')')?;
+        let (before, fields) = line.rsplit_once(')')?;
+        let (_, name) = before.split_once('(')?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
         // The first after the name is field 3.
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Self {
+            name: name.to_owned(),
             state: field(3)?.chars().next()?,
             parent: field(4)?.parse().ok()?,
             started: field(22)?.parse().ok()?,
@@ -58,6 +62,7 @@ mod tests {
         let numbers: Vec<String> = (5..=52).map(|number| number.to_string()).collect();
         let line = format!("42 (a) Z (b) Z 7 {}\n", numbers.join(" "));
         let expected = ProcessStat {
+            name: "a) Z (b".to_owned(),
             state: 'Z',
             parent: 7,
             started: 22,

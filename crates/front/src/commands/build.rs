@@ -1,7 +1,7 @@
 //! `front build IMAGE SOURCE`
 
 use std::path::Path;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use image::{Access, Build, Image, Medium, RootFs, whole_directory, whole_file};

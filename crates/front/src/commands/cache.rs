@@ -2,8 +2,8 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::process::ExitCode;
 use std::time::Duration;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use chrono::{DateTime, Utc};

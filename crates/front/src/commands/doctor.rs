@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::Path;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result};
 use doctor::{Choice, Finding, Program, Verdict, Wanted};

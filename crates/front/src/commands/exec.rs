@@ -1,6 +1,6 @@
 //! `front exec IMAGE COMMAND…`
 
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result};
 

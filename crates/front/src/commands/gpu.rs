@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result};
 use image::Image;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use image::{App, Attributes};

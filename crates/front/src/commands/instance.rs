@@ -1,8 +1,8 @@
 //! `front instance`: containers in the background.
 
 use std::io::Write as _;
-use std::process::ExitCode;
 use std::time::Duration;
+use sys::ExitCode;
 
 use anyhow::{Context, Result};
 use glob::Pattern;

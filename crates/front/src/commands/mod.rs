@@ -18,7 +18,7 @@ mod shell;
 mod sif;
 mod sign;
 
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::Result;
 

@@ -1,7 +1,7 @@
 //! `front ps`: the containers of this node's jobs, and of other programs that may share one.
 
 use std::io::Write as _;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::json;

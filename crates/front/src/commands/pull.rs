@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Result, bail};
 use image::{BuildError, Source, whole_file};

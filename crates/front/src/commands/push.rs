@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::io::{self, Seek};
 use std::path::Path;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use image::{Access, SIF_LAYER, Source};

@@ -1,7 +1,7 @@
 //! `front registry login|logout|list`: who the user is to registries.
 
 use std::io::Write;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use registry::{Credentials, Login, Options, Registry};

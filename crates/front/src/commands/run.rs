@@ -1,6 +1,6 @@
 //! `front run [IMAGE [ARGUMENT…]]`
 
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::Result;
 

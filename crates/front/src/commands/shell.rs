@@ -1,7 +1,7 @@
 //! `front shell IMAGE`
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result};
 

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;

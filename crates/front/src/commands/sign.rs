@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use serde_json::json;

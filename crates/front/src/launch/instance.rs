@@ -3,8 +3,8 @@
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 use std::sync::Arc;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bundle::Account;

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use image::Image;
+use image::RootFs;
 use serde::{Deserialize, Serialize};
 use session::{Door, Shared};
+use tree::Directory;
 
 use super::report;
 use super::start::Start;
@@ -142,7 +143,8 @@ fn become_payload(
     if rights.contained {
         session::isolate()?;
     }
-    let root = Image::open(Path::new("/"))?.root;
+    let root = Directory::open_root(Path::new("/")).context("open the container's root")?;
+    let root = RootFs::Directory(root);
     let start = Start::new(ingredients, &root, cwd, messages);
     start
         .context("read the container's image")?

@@ -15,7 +15,7 @@ mod witness;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use bundle::{Account, Bind, Bundle, HostFacts, Paths};
@@ -58,7 +58,8 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     let mut no_place = None;
     if let Some(job) = shared_job(&request, &image, caller, messages)? {
         let program = request.action.program();
-        match session::ask(&job.name, &image.root, &request.words(caller), &program) {
+        let words = request.words(caller);
+        match session::ask(&job.name, &image.root, &words, &program, caller.began) {
             Asked::Joined(door, about) => {
                 let record: Record =
                     serde_json::from_str(&about).context("another version's container")?;
