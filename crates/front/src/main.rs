@@ -4,7 +4,7 @@
 //! ([`launch`]). After the request nobody reads a flag or an environment variable again.
 
 #![forbid(unsafe_code)]
-#![no_main]
+#![cfg_attr(not(test), no_main)]
 
 mod account;
 mod caller;
@@ -33,8 +33,10 @@ use crate::caller::Caller;
 use crate::cli::Cli;
 use crate::messages::Messages;
 
+#[cfg(not(test))]
 sys::main!(run);
 
+#[cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
 fn run() -> ExitCode {
     sys::load_no_name_service();
     if let Err(low) = sys::raise_low_limits() {

@@ -186,7 +186,7 @@ impl Command {
 pub struct Exec {
     /// A SIF, a squashfs, a directory, docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME,
     /// oci:DIRECTORY, oci-archive:FILE, docker-archive:FILE or instance://NAME; then the command and its arguments; flags end here
-    #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_name = "IMAGE COMMAND")]
+    #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_names = ["IMAGE", "COMMAND"])]
     pub words: Vec<OsString>,
     /// The flags of every command that starts a container.
     #[command(flatten)]

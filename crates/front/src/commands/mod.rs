@@ -17,6 +17,7 @@ mod run;
 mod shell;
 mod sif;
 mod sign;
+mod usage;
 
 use sys::ExitCode;
 
@@ -24,11 +25,9 @@ use anyhow::Result;
 
 use crate::caller::Caller;
 use crate::cli::{Cli, Command};
-use crate::hints;
 use crate::messages::Messages;
 
-/// Exit status of a usage error.
-const USAGE: u8 = 1;
+pub use usage::usage;
 
 /// Runs the command.
 pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
@@ -56,38 +55,4 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Sif(command) => sif::run(command),
         Command::Shell(args) => shell::run(args, caller, messages),
     }
-}
-
-/// Prints help where it was asked for, else what is wrong with the command line, in one line.
-pub fn usage(error: &clap::Error) -> ExitCode {
-    use clap::error::{ContextKind, ContextValue, ErrorKind};
-    if matches!(
-        error.kind(),
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
-    ) {
-        let _ = error.print();
-        return ExitCode::SUCCESS;
-    }
-    if error.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
-        let _ = error.print();
-        return ExitCode::from(USAGE);
-    }
-    let text = error.render().to_string();
-    let hint = match error.get(ContextKind::InvalidSubcommand) {
-        Some(ContextValue::String(word)) => hints::of_command(word),
-        _ => String::new(),
-    };
-    let line = text.lines().next().unwrap_or_default();
-    let line = line
-        .strip_prefix("error: ")
-        .unwrap_or(line)
-        .trim_end_matches(':');
-    let missing = text
-        .lines()
-        .skip(1)
-        .map(str::trim)
-        .find(|line| line.starts_with('<'));
-    let missing = missing.map(|name| format!(": {name}")).unwrap_or_default();
-    eprintln!("FATAL:   {line}{missing}{hint}; see `front --help` or `front COMMAND --help`");
-    ExitCode::from(USAGE)
 }
