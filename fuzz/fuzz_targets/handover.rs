@@ -47,7 +47,7 @@ fuzz_target!(|data: &[u8]| {
         let _ = handover::receive(socket);
     });
     received(&|socket| {
-        if let Ok(wished) = handover::receive_wish(socket) {
+        if let Ok(Some(wished)) = handover::receive_wish(socket) {
             assert_eq!(wished.wish as u8, datagram[0]);
         }
     });
