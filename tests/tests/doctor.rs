@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 use tests::{
-    Cluster, Launcher, Outcome, Place, fixture, front, front_in, program, run, small_glibc,
-    succeed, tester,
+    Cluster, Launcher, Outcome, Place, fixture, front, front_in, home, open_to_all, program, run,
+    small_glibc, succeed, tester,
 };
 
 fn image(name: &str) -> String {
@@ -452,5 +452,81 @@ fn the_other_nodes_of_a_job_are_looked_at() {
     assert!(
         others.iter().all(|own| own.starts_with(line)),
         "{outcome:?}"
+    );
+}
+
+/// An image's MPICH that finds ranks by PMIx alone, under a launcher that offers PMI, beside a host's that finds them.
+#[test]
+fn the_doctor_expects_what_the_launch_does() {
+    let home = home();
+    let image = small_glibc(home.path());
+    let at = |name: &str| home.path().join(name).display().to_string();
+    // This machine's, for what its compiler makes.
+    for file in [
+        "lib/x86_64-linux-gnu/libc.so.6",
+        "lib64/ld-linux-x86-64.so.2",
+    ] {
+        fs::copy(Path::new("/").join(file), image.join(file)).unwrap();
+    }
+    let library = "image/lib/x86_64-linux-gnu";
+    fs::create_dir(at("host")).unwrap();
+    fs::write(at("mpi.c"), "int MPI_Init(void) { return 0; }").unwrap();
+    fs::write(at("pmix.c"), "int PMIx_Init(void) { return 0; }").unwrap();
+    fs::write(
+        at("hello.c"),
+        "int MPI_Init(void); int write(int, const char *, int); int main(void) { write(1, \"started\\n\", 8); return MPI_Init(); }",
+    )
+    .unwrap();
+    let compile = |words: &[&str]| succeed(Command::new("gcc").args(words));
+    let (own, pmix) = (
+        at(&format!("{library}/libmpi.so.12")),
+        at(&format!("{library}/libpmix.so.2")),
+    );
+    let shared = ["-shared", "-fPIC", "-nostdlib"];
+    compile(
+        &[
+            &shared[..],
+            &["-Wl,-soname,libpmix.so.2", "-o", &pmix, &at("pmix.c")],
+        ]
+        .concat(),
+    );
+    let needs = [
+        "-Wl,--no-as-needed,-soname,libmpi.so.12",
+        "-o",
+        &own,
+        &at("mpi.c"),
+        &pmix,
+    ];
+    compile(&[&shared[..], &needs].concat());
+    let host = at("host/libmpi.so.12");
+    compile(
+        &[
+            &shared[..],
+            &["-Wl,-soname,libmpi.so.12", "-o", &host, &at("mpi.c")],
+        ]
+        .concat(),
+    );
+    let hello = at("image/bin/hello");
+    compile(&["-o", &hello, &at("hello.c"), &own, &pmix]);
+    open_to_all(home.path());
+    let image = image.display().to_string();
+    let under_pmi = |words: &[&str]| {
+        let mut command = front(words);
+        command
+            .env("PMI_RANK", "0")
+            .env("PMI_SIZE", "2")
+            .env("PMI_FD", "0")
+            .env("MPI_LOCALNRANKS", "1")
+            .env("LD_LIBRARY_PATH", at("host"));
+        run(&mut command)
+    };
+    let told = under_pmi(&["doctor", &image, "hello"]);
+    assert!(told.stdout.contains("the host's MPICH"), "{told:?}");
+    assert!(!told.stdout.contains("fails"), "{told:?}");
+    let started = under_pmi(&["exec", &image, "hello"]);
+    assert_eq!(
+        (started.code, started.stdout.as_str()),
+        (0, "started\n"),
+        "{started:?}"
     );
 }

@@ -12,7 +12,7 @@ mod program;
 
 pub use gpu::gpus;
 pub use host::host;
-pub use mpi::{Choice, Wanted, mpi};
+pub use mpi::{Wanted, mpi};
 pub use processor::Processor;
 pub use program::{Program, program};
 

@@ -3,29 +3,18 @@
 use std::io;
 
 use elf::{Loader, Object};
-use inject::mpi::{self, Hints, Implementation};
+use inject::mpi::{self, Facts, Hints, Implementation, Policy};
 use inject::{Host, fabric};
 use launcher::Job;
 use tree::Files;
 
 use crate::{Finding, Program};
 
-/// Which library is asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Choice {
-    /// The host's, if that is worth it.
-    Auto,
-    /// The host's.
-    Host,
-    /// The image's.
-    Container,
-}
-
 /// What a program is asked to do with MPI.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
     /// Whose library.
-    pub choice: Choice,
+    pub policy: Policy,
     /// Where the host's may be.
     pub hints: &'a Hints,
     /// The job that it would be a rank of.
@@ -60,8 +49,8 @@ pub fn mpi(
         family: found.family,
         own: own.as_ref(),
     };
-    let swap = match wanted.choice {
-        Choice::Container => None,
+    let swap = match wanted.policy {
+        Policy::Container => None,
         _ => Some(mpi::swap(
             host,
             image,
@@ -79,11 +68,17 @@ pub fn mpi(
         directories: &wanted.hints.libraries,
     };
     let takes = match &swap {
-        Some(Ok(swap)) if wanted.choice == Choice::Auto && own.is_some() => {
+        Some(Ok(swap)) => {
             let stand_in = Some(&swap.stand_in);
-            fabric::is_worth(host, image, machine, fabric::Program { stand_in, ..seen })?
+            let program = fabric::Program { stand_in, ..seen };
+            wanted.policy.takes_hosts(Facts {
+                own: own.as_ref(),
+                hosts: &swap.implementation,
+                reaches_more: fabric::is_worth(host, image, machine, program)?,
+                job: wanted.job,
+            })
         }
-        swap => matches!(swap, Some(Ok(_))),
+        Some(Err(_)) | None => false,
     };
     let (used, stand_in, obstacle) = match (swap, own) {
         (Some(Ok(swap)), own) if takes => {
@@ -95,7 +90,7 @@ pub fn mpi(
             findings.push(Finding::works("MPI library", what));
             (swap.implementation, Some(swap.stand_in), None)
         }
-        (Some(Err(reason)), Some(own)) if wanted.choice == Choice::Host => {
+        (Some(Err(reason)), Some(own)) if wanted.policy == Policy::Host => {
             findings.push(Finding::fails(
                 "MPI library",
                 format!("the host's cannot stand in for the image's {own}: {reason}"),

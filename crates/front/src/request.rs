@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use bundle::{Bind, parse_binds};
 use inject::Vendor;
-use inject::mpi::Hints;
+use inject::mpi::{Hints, Policy};
 use launcher::Job;
 
 use crate::caller::Caller;
@@ -173,6 +173,17 @@ const GPUS: [&str; 6] = [
 ];
 
 impl Request {
+    /// Whose MPI library its program gets. A user who sets the library path has chosen.
+    pub fn mpi_policy(&self) -> Policy {
+        let mut overrides = self.overrides.iter();
+        let is_chosen = overrides.any(|(name, _)| name == "LD_LIBRARY_PATH");
+        match self.mpi.0 {
+            MpiMode::Host => Policy::Host,
+            MpiMode::Auto if !is_chosen => Policy::Auto,
+            MpiMode::Auto | MpiMode::Container | MpiMode::None => Policy::Container,
+        }
+    }
+
     /// Whether it is kept from all other containers.
     pub fn is_isolated(&self) -> bool {
         self.contained || self.own_processes || self.own_ipc

@@ -6,7 +6,7 @@ use std::path::Path;
 use sys::ExitCode;
 
 use anyhow::{Context, Result};
-use doctor::{Choice, Finding, Program, Verdict, Wanted};
+use doctor::{Finding, Program, Verdict, Wanted};
 use elf::Object;
 use image::Image;
 use inject::Host;
@@ -159,18 +159,9 @@ fn of_mpi(
     machine: Object,
     program: Program<'_>,
 ) -> std::io::Result<Vec<Finding>> {
-    let (mode, hints) = &request.mpi;
-    let chosen = request
-        .overrides
-        .iter()
-        .any(|(name, _)| name == "LD_LIBRARY_PATH");
     let wanted = Wanted {
-        choice: match mode {
-            MpiMode::Host => Choice::Host,
-            MpiMode::Auto if !chosen => Choice::Auto,
-            _ => Choice::Container,
-        },
-        hints,
+        policy: request.mpi_policy(),
+        hints: &request.mpi.1,
         job: request.job.as_ref(),
         shared: request.shared,
     };

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use elf::{Closure, Loader, Object, Problem};
 use image::Image;
 use inject::fabric;
-use inject::mpi::{self, Family, Implementation, Swap};
+use inject::mpi::{self, Facts, Family, Implementation, Policy, Swap};
 use inject::{Edits, Host, StandIn};
 use launcher::Job;
 use serde::{Deserialize, Serialize};
@@ -113,11 +113,6 @@ pub fn prepare(
     let env = start.process(false).env;
     let library_path = env.into_iter().find(|(name, _)| name == "LD_LIBRARY_PATH");
     let library_path = library_path.map(|(_, value)| value);
-    // Who sets the path themselves has chosen.
-    let is_chosen = request
-        .overrides
-        .iter()
-        .any(|(name, _)| name == "LD_LIBRARY_PATH");
     let look = Look {
         image,
         machine,
@@ -128,8 +123,8 @@ pub fn prepare(
         loads_mpi: loads_mpi || *mode == MpiMode::Host,
         job: request.job.as_ref(),
     };
-    let is_auto = *mode == MpiMode::Auto && !is_chosen;
-    let may_swap = is_auto || *mode == MpiMode::Host;
+    let policy = request.mpi_policy();
+    let may_swap = policy != Policy::Container;
     let answer = look.answer(may_swap.then_some(hints), cache)?;
     rank.program = Some((program.clone(), library_path.clone()));
     // Nodes that share a cache may have other processors.
@@ -156,12 +151,13 @@ pub fn prepare(
     let is_alone = own.and_then(alone);
     let used = match answer.swap {
         Some(Ok(swap)) => {
-            let mends = is_alone.is_some() && alone(&swap.implementation).is_none();
-            let wanted = *mode == MpiMode::Host
-                || own.is_none()
-                || mends
-                || answer.worth && alone(&swap.implementation).is_none();
-            wanted.then_some(swap)
+            let facts = Facts {
+                own,
+                hosts: &swap.implementation,
+                reaches_more: answer.worth,
+                job: request.job.as_ref(),
+            };
+            policy.takes_hosts(facts).then_some(swap)
         }
         Some(Err(reason)) if *mode == MpiMode::Host || answer.lacks.is_some() => {
             // A bind may bring it, where the image's own variables lead there.

@@ -3,11 +3,13 @@
 
 mod host;
 mod implementation;
+mod policy;
 mod swap;
 mod wireup;
 
 pub use host::Hints;
 pub use implementation::{FAMILIES, Family, Found, Implementation, find, missing};
 pub(crate) use implementation::{is_mpi, plugins};
+pub use policy::{Facts, Policy};
 pub use swap::{Swap, Wanted, is_of_mpi, swap};
 pub use wireup::{Alone, alone};
