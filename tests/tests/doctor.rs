@@ -381,7 +381,7 @@ fn what_a_gpu_needs_is_found() {
         &forgotten,
         "fails",
         "GPU",
-        "the driver is not lent to it",
+        "the driver is not injected",
         "--nv",
     );
     let musl = there(&["--nv", "/images/musl", "hello"]);

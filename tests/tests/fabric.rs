@@ -149,7 +149,7 @@ done
     }
     has(
         "doctor",
-        "works  network        InfiniBand or RoCE, by the image's libfabric and the image's UCX; lent for it: libibverbs.so.1",
+        "works  network        InfiniBand or RoCE, by the image's libfabric and the image's UCX; injected for it: libibverbs.so.1",
         1,
     );
     has("file", "name: rxe0", 1);

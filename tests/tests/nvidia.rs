@@ -76,7 +76,7 @@ impl Drop for Variant {
     }
 }
 
-/// What `front gpu explain` says of one library: its fate and why.
+/// What `front gpu explain` says of one library: its decision and why.
 fn explained(text: &str, library: &str) -> (String, String) {
     let line = text
         .lines()
@@ -86,8 +86,8 @@ fn explained(text: &str, library: &str) -> (String, String) {
         .split("   ")
         .map(str::trim)
         .filter(|cell| !cell.is_empty());
-    let fate = cells.next().unwrap().to_owned();
-    (fate, cells.skip(1).collect::<Vec<_>>().join(" "))
+    let decision = cells.next().unwrap().to_owned();
+    (decision, cells.skip(1).collect::<Vec<_>>().join(" "))
 }
 
 #[test]
@@ -223,8 +223,8 @@ fn the_images_own_dispatchers_win_and_none_is_mixed_in() {
             "libGLX.so.0",
             "libOpenCL.so.1",
         ] {
-            let (fate, why) = explained(&text, library);
-            assert_eq!(fate, "own", "{host} {library}: {why}");
+            let (decision, why) = explained(&text, library);
+            assert_eq!(decision, "own", "{host} {library}: {why}");
             assert!(
                 why.starts_with("the image's /usr/lib/x86_64-linux-gnu/"),
                 "{host} {library}: {why}"
@@ -270,7 +270,7 @@ fn who_cannot_use_the_driver_is_told_so() {
             "{outcome:?}"
         );
         let said = format!(
-            "WARNING: --nv: no library is lent: the driver's are made for the GNU C library, and the \
+            "WARNING: --nv: no library is injected: the driver's are made for the GNU C library, and the \
              image has {what}\n"
         );
         assert_eq!(outcome.stderr, said);
@@ -300,8 +300,8 @@ fn answers_are_right_on_ten_images() {
         outcome.stdout
     };
     let lent = |text: &str, library: &str| {
-        let (fate, why) = explained(text, library);
-        assert_eq!(fate, "lent", "{library}: {why}");
+        let (decision, why) = explained(text, library);
+        assert_eq!(decision, "injected", "{library}: {why}");
         why
     };
     let left = |text: &str, library: &str, reason: &str| {
@@ -367,8 +367,8 @@ fn answers_are_right_on_ten_images() {
         ("/images/bb", "the image has none"),
         ("/images/musl", "the image has musl"),
     ] {
-        let (fate, why) = explained(&text(older, image), "libcuda.so.1");
-        assert!(fate == "left out" && why.ends_with(has), "{why}");
+        let (decision, why) = explained(&text(older, image), "libcuda.so.1");
+        assert!(decision == "left out" && why.ends_with(has), "{why}");
     }
     // 8. Forward compatibility: the image brings a newer driver's libraries.
     let compat = Variant::new(older, "old", "compat");
@@ -417,7 +417,7 @@ fn answers_are_right_on_ten_images() {
         &format!("usr/local/cuda/compat/{library}"),
     );
     let eight = text(newer, &same.name);
-    assert_eq!(explained(&eight, "libcuda.so.1").0, "lent", "{eight}");
+    assert_eq!(explained(&eight, "libcuda.so.1").0, "injected", "{eight}");
     assert!(
         eight.contains("compatibility libraries are not used: the driver"),
         "{eight}"
@@ -484,7 +484,10 @@ fn an_update_of_the_driver_is_noticed() {
     let before = list();
     assert!(before.contains("libnvoptix.so.1"), "{before}");
     assert_eq!(list(), before);
-    assert_eq!(fs::read_dir(cache.join("front/lent")).unwrap().count(), 1);
+    assert_eq!(
+        fs::read_dir(cache.join("front/discovery")).unwrap().count(),
+        1
+    );
     // What an update does: other files, and a new cache.
     let library = Path::new("usr/lib/x86_64-linux-gnu/libnvoptix.so.1");
     let (there_now, aside) = (fixture(host).join(library), fixture(host).join("tmp/aside"));

@@ -3,7 +3,7 @@
 use std::io;
 
 use elf::{Flavour, Loader, Object};
-use inject::{Host, Vendor, Wanted, lend, nvidia};
+use inject::{Host, Vendor, Wanted, driver_edits, nvidia};
 use tree::Files;
 
 use crate::Finding;
@@ -26,7 +26,7 @@ pub fn gpus(
         let (has, flag) = (!vendor.gpus(host).is_empty(), vendor.flag());
         match (asked.contains(&vendor), has) {
             (false, true) if vendor == Vendor::Nvidia && cuda.is_some() => {
-                let what = "the image is made for CUDA, and the driver is not lent to it";
+                let what = "the image is made for CUDA, and the driver is not injected";
                 findings.push(Finding::fails("GPU", what, flag));
             }
             (false, _) => {}
@@ -35,13 +35,13 @@ pub fn gpus(
                 format!("{flag}: this host has no such GPU"),
                 "choose other nodes: srun --gpus=1",
             )),
-            (true, true) => findings.extend(lent(host, image, machine, vendor, cuda)?),
+            (true, true) => findings.extend(injected(host, image, machine, vendor, cuda)?),
         }
     }
     Ok(findings)
 }
 
-fn lent(
+fn injected(
     host: &Host,
     image: &dyn Files,
     machine: Object,
@@ -59,15 +59,15 @@ fn lent(
             "take an image with glibc",
         )]);
     }
-    let lent = lend(host, image, machine, &Wanted::all(vec![vendor]))?;
-    let driver = lent
+    let injected = driver_edits(host, image, machine, &Wanted::all(vec![vendor]))?;
+    let driver = injected
         .drivers
         .first()
         .map(|(_, driver)| driver.clone())
         .unwrap_or_default();
     let mut findings: Vec<Finding> = Vec::new();
-    let uses_own = lent.notes.iter().any(|note| note.contains("are used"));
-    for note in lent
+    let uses_own = injected.notes.iter().any(|note| note.contains("are used"));
+    for note in injected
         .notes
         .iter()
         .filter(|note| note.contains("is left out"))

@@ -64,13 +64,16 @@ pub fn mpi(
     let seen = fabric::Program {
         file: Some((program.files, program.path)),
         library_path: program.library_path,
-        stand_in: None,
+        host_libraries: None,
         directories: &wanted.hints.libraries,
     };
     let takes = match &swap {
         Some(Ok(swap)) => {
-            let stand_in = Some(&swap.stand_in);
-            let program = fabric::Program { stand_in, ..seen };
+            let host_libraries = Some(&swap.host_libraries);
+            let program = fabric::Program {
+                host_libraries,
+                ..seen
+            };
             wanted.policy.takes_hosts(Facts {
                 own: own.as_ref(),
                 hosts: &swap.implementation,
@@ -80,7 +83,7 @@ pub fn mpi(
         }
         Some(Err(_)) | None => false,
     };
-    let (used, stand_in, obstacle) = match (swap, own) {
+    let (used, host_libraries, obstacle) = match (swap, own) {
         (Some(Ok(swap)), own) if takes => {
             let theirs = &swap.implementation;
             let what = match own {
@@ -88,7 +91,7 @@ pub fn mpi(
                 None => format!("the host's {theirs}; the image has none"),
             };
             findings.push(Finding::works("MPI library", what));
-            (swap.implementation, Some(swap.stand_in), None)
+            (swap.implementation, Some(swap.host_libraries), None)
         }
         (Some(Err(reason)), Some(own)) if wanted.policy == Policy::Host => {
             findings.push(Finding::fails(
@@ -111,8 +114,16 @@ pub fn mpi(
             return Ok(findings);
         }
     };
-    let stand_in = stand_in.as_ref();
-    let lent = fabric::lend(host, image, machine, fabric::Program { stand_in, ..seen })?;
+    let host_libraries = host_libraries.as_ref();
+    let lent = fabric::resolve(
+        host,
+        image,
+        machine,
+        fabric::Program {
+            host_libraries,
+            ..seen
+        },
+    )?;
     findings.extend(network(&lent, obstacle));
     findings.extend(wireup(&used, wanted.job));
     findings.push(match wanted.shared {
@@ -141,12 +152,12 @@ fn lacking(what: String, is_whole: bool) -> Finding {
 }
 
 /// Which of the host's networks are reached, and by what. `obstacle` is why the host's MPI cannot stand in.
-fn network(lent: &fabric::Lent, obstacle: Option<String>) -> Vec<Finding> {
+fn network(lent: &fabric::Resolved, obstacle: Option<String>) -> Vec<Finding> {
     let finding = |network: &fabric::Reached| match &network.reason {
         None => {
             let mut what = format!("{}, by {}", network.kind, network.by.join(" and "));
             if !lent.names.is_empty() {
-                what += &format!("; lent for it: {}", lent.names.join(", "));
+                what += &format!("; injected for it: {}", lent.names.join(", "));
             }
             Finding::works("network", what)
         }

@@ -108,7 +108,7 @@ pub fn program(
             };
             match problem {
                 Problem::Missing { .. } if !program.is_whole => {
-                    let what = format!("{problem}; what is bound or lent may have it");
+                    let what = format!("{problem}; what is bound or injected may have it");
                     Finding::slow("libraries", what, remedy)
                 }
                 _ => Finding::fails("libraries", problem.to_string(), remedy),

@@ -59,7 +59,7 @@ pub struct Loader<'a> {
     directories: Vec<PathBuf>,
     /// What the environment names.
     library_path: Vec<PathBuf>,
-    lent: BTreeMap<OsString, (&'a dyn Files, PathBuf)>,
+    injected: BTreeMap<OsString, (&'a dyn Files, PathBuf)>,
     known: RefCell<Known>,
     /// How often it may still look, and how many bytes it may still keep.
     left: Cell<(usize, usize)>,
@@ -72,8 +72,8 @@ pub struct Loaded {
     pub name: OsString,
     /// Where it lies, without links.
     pub path: PathBuf,
-    /// Whether it is of another file system: one of those that were [lent](Loader::lend).
-    pub lent: bool,
+    /// Whether it is of another file system: one of those that were [injected](Loader::inject).
+    pub injected: bool,
     /// What it asks for and offers.
     pub linkage: Rc<Linkage>,
 }
@@ -155,7 +155,7 @@ impl<'a> Loader<'a> {
             cache: Cache::default(),
             directories: Vec::new(),
             library_path: Vec::new(),
-            lent: BTreeMap::new(),
+            injected: BTreeMap::new(),
             known: RefCell::new(HashMap::new()),
             left: Cell::new((LOOKS, KEPT)),
         };
@@ -203,13 +203,13 @@ impl<'a> Loader<'a> {
     }
 
     /// Has the loader take a library of another file system for `name`, before all of its own.
-    pub fn lend(&mut self, name: OsString, files: &'a dyn Files, path: PathBuf) {
-        self.lent.insert(name, (files, path));
+    pub fn inject(&mut self, name: OsString, files: &'a dyn Files, path: PathBuf) {
+        self.injected.insert(name, (files, path));
     }
 
     /// Takes a lent library back.
     pub fn withdraw(&mut self, name: &OsStr) {
-        self.lent.remove(name);
+        self.injected.remove(name);
     }
 
     /// Returns the version of the GNU C library, such as `2.36`; `None` without one.
@@ -315,7 +315,7 @@ impl<'a> Loader<'a> {
         let first = Loaded {
             name: path.clone().into(),
             path,
-            lent: !std::ptr::addr_eq(files, self.root),
+            injected: !std::ptr::addr_eq(files, self.root),
             linkage,
         };
         let mut closure = Closure::default();
@@ -337,7 +337,7 @@ impl<'a> Loader<'a> {
                     continue;
                 }
                 let ancestors = self.ancestors(&closure, &parents, index);
-                let Some((path, lent, linkage)) = self.take(name, &object, &ancestors)? else {
+                let Some((path, injected, linkage)) = self.take(name, &object, &ancestors)? else {
                     missing.insert(name.clone());
                     closure.problems.push(Problem::Missing {
                         library: name.clone(),
@@ -356,7 +356,7 @@ impl<'a> Loader<'a> {
                 closure.objects.push(Loaded {
                     name: name.clone(),
                     path,
-                    lent,
+                    injected,
                     linkage,
                 });
                 parents.push(Some(index));
@@ -374,7 +374,7 @@ impl<'a> Loader<'a> {
         object: &Loaded,
         ancestors: &[Loaded],
     ) -> io::Result<Option<(PathBuf, bool, Rc<Linkage>)>> {
-        if let Some((files, path)) = self.lent.get(name)
+        if let Some((files, path)) = self.injected.get(name)
             && let Some((path, linkage)) = self.fitting(*files, path)?
         {
             return Ok(Some((path, true, linkage)));
@@ -423,7 +423,7 @@ impl<'a> Loader<'a> {
 impl Loaded {
     /// The directories of a search path of its own. What was lent will lie elsewhere than where it lies now.
     fn expand(&self, path: &OsStr) -> Vec<PathBuf> {
-        let origin = self.path.parent().filter(|_| !self.lent);
+        let origin = self.path.parent().filter(|_| !self.injected);
         expand(path, self.linkage.object, origin)
     }
 }

@@ -13,13 +13,13 @@
 mod apply;
 mod cgroup;
 mod container;
+mod drivers;
 mod error;
-mod lend;
 
 pub use apply::apply;
 pub use container::Container;
+pub use drivers::{driver_edits, nodes};
 pub use error::Error;
-pub use lend::{lend, nodes};
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -51,7 +51,7 @@ pub fn main(
         let container = Container::from_state(std::io::stdin().lock())?;
         act(&container, &arguments, &|| {
             container.enter()?;
-            lend::host(&arguments.driver_root)
+            drivers::host(&arguments.driver_root)
         })
     });
     match outcome {

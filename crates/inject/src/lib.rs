@@ -5,27 +5,27 @@
 
 #![forbid(unsafe_code)]
 
-mod choice;
-mod device;
+mod cdi_devices;
+mod cdi_file;
+mod compat;
+mod drivers;
 mod edits;
 pub mod fabric;
-mod generate;
 mod gpu;
+mod gpu_selection;
 mod host;
-mod lend;
-mod library;
+mod host_libraries;
+mod inventory;
 pub mod mpi;
 pub mod nvidia;
-mod offer;
 pub mod rocm;
-mod stand_in;
 
-pub use choice::{Choice, Unknown, seen_as};
-pub use device::{add_devices, vendors};
+pub use cdi_devices::{add_devices, vendors};
+pub use cdi_file::{fabric_spec, gpu_spec};
+pub use compat::{Class, Decision, Verdict};
+pub use drivers::{DriverEdits, LIBRARIES, Vendor, Wanted, driver_edits, identity};
 pub use edits::{Edits, Mount};
-pub use generate::{fabric_spec, gpu_spec};
 pub use gpu::{Gpu, Part};
+pub use gpu_selection::{GpuSelection, Unknown, renumbered};
 pub use host::{Host, Missing, check_nodes, machine};
-pub use lend::{LIBRARIES, Lent, Vendor, Wanted, identity, lend};
-pub use library::{Class, Fate, Verdict};
-pub use stand_in::StandIn;
+pub use host_libraries::HostLibraries;

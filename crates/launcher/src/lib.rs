@@ -7,11 +7,11 @@
 #![forbid(unsafe_code)]
 
 mod job;
-mod kept;
+mod variables;
 mod wireup;
 
 pub use job::{Job, Launcher};
-pub use kept::is_kept;
+pub use variables::is_kept;
 pub use wireup::{Wireup, directories};
 
 /// How a process's variables are looked up: by name; none for one that is empty or no text.

@@ -75,7 +75,7 @@ fn edits(
     );
     let swap = swap.map_err(Error::Look)?.map_err(refused)?;
     let mut edits = Edits::default();
-    swap.stand_in
+    swap.host_libraries
         .add_to(&mut edits, root, machine)
         .map_err(Error::Look)?;
     Ok(edits)

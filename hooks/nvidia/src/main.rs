@@ -38,7 +38,7 @@ fn run(
             vendors: vec![Vendor::Nvidia],
             capabilities,
         };
-        let (mut edits, driver) = hook::lend(&host, root, &wanted)?;
+        let (mut edits, driver) = hook::driver_edits(&host, root, &wanted)?;
         let Some(driver) = driver else {
             return Err(Error::Refused(
                 "the container asks for NVIDIA's GPUs, and this host has no driver for them"

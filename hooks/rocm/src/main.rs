@@ -30,7 +30,7 @@ fn run(
     let nodes = hook::nodes(&host, &gpus, asked)?;
     hook::apply(container, &host, |root| {
         let wanted = Wanted::all(vec![Vendor::Amd]);
-        let (mut edits, driver) = hook::lend(&host, root, &wanted)?;
+        let (mut edits, driver) = hook::driver_edits(&host, root, &wanted)?;
         if driver.is_none() {
             return Err(Error::Refused(
                 "the container asks for AMD's GPUs, and this host has no driver for them"

@@ -31,7 +31,7 @@ pub fn run(command: &CacheCommand, caller: &Caller, messages: &Messages) -> Resu
 
 /// Whether it is what is known about images, and none itself.
 fn is_record(kind: Kind) -> bool {
-    matches!(kind, Kind::Reference | Kind::Lent)
+    matches!(kind, Kind::Reference | Kind::Discovery)
 }
 
 fn list(cache: &Cache, args: &CacheList) -> Result<String> {

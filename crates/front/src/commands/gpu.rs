@@ -6,7 +6,7 @@ use sys::ExitCode;
 
 use anyhow::{Context, Result};
 use image::Image;
-use inject::{Class, Fate, Host, Lent, Vendor, Verdict, Wanted, nvidia, rocm};
+use inject::{Class, Decision, DriverEdits, Host, Vendor, Verdict, Wanted, nvidia, rocm};
 use serde_json::{Value, json};
 
 use crate::caller::Caller;
@@ -123,7 +123,7 @@ struct Explained {
     image: Image,
     /// The C library of the image, in words.
     library: String,
-    lent: Lent,
+    injected: DriverEdits,
 }
 
 impl Explained {
@@ -150,11 +150,12 @@ impl Explained {
         };
         drop(loader);
         let wanted = Wanted::all(vec![Vendor::Nvidia, Vendor::Amd]);
-        let lent = inject::lend(host, &image.root, machine, &wanted).with_context(named)?;
+        let injected =
+            inject::driver_edits(host, &image.root, machine, &wanted).with_context(named)?;
         Ok(Self {
             image,
             library,
-            lent,
+            injected,
         })
     }
 
@@ -163,15 +164,15 @@ impl Explained {
             "image": self.image.path,
             "library": self.library,
             "drivers": self.drivers(),
-            "notes": self.lent.notes,
-            "libraries": self.lent.verdicts,
-            "mounts": self.lent.edits.mounts,
+            "notes": self.injected.notes,
+            "libraries": self.injected.verdicts,
+            "mounts": self.injected.edits.mounts,
         })
     }
 
     /// The drivers, in words.
     fn drivers(&self) -> Vec<String> {
-        let each = self.lent.drivers.iter();
+        let each = self.injected.drivers.iter();
         each.map(|(vendor, driver)| match vendor {
             Vendor::Nvidia => format!("NVIDIA driver {driver}"),
             Vendor::Amd => format!("AMD driver {driver}"),
@@ -186,33 +187,33 @@ impl Explained {
             drivers => drivers.join(", "),
         };
         let mut text = format!("{image}: {}; {drivers}\n", self.library);
-        for note in &self.lent.notes {
+        for note in &self.injected.notes {
             text.push_str(&format!("{}\n", sys::printable(note)));
         }
-        text + &table(self.lent.verdicts.iter().map(row))
+        text + &table(self.injected.verdicts.iter().map(row))
     }
 }
 
 fn row(verdict: &Verdict) -> [String; 3] {
     let name = verdict.name.display().to_string();
     let from = Path::new(&verdict.host_path).display();
-    let (fate, why) = match &verdict.fate {
-        Fate::Lent { instead_of: None } => ("lent", format!("{from}")),
-        Fate::Lent {
+    let (decision, why) = match &verdict.decision {
+        Decision::Injected { instead_of: None } => ("injected", format!("{from}")),
+        Decision::Injected {
             instead_of: Some(own),
         } => (
-            "lent",
+            "injected",
             format!(
                 "{from}, in place of the image's {}, which may be of another driver",
                 own.display()
             ),
         ),
-        Fate::Own { path } if verdict.class == Class::Driver => (
+        Decision::Own { path } if verdict.class == Class::Driver => (
             "own",
             format!("the image's {}, newer than the driver's", path.display()),
         ),
-        Fate::Own { path } => ("own", format!("the image's {}", path.display())),
-        Fate::Left { reason } => ("left out", reason.clone()),
+        Decision::Own { path } => ("own", format!("the image's {}", path.display())),
+        Decision::Left { reason } => ("left out", reason.clone()),
     };
-    [fate.to_owned(), name, why]
+    [decision.to_owned(), name, why]
 }

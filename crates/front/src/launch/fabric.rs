@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use image::Image;
-use inject::fabric::{self, Lent, Program, Reached};
+use inject::fabric::{self, Program, Reached, Resolved};
 use inject::{Edits, Host};
 use tree::Files;
 
-use super::kept;
-use super::place::Where;
-use super::rank::Rank;
+use super::memo;
+use super::mpi::Rank;
+use super::program::Where;
 use crate::cli::MpiMode;
 use crate::host;
 use crate::messages::Messages;
@@ -22,7 +22,7 @@ use crate::request::Request;
 /// # Errors
 ///
 /// Fails when the image or the host cannot be read.
-pub fn lend(
+pub fn resolve(
     request: &Request,
     image: &Image,
     rank: &Rank,
@@ -53,27 +53,27 @@ pub fn lend(
         let program = Program {
             file,
             library_path,
-            stand_in: rank.stand_in.as_ref(),
+            host_libraries: rank.host_libraries.as_ref(),
             directories: &hints.libraries,
         };
-        fabric::lend(&host, &image.root, machine, program).context(failed)
+        fabric::resolve(&host, &image.root, machine, program).context(failed)
     };
-    let lent = match kept::stamp(&image.root).context("look at the image")? {
+    let injected = match memo::stamp(&image.root).context("look at the image")? {
         Some(stamp) => {
             let theirs = host
                 .files()
                 .stamp(Path::new(elf::CACHE))
                 .unwrap_or_default();
             let state = program.map(|(program, _)| program.state(&host));
-            let depends = format!("{program:?} {state:?} {:?} {hints:?}", rank.stand_in);
-            let holds = |lent: &Lent| kept::is_there(&lent.stand_in.mounts);
-            let key = kept::key(&["fabric", &identity, &stamp, &theirs, &depends]);
-            kept::answer(
+            let depends = format!("{program:?} {state:?} {:?} {hints:?}", rank.host_libraries);
+            let holds = |injected: &Resolved| memo::is_there(&injected.host_libraries.mounts);
+            let key = memo::key(&["fabric", &identity, &stamp, &theirs, &depends]);
+            memo::answer(
                 &key,
                 cache,
                 |bytes| serde_json::from_slice(bytes).ok().filter(holds),
-                |lent| match lent.networks.iter().all(Reached::is_reached) {
-                    true => Ok(serde_json::to_vec(lent)?),
+                |injected| match injected.networks.iter().all(Reached::is_reached) {
+                    true => Ok(serde_json::to_vec(injected)?),
                     // What is in the way may be mended the next moment.
                     false => Err(std::io::Error::other("it may change")),
                 },
@@ -82,9 +82,9 @@ pub fn lend(
         }
         None => work_out()?,
     };
-    tracing::debug!(names = ?lent.names, "lent for the network");
-    if !lent.stand_in.mounts.is_empty() {
-        let put = lent.stand_in.add_to(edits, &image.root, machine);
+    tracing::debug!(names = ?injected.names, "injected for the network");
+    if !injected.host_libraries.mounts.is_empty() {
+        let put = injected.host_libraries.add_to(edits, &image.root, machine);
         put.context(failed)?;
     }
     // Who asks by a device's name has its nodes.
@@ -94,7 +94,7 @@ pub fn lend(
     edits.device_nodes.extend(new);
     if rank.speaks
         && let Some(uses) = &rank.uses
-        && let Some(reason) = unreached(&lent.networks)
+        && let Some(reason) = unreached(&injected.networks)
     {
         let other = rank.obstacle.as_ref();
         let other = other.map(|other| format!("; the host's MPI cannot stand in: {other}"));

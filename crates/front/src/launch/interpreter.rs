@@ -9,8 +9,8 @@ use anyhow::{Context, Result};
 use image::Image;
 use tree::Files;
 
-use super::place::{Shown, Where, find};
-use super::start::Start;
+use super::payload::Start;
+use super::program::{Shown, Where, find};
 
 /// Names of interpreters.
 const INTERPRETERS: [&str; 3] = ["python", "julia", "Rscript"];

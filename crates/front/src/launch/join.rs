@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use session::{Door, Shared};
 use tree::Directory;
 
+use super::payload::Start;
 use super::report;
-use super::start::Start;
 use crate::caller::Caller;
 use crate::environment::Ingredients;
 use crate::messages::Messages;

@@ -1,17 +1,17 @@
 //! The way from a request to a running payload: image, host, bundle, session, exec.
 
 mod fabric;
+mod gpu;
 mod instance;
 mod interpreter;
 mod join;
-mod kept;
-mod lent;
-mod place;
+mod memo;
+mod mpi;
+mod payload;
 mod preload;
-mod rank;
+mod program;
+mod rank_report;
 mod runscript;
-mod start;
-mod witness;
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -35,11 +35,11 @@ use crate::{embedded, host};
 
 pub use instance::{InstanceRecord, start_instance};
 pub use join::Record;
-use place::Shown;
-pub use place::Where;
-use rank::Rank;
-use start::Start;
-use witness::RankWitness;
+use mpi::Rank;
+use payload::Start;
+use program::Shown;
+pub use program::Where;
+use rank_report::RankWitness;
 
 /// Carries out a request. Returns only when nothing was started, with a code of the image's own, or
 /// with that of what ran in an instance; otherwise this process has become the payload.
@@ -233,7 +233,7 @@ impl Prepared {
         }
         let binds = launcher_binds(&request, &account, &facts);
         let cache = caller.cache(&account);
-        let mut edits = lent::edits(&request, caller, &image, &cache, messages)?;
+        let mut edits = gpu::edits(&request, caller, &image, &cache, messages)?;
         let env = edits.env.clone();
         request.add_overrides(&env);
         let named = || format!("{}: the image is damaged", image.path.display());
@@ -250,8 +250,8 @@ impl Prepared {
         let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
         let start = Start::new(ingredients, &image.root, cwd, messages).with_context(named)?;
         let shown = Shown::new(&request, &binds, &account, &facts);
-        let rank = rank::prepare(&request, &image, &start, &shown, &cache, &mut edits)?;
-        fabric::lend(&request, &image, &rank, &cache, &mut edits, messages)?;
+        let rank = mpi::prepare(&request, &image, &start, &shown, &cache, &mut edits)?;
+        fabric::resolve(&request, &image, &rank, &cache, &mut edits, messages)?;
         let layout = Layout::choose(&needed(&binds, &image, &account, &facts, &edits))?;
         let process = start.process(session::is_privileged());
         let bundle = bundle::build(&bundle::Request {
@@ -391,7 +391,7 @@ pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<L
     };
     let name = words.first();
     let place = name
-        .map(|name| place::find(name, &image, &start, &shown))
+        .map(|name| program::find(name, &image, &start, &shown))
         .transpose()?;
     Ok(Looked {
         place: place.flatten(),
@@ -436,7 +436,7 @@ fn examine(request: &Request, image: &Image, caller: &Caller, messages: &Message
     let cache = caller.cache(&caller.account());
     // What its container has is decided already.
     let mut edits = Edits::default();
-    rank::prepare(request, image, &start, &shown, &cache, &mut edits)
+    mpi::prepare(request, image, &start, &shown, &cache, &mut edits)
 }
 
 /// Opens the image of a source; `network` is how one that is no file is reached.
@@ -470,8 +470,8 @@ fn has_libraries(image: &Image, edits: &Edits) -> bool {
             .entry(Path::new("/.singularity.d"))
             .is_ok_and(|entry| entry.is_some())
     };
-    let lent = !edits.mounts.is_empty() && edits.library_cache.is_none();
-    lent || image.medium == Medium::Sif || own()
+    let injected = !edits.mounts.is_empty() && edits.library_cache.is_none();
+    injected || image.medium == Medium::Sif || own()
 }
 
 /// The directories of the launcher's that would not be seen inside, and the user's binds.
@@ -508,9 +508,9 @@ fn needed<'a>(
     edits: &'a Edits,
 ) -> Vec<&'a Path> {
     let binds = binds.iter().map(|bind| bind.source.as_path());
-    let lent = edits.mounts.iter().map(|mount| mount.host_path.as_path());
+    let injected = edits.mounts.iter().map(|mount| mount.host_path.as_path());
     binds
-        .chain(lent)
+        .chain(injected)
         .chain([image.path.as_path(), account.home.as_path()])
         .chain(facts.cwd.as_deref())
         .chain(facts.present.iter().map(PathBuf::as_path))

@@ -45,7 +45,7 @@ pub enum Kind {
     /// Which entry a name led to when it was last looked up.
     Reference,
     /// What was found out about an image and the host that it runs on.
-    Lent,
+    Discovery,
 }
 
 impl Kind {
@@ -58,7 +58,7 @@ impl Kind {
         Self::Net,
         Self::Extracted,
         Self::Reference,
-        Self::Lent,
+        Self::Discovery,
     ];
 
     /// Returns its name, as `front cache` says it.
@@ -72,7 +72,7 @@ impl Kind {
             Self::Net => "net",
             Self::Extracted => "extracted",
             Self::Reference => "reference",
-            Self::Lent => "lent",
+            Self::Discovery => "discovery",
         }
     }
 
@@ -85,14 +85,14 @@ impl Kind {
             Self::Net => "net",
             Self::Extracted => "extracted",
             Self::Reference => "references",
-            Self::Lent => "lent",
+            Self::Discovery => "discovery",
         }
     }
 
     fn suffix(self) -> &'static str {
         match self {
             Self::Image | Self::Oras | Self::Library | Self::Net => ".sif",
-            Self::Blob | Self::Extracted | Self::Reference | Self::Lent => "",
+            Self::Blob | Self::Extracted | Self::Reference | Self::Discovery => "",
         }
     }
 }

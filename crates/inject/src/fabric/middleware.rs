@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use elf::{Closure, Loader, Problem};
 use tree::Files;
 
-use crate::stand_in::is_called;
+use crate::host_libraries::is_called;
 
 /// A library that knows many networks, each by a library of the network's.
 pub(super) struct Middleware {

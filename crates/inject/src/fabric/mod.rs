@@ -4,11 +4,11 @@
 //! library, to the kernel's devices. An image often has the upper ones only, or has them built without this
 //! network. What it has stays wherever it will do.
 
-mod drive;
-mod lend;
 mod middleware;
 mod network;
+mod providers;
+mod resolve;
 mod verbs;
 
-pub use lend::{Lent, Program, Reached, is_worth, lend};
 pub use network::{CDI_KIND, Kind, Network, card, identity, is_there, networks, nodes};
+pub use resolve::{Program, Reached, Resolved, is_worth, resolve};

@@ -4,12 +4,12 @@
 mod host;
 mod implementation;
 mod policy;
-mod swap;
+mod replace;
 mod wireup;
 
 pub use host::Hints;
 pub use implementation::{FAMILIES, Family, Found, Implementation, find, missing};
 pub(crate) use implementation::{is_mpi, plugins};
 pub use policy::{Facts, Policy};
-pub use swap::{Swap, Wanted, is_of_mpi, swap};
+pub use replace::{Swap, Wanted, is_of_mpi, swap};
 pub use wireup::{Alone, alone};

@@ -17,8 +17,8 @@ pub use gpus::gpus;
 pub use require::{Known, is_met};
 
 use crate::Host;
-use crate::library::{Candidate, Class, Fate, Verdict};
-use crate::offer::{Backend, Offer, libraries, programs};
+use crate::compat::{Candidate, Class, Decision, Verdict};
+use crate::inventory::{Backend, Inventory, libraries, programs};
 use names::{ALIASES, BACKENDS, DATA, DISPATCH, DRIVER, FOREIGN, PROGRAMS, SOCKETS};
 
 /// Returns the version of the driver, `535.261.03`; `None` when there is none. `machine` is that of
@@ -77,12 +77,12 @@ pub(crate) fn identity(host: &Host) -> String {
 }
 
 /// Returns what NVIDIA's driver has for an image; `None` where there is no driver.
-pub(crate) fn offer(
+pub(crate) fn inventory(
     host: &Host,
     theirs: &Loader<'_>,
     image: &dyn Files,
     wanted: Capabilities,
-) -> io::Result<Option<Offer>> {
+) -> io::Result<Option<Inventory>> {
     let all = libraries(host, theirs, sort);
     let Some(driver) = gpus::version(host).or_else(|| by_library(&all)) else {
         return Ok(None);
@@ -94,7 +94,7 @@ pub(crate) fn offer(
         name: candidate.name,
         class: candidate.class,
         host_path: candidate.path,
-        fate: Fate::Left {
+        decision: Decision::Left {
             reason: format!("it is of another driver than the kernel's {driver}"),
         },
     });
@@ -119,7 +119,7 @@ pub(crate) fn offer(
             let name = path.file_name().unwrap_or_default();
             wanted.want(&name.to_string_lossy())
         });
-    Ok(Some(Offer {
+    Ok(Some(Inventory {
         candidates,
         left: left.collect(),
         own: used.map(|compat| compat.libraries).unwrap_or_default(),

@@ -12,8 +12,8 @@ use elf::Loader;
 pub use gpus::gpus;
 
 use crate::Host;
-use crate::library::{Candidate, Class};
-use crate::offer::{Offer, libraries, programs};
+use crate::compat::{Candidate, Class};
+use crate::inventory::{Inventory, libraries, programs};
 
 /// Beginnings of the names of libraries, and the one that speaks for its family: ROCm's are made for
 /// each other.
@@ -77,14 +77,14 @@ pub(crate) fn identity(host: &Host) -> String {
 }
 
 /// Returns what ROCm has for a container; `None` where there is no GPU for it.
-pub(crate) fn offer(host: &Host, theirs: &Loader<'_>) -> Option<Offer> {
+pub(crate) fn inventory(host: &Host, theirs: &Loader<'_>) -> Option<Inventory> {
     let driver = driver(host)?;
     let mut candidates = libraries(host, theirs, sort);
     let programs: Vec<Candidate> = programs(host, PROGRAMS).collect();
     candidates.extend(programs.iter().flat_map(|program| modules(host, program)));
     candidates.extend(programs);
     let data = DATA.iter().map(PathBuf::from);
-    Some(Offer {
+    Some(Inventory {
         driver,
         candidates,
         left: Vec::new(),

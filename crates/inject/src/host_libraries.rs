@@ -9,19 +9,19 @@ use elf::{Cache, CacheEntry, Closure, Loaded, Loader, Object, Problem};
 use serde::{Deserialize, Serialize};
 use tree::Files;
 
-use crate::library::{Candidate, Class, Fate, Verdict, weigh};
+use crate::compat::{Candidate, Class, Decision, Verdict, check};
 use crate::{Edits, Host, LIBRARIES, Mount};
 
 /// How libraries of the host's get into a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct StandIn {
+pub struct HostLibraries {
     /// What is bound.
     pub mounts: Vec<Mount>,
     /// Where libraries are inside, by the names that programs ask for.
     places: Vec<(OsString, PathBuf)>,
 }
 
-impl StandIn {
+impl HostLibraries {
     /// Adds it to what a container gets otherwise.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl StandIn {
 
     /// Binds what the verdicts lend. Libraries below `whole` are in a directory that is bound at its own
     /// place. `closure` is that of the program, which may find some by paths of its own.
-    pub(crate) fn put_together(
+    pub(crate) fn assemble(
         host: &Host,
         verdicts: &[Verdict],
         closure: &Closure,
@@ -81,10 +81,10 @@ impl StandIn {
             mount(whole, whole);
         }
         let mut places = Vec::new();
-        let lent = verdicts
+        let injected = verdicts
             .iter()
-            .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
-        for verdict in lent {
+            .filter(|verdict| matches!(verdict.decision, Decision::Injected { .. }));
+        for verdict in injected {
             let path = &verdict.host_path;
             let is_there = whole.is_some_and(|whole| path.starts_with(whole));
             let place = match is_there {
@@ -103,7 +103,7 @@ impl StandIn {
                 .find(|object| is_called(object, &verdict.name));
             if let Some(own) = own
                 && verdict.class == Class::Driver
-                && !own.lent
+                && !own.injected
                 && own.path != *path
             {
                 mount(path, &own.path);
@@ -136,7 +136,7 @@ pub(crate) struct Inside<'a> {
     pub(crate) image: &'a dyn Files,
     pub(crate) machine: Object,
     pub(crate) library_path: Option<&'a OsStr>,
-    pub(crate) lent: Vec<(OsString, PathBuf)>,
+    pub(crate) injected: Vec<(OsString, PathBuf)>,
 }
 
 impl<'a> Inside<'a> {
@@ -144,22 +144,22 @@ impl<'a> Inside<'a> {
     pub(crate) fn loader(&self) -> io::Result<Loader<'a>> {
         let mut loader = Loader::new(self.image, self.machine)?;
         loader.set_library_path(self.library_path.unwrap_or_default());
-        for (name, path) in &self.lent {
-            loader.lend(name.clone(), self.host.files(), path.clone());
+        for (name, path) in &self.injected {
+            loader.inject(name.clone(), self.host.files(), path.clone());
         }
         Ok(loader)
     }
 
     /// Weighs libraries, and takes the host's also in place of one of the image's that is too old for
     /// another. Says, in words, what is in the way.
-    pub(crate) fn weigh_all(
+    pub(crate) fn check_all(
         &self,
         mut wanted: Vec<Candidate>,
     ) -> io::Result<Result<Vec<Verdict>, String>> {
         loop {
             let mut loader = self.loader()?;
-            let verdicts = weigh(self.host, &mut loader, &wanted, &BTreeMap::new())?;
-            let left = |verdict: &&Verdict| matches!(verdict.fate, Fate::Left { .. });
+            let verdicts = check(self.host, &mut loader, &wanted, &BTreeMap::new())?;
+            let left = |verdict: &&Verdict| matches!(verdict.decision, Decision::Left { .. });
             let Some(first) = verdicts.iter().find(left) else {
                 return Ok(Ok(verdicts));
             };
@@ -176,9 +176,9 @@ impl<'a> Inside<'a> {
             let mut replaced = wanted
                 .iter_mut()
                 .filter(|candidate| candidate.class == Class::Dispatch && is_old(candidate));
-            match (replaced.next(), &first.fate) {
+            match (replaced.next(), &first.decision) {
                 (Some(candidate), _) => candidate.class = Class::Driver,
-                (None, Fate::Left { reason }) => {
+                (None, Decision::Left { reason }) => {
                     return Ok(Err(format!("{}: {reason}", first.name.display())));
                 }
                 (None, _) => return Ok(Ok(verdicts)),

@@ -6,7 +6,7 @@ use crate::{Gpu, Part};
 
 /// Which GPUs are wanted, as `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES` say it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Choice {
+pub enum GpuSelection {
     /// All there are.
     All,
     /// None.
@@ -34,7 +34,7 @@ fn list(known: &[String]) -> String {
     }
 }
 
-impl Choice {
+impl GpuSelection {
     /// Reads a variable's value.
     #[must_use]
     pub fn parse(text: &str) -> Self {
@@ -55,7 +55,7 @@ impl Choice {
     ///
     /// # Errors
     ///
-    /// As [`Choice::nodes`].
+    /// As [`GpuSelection::nodes`].
     pub fn indices(&self, gpus: &[Gpu]) -> Result<Vec<usize>, Unknown> {
         let mut indices: Vec<usize> = match self {
             Self::None => Vec::new(),
@@ -125,7 +125,7 @@ impl Unknown {
 /// where it may stay as it is: when it has no numbers, or when they fit what is seen and it did not choose
 /// itself, as under a scheduler that counts each job's own.
 #[must_use]
-pub fn seen_as(words: &str, chosen: &[usize], chose: bool) -> Option<String> {
+pub fn renumbered(words: &str, chosen: &[usize], chose: bool) -> Option<String> {
     let words = words
         .split(',')
         .map(str::trim)
@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn nodes(text: &str) -> Vec<String> {
-        let nodes = Choice::parse(text).nodes(&gpus()).unwrap();
+        let nodes = GpuSelection::parse(text).nodes(&gpus()).unwrap();
         let name = |node: &PathBuf| {
             node.strip_prefix(Path::new("/dev"))
                 .unwrap()
@@ -240,7 +240,7 @@ mod tests {
         ];
         for (words, chosen, chose, seen) in rows {
             assert_eq!(
-                seen_as(words, chosen, chose).as_deref(),
+                renumbered(words, chosen, chose).as_deref(),
                 seen,
                 "{words} {chosen:?}"
             );
@@ -280,7 +280,7 @@ mod tests {
         }
         assert_eq!(nodes("all").len(), 6);
         for unknown in ["2", "GPU-", "GPU-zzz", "1:7", "MIG-GPU-1abc-def/9/0", "x"] {
-            let error = Choice::parse(unknown)
+            let error = GpuSelection::parse(unknown)
                 .nodes(&gpus())
                 .unwrap_err()
                 .to_string();

@@ -12,8 +12,8 @@ use tree::{Entry, Files};
 use super::host::{self, Hints};
 use super::{Family, Implementation, plugins};
 use crate::Host;
-use crate::library::{Candidate, Class, add};
-use crate::stand_in::{Inside, StandIn, begins, is_of_the_compiler};
+use crate::compat::{Candidate, Class, add};
+use crate::host_libraries::{HostLibraries, Inside, begins, is_of_the_compiler};
 
 /// What having the host's MPI takes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +21,7 @@ pub struct Swap {
     /// The host's.
     pub implementation: Implementation,
     /// How it gets into a container.
-    pub stand_in: StandIn,
+    pub host_libraries: HostLibraries,
 }
 
 /// Whether a library is missing that a stand-in has.
@@ -73,7 +73,7 @@ pub fn swap(
         image,
         machine,
         library_path,
-        lent: Vec::new(),
+        injected: Vec::new(),
     };
     let loader = inside.loader()?;
     if loader.flavour() != Some(Flavour::Glibc) {
@@ -111,15 +111,15 @@ pub fn swap(
             "the host's {implementation} has no {symbol}, which the program uses"
         )));
     }
-    let verdicts = match inside.weigh_all(wanted)? {
+    let verdicts = match inside.check_all(wanted)? {
         Ok(verdicts) => verdicts,
         Err(reason) => return Ok(Err(reason)),
     };
     let whole = whole(&implementation, image);
-    let stand_in = StandIn::put_together(host, &verdicts, &image_closure, whole.as_deref());
+    let host_libraries = HostLibraries::assemble(host, &verdicts, &image_closure, whole.as_deref());
     Ok(Ok(Swap {
         implementation,
-        stand_in,
+        host_libraries,
     }))
 }
 

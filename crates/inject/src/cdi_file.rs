@@ -8,8 +8,8 @@ use cdi::{ContainerEdits, Device, DeviceNode, Hook, Mount, Spec};
 use elf::{Loader, Object};
 use tree::Files;
 
-use crate::lend::{LIBRARIES, names};
-use crate::library::Class;
+use crate::compat::Class;
+use crate::drivers::{LIBRARIES, names};
 use crate::{Gpu, Host, Vendor, Wanted, fabric};
 
 /// The version that is written: the oldest that has all that is used, which podman 4 reads.
@@ -37,12 +37,12 @@ pub fn gpu_spec(
     let theirs = Loader::new(host.files(), machine)?;
     let wanted = Wanted::all(vec![vendor]);
     // An image that has nothing: what depends on one is not in the file.
-    let Some(offer) = vendor.offer(host, &theirs, &Nothing, &wanted)? else {
+    let Some(inventory) = vendor.inventory(host, &theirs, &Nothing, &wanted)? else {
         return Ok(None);
     };
     let node = |path: &PathBuf| node(root, path);
     let mut common = ContainerEdits {
-        device_nodes: offer.nodes.iter().map(node).collect(),
+        device_nodes: inventory.nodes.iter().map(node).collect(),
         ..ContainerEdits::default()
     };
     if vendor == Vendor::Nvidia {
@@ -59,7 +59,7 @@ pub fn gpu_spec(
             options: options.clone(),
             kind: None,
         };
-        for candidate in &offer.candidates {
+        for candidate in &inventory.candidates {
             let directory = match candidate.class {
                 Class::Driver => Path::new(LIBRARIES),
                 Class::Program => Path::new("/usr/bin"),
@@ -67,13 +67,13 @@ pub fn gpu_spec(
                 Class::Dispatch if vendor == Vendor::Nvidia => continue,
                 Class::Dispatch => Path::new(LIBRARIES),
             };
-            let places = names(&candidate.name, offer.aliases).map(|name| directory.join(name));
+            let places = names(&candidate.name, inventory.aliases).map(|name| directory.join(name));
             common
                 .mounts
                 .extend(places.map(|place| mount(&candidate.path, place)));
         }
         // Links of a root elsewhere would lead out of it.
-        let files = offer.files.iter();
+        let files = inventory.files.iter();
         let files = files.filter_map(|path| Some(mount(&host.canonical(path)?, path.clone())));
         common.mounts.extend(files);
         common.env.push(format!("LD_LIBRARY_PATH={LIBRARIES}"));

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use inject::{Choice, Edits, Gpu, Host, Wanted};
+use inject::{Edits, Gpu, GpuSelection, Host, Wanted};
 use tree::Directory;
 
 use crate::Error;
@@ -22,7 +22,7 @@ pub(crate) fn host(root: &Path) -> Result<Host, Error> {
 ///
 /// Fails when one is asked for that is not there, or whose node is not.
 pub fn nodes(host: &Host, gpus: &[Gpu], asked: &str) -> Result<Vec<PathBuf>, Error> {
-    let nodes = Choice::parse(asked).nodes(gpus);
+    let nodes = GpuSelection::parse(asked).nodes(gpus);
     let nodes = nodes.map_err(|error| Error::Refused(error.to_string()))?;
     inject::check_nodes(host, &nodes).map_err(|error| Error::Refused(error.to_string()))?;
     Ok(nodes)
@@ -34,14 +34,14 @@ pub fn nodes(host: &Host, gpus: &[Gpu], asked: &str) -> Result<Vec<PathBuf>, Err
 /// # Errors
 ///
 /// Fails when the host or the root file system cannot be read.
-pub fn lend(
+pub fn driver_edits(
     host: &Host,
     root: &Directory,
     wanted: &Wanted,
 ) -> Result<(Edits, Option<String>), Error> {
     let machine = inject::machine(root).or_else(|| inject::machine(host.files()));
     let machine = machine.ok_or_else(|| Error::Refused("the image has no programs".to_owned()))?;
-    let lent = inject::lend(host, root, machine, wanted).map_err(Error::Look)?;
+    let lent = inject::driver_edits(host, root, machine, wanted).map_err(Error::Look)?;
     let driver = lent.drivers.into_iter().next().map(|(_, driver)| driver);
     Ok((lent.edits, driver))
 }

@@ -7,11 +7,11 @@ use std::path::PathBuf;
 use elf::Loader;
 
 use crate::Host;
-use crate::library::{Candidate, Class, Verdict};
+use crate::compat::{Candidate, Class, Verdict};
 
 /// What a vendor's driver has for a container.
 #[derive(Debug)]
-pub(crate) struct Offer {
+pub(crate) struct Inventory {
     /// The driver's version.
     pub(crate) driver: String,
     /// Libraries and programs.

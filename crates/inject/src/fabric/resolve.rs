@@ -12,8 +12,8 @@ use tree::Files;
 use super::middleware::{MIDDLEWARE, Middleware};
 use super::network::{Kind, Network, companions, is_there, networks};
 use super::verbs;
-use crate::library::{Candidate, Class, Fate, Verdict, add, weigh};
-use crate::stand_in::{Inside, StandIn, is_called, is_of_the_compiler};
+use crate::compat::{Candidate, Class, Decision, Verdict, add, check};
+use crate::host_libraries::{HostLibraries, Inside, is_called, is_of_the_compiler};
 use crate::{Host, LIBRARIES, Mount, mpi};
 
 pub(super) const LIBIBVERBS: &str = "libibverbs.so.1";
@@ -30,16 +30,16 @@ pub struct Program<'a> {
     /// Its `LD_LIBRARY_PATH`.
     pub library_path: Option<&'a OsStr>,
     /// What of the host's is put in already: its MPI.
-    pub stand_in: Option<&'a StandIn>,
+    pub host_libraries: Option<&'a HostLibraries>,
     /// Directories of the host's libraries, as modules put them on `LD_LIBRARY_PATH`.
     pub directories: &'a [PathBuf],
 }
 
 /// What an image lacks to reach the host's networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Lent {
+pub struct Resolved {
     /// What is lent, and how.
-    pub stand_in: StandIn,
+    pub host_libraries: HostLibraries,
     /// What it is called.
     pub names: Vec<String>,
     /// The networks.
@@ -57,7 +57,7 @@ pub struct Reached {
     pub reason: Option<String>,
 }
 
-impl Lent {
+impl Resolved {
     /// Whether any of the networks is reached.
     #[must_use]
     pub fn is_reached(&self) -> bool {
@@ -78,15 +78,15 @@ impl Reached {
 /// # Errors
 ///
 /// Fails when the image or the host cannot be read.
-pub fn lend(
+pub fn resolve(
     host: &Host,
     image: &dyn Files,
     machine: Object,
     program: Program<'_>,
-) -> io::Result<Lent> {
+) -> io::Result<Resolved> {
     let networks = networks(host);
     if networks.is_empty() {
-        return Ok(Lent::default());
+        return Ok(Resolved::default());
     }
     let mut theirs = Loader::new(host.files(), machine)?;
     let directories: Vec<&OsStr> = program
@@ -95,46 +95,46 @@ pub fn lend(
         .map(|path| path.as_os_str())
         .collect();
     theirs.set_library_path(&directories.join(OsStr::new(":")));
-    let lent = program.stand_in.map(|own| own.libraries().collect());
-    let mut lending = Lending {
+    let injected = program.host_libraries.map(|own| own.libraries().collect());
+    let mut resolver = Resolver {
         inside: Inside {
             host,
             image,
             machine,
             library_path: program.library_path,
-            lent: lent.unwrap_or_default(),
+            injected: injected.unwrap_or_default(),
         },
         theirs,
         program: program.file,
         verdicts: Vec::new(),
         providers: Vec::new(),
     };
-    if lending.inside.loader()?.flavour() != Some(Flavour::Glibc) {
+    if resolver.inside.loader()?.flavour() != Some(Flavour::Glibc) {
         let reason = "the image has no GNU C library, and the host's libraries need it".to_owned();
         let unreached = |network: &Network| Reached {
             kind: network.kind,
             by: Vec::new(),
             reason: Some(reason.clone()),
         };
-        return Ok(Lent {
+        return Ok(Resolved {
             networks: networks.iter().map(unreached).collect(),
-            ..Lent::default()
+            ..Resolved::default()
         });
     }
     let mut reached = Vec::new();
     for network in &networks {
-        reached.push(lending.reach(network.kind)?);
+        reached.push(resolver.reach(network.kind)?);
     }
     for (_, library) in companions(host) {
         let library = library.map(OsStr::new);
         if let Some(library) = library
-            && lending.own(library)?.is_none()
+            && resolver.own(library)?.is_none()
         {
             // It works without, by another way.
-            let _ = lending.take(&[(library, Class::Dispatch)])?;
+            let _ = resolver.take(&[(library, Class::Dispatch)])?;
         }
     }
-    lending.into_lent(reached)
+    resolver.into_resolved(reached)
 }
 
 /// Whether the host's MPI, which `program` says how to put in, is worth its while for a fast network: it reaches one, or
@@ -142,16 +142,17 @@ pub fn lend(
 ///
 /// # Errors
 ///
-/// As [`lend`].
+/// As [`resolve`].
 pub fn is_worth(
     host: &Host,
     image: &dyn Files,
     machine: Object,
     program: Program<'_>,
 ) -> io::Result<bool> {
-    let reaches = |program| Ok::<_, io::Error>(lend(host, image, machine, program)?.is_reached());
+    let reaches =
+        |program| Ok::<_, io::Error>(resolve(host, image, machine, program)?.is_reached());
     let without = Program {
-        stand_in: None,
+        host_libraries: None,
         ..program
     };
     Ok(is_there(host) && (reaches(program)? || !reaches(without)?))
@@ -160,14 +161,14 @@ pub fn is_worth(
 /// What an image will have of a library.
 pub(super) struct Own {
     /// Whether it is the host's.
-    pub(super) lent: bool,
+    pub(super) injected: bool,
     pub(super) path: PathBuf,
     /// Whether the program is linked to it.
     linked: bool,
 }
 
 /// Lending at work.
-pub(super) struct Lending<'a> {
+pub(super) struct Resolver<'a> {
     pub(super) inside: Inside<'a>,
     pub(super) theirs: Loader<'a>,
     program: Option<(&'a dyn Files, &'a Path)>,
@@ -176,7 +177,7 @@ pub(super) struct Lending<'a> {
     pub(super) providers: Vec<Mount>,
 }
 
-impl<'a> Lending<'a> {
+impl<'a> Resolver<'a> {
     /// Has programs reach a network, as far as that can be had.
     fn reach(&mut self, kind: Kind) -> io::Result<Reached> {
         let library = OsStr::new(kind.library());
@@ -201,8 +202,8 @@ impl<'a> Lending<'a> {
         Ok(Reached { kind, by, reason })
     }
 
-    pub(super) fn files(&self, lent: bool) -> &'a dyn Files {
-        match lent {
+    pub(super) fn files(&self, injected: bool) -> &'a dyn Files {
+        match injected {
             true => self.inside.host.files(),
             false => self.inside.image,
         }
@@ -222,14 +223,14 @@ impl<'a> Lending<'a> {
         let linked = closure.objects.iter().skip(1);
         if let Some(object) = { linked }.find(|object| is_called(object, name)) {
             return Ok(Some(Own {
-                lent: object.lent,
+                injected: object.injected,
                 path: object.path.clone(),
                 linked: true,
             }));
         }
-        if let Some((_, path)) = self.inside.lent.iter().find(|(own, _)| own == name) {
+        if let Some((_, path)) = self.inside.injected.iter().find(|(own, _)| own == name) {
             return Ok(Some(Own {
-                lent: true,
+                injected: true,
                 path: path.clone(),
                 linked: false,
             }));
@@ -243,7 +244,7 @@ impl<'a> Lending<'a> {
             false => None,
         };
         Ok(Some(Own {
-            lent: theirs.is_some(),
+            injected: theirs.is_some(),
             path: theirs.unwrap_or(path),
             linked: false,
         }))
@@ -266,8 +267,8 @@ impl<'a> Lending<'a> {
             return Ok(Some("the program or its MPI itself".to_owned()));
         }
         for object in mpis {
-            for plugin in mpi::plugins(self.files(object.lent), object)? {
-                let plugin = loader.closure(self.files(object.lent), &plugin)?;
+            for plugin in mpi::plugins(self.files(object.injected), object)? {
+                let plugin = loader.closure(self.files(object.injected), &plugin)?;
                 if plugin.is_some_and(|plugin| plugin.objects.first().is_some_and(needs)) {
                     return Ok(Some("a plugin of its MPI".to_owned()));
                 }
@@ -286,12 +287,12 @@ impl<'a> Lending<'a> {
                 continue;
             };
             is_linked |= own.linked;
-            let files = self.files(own.lent);
+            let files = self.files(own.injected);
             if !middleware
                 .knowing(&loader, files, &own.path, library)?
                 .is_empty()
             {
-                let whose = if own.lent { "host" } else { "image" };
+                let whose = if own.injected { "host" } else { "image" };
                 knowing.push((
                     format!("the {whose}'s {}", middleware.name),
                     middleware,
@@ -340,7 +341,7 @@ impl<'a> Lending<'a> {
             return Ok(Some(format!("{ignorant}the host has none")));
         };
         let knowing = middleware.knowing(&self.theirs, host.files(), &path, library)?;
-        if own.lent || knowing.is_empty() {
+        if own.injected || knowing.is_empty() {
             return Ok(Some(format!("{ignorant}the host's does not, either")));
         }
         let theirs = exported(host.files(), &path)?;
@@ -363,18 +364,18 @@ impl<'a> Lending<'a> {
 
     /// Lends some of the host's libraries and what they need, in place of the image's or of none. Says, in words, why not.
     pub(super) fn take(&mut self, libraries: &[(&OsStr, Class)]) -> io::Result<Option<String>> {
-        let verdicts = match self.inside.weigh_all(self.gather(libraries)?)? {
+        let verdicts = match self.inside.check_all(self.gather(libraries)?)? {
             Ok(verdicts) => verdicts,
             Err(reason) => return Ok(Some(reason)),
         };
         let before = self.problems()?;
-        let (lent, accepted) = (self.inside.lent.len(), self.verdicts.len());
+        let (injected, accepted) = (self.inside.injected.len(), self.verdicts.len());
         self.accept(verdicts);
         let mut after = self.problems()?.into_iter();
         let Some(new) = after.find(|problem| !before.contains(problem)) else {
             return Ok(None);
         };
-        self.inside.lent.truncate(lent);
+        self.inside.injected.truncate(injected);
         self.verdicts.truncate(accepted);
         Ok(Some(format!("would break the image's: {new}")))
     }
@@ -384,7 +385,7 @@ impl<'a> Lending<'a> {
         let loader = self.inside.loader()?;
         let mut problems: BTreeSet<Problem> = self.closure()?.problems.into_iter().collect();
         for middleware in MIDDLEWARE {
-            if let Some(own) = self.own(middleware.library())?.filter(|own| !own.lent) {
+            if let Some(own) = self.own(middleware.library())?.filter(|own| !own.injected) {
                 for path in middleware.parts(self.inside.image, &own.path) {
                     let closure = loader.closure(self.inside.image, &path)?;
                     problems.extend(closure.into_iter().flat_map(|closure| closure.problems));
@@ -421,7 +422,7 @@ impl<'a> Lending<'a> {
         let mut wanted = Vec::new();
         // What the host's loads later.
         for (_, middleware) in knowing {
-            let Some(own) = self.own(middleware.library())?.filter(|own| own.lent) else {
+            let Some(own) = self.own(middleware.library())?.filter(|own| own.injected) else {
                 continue;
             };
             for closure in middleware.knowing(&self.theirs, host.files(), &own.path, library)? {
@@ -455,39 +456,39 @@ impl<'a> Lending<'a> {
         let known = |candidate: &&Candidate| {
             !self
                 .inside
-                .lent
+                .injected
                 .iter()
                 .any(|(name, _)| *name == candidate.name)
         };
         let wanted: Vec<Candidate> = wanted.iter().filter(known).cloned().collect();
-        let verdicts = weigh(self.inside.host, &mut loader, &wanted, &BTreeMap::new())?;
+        let verdicts = check(self.inside.host, &mut loader, &wanted, &BTreeMap::new())?;
         self.accept(verdicts);
         Ok(())
     }
 
     pub(super) fn accept(&mut self, verdicts: Vec<Verdict>) {
-        let lent = verdicts
+        let injected = verdicts
             .into_iter()
-            .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
-        for verdict in lent {
+            .filter(|verdict| matches!(verdict.decision, Decision::Injected { .. }));
+        for verdict in injected {
             let (name, path) = (verdict.name.clone(), verdict.host_path.clone());
-            self.inside.lent.push((name, path));
+            self.inside.injected.push((name, path));
             self.verdicts.push(verdict);
         }
     }
 
-    fn into_lent(self, networks: Vec<Reached>) -> io::Result<Lent> {
+    fn into_resolved(self, networks: Vec<Reached>) -> io::Result<Resolved> {
         // As the program finds them without what is lent now.
         let mut before = self.inside.clone();
-        let lent = |name: &OsString| self.verdicts.iter().any(|verdict| verdict.name == *name);
-        before.lent.retain(|(name, _)| !lent(name));
+        let injected = |name: &OsString| self.verdicts.iter().any(|verdict| verdict.name == *name);
+        before.injected.retain(|(name, _)| !injected(name));
         let closure = match self.program {
             Some((files, path)) => before.loader()?.closure(files, path)?,
             None => None,
         };
         let host = self.inside.host;
         let closure = closure.unwrap_or_default();
-        let mut stand_in = StandIn::put_together(host, &self.verdicts, &closure, None);
+        let mut host_libraries = HostLibraries::assemble(host, &self.verdicts, &closure, None);
         let names = self
             .verdicts
             .iter()
@@ -499,9 +500,9 @@ impl<'a> Lending<'a> {
             .filter(|mount| !mount.container_path.starts_with(verbs::CONFIGURATION));
         let providers = providers.filter_map(|mount| mount.container_path.file_name());
         names.extend(providers.map(|name| name.to_string_lossy().into_owned()));
-        stand_in.mounts.extend(self.providers);
-        Ok(Lent {
-            stand_in,
+        host_libraries.mounts.extend(self.providers);
+        Ok(Resolved {
+            host_libraries,
             names,
             networks,
         })

@@ -4,12 +4,12 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::lend::{LIBIBVERBS, Lending};
+use super::resolve::{LIBIBVERBS, Resolver};
 use super::verbs;
 use crate::Mount;
-use crate::library::{Class, add};
+use crate::compat::{Class, add};
 
-impl Lending<'_> {
+impl Resolver<'_> {
     /// Has libibverbs find a provider for each of the host's cards. Says, in words, why not.
     pub(super) fn drive(&mut self) -> io::Result<Option<String>> {
         let host = self.inside.host;
@@ -24,10 +24,10 @@ impl Lending<'_> {
                 let told = image.entry(&verbs::configuration(provider));
                 told.is_ok_and(|entry| entry.is_some())
             };
-            !own.lent && verbs::find(image, &own.path, provider).is_some() && is_told()
+            !own.injected && verbs::find(image, &own.path, provider).is_some() && is_told()
         };
         let lacking: Vec<&String> = needed.iter().filter(|provider| !has(provider)).collect();
-        let theirs = match own.lent {
+        let theirs = match own.injected {
             true => Some(own.path.clone()),
             false => self.theirs.find(name)?.map(|(path, _)| path),
         };
@@ -45,7 +45,7 @@ impl Lending<'_> {
                 nothing.map(|name| format!("the host has no provider {name} for libibverbs"))
             );
         }
-        if !own.lent && self.load(&found)? {
+        if !own.injected && self.load(&found)? {
             for (name, path) in &found {
                 // One that is there was not told of.
                 if verbs::find(self.inside.image, &own.path, name).is_none() {
@@ -55,7 +55,7 @@ impl Lending<'_> {
             }
             return Ok(None);
         }
-        if !own.lent
+        if !own.injected
             && let Some(reason) = self.replace_verbs()?
         {
             return Ok(Some(format!(
@@ -125,7 +125,7 @@ impl Lending<'_> {
                 continue;
             };
             let loader = self.inside.loader()?;
-            let own = loader.closure(self.files(own.lent), &own.path)?;
+            let own = loader.closure(self.files(own.injected), &own.path)?;
             let own = own.and_then(|closure| closure.objects.into_iter().next());
             let versions = own.iter().flat_map(|own| &own.linkage.versions_defined);
             // The others are for its own providers.

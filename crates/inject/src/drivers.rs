@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use elf::{Cache, CacheEntry, Flavour, Loader, Object};
 use tree::Files;
 
-use crate::library::{Class, Fate, Verdict, weigh};
-use crate::offer::{Backend, Offer};
+use crate::compat::{Class, Decision, Verdict, check};
+use crate::inventory::{Backend, Inventory};
 use crate::{Edits, Gpu, Host, Mount, nvidia, rocm};
 
 /// Where the libraries go.
@@ -52,7 +52,7 @@ impl Wanted {
 
 /// What a container gets of the host's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lent {
+pub struct DriverEdits {
     /// The drivers' versions; none for a vendor who has no driver here.
     pub drivers: Vec<(Vendor, String)>,
     /// What to add to the container: everything but the GPUs' own nodes.
@@ -82,21 +82,21 @@ impl Vendor {
         }
     }
 
-    pub(crate) fn offer(
+    pub(crate) fn inventory(
         self,
         host: &Host,
         theirs: &Loader<'_>,
         image: &dyn Files,
         wanted: &Wanted,
-    ) -> io::Result<Option<Offer>> {
+    ) -> io::Result<Option<Inventory>> {
         match self {
-            Self::Nvidia => nvidia::offer(host, theirs, image, wanted.capabilities),
-            Self::Amd => Ok(rocm::offer(host, theirs)),
+            Self::Nvidia => nvidia::inventory(host, theirs, image, wanted.capabilities),
+            Self::Amd => Ok(rocm::inventory(host, theirs)),
         }
     }
 }
 
-/// Returns what the host's part of the answer of [`lend`] depends on, as text that changes with it: the
+/// Returns what the host's part of the answer of [`driver_edits`] depends on, as text that changes with it: the
 /// drivers, the loader's cache, which every installation writes anew, and the programs' places.
 ///
 /// # Errors
@@ -117,8 +117,13 @@ pub fn identity(host: &Host, wanted: &Wanted) -> io::Result<String> {
 /// # Errors
 ///
 /// Fails when the image or the host cannot be read.
-pub fn lend(host: &Host, image: &dyn Files, machine: Object, wanted: &Wanted) -> io::Result<Lent> {
-    let mut lent = Lent {
+pub fn driver_edits(
+    host: &Host,
+    image: &dyn Files,
+    machine: Object,
+    wanted: &Wanted,
+) -> io::Result<DriverEdits> {
+    let mut injected = DriverEdits {
         drivers: Vec::new(),
         edits: Edits::default(),
         verdicts: Vec::new(),
@@ -127,45 +132,48 @@ pub fn lend(host: &Host, image: &dyn Files, machine: Object, wanted: &Wanted) ->
     let theirs = Loader::new(host.files(), machine)?;
     let offers = offers(host, &theirs, image, wanted)?;
     if offers.is_empty() {
-        return Ok(lent);
+        return Ok(injected);
     }
     let mut loader = Loader::new(image, machine)?;
     let mut cache = loader.cache().clone();
-    for (vendor, offer) in offers {
-        let mut verdicts = weigh(host, &mut loader, &offer.candidates, &offer.own)?;
-        verdicts.extend(offer.left.iter().cloned());
-        let edits = &mut lent.edits;
-        edits.mounts.extend(mounts(&verdicts, &offer, LIBRARIES));
-        edits.mounts.extend(data(&offer));
+    for (vendor, inventory) in offers {
+        let mut verdicts = check(host, &mut loader, &inventory.candidates, &inventory.own)?;
+        verdicts.extend(inventory.left.iter().cloned());
+        let edits = &mut injected.edits;
         edits
             .mounts
-            .extend(backends(host, &loader, &offer.backends)?);
-        edits.device_nodes.extend(offer.nodes.iter().cloned());
-        enter(&mut cache, machine, &verdicts, &offer, LIBRARIES);
-        lent.notes.extend(offer.notes);
-        lent.notes
-            .extend(missing(&loader, vendor, offer.vital, &verdicts));
-        lent.drivers.push((vendor, offer.driver));
-        lent.verdicts.extend(verdicts);
+            .extend(mounts(&verdicts, &inventory, LIBRARIES));
+        edits.mounts.extend(data(&inventory));
+        edits
+            .mounts
+            .extend(backends(host, &loader, &inventory.backends)?);
+        edits.device_nodes.extend(inventory.nodes.iter().cloned());
+        enter(&mut cache, machine, &verdicts, &inventory, LIBRARIES);
+        injected.notes.extend(inventory.notes);
+        injected
+            .notes
+            .extend(missing(&loader, vendor, inventory.vital, &verdicts));
+        injected.drivers.push((vendor, inventory.driver));
+        injected.verdicts.extend(verdicts);
     }
     if wanted.capabilities.compat32()
         && let Some(machine) = machine.of_32_bits()
     {
-        lend_32(host, image, machine, wanted, &mut lent, &mut cache)?;
+        driver_edits_32(host, image, machine, wanted, &mut injected, &mut cache)?;
     }
     if loader.flavour() == Some(Flavour::Glibc) {
-        lent.edits.library_cache = cache.to_bytes();
+        injected.edits.library_cache = cache.to_bytes();
     }
-    Ok(lent)
+    Ok(injected)
 }
 
-/// As [`lend`], for the programs of 32 bits of an image that has a C library for them.
-fn lend_32(
+/// As [`driver_edits`], for the programs of 32 bits of an image that has a C library for them.
+fn driver_edits_32(
     host: &Host,
     image: &dyn Files,
     machine: Object,
     wanted: &Wanted,
-    lent: &mut Lent,
+    injected: &mut DriverEdits,
     cache: &mut Cache,
 ) -> io::Result<()> {
     let mut loader = Loader::new(image, machine)?;
@@ -173,20 +181,21 @@ fn lend_32(
         return Ok(());
     }
     let theirs = Loader::new(host.files(), machine)?;
-    for (_, mut offer) in offers(host, &theirs, image, wanted)? {
-        offer
+    for (_, mut inventory) in offers(host, &theirs, image, wanted)? {
+        inventory
             .candidates
             .retain(|candidate| candidate.class != Class::Program);
         // What an image brings itself has 64 bits.
-        offer.own.clear();
-        let verdicts = weigh(host, &mut loader, &offer.candidates, &offer.own)?;
-        let mounts = mounts(&verdicts, &offer, LIBRARIES_32);
-        lent.edits.mounts.extend(mounts);
-        lent.edits
+        inventory.own.clear();
+        let verdicts = check(host, &mut loader, &inventory.candidates, &inventory.own)?;
+        let mounts = mounts(&verdicts, &inventory, LIBRARIES_32);
+        injected.edits.mounts.extend(mounts);
+        injected
+            .edits
             .mounts
-            .extend(backends(host, &loader, &offer.backends)?);
-        enter(cache, machine, &verdicts, &offer, LIBRARIES_32);
-        lent.verdicts.extend(verdicts);
+            .extend(backends(host, &loader, &inventory.backends)?);
+        enter(cache, machine, &verdicts, &inventory, LIBRARIES_32);
+        injected.verdicts.extend(verdicts);
     }
     Ok(())
 }
@@ -196,11 +205,11 @@ fn offers(
     theirs: &Loader<'_>,
     image: &dyn Files,
     wanted: &Wanted,
-) -> io::Result<Vec<(Vendor, Offer)>> {
+) -> io::Result<Vec<(Vendor, Inventory)>> {
     let mut offers = Vec::new();
     for vendor in &wanted.vendors {
-        let offer = vendor.offer(host, theirs, image, wanted)?;
-        offers.extend(offer.map(|offer| (*vendor, offer)));
+        let inventory = vendor.inventory(host, theirs, image, wanted)?;
+        offers.extend(inventory.map(|inventory| (*vendor, inventory)));
     }
     Ok(offers)
 }
@@ -217,18 +226,19 @@ pub(crate) fn names<'a>(
     [name.to_owned()].into_iter().chain(others)
 }
 
-fn mounts(verdicts: &[Verdict], offer: &Offer, libraries: &str) -> Vec<Mount> {
-    let lent = verdicts
+fn mounts(verdicts: &[Verdict], inventory: &Inventory, libraries: &str) -> Vec<Mount> {
+    let injected = verdicts
         .iter()
-        .filter(|verdict| matches!(verdict.fate, Fate::Lent { .. }));
+        .filter(|verdict| matches!(verdict.decision, Decision::Injected { .. }));
     let mut mounts = Vec::new();
-    for verdict in lent {
+    for verdict in injected {
         let directory = match verdict.class {
             Class::Program => "/usr/bin",
             Class::Driver | Class::Dispatch => libraries,
         };
-        let known = names(&verdict.name, offer.aliases).map(|name| Path::new(directory).join(name));
-        let places = offer.places.iter().filter(|(prefix, _)| {
+        let known =
+            names(&verdict.name, inventory.aliases).map(|name| Path::new(directory).join(name));
+        let places = inventory.places.iter().filter(|(prefix, _)| {
             let name = verdict.name.as_bytes();
             name.starts_with(prefix.as_bytes())
         });
@@ -240,8 +250,8 @@ fn mounts(verdicts: &[Verdict], offer: &Offer, libraries: &str) -> Vec<Mount> {
 }
 
 /// Data and sockets, which lie in the container where they lie on the host.
-fn data(offer: &Offer) -> impl Iterator<Item = Mount> {
-    let files = offer.files.iter();
+fn data(inventory: &Inventory) -> impl Iterator<Item = Mount> {
+    let files = inventory.files.iter();
     files.map(|path| Mount::read_only(path.clone(), path.clone()))
 }
 
@@ -262,19 +272,25 @@ fn backends(host: &Host, loader: &Loader<'_>, backends: &[Backend]) -> io::Resul
 }
 
 /// Has the lent libraries stand for their names in the image's cache, and those that the image brings.
-fn enter(cache: &mut Cache, machine: Object, verdicts: &[Verdict], offer: &Offer, libraries: &str) {
+fn enter(
+    cache: &mut Cache,
+    machine: Object,
+    verdicts: &[Verdict],
+    inventory: &Inventory,
+    libraries: &str,
+) {
     let Some(flags) = elf::flags(&machine) else {
         return;
     };
-    let lent = verdicts.iter().filter(|verdict| {
-        verdict.class != Class::Program && matches!(verdict.fate, Fate::Lent { .. })
+    let injected = verdicts.iter().filter(|verdict| {
+        verdict.class != Class::Program && matches!(verdict.decision, Decision::Injected { .. })
     });
-    for name in lent.flat_map(|verdict| names(&verdict.name, offer.aliases)) {
+    for name in injected.flat_map(|verdict| names(&verdict.name, inventory.aliases)) {
         let path = Path::new(libraries).join(&name);
         cache.replace(CacheEntry::new(name, path, flags));
     }
-    for (name, path) in &offer.own {
-        for name in names(name, offer.aliases) {
+    for (name, path) in &inventory.own {
+        for name in names(name, inventory.aliases) {
             cache.replace(CacheEntry::new(name, path.clone(), flags));
         }
     }
@@ -291,14 +307,14 @@ fn missing(
     if loader.flavour() != Some(Flavour::Glibc) {
         let has = loader.flavour().map_or("none", |_| "musl");
         return vec![format!(
-            "{flag}: no library is lent: the driver's are made for the GNU C library, and the image has {has}"
+            "{flag}: no library is injected: the driver's are made for the GNU C library, and the image has {has}"
         )];
     }
     let vital = verdicts
         .iter()
         .filter(|verdict| vital.iter().any(|name| verdict.name == *name));
-    let left = vital.filter_map(|verdict| match &verdict.fate {
-        Fate::Left { reason } => Some(format!(
+    let left = vital.filter_map(|verdict| match &verdict.decision {
+        Decision::Left { reason } => Some(format!(
             "{flag}: {} is left out: {reason}",
             verdict.name.display()
         )),

@@ -60,14 +60,14 @@ pub fn answer<T>(
     work_out: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let cache = Cache::new(cache.to_owned());
-    if let Some(bytes) = cache.read(Kind::Lent, key, LONGEST)? {
+    if let Some(bytes) = cache.read(Kind::Discovery, key, LONGEST)? {
         if let Some(known) = read(&bytes) {
             return Ok(known);
         }
-        let _ = cache.remove(Kind::Lent, key);
+        let _ = cache.remove(Kind::Discovery, key);
     }
     let new = work_out()?;
-    let kept = cache.get(Kind::Lent, key, |path| fs::write(path, write(&new)?));
+    let kept = cache.get(Kind::Discovery, key, |path| fs::write(path, write(&new)?));
     if let Err::<_, io::Error>(error) = kept {
         tracing::debug!(%error, "not kept");
     }

@@ -57,15 +57,15 @@ pub struct Verdict {
     /// Where it lies on the host.
     pub host_path: PathBuf,
     /// What becomes of it.
-    pub fate: Fate,
+    pub decision: Decision,
 }
 
 /// What becomes of a library or program of the host's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", content = "why")]
-pub enum Fate {
+pub enum Decision {
     /// It is lent; with the image's own that it stands in for, if there is one.
-    Lent {
+    Injected {
         /// Where the image has one of that name.
         instead_of: Option<PathBuf>,
     },
@@ -87,19 +87,19 @@ pub enum Fate {
 /// # Errors
 ///
 /// Fails when the image or the host cannot be read.
-pub(crate) fn weigh<'a>(
+pub(crate) fn check<'a>(
     host: &'a Host,
     loader: &mut Loader<'a>,
     candidates: &[Candidate],
     own: &BTreeMap<OsString, PathBuf>,
 ) -> io::Result<Vec<Verdict>> {
     let glibc = loader.glibc_version()?;
-    let mut fates: BTreeMap<&OsStr, Fate> = BTreeMap::new();
+    let mut fates: BTreeMap<&OsStr, Decision> = BTreeMap::new();
     for candidate in candidates {
-        if let Some(fate) = settled(loader, candidate, own)? {
-            fates.insert(&candidate.name, fate);
+        if let Some(decision) = settled(loader, candidate, own)? {
+            fates.insert(&candidate.name, decision);
         } else if candidate.class != Class::Program {
-            loader.lend(candidate.name.clone(), host.files(), candidate.path.clone());
+            loader.inject(candidate.name.clone(), host.files(), candidate.path.clone());
         }
     }
     // What is taken back may be what another needs, so until nothing changes.
@@ -118,7 +118,7 @@ pub(crate) fn weigh<'a>(
                 None if candidate.class == Class::Program => continue,
                 None => "it is no library for the image's programs".to_owned(),
             };
-            fates.insert(&candidate.name, Fate::Left { reason });
+            fates.insert(&candidate.name, Decision::Left { reason });
             loader.withdraw(&candidate.name);
             changed = true;
         }
@@ -126,10 +126,12 @@ pub(crate) fn weigh<'a>(
     candidates
         .iter()
         .map(|candidate| {
-            let fate = match fates.remove(candidate.name.as_os_str()) {
-                Some(fate) => fate,
-                None if candidate.class == Class::Program => Fate::Lent { instead_of: None },
-                None => Fate::Lent {
+            let decision = match fates.remove(candidate.name.as_os_str()) {
+                Some(decision) => decision,
+                None if candidate.class == Class::Program => {
+                    Decision::Injected { instead_of: None }
+                }
+                None => Decision::Injected {
                     instead_of: loader.find(&candidate.name)?.map(|(path, _)| path),
                 },
             };
@@ -137,7 +139,7 @@ pub(crate) fn weigh<'a>(
                 name: candidate.name.clone(),
                 class: candidate.class,
                 host_path: candidate.path.clone(),
-                fate,
+                decision,
             })
         })
         .collect()
@@ -148,10 +150,10 @@ fn settled(
     loader: &Loader<'_>,
     candidate: &Candidate,
     own: &BTreeMap<OsString, PathBuf>,
-) -> io::Result<Option<Fate>> {
+) -> io::Result<Option<Decision>> {
     let left = |reason: &str| {
         let reason = reason.to_owned();
-        Ok(Some(Fate::Left { reason }))
+        Ok(Some(Decision::Left { reason }))
     };
     match loader.flavour() {
         Some(Flavour::Glibc) => {}
@@ -161,7 +163,7 @@ fn settled(
         None => return left("it needs the GNU C library, and the image has none"),
     }
     if let Some(path) = own.get(&candidate.name) {
-        return Ok(Some(Fate::Own { path: path.clone() }));
+        return Ok(Some(Decision::Own { path: path.clone() }));
     }
     if candidate.class != Class::Dispatch {
         return Ok(None);
@@ -173,7 +175,7 @@ fn settled(
         return Ok(None);
     };
     match loader.find(&candidate.name)? {
-        Some((path, _)) => Ok(Some(Fate::Own { path })),
+        Some((path, _)) => Ok(Some(Decision::Own { path })),
         None => left(&format!(
             "the image has its own {}, which the host's must not be mixed with",
             path.display()
@@ -182,7 +184,11 @@ fn settled(
 }
 
 /// Tells the first of some problems so that a person knows what to change.
-fn in_words(problems: &[Problem], glibc: Option<&str>, fates: &BTreeMap<&OsStr, Fate>) -> String {
+fn in_words(
+    problems: &[Problem],
+    glibc: Option<&str>,
+    fates: &BTreeMap<&OsStr, Decision>,
+) -> String {
     let version = |problem: &&Problem| {
         let Problem::Version { version, .. } = problem else {
             return None;

@@ -6,10 +6,10 @@ use std::path::Path;
 use anyhow::{Context, Result};
 use cdi::ContainerEdits;
 use image::Image;
-use inject::{Choice, Edits, Host, Vendor, Wanted};
+use inject::{Edits, GpuSelection, Host, Vendor, Wanted};
 use serde::{Deserialize, Serialize};
 
-use super::kept;
+use super::memo;
 use crate::caller::Caller;
 use crate::host;
 use crate::messages::Messages;
@@ -102,12 +102,12 @@ fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Re
         says.then_some((*name, value))
     });
     let (name, choice) = match asked {
-        Some((name, value)) => (name, Choice::parse(&value)),
-        None => ("", Choice::All),
+        Some((name, value)) => (name, GpuSelection::parse(&value)),
+        None => ("", GpuSelection::All),
     };
     let choice = match choice {
         // Only NVIDIA's library knows parts by these names; the program will pick its own.
-        Choice::Some(words) if words.iter().any(|word| is_opaque(word)) => Choice::All,
+        GpuSelection::Some(words) if words.iter().any(|word| is_opaque(word)) => GpuSelection::All,
         choice => choice,
     };
     let failed = || format!("{name} in {}", vendor.flag());
@@ -118,7 +118,7 @@ fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Re
         .variables
         .get(own)
         .map(|value| value.to_string_lossy());
-    if let Some(seen) = words.and_then(|words| inject::seen_as(&words, &chosen, name == own)) {
+    if let Some(seen) = words.and_then(|words| inject::renumbered(&words, &chosen, name == own)) {
         edits.env.push((own.to_owned(), seen));
     }
     edits.device_nodes.extend(nodes);
@@ -151,11 +151,11 @@ fn drivers(
     messages: &Messages,
 ) -> Result<Edits> {
     let theirs = inject::identity(host, wanted).context("look at the host")?;
-    let record = match kept::stamp(&image.root).context("look at the image")? {
-        Some(image_stamp) => kept::answer(
-            &kept::key(&["gpus", &theirs, &image_stamp]),
+    let record = match memo::stamp(&image.root).context("look at the image")? {
+        Some(image_stamp) => memo::answer(
+            &memo::key(&["gpus", &theirs, &image_stamp]),
             cache,
-            |bytes| parse(bytes).filter(|record| kept::is_there(&record.edits.mounts)),
+            |bytes| parse(bytes).filter(|record| memo::is_there(&record.edits.mounts)),
             to_bytes,
             || work_out(host, image, wanted),
         )?,
@@ -175,11 +175,11 @@ fn work_out(host: &Host, image: &Image, wanted: &Wanted) -> Result<Record> {
             edits: Edits::default(),
         });
     };
-    let lent = inject::lend(host, &image.root, machine, wanted);
-    let lent = lent.context("look for the driver's libraries")?;
+    let injected = inject::driver_edits(host, &image.root, machine, wanted);
+    let injected = injected.context("look for the driver's libraries")?;
     Ok(Record {
-        notes: lent.notes,
-        edits: lent.edits,
+        notes: injected.notes,
+        edits: injected.edits,
     })
 }
 

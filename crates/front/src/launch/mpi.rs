@@ -8,15 +8,15 @@ use elf::{Closure, Loader, Object, Problem};
 use image::Image;
 use inject::fabric;
 use inject::mpi::{self, Facts, Family, Implementation, Policy, Swap};
-use inject::{Edits, Host, StandIn};
+use inject::{Edits, Host, HostLibraries};
 use launcher::Job;
 use serde::{Deserialize, Serialize};
 use tree::Files;
 
 use super::interpreter;
-use super::kept;
-use super::place::{Shown, Where, find};
-use super::start::Start;
+use super::memo;
+use super::payload::Start;
+use super::program::{Shown, Where, find};
 use crate::cli::MpiMode;
 use crate::host;
 use crate::messages::Messages;
@@ -39,7 +39,7 @@ pub struct Rank {
     /// The MPI library that it will have, in words.
     pub uses: Option<String>,
     /// What of the host's MPI is put in.
-    pub stand_in: Option<StandIn>,
+    pub host_libraries: Option<HostLibraries>,
     /// Why the host's MPI is not.
     pub obstacle: Option<String>,
 }
@@ -184,7 +184,7 @@ pub fn prepare(
     let alone = match &used {
         Some(swap) => {
             tracing::debug!(path = %swap.implementation.path.display(), "the host's MPI");
-            let put = swap.stand_in.add_to(edits, &image.root, machine);
+            let put = swap.host_libraries.add_to(edits, &image.root, machine);
             put.context("put the host's MPI in")?;
             alone(&swap.implementation)
         }
@@ -195,7 +195,7 @@ pub fn prepare(
         (None, Some(own)) => Some(format!("the image's {own}")),
         (None, None) => return Ok(rank),
     };
-    rank.stand_in = used.map(|swap| swap.stand_in);
+    rank.host_libraries = used.map(|swap| swap.host_libraries);
     // What is not linked to MPI is not its concern; but a script's may be.
     let alone = alone.filter(|_| rank.is_mpi);
     rank.must = answer.linked;
@@ -243,7 +243,7 @@ struct Look<'a> {
 impl Look<'_> {
     /// Returns the answer, worked out once for what it depends on.
     fn answer(&self, hints: Option<&mpi::Hints>, cache: &Path) -> Result<Answer> {
-        let Some(image) = kept::stamp(&self.image.root).context("look at the image")? else {
+        let Some(image) = memo::stamp(&self.image.root).context("look at the image")? else {
             return self.work_out(hints);
         };
         let (Where::Image(path) | Where::Host(path)) = self.program;
@@ -259,7 +259,7 @@ impl Look<'_> {
             self.library_path, self.is_whole, self.loads_mpi
         );
         let networks = fabric::identity(self.host).unwrap_or_default();
-        let key = kept::key(&[
+        let key = memo::key(&[
             "mpi",
             &networks,
             &image,
@@ -269,10 +269,10 @@ impl Look<'_> {
             &hints_text,
         ]);
         let holds = |answer: &Answer| match &answer.swap {
-            Some(Ok(swap)) => kept::is_there(&swap.stand_in.mounts),
+            Some(Ok(swap)) => memo::is_there(&swap.host_libraries.mounts),
             _ => true,
         };
-        kept::answer(
+        memo::answer(
             &key,
             cache,
             |bytes| serde_json::from_slice(bytes).ok().filter(holds),
@@ -330,7 +330,7 @@ impl Look<'_> {
                 let program = fabric::Program {
                     file: Some((files, path)),
                     library_path: self.library_path,
-                    stand_in: Some(&swap.stand_in),
+                    host_libraries: Some(&swap.host_libraries),
                     directories: &hints.libraries,
                 };
                 let worth = fabric::is_worth(self.host, root, self.machine, program);

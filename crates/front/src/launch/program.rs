@@ -10,7 +10,7 @@ use image::Image;
 use inject::Host;
 use tree::{Entry, Files};
 
-use super::start::Start;
+use super::payload::Start;
 use crate::request::Request;
 
 /// Where a container shows the host's files: places inside, and what is there. The nearest counts.
