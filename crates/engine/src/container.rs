@@ -14,9 +14,9 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::bundle::{Prepared, config, scratch, shadow};
 use crate::pidfd::{ends_within, open_process};
 use crate::seccomp::{Courier, Filter};
+use crate::shadow_bundle::{Prepared, config, scratch, shadow};
 use crate::{Error, State, Status, cgroup, identifier};
 
 /// How long a container that is deleted may take to end by itself, and how long once it is killed.
@@ -321,7 +321,7 @@ impl Container {
         let touched = cgroup::touched(current, changes);
         cgroup::apply(&config.cgroup_path, self.systemd(), &self.id, &touched)?;
         cgroup::merge(current, &touched);
-        crate::bundle::write_config(&shadow(&self.root, &self.id), &document)?;
+        crate::shadow_bundle::write_config(&shadow(&self.root, &self.id), &document)?;
         Ok(())
     }
 

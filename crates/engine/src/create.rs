@@ -16,17 +16,17 @@ use nix::sys::signal::SigSet;
 use nix::unistd::setgroups;
 use serde_json::{Value, json};
 
-use crate::bundle::{
+use crate::cgroup::Own;
+use crate::cgroup::spawn::{own_cgroup, within};
+use crate::home::give_home;
+use crate::pidfd::{open_process, send_pidfd};
+use crate::process::exec::Program;
+use crate::seccomp::{Courier, Filter};
+use crate::shadow_bundle::{
     Prepared, config, has_hooks, keep_keyring, make_private, make_shadow, prepare, shadow,
     write_config, write_pid, write_whole,
 };
-use crate::cgroup::Own;
-use crate::executor::Program;
-use crate::home::give_home;
-use crate::pidfd::{open_process, send_pidfd};
-use crate::seccomp::{Courier, Filter};
 use crate::stage::stage;
-use crate::within::{own_cgroup, within};
 use crate::{Container, Error, Status, cgroup, identifier, leftovers, userns};
 
 /// What a container is made from.

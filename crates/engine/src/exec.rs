@@ -17,13 +17,14 @@ use nix::sys::wait::waitpid;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::attendance::Attendance;
-use crate::bundle::{available_capabilities, keeps_keyring, write_pid};
-use crate::entry::{Entry, Nobody};
 use crate::pidfd::{open_process, send_pidfd};
+use crate::process::join;
+use crate::process::join::{Entry, Nobody};
 use crate::seccomp::Filter;
+use crate::shadow_bundle::{available_capabilities, keeps_keyring, write_pid};
+use crate::supervise::Attendance;
 use crate::terminal::{Terminal, receive_master};
-use crate::{Container, Error, Status, cgroup, entry, normalise, passing};
+use crate::{Container, Error, Status, cgroup, fd_passing, normalise};
 
 /// What is started, and how.
 #[derive(Debug)]
@@ -75,10 +76,10 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
     for warning in warnings {
         tracing::warn!("{warning}");
     }
-    crate::limits::check(process.get("rlimits")).map_err(Error::Process)?;
+    crate::process::rlimits::check(process.get("rlimits")).map_err(Error::Process)?;
     let wrong = |error: serde_json::Error| Error::Process(error.to_string());
     let process: Process = serde_json::from_value(process).map_err(wrong)?;
-    entry::refuse_unsupported(&process)?;
+    join::refuse_unsupported(&process)?;
     let terminal = process.terminal().unwrap_or(false);
     if request.console_socket.is_some() && !terminal {
         return Err(Error::Process("a console socket needs a terminal".into()));
@@ -95,7 +96,7 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
         Some(Attendance::begin()?)
     };
     let (console, ours) = match &request.console_socket {
-        Some(path) => (Some(passing::connect(path)?.into()), None),
+        Some(path) => (Some(fd_passing::connect(path)?.into()), None),
         None if terminal => {
             let (theirs, ours) =
                 UnixStream::pair().map_err(|source| Error::system("socketpair", source))?;
@@ -254,7 +255,7 @@ fn go_between(plan: Plan<'_>, mut pipe: std::io::PipeWriter) -> ! {
         Ok(sys::Fork::Child) => {
             drop(hold);
             let _ = gate.read(&mut [0]);
-            let Err(error) = entry::become_process(&Entry {
+            let Err(error) = join::become_process(&Entry {
                 process: &plan.process,
                 filter: plan.filter.as_ref(),
                 console: plan.console.as_ref().map(AsRawFd::as_raw_fd),
@@ -277,7 +278,7 @@ fn go_between(plan: Plan<'_>, mut pipe: std::io::PipeWriter) -> ! {
 fn enter(plan: &Plan<'_>) -> Result<(), String> {
     let affinity = plan.process.exec_cpu_affinity().as_ref();
     if let Some(cpus) = affinity.and_then(|affinity| affinity.initial().as_ref()) {
-        entry::set_affinity(cpus)?;
+        join::set_affinity(cpus)?;
     }
     plan.cgroups
         .enter()

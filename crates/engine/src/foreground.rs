@@ -2,10 +2,10 @@
 
 use std::os::unix::net::UnixListener;
 
-use crate::attendance::Attendance;
-use crate::bundle::{make_private, scratch};
 use crate::create::{check, make};
 use crate::pidfd::open_process;
+use crate::shadow_bundle::{make_private, scratch};
+use crate::supervise::Attendance;
 use crate::terminal::{Terminal, receive_master};
 use crate::{Create, Error};
 

@@ -5,38 +5,33 @@
 
 #![forbid(unsafe_code)]
 
-mod attendance;
-mod bundle;
 mod cgroup;
 mod checkpoint;
 mod container;
 mod create;
-mod entry;
 mod error;
 mod exec;
-mod executor;
+mod fd_passing;
 mod foreground;
 mod home;
 mod hooks_dir;
 mod identifier;
 mod leftovers;
-mod limits;
 mod namespaces;
 pub mod normalise;
-mod passing;
 mod pidfd;
 mod proc_mounts;
+mod process;
 mod rdt;
-mod restrict;
 mod scratch;
 mod seccomp;
-mod selinux;
+mod shadow_bundle;
 mod stage;
 mod state;
+mod supervise;
 mod terminal;
 mod userns;
 mod watch;
-mod within;
 
 pub use cgroup::{cover_cgroups, own_cgroup};
 pub use checkpoint::{Checkpoint, CriuOptions, Extent, Restore, checkpoint, restore};

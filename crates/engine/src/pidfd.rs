@@ -8,7 +8,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::{Error, passing};
+use crate::{Error, fd_passing};
 
 /// Returns a descriptor of a process.
 pub(crate) fn open_process(pid: Pid) -> Result<OwnedFd, Error> {
@@ -20,7 +20,7 @@ pub(crate) fn open_process(pid: Pid) -> Result<OwnedFd, Error> {
 
 /// Sends a descriptor of a process to who listens on a socket.
 pub(crate) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> Result<(), Error> {
-    passing::send(passing::connect(path)?, b"pidfd", pidfd.as_fd())
+    fd_passing::send(fd_passing::connect(path)?, b"pidfd", pidfd.as_fd())
         .map_err(|source| Error::system("send the pidfd", source))
 }
 

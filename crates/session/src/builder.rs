@@ -21,16 +21,19 @@ use nix::unistd::{Pid, setsid};
 use oci_spec::runtime::LinuxNamespaceType;
 
 use crate::cgroup::Stand;
+use crate::connections::Connections;
 use crate::fuse::Server;
-use crate::ground::Note;
 use crate::instance::Start;
-use crate::keeper::{self, Keeper, use_all_processors};
+use crate::monitor::{self, Monitor, use_all_processors};
 use crate::name::Name;
+use crate::observer::Member;
 use crate::process::{detach_stdio, ignore_signals};
-use crate::reception::Reception;
+use crate::spec::Note;
 use crate::stopped::Child;
-use crate::witness::Member;
-use crate::{Error, Ground, cgroup, handover, identity, init, mount, name, peer, reception, stage};
+use crate::{
+    Error, SessionSpec, cgroup, connections, image_mount, init, mounts, name, peer, protocol,
+    userns,
+};
 
 /// The container's name in the engine's state, which lies in the session and is seen by nobody.
 const CONTAINER: &str = "session";
@@ -41,7 +44,7 @@ const HEAD_START: Duration = Duration::from_millis(100);
 /// Builds the session, hands it over and keeps it. Returns when the process shall end. Others wait at
 /// `open`, if they may join.
 pub(crate) fn run(
-    ground: &Ground<'_>,
+    session: &SessionSpec<'_>,
     socket: OwnedFd,
     caller: OwnedFd,
     mut open: Option<name::Open>,
@@ -54,24 +57,24 @@ pub(crate) fn run(
     ignore_signals();
     use_all_processors();
     sys::close_inherited();
-    if !ground.verbose {
+    if !session.verbose {
         detach_stdio();
     }
     let _ = std::env::set_current_dir("/");
     let _ = nix::sys::prctl::set_name(c"front: builder");
-    let built = match build(ground, &socket, &mut open) {
+    let built = match build(session, &socket, &mut open) {
         Ok(built) => built,
         Err(error) => {
-            handover::send_failure(&socket, &sys::one_line(&error));
+            protocol::send_failure(&socket, &sys::one_line(&error));
             drop(socket);
             // Who says so must have its say before the others end their job.
             std::thread::sleep(HEAD_START);
-            return reception::refuse(open, None);
+            return connections::refuse(open, None);
         }
     };
     detach_stdio();
     let _ = nix::sys::prctl::set_name(peer::KEEPER);
-    keeper::allow_many_members();
+    monitor::allow_many_members();
     let Built {
         namespaces,
         taken,
@@ -80,12 +83,12 @@ pub(crate) fn run(
         stand,
     } = built;
     let taken = taken.and_then(name::open);
-    let has_own_processes = ground.has_own_processes();
+    let has_own_processes = session.has_own_processes();
     if !has_own_processes {
         // Only making it took this process, which can be looked into, and it is gone before anybody comes in.
         end_init(init);
     }
-    if handover::send_ready(&socket, 0, &namespaces, "").is_err() {
+    if protocol::send_ready(&socket, 0, &namespaces, "").is_err() {
         // The caller was told, or is gone; there is nobody to keep it for.
         if has_own_processes {
             end_init(init);
@@ -93,20 +96,20 @@ pub(crate) fn run(
         return drop(stand);
     }
     // Not before now: whatever was made meanwhile would hold it, too.
-    let introduction = ground
-        .witness
-        .and_then(|_| handover::receive_introduction(&socket, true).ok());
+    let introduction = session
+        .observer
+        .and_then(|_| protocol::receive_introduction(&socket, true).ok());
     drop(socket);
     let caller = match introduction {
         Some(introduction) => Member::known(caller, introduction),
         None => Member::unknown(caller),
     };
-    if let Some(instance) = ground.instance {
+    if let Some(instance) = session.instance {
         drop(caller);
-        let reception = Reception::new(taken);
-        keeper::keep_instance(
+        let connections = Connections::new(taken);
+        monitor::monitor_instance(
             &namespaces,
-            reception,
+            connections,
             &instance.about,
             init,
             server.as_ref(),
@@ -114,15 +117,15 @@ pub(crate) fn run(
         return drop(stand);
     }
     let is_shared = open.is_some();
-    let reception = Reception::new(open);
+    let connections = Connections::new(open);
     if !has_own_processes {
         drop(stand);
-        return Keeper::new(ground, namespaces, reception, server, began).keep(caller);
+        return Monitor::new(session, namespaces, connections, server, began).keep(caller);
     }
     // The first process is theirs, and ends with them.
     match is_shared {
-        true => Keeper::new(ground, namespaces, reception, server, began).keep(caller),
-        false => keeper::wait(&caller.process, server.as_ref()),
+        true => Monitor::new(session, namespaces, connections, server, began).keep(caller),
+        false => monitor::wait(&caller.process, server.as_ref()),
     }
     end_init(init);
     drop(stand);
@@ -141,17 +144,17 @@ struct Built {
 }
 
 fn build(
-    ground: &Ground<'_>,
+    session: &SessionSpec<'_>,
     socket: &OwnedFd,
     open: &mut Option<name::Open>,
 ) -> Result<Built, Error> {
-    let layout = ground.layout;
-    let privileged = identity::is_real_root();
+    let layout = session.layout;
+    let privileged = userns::is_real_root();
     let server = if privileged {
         None
     } else {
-        identity::enter_user_namespace()?;
-        match ground.root {
+        userns::enter_user_namespace()?;
+        match session.root {
             // Before the mount namespace, so that the server does not hold it.
             RootFs::Squashfs(squashed) => Server::start(squashed, open)?,
             _ => None,
@@ -160,30 +163,30 @@ fn build(
     let child = server.as_ref().map(Server::child).transpose()?;
     // Before anything is made, so that there is one of each; after the server, which would hold it
     // longer than the instance lasts.
-    let taken = match ground.instance {
+    let taken = match session.instance {
         Some(instance) => Some(take(&instance.name)?),
         None => None,
     };
     enter_mount_namespace()?;
-    mount::lay_out(layout)?;
-    let mut note = |note: Note| handover::send_note(socket, &note.to_string());
-    mount::mount_image(
+    image_mount::lay_out(layout)?;
+    let mut note = |note: Note| protocol::send_note(socket, &note.to_string());
+    image_mount::mount_image(
         layout,
-        ground.root,
+        session.root,
         server,
-        ground.mount_points,
-        ground.cache,
+        session.mount_points,
+        session.cache,
         &mut note,
     )?;
-    write_files(ground)?;
-    stage::mount_all(
+    write_files(session)?;
+    mounts::mount_all(
         &layout.root(),
-        ground.spec.mounts().as_deref().unwrap_or_default(),
+        session.spec.mounts().as_deref().unwrap_or_default(),
     )?;
     // After the mounts, so that the container sees the host's cgroups.
     let stand = cgroup::cover(layout, privileged)?;
-    let (init, namespaces) = create_container(ground, privileged)?;
-    if ground.contained && !privileged {
+    let (init, namespaces) = create_container(session, privileged)?;
+    if session.contained && !privileged {
         forbid_cgroup_namespaces()?;
     }
     Ok(Built {
@@ -210,8 +213,8 @@ fn take(called: &str) -> Result<OwnedFd, Error> {
     if let Some(taken) = name.as_ref().and_then(Name::take) {
         return Ok(taken);
     }
-    let end = Instant::now() + handover::PATIENCE;
-    let call = name.map(|name| name.call(handover::Wish::Look, end, end));
+    let end = Instant::now() + protocol::PATIENCE;
+    let call = name.map(|name| name.call(protocol::Command::Look, end, end));
     let ours = matches!(call, Some(Ok(Some(call))) if call.next().is_ok());
     Err(match ours {
         true => Error::Taken(called.to_owned()),
@@ -246,40 +249,45 @@ fn enter_mount_namespace() -> Result<(), Error> {
         .map_err(|errno| Error::MountNamespace(errno.into()))
 }
 
-fn write_files(ground: &Ground<'_>) -> Result<(), Error> {
+fn write_files(session: &SessionSpec<'_>) -> Result<(), Error> {
     let write = |path: std::path::PathBuf, content: &[u8]| {
         fs::write(&path, content).map_err(|source| Error::Write { path, source })
     };
-    for (name, content) in ground.files {
-        write(ground.layout.files().join(name), content)?;
+    for (name, content) in session.files {
+        write(session.layout.files().join(name), content)?;
     }
-    let mut staged = ground.spec.clone();
-    let mounts = ground.spec.mounts().as_deref().unwrap_or_default();
-    let left = mounts.iter().filter(|mount| stage::is_inits(mount, mounts));
+    let mut staged = session.spec.clone();
+    let mounts = session.spec.mounts().as_deref().unwrap_or_default();
+    let left = mounts
+        .iter()
+        .filter(|mount| mounts::is_inits(mount, mounts));
     staged.set_mounts(Some(left.cloned().collect()));
     if let Some(process) = staged.process_mut() {
         // The stand-in stays where it is; the payload goes there itself, and says why it cannot.
         process.set_cwd("/".into());
     }
     let config = serde_json::to_vec(&staged).map_err(|error| Error::Engine(error.to_string()))?;
-    write(ground.layout.bundle().join("config.json"), &config)
+    write(session.layout.bundle().join("config.json"), &config)
 }
 
 /// Has the engine make the container, and opens its namespaces. Its first process stands at the start
 /// line and never runs: the caller takes its place. An instance's starts its program.
-fn create_container(ground: &Ground<'_>, privileged: bool) -> Result<(Pid, Vec<File>), Error> {
-    let layout = ground.layout;
+fn create_container(
+    session: &SessionSpec<'_>,
+    privileged: bool,
+) -> Result<(Pid, Vec<File>), Error> {
+    let layout = session.layout;
     let failed = |error: engine::Error| Error::Engine(sys::one_line(&error));
-    let (report, theirs) = handover::pair().map_err(Error::Fork)?;
-    let stand_in = StandIn {
+    let (report, theirs) = protocol::pair().map_err(Error::Fork)?;
+    let placeholder = Placeholder {
         builder: Pid::this(),
-        first: ground.has_own_processes().then(|| {
-            let start = ground.instance.and_then(|instance| instance.start.clone());
+        first: session.has_own_processes().then(|| {
+            let start = session.instance.and_then(|instance| instance.start.clone());
             (start, Arc::new(theirs))
         }),
     };
     let mut container = engine::create(Create {
-        executor: Some(ExecutorBox::new(stand_in)),
+        executor: Some(ExecutorBox::new(placeholder)),
         ..Create::new(CONTAINER, layout.state(), layout.bundle())
     })
     .map_err(failed)?;
@@ -288,12 +296,12 @@ fn create_container(ground: &Ground<'_>, privileged: bool) -> Result<(Pid, Vec<F
         .ok_or_else(|| Error::Engine("the container has no process".to_owned()))?;
     // libcontainer makes the builder undumpable, which closes its own /proc files to it.
     let _ = nix::sys::prctl::set_dumpable(true);
-    let finished = namespaces(init, privileged, ground.spec).and_then(|namespaces| {
-        if ground.has_own_processes() {
+    let finished = namespaces(init, privileged, session.spec).and_then(|namespaces| {
+        if session.has_own_processes() {
             container.start().map_err(failed)?;
             // Its end of the socket went with the executor; so this ends when the process does.
-            let said = handover::receive(&report).map_err(Error::Handover)?;
-            if let handover::Message::Failed(text) = said {
+            let said = protocol::receive(&report).map_err(Error::Protocol)?;
+            if let protocol::Message::Failed(text) = said {
                 return Err(Error::Builder(text));
             }
         }
@@ -318,13 +326,13 @@ fn open_namespace(process: &str, name: &'static str) -> Result<File, Error> {
 /// Executes nothing: keeps the container's first process at the start line, or makes it the first of its
 /// own processes.
 #[derive(Debug, Clone)]
-struct StandIn {
+struct Placeholder {
     builder: Pid,
     /// What it starts, and where that is reported, if it is the first of the container's own processes.
     first: Option<(Option<Start>, Arc<OwnedFd>)>,
 }
 
-impl Executor for StandIn {
+impl Executor for Placeholder {
     fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
         // The builder must be able to open this process's namespace, and this process must not
         // outlive a builder that was killed.

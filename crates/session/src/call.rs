@@ -18,10 +18,10 @@ use rustix::event::Timespec;
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 
-use crate::handover::{self, Message, PATIENCE, Token, Wish};
 use crate::name::{self, Name};
 use crate::peer::{self, Listener};
 use crate::process;
+use crate::protocol::{self, Command, Message, PATIENCE, Token};
 use crate::secret::{self, Secret};
 
 impl Name {
@@ -31,9 +31,14 @@ impl Name {
     /// # Errors
     ///
     /// Fails as a wait does that is over, when there may be one that has not answered.
-    pub(crate) fn call(&self, wish: Wish, end: Instant, busy: Instant) -> io::Result<Option<Call>> {
+    pub(crate) fn call(
+        &self,
+        command: Command,
+        end: Instant,
+        busy: Instant,
+    ) -> io::Result<Option<Call>> {
         // Others may have taken any number of names: who listens is looked at before anything is waited for.
-        match self.reach((wish, Instant::now()), end, busy, true) {
+        match self.reach((command, Instant::now()), end, busy, true) {
             Ok(Reached::Answering(call)) => Ok(Some(call)),
             Err(error) if is_late(&error) => Err(error),
             _ => Ok(None),
@@ -53,22 +58,22 @@ impl Name {
         let mut silence = Instant::now() + PATIENCE;
         while Instant::now() < silence.min(end) {
             let busy = end.min(Instant::now() + PATIENCE_WHILE_BUSY);
-            match self.reach((Wish::Join, began), end, busy, false) {
+            match self.reach((Command::Join, began), end, busy, false) {
                 Ok(Reached::Answering(call)) => {
-                    match call.welcome() {
-                        Welcome::Joined(namespaces, about) => {
+                    match call.reply() {
+                        Reply::Joined(namespaces, about) => {
                             if let Some(program) = program {
                                 // Not before it is known whom it goes to.
-                                let _ = handover::send_introduction(&call.socket, program);
+                                let _ = protocol::send_introduction(&call.socket, program);
                             }
                             return Entry::Joined(namespaces, about);
                         }
-                        Welcome::Refused => return Entry::Refused,
-                        Welcome::Full(reason) => return Entry::Full(reason),
-                        Welcome::Unproved => return Entry::Neither,
+                        Reply::Refused => return Entry::Refused,
+                        Reply::Full(reason) => return Entry::Full(reason),
+                        Reply::Unproved => return Entry::Neither,
                         // It has ended, or was never finished.
-                        Welcome::Ended => silence = Instant::now() + PATIENCE,
-                        Welcome::Silent => {}
+                        Reply::Ended => silence = Instant::now() + PATIENCE,
+                        Reply::Silent => {}
                     }
                 }
                 Ok(Reached::Others) => return Entry::Neither,
@@ -86,7 +91,7 @@ impl Name {
     /// Connects, waiting in a full queue until `busy`, and says what is wished for.
     fn reach(
         &self,
-        wish: (Wish, Instant),
+        command: (Command, Instant),
         end: Instant,
         busy: Instant,
         is_wary: bool,
@@ -102,7 +107,7 @@ impl Name {
             listener.continue_stopped();
             return Ok(Reached::Others);
         }
-        match Call::begin(socket, wish, listener, end) {
+        match Call::begin(socket, command, listener, end) {
             Ok(call) => Ok(Reached::Answering(call)),
             Err(error) if is_of_others(&error) => Ok(Reached::Others),
             Err(error) => Err(error),
@@ -146,7 +151,7 @@ pub(crate) struct Call {
 
 /// The process that has answered, and was found to be a keeper of ours.
 #[derive(Debug)]
-pub(crate) struct Keeper {
+pub(crate) struct Monitor {
     pid: i32,
     /// As long as it is there, its number is no other's.
     process: OwnedFd,
@@ -158,7 +163,7 @@ impl Call {
     /// Says what is wished for.
     fn begin(
         socket: OwnedFd,
-        (wish, began): (Wish, Instant),
+        (command, began): (Command, Instant),
         listener: Listener,
         end: Instant,
     ) -> io::Result<Self> {
@@ -166,8 +171,8 @@ impl Call {
             Ok(word) => (secret::DESCRIPTOR, word),
             Err(_) => greeting(&socket, &listener, end)?,
         };
-        let token = handover::token();
-        handover::send_wish(&socket, wish, secret.1, token, began.elapsed())?;
+        let token = protocol::token();
+        protocol::send_command(&socket, command, secret.1, token, began.elapsed())?;
         Ok(Self {
             socket,
             end,
@@ -184,7 +189,7 @@ impl Call {
 
     /// As [`next`](Self::next), with the keeper. It repeats what was asked, so that it cannot have been prepared by a process
     /// that has ended since, and has its number taken by a keeper.
-    fn receive(&self) -> io::Result<(Message, Keeper)> {
+    fn receive(&self) -> io::Result<(Message, Monitor)> {
         let (message, origin) = wait(&self.socket, &self.listener, true, self.end)?;
         let pid = origin.pid.filter(|_| origin.token == self.token);
         let pid = pid.ok_or(io::ErrorKind::PermissionDenied)?;
@@ -200,7 +205,7 @@ impl Call {
             }
             _ => return Err(io::ErrorKind::PermissionDenied.into()),
         };
-        Ok((message, Keeper { pid, process, user }))
+        Ok((message, Monitor { pid, process, user }))
     }
 
     /// Waits for the namespaces, and opens them; returns what is said of the session, too, and who keeps it.
@@ -225,19 +230,19 @@ impl Call {
     }
 
     /// Waits for what a keeper answers to who joins.
-    pub(crate) fn welcome(&self) -> Welcome {
+    pub(crate) fn reply(&self) -> Reply {
         match self.namespaces() {
-            Ok(Ok(joined)) => Welcome::Joined(joined.namespaces, joined.about),
-            Ok(Err(Refusal::Refused)) => Welcome::Refused,
-            Ok(Err(Refusal::Full(reason))) => Welcome::Full(reason),
-            Err(error) if is_of_others(&error) => Welcome::Unproved,
-            Err(error) if is_late(&error) => Welcome::Silent,
-            Err(_) => Welcome::Ended,
+            Ok(Ok(joined)) => Reply::Joined(joined.namespaces, joined.about),
+            Ok(Err(Refusal::Refused)) => Reply::Refused,
+            Ok(Err(Refusal::Full(reason))) => Reply::Full(reason),
+            Err(error) if is_of_others(&error) => Reply::Unproved,
+            Err(error) if is_late(&error) => Reply::Silent,
+            Err(_) => Reply::Ended,
         }
     }
 }
 
-impl Keeper {
+impl Monitor {
     /// Opens the namespaces that it names; its user namespace comes first where the session has one.
     fn open(&self, numbers: &[i32]) -> io::Result<Vec<OwnedFd>> {
         match (&self.user, numbers) {
@@ -267,7 +272,7 @@ pub(crate) struct Joined {
     pub(crate) namespaces: Vec<OwnedFd>,
     /// What its first member said of it.
     pub(crate) about: String,
-    pub(crate) keeper: Keeper,
+    pub(crate) keeper: Monitor,
 }
 
 /// Opens the namespaces that a process of ours has open.
@@ -288,7 +293,7 @@ pub(crate) enum Refusal {
 /// Waits to be greeted; returns by which descriptor the secret can be read, and that.
 fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(i32, Token)> {
     let is_ours = !listener.is_stranger();
-    handover::ask_for_greeting(socket)?;
+    protocol::ask_for_greeting(socket)?;
     let (Message::Hello(descriptor), origin) = wait(socket, listener, is_ours, end)? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
@@ -308,12 +313,12 @@ fn wait(
     listener: &Listener,
     mut was_ours: bool,
     end: Instant,
-) -> io::Result<(Message, handover::Origin)> {
+) -> io::Result<(Message, protocol::Origin)> {
     let mut waits = 0;
     loop {
         let patience = if waits == 0 { AT_FIRST } else { PATIENCE };
         limit(socket, end.min(Instant::now() + patience))?;
-        match handover::receive_from(socket) {
+        match protocol::receive_from(socket) {
             Err(error) if is_late(&error) => {
                 waits += 1;
                 // A payload has no business here, and would let its callers wait.
@@ -341,7 +346,7 @@ fn limit(socket: &OwnedFd, end: Instant) -> io::Result<()> {
 
 /// A keeper's answer to a caller that joins.
 #[derive(Debug)]
-pub(crate) enum Welcome {
+pub(crate) enum Reply {
     /// The session's namespaces, and what its first member said of it.
     Joined(Vec<OwnedFd>, String),
     /// That there must be none.

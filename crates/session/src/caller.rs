@@ -11,7 +11,7 @@ use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::handover::{self, PATIENCE, Token, Wish};
+use crate::protocol::{self, Command, PATIENCE, Token};
 use crate::secret::Secret;
 use crate::{peer, process};
 
@@ -39,7 +39,7 @@ pub(crate) struct Caller {
 
 /// The outcome of looking for the next caller.
 #[derive(Debug)]
-pub(crate) enum Admitted {
+pub(crate) enum Accepted {
     /// One of the same user, who may have yet to say what is wished for.
     Caller(Caller),
     /// One that is none of ours, or has gone.
@@ -51,12 +51,12 @@ pub(crate) enum Admitted {
 }
 
 /// Lets the next caller in.
-pub(crate) fn admit(listener: &OwnedFd) -> Admitted {
+pub(crate) fn accept(listener: &OwnedFd) -> Accepted {
     match accept_with(listener, SocketFlags::CLOEXEC) {
-        Ok(socket) => Caller::new(socket).map_or(Admitted::Stranger, Admitted::Caller),
-        Err(Errno::AGAIN) => Admitted::Nobody,
-        Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Admitted::Waiting,
-        Err(_) => Admitted::Stranger,
+        Ok(socket) => Caller::new(socket).map_or(Accepted::Stranger, Accepted::Caller),
+        Err(Errno::AGAIN) => Accepted::Nobody,
+        Err(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => Accepted::Waiting,
+        Err(_) => Accepted::Stranger,
     }
 }
 
@@ -80,7 +80,7 @@ impl Caller {
     /// Tells one who asks for it where the secret is, once; whether it is one to wait for.
     fn greet(&mut self, secret: &Secret) -> bool {
         let is_first = !std::mem::replace(&mut self.is_greeted, true);
-        let sent = || handover::send_hello(&self.socket, secret.descriptor());
+        let sent = || protocol::send_hello(&self.socket, secret.descriptor());
         is_first && !peer::is_contained(self.pid) && sent().is_ok()
     }
 
@@ -91,8 +91,8 @@ impl Caller {
 
     /// Returns the caller's wish: `None` while nothing was said, an error from one who is not ours, or says nothing for too
     /// long.
-    pub(crate) fn wish(&mut self, secret: &Secret) -> Option<Result<Wish, ()>> {
-        match handover::receive_wish(&self.socket) {
+    pub(crate) fn command(&mut self, secret: &Secret) -> Option<Result<Command, ()>> {
+        match protocol::receive_command(&self.socket) {
             Ok(None) => (!self.greet(secret)).then_some(Err(())),
             Ok(Some(wished)) => {
                 self.token = wished.token;
@@ -104,7 +104,7 @@ impl Caller {
                 let now = Instant::now();
                 self.began = now.checked_sub(age).unwrap_or(now);
                 Some(if is_same && is_outside {
-                    Ok(wished.wish)
+                    Ok(wished.command)
                 } else {
                     Err(())
                 })
@@ -119,7 +119,7 @@ impl Caller {
 
 /// Sends the next caller away, who then goes on alone.
 pub(crate) fn turn_away(listener: &OwnedFd, secret: &Secret, reason: &str) {
-    let Admitted::Caller(mut caller) = admit(listener) else {
+    let Accepted::Caller(mut caller) = accept(listener) else {
         return;
     };
     // The question where the secret is may come before the wish. Both are taken, whatever they are: an end that closes
@@ -127,9 +127,9 @@ pub(crate) fn turn_away(listener: &OwnedFd, secret: &Secret, reason: &str) {
     for _ in 0..2 {
         let mut fds = [PollFd::new(&caller.socket, PollFlags::IN)];
         let _ = poll(&mut fds, Some(&A_MOMENT));
-        if let Some(wish) = caller.wish(secret) {
-            if wish.is_ok() {
-                handover::send_full(&caller.socket, caller.token, reason);
+        if let Some(command) = caller.command(secret) {
+            if command.is_ok() {
+                protocol::send_full(&caller.socket, caller.token, reason);
             }
             return;
         }

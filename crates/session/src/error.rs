@@ -12,7 +12,7 @@ pub enum Error {
     Fork(#[source] io::Error),
     /// The builder's socket failed, or the builder ended without a word.
     #[error("the session's builder ended before the container was ready: {0}")]
-    Handover(#[source] io::Error),
+    Protocol(#[source] io::Error),
     /// A process that built the session was stopped.
     #[error(
         "a process that builds the container was stopped (SIGSTOP) by another of this user, and was ended; try again"

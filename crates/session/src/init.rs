@@ -11,9 +11,9 @@ use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::handover;
 use crate::instance::Start;
 use crate::process::{detach_stdio, ignore_signals};
+use crate::protocol;
 
 /// How often an instance that is to end looks whether anybody is left.
 const LOOK: Duration = Duration::from_millis(10);
@@ -30,10 +30,10 @@ pub(crate) fn run(start: Option<&Start>, report: &OwnedFd) {
     let _ = nix::sys::prctl::set_name(c"front: instance");
     let program = match start.map(begin).transpose() {
         Ok(program) => {
-            handover::send_note(report, "");
+            protocol::send_note(report, "");
             program
         }
-        Err(reason) => return handover::send_failure(report, &reason),
+        Err(reason) => return protocol::send_failure(report, &reason),
     };
     let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
     let Ok(signals) = SignalFd::with_flags(&SigSet::all(), flags) else {

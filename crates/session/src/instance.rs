@@ -13,9 +13,9 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Signal, pidfd_send_signal};
 
 use crate::call::{self, Refusal};
-use crate::handover::{PATIENCE, Wish};
 use crate::name::{self, Name};
-use crate::{Door, Error, process};
+use crate::protocol::{Command, PATIENCE};
+use crate::{Error, Namespaces, process};
 
 /// What an instance is made from, besides its ground.
 #[derive(Debug, Clone)]
@@ -47,7 +47,7 @@ pub struct Running {
     /// What its starter said.
     pub about: String,
     init: OwnedFd,
-    door: Door,
+    namespaces: Namespaces,
 }
 
 /// How long the keeper may take to follow its instance.
@@ -71,7 +71,7 @@ impl Instance {
     /// Fails when there may be one that does not answer.
     pub fn find(name: &str) -> Result<Option<Running>, Error> {
         let end = Instant::now() + PATIENCE;
-        call(name, Wish::Look, end, end)
+        call(name, Command::Look, end, end)
     }
 
     /// Finds the caller's instance of that name, to join it; `None` when there is none.
@@ -81,7 +81,7 @@ impl Instance {
     /// Fails when there may be one that does not answer.
     pub fn join(name: &str) -> Result<Option<Running>, Error> {
         let end = Instant::now() + PATIENCE;
-        call(name, Wish::Join, end, end)
+        call(name, Command::Join, end, end)
     }
 
     /// Returns those of the caller's instances whose name is wanted, by name.
@@ -93,17 +93,22 @@ impl Instance {
         let names = name::names(&name::instances()).map_err(Error::Instances)?;
         let names = names.iter().filter(|name| wanted(name));
         name::ask_all(names, |name, end, busy| {
-            call(name, Wish::Look, end, busy).ok().flatten()
+            call(name, Command::Look, end, busy).ok().flatten()
         })
     }
 }
 
-fn call(name: &str, wish: Wish, end: Instant, busy: Instant) -> Result<Option<Running>, Error> {
+fn call(
+    name: &str,
+    command: Command,
+    end: Instant,
+    busy: Instant,
+) -> Result<Option<Running>, Error> {
     let answer = || -> io::Result<Option<Running>> {
         let Some(called) = Name::instance(name) else {
             return Ok(None);
         };
-        let Some(call) = called.call(wish, end, busy)? else {
+        let Some(call) = called.call(command, end, busy)? else {
             return Ok(None);
         };
         let joined = match call.namespaces()? {
@@ -121,7 +126,7 @@ fn call(name: &str, wish: Wish, end: Instant, busy: Instant) -> Result<Option<Ru
             name: name.to_owned(),
             about: about.to_owned(),
             init: joined.keeper.open_process(init)?,
-            door: Door::new(joined.namespaces),
+            namespaces: Namespaces::new(joined.namespaces),
         }))
     };
     match answer() {
@@ -135,8 +140,8 @@ fn call(name: &str, wish: Wish, end: Instant, busy: Instant) -> Result<Option<Ru
 impl Running {
     /// Returns the way in.
     #[must_use]
-    pub fn door(self) -> Door {
-        self.door
+    pub fn namespaces(self) -> Namespaces {
+        self.namespaces
     }
 
     /// Returns the id of its first process, as the caller's `/proc` has it; `None` once it has ended.
@@ -171,7 +176,7 @@ impl Running {
         }
         // Who stands in for a process inside must be able to see its end.
         let end = Instant::now() + PATIENCE;
-        let _ = Name::instance(&self.name).map(|name| name.call(Wish::Wake, end, end));
+        let _ = Name::instance(&self.name).map(|name| name.call(Command::Wake, end, end));
         Ok(())
     }
 
@@ -186,7 +191,7 @@ impl Running {
         let ended = Instant::now();
         let there = || {
             let end = ended + FAREWELL;
-            let call = Name::instance(&self.name).map(|name| name.call(Wish::Look, end, end));
+            let call = Name::instance(&self.name).map(|name| name.call(Command::Look, end, end));
             !matches!(call, Some(Ok(None)) | None)
         };
         while there() && ended.elapsed() < FAREWELL {

@@ -3,7 +3,7 @@
 //!
 //! Three processes take part, and at most two stay.
 //!
-//! - The **caller** asks for a session, waits until it is ready, [enters](Door::enter) its
+//! - The **caller** asks for a session, waits until it is ready, [enters](Namespaces::enter) its
 //!   namespaces and becomes the payload by exec. No process of ours stands between a launcher and
 //!   its program: pid, session, process group, terminal, descriptors, signals and exit status are
 //!   the program's own.
@@ -19,44 +19,44 @@
 
 #![forbid(unsafe_code)]
 
-mod attend;
 mod builder;
 mod call;
 mod caller;
 mod cgroup;
-mod door;
+mod client;
+mod connections;
 mod error;
 mod execute;
 mod fuse;
-mod ground;
-mod handover;
-mod identity;
+mod image_mount;
 mod init;
 mod instance;
-mod keeper;
 mod layout;
-mod mount;
+mod list;
+mod monitor;
+mod mounts;
 mod name;
+mod observer;
 mod payload;
 mod peer;
 mod process;
-mod reception;
+mod protocol;
+mod proxy;
 mod secret;
-mod shared;
-mod stage;
+mod spec;
 mod stopped;
-mod witness;
+mod userns;
 
-pub use door::{Asked, Door, Turn, ask, open};
+pub use client::{BuildPermit, Lookup, Namespaces, lookup, open};
 pub use error::Error;
-pub use ground::{Ground, Note};
-pub use identity::{is_real_root as is_privileged, try_namespaces};
 pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use name::identity;
 pub use payload::{
     ExecError, Payload, enter_directory, exec, find_program, isolate, shed_privileges,
 };
+pub use spec::{Note, SessionSpec};
+pub use userns::{is_real_root as is_privileged, try_namespaces};
 
-pub use shared::Shared;
-pub use witness::Witness;
+pub use list::Shared;
+pub use observer::Observer;

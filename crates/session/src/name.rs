@@ -28,9 +28,9 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
-use crate::handover::PATIENCE;
+use crate::protocol::PATIENCE;
 use crate::secret::Secret;
-use crate::{Error, Ground};
+use crate::{Error, SessionSpec};
 
 /// How long one who looks at all names stands in the queue of each.
 const IN_A_QUEUE: Duration = Duration::from_millis(500);
@@ -106,8 +106,8 @@ impl Name {
 
     /// Works out the name of what a ground makes; `None` when something that it depends on cannot be found
     /// out.
-    pub(crate) fn of(ground: &Ground<'_>) -> Option<Self> {
-        let mut spec = ground.spec.clone();
+    pub(crate) fn of(session: &SessionSpec<'_>) -> Option<Self> {
+        let mut spec = session.spec.clone();
         spec.set_process(None);
         let sources = sources(&spec);
         let spec = serde_json::to_string(&spec).ok()?;
@@ -115,8 +115,8 @@ impl Name {
         let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
         Self::made_of(
             NO_JOB,
-            ground.root,
-            (spec, sources, cgroup, ground.files, ground.mount_points),
+            session.root,
+            (spec, sources, cgroup, session.files, session.mount_points),
         )
     }
 

@@ -7,7 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use rustix::fs::{MemfdFlags, memfd_create};
 
-use crate::handover::{self, Token};
+use crate::protocol::{self, Token};
 
 /// The descriptor by which a secret can be read, mostly: a number that launchers and shells leave alone.
 pub(crate) const DESCRIPTOR: i32 = 200;
@@ -25,7 +25,7 @@ pub(crate) struct Secret {
 
 impl Secret {
     pub(crate) fn new() -> io::Result<Self> {
-        let word = handover::token();
+        let word = protocol::token();
         let name = CString::new(format!("front-{word}"))?;
         let file = memfd_create(name.as_c_str(), MemfdFlags::CLOEXEC)?;
         // It is where it happens to be if this process may not have so many files open.

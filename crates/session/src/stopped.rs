@@ -208,7 +208,7 @@ mod tests {
         let mut process = Command::new("sleep").arg("60").spawn().unwrap();
         let mut watch = Watch::new(process.id()).unwrap();
         // Another has the other end, too.
-        let (ours, _theirs) = crate::handover::pair().unwrap();
+        let (ours, _theirs) = crate::protocol::pair().unwrap();
         process.kill().unwrap();
         assert!(!watch.wait(&ours));
         process.wait().unwrap();

@@ -5,6 +5,7 @@ mod devices;
 mod freezer;
 mod own;
 mod place;
+pub(crate) mod spawn;
 mod stats;
 mod unified;
 mod update;

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use super::criu::Criu;
 use super::{CriuOptions, DESCRIPTORS, EXTERNAL, joined, outside};
-use crate::bundle::write_whole;
+use crate::shadow_bundle::write_whole;
 use crate::{Container, Error, Status};
 
 /// How far saving goes.

@@ -16,10 +16,10 @@ use serde_json::Value;
 
 use super::criu::Criu;
 use super::{CriuOptions, DESCRIPTORS, EXTERNAL, joined, outside};
-use crate::attendance::Attendance;
-use crate::bundle::{Prepared, make_private, make_shadow, scratch, shadow, write_pid};
 use crate::create::check;
 use crate::pidfd::open_process;
+use crate::shadow_bundle::{Prepared, make_private, make_shadow, scratch, shadow, write_pid};
+use crate::supervise::Attendance;
 use crate::{Container, Create, Error, Foreground, cgroup};
 
 /// What is brought back, and how.

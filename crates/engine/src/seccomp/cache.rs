@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use super::compile::instructions;
-use crate::bundle::{scratch, write_whole};
+use crate::shadow_bundle::{scratch, write_whole};
 
 /// The most filters that are kept. Engines have one or two profiles; tests have more.
 const MOST: usize = 64;

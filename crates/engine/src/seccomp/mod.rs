@@ -6,7 +6,7 @@
 
 mod cache;
 mod compile;
-mod courier;
+mod notify;
 
 use std::os::fd::{AsFd, RawFd};
 use std::path::Path;
@@ -14,8 +14,8 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-pub(crate) use courier::Courier;
-use courier::Post;
+pub(crate) use notify::Courier;
+use notify::Post;
 
 use crate::Error;
 

@@ -152,9 +152,9 @@ pub fn join(
     })?;
     let record: InstanceRecord = serde_json::from_str(&running.about)
         .with_context(|| format!("instance {name} was started by another version"))?;
-    let door = running.door();
+    let namespaces = running.namespaces();
     let code = enter(
-        door,
+        namespaces,
         record.container,
         Some(name),
         request,

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use image::RootFs;
 use serde::{Deserialize, Serialize};
-use session::{Door, Shared};
+use session::{Namespaces, Shared};
 use tree::Directory;
 
 use super::payload::Start;
@@ -62,19 +62,19 @@ pub fn join_job(job: &str, request: Request, caller: &Caller, messages: &Message
     // The most of its ranks are what a debugger looks for.
     let chosen = records.max_by_key(|(shared, _)| shared.members.len());
     let joined = chosen.and_then(|(shared, record)| Some((shared.join()?, record)));
-    let (door, record) = joined.with_context(|| {
+    let (namespaces, record) = joined.with_context(|| {
         format!(
             "job {job} has no container of {} here; `front ps` shows those that run",
             path.display()
         )
     })?;
-    enter(door, record, None, request, caller, messages)
+    enter(namespaces, record, None, request, caller, messages)
 }
 
 /// Goes in and becomes the payload, or has a child do so. `instance` is the container's name, if it is
 /// one.
 pub fn enter(
-    door: Door,
+    namespaces: Namespaces,
     record: Record,
     instance: Option<&str>,
     mut request: Request,
@@ -116,9 +116,9 @@ pub fn enter(
     };
     let go = || become_payload(ingredients, rights, cwd.as_deref(), messages);
     if record.own_processes {
-        return Ok(door.enter_by_child(|| report(go(), messages))?);
+        return Ok(namespaces.enter_by_child(|| report(go(), messages))?);
     }
-    door.enter()?;
+    namespaces.enter()?;
     go()
 }
 

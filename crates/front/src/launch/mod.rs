@@ -22,7 +22,7 @@ use bundle::{Account, Bind, Bundle, HostFacts, Paths};
 use image::{Image, Medium};
 use inject::Edits;
 use launcher::Job;
-use session::{Asked, Door, Ground, Instance, Layout, Turn};
+use session::{BuildPermit, Instance, Layout, Lookup, Namespaces, SessionSpec};
 use tree::Files as _;
 
 use crate::caller::Caller;
@@ -39,7 +39,7 @@ use mpi::Rank;
 use payload::Start;
 use program::Shown;
 pub use program::Where;
-use rank_report::RankWitness;
+use rank_report::RankObserver;
 
 /// Carries out a request. Returns only when nothing was started, with a code of the image's own, or
 /// with that of what ran in an instance; otherwise this process has become the payload.
@@ -54,13 +54,13 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     }
     let network = request.network.as_ref();
     let image = open_image(&request.source, network, caller, messages)?;
-    let mut turn = None;
+    let mut permit = None;
     let mut no_place = None;
     if let Some(job) = shared_job(&request, &image, caller, messages)? {
         let program = request.action.program();
         let words = request.words(caller);
-        match session::ask(&job.name, &image.root, &words, &program, caller.began) {
-            Asked::Joined(door, about) => {
+        match session::lookup(&job.name, &image.root, &words, &program, caller.began) {
+            Lookup::Joined(namespaces, about) => {
                 let record: Record =
                     serde_json::from_str(&about).context("another version's container")?;
                 // Ranks of one job may be of several programs.
@@ -69,20 +69,20 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
                 {
                     return Ok(ExitCode::from(crate::messages::FAILURE));
                 }
-                return join::enter(door, record, None, request, caller, messages)
+                return join::enter(namespaces, record, None, request, caller, messages)
                     .map(ExitCode::from);
             }
-            Asked::First(first) => turn = Some(first),
-            Asked::Full(reason) => no_place = Some(reason),
-            Asked::Refused => return Ok(ExitCode::from(crate::messages::FAILURE)),
+            Lookup::First(first) => permit = Some(first),
+            Lookup::Full(reason) => no_place = Some(reason),
+            Lookup::Refused => return Ok(ExitCode::from(crate::messages::FAILURE)),
         }
     }
     let dry_run = request.dry_run;
     let local_size = request.job.as_ref().and_then(|job| job.local_size);
     // What one rank has said holds for the others that wait.
-    let refuse = |turn: Option<Turn>| {
-        if let Some(turn) = turn {
-            turn.refuse(local_size.map(|size| size.saturating_sub(1)));
+    let refuse = |permit: Option<BuildPermit>| {
+        if let Some(permit) = permit {
+            permit.refuse(local_size.map(|size| size.saturating_sub(1)));
         }
     };
     let prepared = match Prepared::new(request, image, None, caller, messages) {
@@ -92,7 +92,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         },
         Err(error) => {
             messages.fatal(&error);
-            refuse(turn);
+            refuse(permit);
             return Ok(ExitCode::from(crate::messages::FAILURE));
         }
     };
@@ -100,12 +100,12 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         return print(&prepared.bundle.spec);
     }
     if !prepared.rank.may_start(messages) {
-        refuse(turn);
+        refuse(permit);
         return Ok(ExitCode::from(crate::messages::FAILURE));
     }
     let privileged = session::is_privileged();
-    let is_rank = turn.is_some();
-    let door = prepared.open(None, turn, messages)?;
+    let is_rank = permit.is_some();
+    let namespaces = prepared.open(None, permit, messages)?;
     if let Some(job) = prepared.job.as_ref().filter(|_| prepared.rank.is_mpi) {
         match no_place {
             Some(reason) => messages.warning(format_args!(
@@ -126,9 +126,9 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         prepared.start.become_payload(messages)
     };
     let code = if prepared.own_processes {
-        door.enter_by_child(|| report(go(), messages))?
+        namespaces.enter_by_child(|| report(go(), messages))?
     } else {
-        door.enter()?;
+        namespaces.enter()?;
         go()?
     };
     Ok(ExitCode::from(code))
@@ -315,9 +315,9 @@ impl Prepared {
     fn open(
         &self,
         instance: Option<&Instance>,
-        turn: Option<Turn>,
+        permit: Option<BuildPermit>,
         messages: &Messages,
-    ) -> Result<Door> {
+    ) -> Result<Namespaces> {
         let Bundle {
             spec,
             files,
@@ -332,8 +332,8 @@ impl Prepared {
             .iter()
             .map(|point| (point.path.as_path(), point.directory))
             .collect();
-        let witness = self.job.as_ref().filter(|_| turn.is_some());
-        let witness = witness.map(|job| RankWitness {
+        let observer = self.job.as_ref().filter(|_| permit.is_some());
+        let observer = observer.map(|job| RankObserver {
             program: &self.program,
             image: &self.image.path,
             job,
@@ -341,7 +341,7 @@ impl Prepared {
             messages: *messages,
         });
         let about = serde_json::to_string(&self.record()).context("describe the container")?;
-        let ground = Ground {
+        let spec = SessionSpec {
             layout: &self.layout,
             root: &self.image.root,
             mount_points: &mount_points,
@@ -352,13 +352,13 @@ impl Prepared {
             private: !self.shared,
             of_one_program: self.isolated,
             about: &about,
-            witness: witness
+            observer: observer
                 .as_ref()
-                .map(|witness| witness as &dyn session::Witness),
+                .map(|observer| observer as &dyn session::Observer),
             instance,
             verbose: messages.is_debug(),
         };
-        Ok(session::open(&ground, turn, &mut |note| {
+        Ok(session::open(&spec, permit, &mut |note| {
             messages.info(note);
         })?)
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use elf::Loader;
 use inject::mpi::{self, Implementation};
 use launcher::Job;
-use session::Witness;
+use session::Observer;
 use tree::Directory;
 
 use crate::host;
@@ -24,7 +24,7 @@ const LIBRARIES: [&str; 3] = ["/libmpi.so", "/libmpich.so", "/libmpi_abi.so"];
 
 /// Knows a job's ranks, and what they shall be.
 #[derive(Debug)]
-pub struct RankWitness<'a> {
+pub struct RankObserver<'a> {
     /// The first rank's program.
     pub program: &'a str,
     /// The image.
@@ -37,7 +37,7 @@ pub struct RankWitness<'a> {
     pub messages: Messages,
 }
 
-impl Witness for RankWitness<'_> {
+impl Observer for RankObserver<'_> {
     fn program(&self) -> &str {
         self.program
     }

@@ -14,10 +14,11 @@ use nix::sys::signal::SigSet;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
 
-use crate::executor::{become_program, new_keyring};
-use crate::restrict::restrict;
+use crate::Error;
+use crate::process::drop_privileges::restrict;
+use crate::process::exec::{become_program, new_keyring};
+use crate::process::selinux;
 use crate::seccomp::Filter;
-use crate::{Error, selinux};
 
 /// Refuses what this way into a container cannot give.
 pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {

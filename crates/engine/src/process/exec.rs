@@ -17,7 +17,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
 use crate::home::home;
-use crate::restrict::{load_filter, restrict_but_filter};
+use crate::process::drop_privileges::{load_filter, restrict_but_filter};
 use crate::seccomp::Filter;
 
 /// The most descriptors that are preserved: more than a process may have, and than `--preserve-fds` takes.

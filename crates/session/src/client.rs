@@ -10,24 +10,24 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 
 use crate::call::{Entry, open_namespaces};
-use crate::handover::{self, Message};
 use crate::name::{self, Name};
+use crate::protocol::{self, Message};
 use crate::stopped::Watch;
-use crate::{Error, Ground, Shared, builder, reception};
+use crate::{Error, SessionSpec, Shared, builder, connections};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
 #[derive(Debug)]
-pub struct Door {
+pub struct Namespaces {
     namespaces: Vec<OwnedFd>,
 }
 
 /// What a rank gets that asks for its job's session.
 #[derive(Debug)]
-pub enum Asked {
+pub enum Lookup {
     /// The session, and what its first member said of it.
-    Joined(Door, String),
+    Joined(Namespaces, String),
     /// The right to build it: the job's other ranks wait.
-    First(Turn),
+    First(BuildPermit),
     /// No place in it, for this reason: a container of its own is what is left.
     Full(String),
     /// Nothing: another rank found that there must be none, and has said why.
@@ -36,13 +36,13 @@ pub enum Asked {
 
 /// The right to build a session that others wait for. They go on when this is dropped.
 #[derive(Debug)]
-pub struct Turn(Option<name::Open>);
+pub struct BuildPermit(Option<name::Open>);
 
-impl Turn {
+impl BuildPermit {
     /// Tells the job's other ranks that there must be no session; `others` is how many there are on this
     /// machine, as far as known.
     pub fn refuse(self, others: Option<u32>) {
-        reception::refuse(self.0, others);
+        connections::refuse(self.0, others);
     }
 }
 
@@ -52,23 +52,25 @@ impl Turn {
 ///
 /// A name that is no [job's](crate::Shared::is_job) has none, and whoever asks builds their own.
 #[must_use]
-pub fn ask(job: &str, root: &RootFs, words: &str, program: &str, began: Instant) -> Asked {
+pub fn lookup(job: &str, root: &RootFs, words: &str, program: &str, began: Instant) -> Lookup {
     let known = Shared::is_job(job).then(|| Name::of_job(job, root, words));
     let known = known.flatten();
     match known.map(|name| name.join_or_take(Some(program), began)) {
-        Some(Entry::Joined(namespaces, about)) => Asked::Joined(Door::new(namespaces), about),
-        Some(Entry::Taken(open)) => Asked::First(Turn(Some(open))),
-        Some(Entry::Refused) => Asked::Refused,
-        Some(Entry::Full(reason)) => Asked::Full(reason),
-        Some(Entry::Neither) => {
-            Asked::Full("the process that has its name does not answer".to_owned())
+        Some(Entry::Joined(namespaces, about)) => {
+            Lookup::Joined(Namespaces::new(namespaces), about)
         }
-        None => Asked::First(Turn(None)),
+        Some(Entry::Taken(open)) => Lookup::First(BuildPermit(Some(open))),
+        Some(Entry::Refused) => Lookup::Refused,
+        Some(Entry::Full(reason)) => Lookup::Full(reason),
+        Some(Entry::Neither) => {
+            Lookup::Full("the process that has its name does not answer".to_owned())
+        }
+        None => Lookup::First(BuildPermit(None)),
     }
 }
 
 /// Builds a session, or joins one that is the same, and returns when it can be entered. `turn` is what a rank
-/// got by [asking](ask). `tell` is called with what the user should know meanwhile.
+/// got by [looking it up](lookup). `tell` is called with what the user should know meanwhile.
 ///
 /// The calling process must be single-threaded; it may enter only once.
 ///
@@ -77,23 +79,23 @@ pub fn ask(job: &str, root: &RootFs, words: &str, program: &str, began: Instant)
 /// Fails with the first step that failed; nothing is left behind then. An instance that is there
 /// already is a failure, too.
 pub fn open(
-    ground: &Ground<'_>,
-    turn: Option<Turn>,
+    session: &SessionSpec<'_>,
+    permit: Option<BuildPermit>,
     tell: &mut dyn FnMut(&str),
-) -> Result<Door, Error> {
-    let is_private = ground.private || ground.instance.is_some() || turn.is_some();
-    let name = if is_private { None } else { Name::of(ground) };
+) -> Result<Namespaces, Error> {
+    let is_private = session.private || session.instance.is_some() || permit.is_some();
+    let name = if is_private { None } else { Name::of(session) };
     let open = match name.map(|name| name.join_or_take(None, Instant::now())) {
         Some(Entry::Joined(namespaces, _)) => {
             tracing::debug!("joined a session");
-            return Ok(Door::new(namespaces));
+            return Ok(Namespaces::new(namespaces));
         }
         Some(Entry::Taken(open)) => Some(open),
         Some(Entry::Neither | Entry::Refused | Entry::Full(_)) | None => {
-            turn.and_then(|Turn(open)| open)
+            permit.and_then(|BuildPermit(open)| open)
         }
     };
-    let (socket, theirs) = handover::pair().map_err(Error::Fork)?;
+    let (socket, theirs) = protocol::pair().map_err(Error::Fork)?;
     let caller = rustix::process::pidfd_open(
         rustix::process::getpid(),
         rustix::process::PidfdFlags::empty(),
@@ -112,8 +114,8 @@ pub fn open(
         sys::Fork::Child => {
             drop(socket);
             match sys::fork() {
-                Ok(sys::Fork::Child) => builder::run(ground, theirs, caller, open),
-                Ok(sys::Fork::Parent(builder)) => handover::send_begun(&theirs, builder.as_raw()),
+                Ok(sys::Fork::Child) => builder::run(session, theirs, caller, open),
+                Ok(sys::Fork::Parent(builder)) => protocol::send_begun(&theirs, builder.as_raw()),
                 // The socket ends with this process.
                 Err(_) => {}
             }
@@ -126,11 +128,11 @@ pub fn open(
         let was_stopped = watch.as_ref().is_some_and(Watch::was_stopped);
         let received = match has_ended {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
-            false => handover::receive_from(&socket),
+            false => protocol::receive_from(&socket),
         };
         let (message, origin) = received.map_err(|error| match was_stopped {
             true => Error::Stopped,
-            false => Error::Handover(error),
+            false => Error::Protocol(error),
         })?;
         match message {
             Message::Begun(builder) => watch = Watch::new(builder).ok(),
@@ -146,19 +148,19 @@ pub fn open(
                     .map_err(io::Error::from)
                     .and_then(|builder| open_namespaces(builder, &numbers))
                     .map_err(Error::OpenNamespaces)?;
-                if let Some(witness) = ground.witness {
-                    let _ = handover::send_introduction(&socket, witness.program());
+                if let Some(observer) = session.observer {
+                    let _ = protocol::send_introduction(&socket, observer.program());
                 }
-                return Ok(Door::new(namespaces));
+                return Ok(Namespaces::new(namespaces));
             }
             Message::Hello(_) | Message::Session { .. } => {
-                return Err(Error::Handover(std::io::ErrorKind::InvalidData.into()));
+                return Err(Error::Protocol(std::io::ErrorKind::InvalidData.into()));
             }
         }
     }
 }
 
-impl Door {
+impl Namespaces {
     pub(crate) fn new(namespaces: Vec<OwnedFd>) -> Self {
         Self { namespaces }
     }
@@ -166,7 +168,7 @@ impl Door {
     /// Moves the calling process into the session ([setns(2)]): its root is the container's, its
     /// capabilities those of the session's user namespace, if it has one. Where the session has
     /// process ids of its own, only children of the caller have such; see
-    /// [`enter_by_child`](Door::enter_by_child).
+    /// [`enter_by_child`](Namespaces::enter_by_child).
     ///
     /// # Errors
     ///

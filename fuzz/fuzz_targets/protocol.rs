@@ -11,9 +11,9 @@ use libfuzzer_sys::fuzz_target;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 // It is nobody's but the session's, so there is nothing to import.
-#[path = "../../crates/session/src/handover.rs"]
+#[path = "../../crates/session/src/protocol.rs"]
 #[allow(dead_code)]
-mod handover;
+mod protocol;
 
 /// More than any message has.
 const DESCRIPTORS: usize = 7;
@@ -26,7 +26,7 @@ fuzz_target!(|data: &[u8]| {
     let file = File::open("/dev/null").expect("a file");
     let descriptors = vec![file.as_fd(); usize::from(*count) % (DESCRIPTORS + 1)];
     let received = |what: &dyn Fn(&std::os::fd::OwnedFd)| {
-        let (ours, theirs) = handover::pair().expect("a pair of sockets");
+        let (ours, theirs) = protocol::pair().expect("a pair of sockets");
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
         if !descriptors.is_empty() {
@@ -44,14 +44,14 @@ fuzz_target!(|data: &[u8]| {
         }
     };
     received(&|socket| {
-        let _ = handover::receive(socket);
+        let _ = protocol::receive(socket);
     });
     received(&|socket| {
-        if let Ok(Some(wished)) = handover::receive_wish(socket) {
-            assert_eq!(wished.wish as u8, datagram[0]);
+        if let Ok(Some(commanded)) = protocol::receive_command(socket) {
+            assert_eq!(commanded.command as u8, datagram[0]);
         }
     });
     received(&|socket| {
-        let _ = handover::receive_introduction(socket, false);
+        let _ = protocol::receive_introduction(socket, false);
     });
 });

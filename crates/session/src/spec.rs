@@ -6,11 +6,11 @@ use std::path::{Path, PathBuf};
 use image::RootFs;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
-use crate::{Instance, Layout, Witness};
+use crate::{Instance, Layout, Observer};
 
 /// What a session is made from.
 #[derive(Debug, Clone, Copy)]
-pub struct Ground<'a> {
+pub struct SessionSpec<'a> {
     /// Where its things lie.
     pub layout: &'a Layout,
     /// The image.
@@ -34,14 +34,14 @@ pub struct Ground<'a> {
     /// What is told of it to who looks.
     pub about: &'a str,
     /// Who tells the user of its members, to their standard error.
-    pub witness: Option<&'a dyn Witness>,
+    pub observer: Option<&'a dyn Observer>,
     /// The instance that it is, if it is to outlive its caller.
     pub instance: Option<&'a Instance>,
     /// Whether diagnostics may still be written to standard error while it is built.
     pub verbose: bool,
 }
 
-impl Ground<'_> {
+impl SessionSpec<'_> {
     /// Whether it has process ids of its own, which only children of those who enter have.
     #[must_use]
     pub fn has_own_processes(&self) -> bool {

@@ -144,7 +144,7 @@ pub(crate) fn send_session(
 
 /// What a caller wants of a keeper.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wish {
+pub(crate) enum Command {
     /// To know.
     Look = b'?' as isize,
     /// To become a member.
@@ -165,15 +165,15 @@ pub(crate) fn send_hello(socket: &OwnedFd, secret: i32) -> io::Result<()> {
 
 /// Asks a keeper for something. `secret` shows that the caller is outside, `token` is what the answers are to repeat, and
 /// `age` is how long the caller has run.
-pub(crate) fn send_wish(
+pub(crate) fn send_command(
     socket: &OwnedFd,
-    wish: Wish,
+    command: Command,
     secret: Token,
     token: Token,
     age: Duration,
 ) -> io::Result<()> {
     let text = format!("{secret} {}", age.as_nanos());
-    send_as_answer(socket, wish as u8, token, &text, &[])
+    send_as_answer(socket, command as u8, token, &text, &[])
 }
 
 /// Introduces a member to its keeper: the program that it will be, and its standard error, by which it is told of. To be
@@ -184,8 +184,8 @@ pub(crate) fn send_introduction(socket: &OwnedFd, program: &str) -> io::Result<(
 
 /// What a caller asks for.
 #[derive(Debug)]
-pub(crate) struct Wished {
-    pub(crate) wish: Wish,
+pub(crate) struct Commanded {
+    pub(crate) command: Command,
     /// The answers repeat this.
     pub(crate) token: Token,
     /// The secret, as the caller has read it, and how long it has run.
@@ -195,7 +195,7 @@ pub(crate) struct Wished {
 }
 
 /// Hears what a caller asks for, if it has been said; `None` of one that asks to be greeted.
-pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Option<Wished>> {
+pub(crate) fn receive_command(socket: &OwnedFd) -> io::Result<Option<Commanded>> {
     let mut buffer = [0; 256];
     let received = receive_into(socket, &mut buffer, RecvFlags::DONTWAIT)?;
     let (kind, token, text) =
@@ -203,10 +203,10 @@ pub(crate) fn receive_wish(socket: &OwnedFd) -> io::Result<Option<Wished>> {
     if kind == GREETING {
         return Ok(None);
     }
-    let mut known = [Wish::Look, Wish::Join, Wish::Wake].into_iter();
-    let wish = known.find(|wish| *wish as u8 == kind);
-    Ok(Some(Wished {
-        wish: wish.ok_or(io::ErrorKind::InvalidData)?,
+    let mut known = [Command::Look, Command::Join, Command::Wake].into_iter();
+    let command = known.find(|command| *command as u8 == kind);
+    Ok(Some(Commanded {
+        command: command.ok_or(io::ErrorKind::InvalidData)?,
         token,
         shown: std::str::from_utf8(text)
             .ok()

@@ -16,12 +16,12 @@ use rustix::io::Errno;
 use rustix::process::{Resource, getrlimit, pidfd_send_signal, setrlimit};
 
 use crate::caller::Caller;
-use crate::handover::Wish;
+use crate::connections::{Connections, NO_DESCRIPTORS};
+use crate::observer::{Member, Reporter};
 use crate::process::{self, has_ended, pid};
-use crate::reception::{NO_DESCRIPTORS, Reception};
+use crate::protocol::Command;
 use crate::stopped::Child;
-use crate::witness::{Member, Testimony};
-use crate::{Ground, handover, mount};
+use crate::{SessionSpec, image_mount, protocol};
 
 /// Runs wherever the system allows: a launcher may have bound the first rank to one processor, and what serves
 /// all is not to wait for it.
@@ -51,40 +51,40 @@ const OWN_DESCRIPTORS: u64 = 32;
 const OF_A_MEMBER: u64 = 2;
 
 /// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
-pub(crate) struct Keeper<'a> {
+pub(crate) struct Monitor<'a> {
     namespaces: Vec<File>,
-    reception: Reception,
+    connections: Connections,
     /// The image's server, if there is one: without it there is nothing to come to.
     server: Option<Child>,
     about: &'a str,
     members: Vec<Member>,
     /// The member that ended last, until it is known how.
     last: Option<Member>,
-    testimony: Testimony<'a>,
+    reporter: Reporter<'a>,
     of_one_program: bool,
     /// The root file system, where it is an overlay of a directory, which may change, and since when it shows what that
     /// is.
     changing: Option<(PathBuf, Instant)>,
 }
 
-impl<'a> Keeper<'a> {
+impl<'a> Monitor<'a> {
     pub(crate) fn new(
-        ground: &Ground<'a>,
+        session: &SessionSpec<'a>,
         namespaces: Vec<File>,
-        reception: Reception,
+        connections: Connections,
         server: Option<Child>,
         began: Instant,
     ) -> Self {
         Self {
             namespaces,
-            reception,
+            connections,
             server,
-            about: ground.about,
-            testimony: Testimony::new(ground.witness),
-            of_one_program: ground.of_one_program,
-            changing: matches!(ground.root, RootFs::Directory(_))
-                .then(|| (ground.layout.root(), began))
-                .filter(|_| !ground.mount_points.is_empty()),
+            about: session.about,
+            reporter: Reporter::new(session.observer),
+            of_one_program: session.of_one_program,
+            changing: matches!(session.root, RootFs::Directory(_))
+                .then(|| (session.layout.root(), began))
+                .filter(|_| !session.mount_points.is_empty()),
             members: Vec::new(),
             last: None,
         }
@@ -98,49 +98,51 @@ impl<'a> Keeper<'a> {
         // When it ends unless somebody joins.
         let mut end: Option<Instant> = None;
         loop {
-            let look = self.testimony.next().filter(|_| !self.members.is_empty());
-            let next = [end, look, self.reception.next()]
+            let look = self.reporter.next().filter(|_| !self.members.is_empty());
+            let next = [end, look, self.connections.next()]
                 .into_iter()
                 .flatten()
                 .min();
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
             // Nothing would be learnt of anybody any more.
             let Some(happened) = self.wait(limit) else {
-                return self.reception.close();
+                return self.connections.close();
             };
             self.server.iter().for_each(Child::tend);
             if self.has_lost_server() {
                 // Reads of the image fail from now on; the next caller builds a session anew.
-                self.reception.close();
+                self.connections.close();
                 self.server = None;
             }
-            if happened.call || self.reception.pending() > 0 {
-                let heard = self.reception.hear();
-                let joins = heard.iter().filter(|(_, wish)| *wish == Wish::Join);
+            if happened.call || self.connections.pending() > 0 {
+                let heard = self.connections.receive();
+                let joins = heard
+                    .iter()
+                    .filter(|(_, command)| *command == Command::Join);
                 let last = joins.map(|(caller, _)| caller.began).max();
                 let is_current = last.is_some_and(|last| self.is_current(last));
-                for (caller, wish) in heard {
-                    self.serve(caller, wish, is_current);
+                for (caller, command) in heard {
+                    self.serve(caller, command, is_current);
                 }
             }
             // Introductions are taken as they come: the kernel refuses too many that are under way.
-            self.members.iter_mut().for_each(Member::hear);
+            self.members.iter_mut().for_each(Member::receive);
             if happened.end {
                 if self.of_one_program {
-                    self.reception.close();
+                    self.connections.close();
                 }
                 let ended = self
                     .members
                     .extract_if(.., |member| has_ended(&member.process));
                 for mut member in ended {
-                    member.hear();
-                    self.testimony.of_end(&member);
+                    member.receive();
+                    self.reporter.of_end(&member);
                     // Who reads what it wrote has the end now.
                     self.last = Some(Member::unknown(member.process));
                 }
             }
             let namespaces = &self.namespaces;
-            self.testimony.of_running(&self.members, || {
+            self.reporter.of_running(&self.members, || {
                 let inside = mount_namespace(namespaces).map(|name| members(&name));
                 { inside.into_iter().flatten() }.map(Pid::as_raw).collect()
             });
@@ -165,36 +167,36 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    fn serve(&mut self, caller: Caller, wish: Wish, is_current: bool) {
-        match wish {
-            Wish::Join if !self.has_room() => {
-                handover::send_full(&caller.socket, caller.token, NO_DESCRIPTORS);
+    fn serve(&mut self, caller: Caller, command: Command, is_current: bool) {
+        match command {
+            Command::Join if !self.has_room() => {
+                protocol::send_full(&caller.socket, caller.token, NO_DESCRIPTORS);
             }
             // It goes to take the name, and finds it free.
-            Wish::Join if !is_current => self.reception.close(),
-            Wish::Join => {
+            Command::Join if !is_current => self.connections.close(),
+            Command::Join => {
                 // One that could not be told is no member.
                 let (socket, token) = (&caller.socket, caller.token);
-                if handover::send_ready(socket, token, &self.namespaces, self.about).is_ok() {
-                    self.members.push(match self.testimony.is_wanted() {
+                if protocol::send_ready(socket, token, &self.namespaces, self.about).is_ok() {
+                    self.members.push(match self.reporter.is_wanted() {
                         true => Member::awaited(caller.process, caller.socket),
                         false => Member::unknown(caller.process),
                     });
                 }
             }
-            Wish::Look => {
+            Command::Look => {
                 let members = self.members.iter();
                 let members = members.filter_map(|member| pid(&member.process));
-                handover::send_session(&caller.socket, caller.token, self.about, members);
+                protocol::send_session(&caller.socket, caller.token, self.about, members);
             }
-            Wish::Wake => {}
+            Command::Wake => {}
         }
     }
 
     /// Whether there are descriptors for one more.
     fn has_room(&self) -> bool {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-        let members = self.members.len() + self.reception.pending();
+        let members = self.members.len() + self.connections.pending();
         let members = u64::try_from(members).unwrap_or(u64::MAX);
         members.saturating_add(1).saturating_mul(OF_A_MEMBER)
             <= limit.saturating_sub(OWN_DESCRIPTORS)
@@ -209,7 +211,7 @@ impl<'a> Keeper<'a> {
             // The kernel takes its time over a look, in which ranks that come at once wait for each other.
             Some((root, since)) if *since < began => {
                 *since = Instant::now();
-                mount::look_anew(root).is_ok()
+                image_mount::look_anew(root).is_ok()
             }
             _ => true,
         }
@@ -233,7 +235,7 @@ impl<'a> Keeper<'a> {
         // the parent has collected the status, and stays.
         let last = self.last.iter().filter(|_| self.members.is_empty());
         let word = last.map(|last| PollFd::new(&last.process, PollFlags::empty()));
-        let calls: Vec<_> = { self.reception.descriptors() }
+        let calls: Vec<_> = { self.connections.descriptors() }
             .map(|fd| PollFd::new(fd, PollFlags::IN))
             .collect();
         let callers = calls.len();
@@ -293,9 +295,9 @@ pub(crate) fn wait(process: &OwnedFd, server: Option<&Child>) {
 }
 
 /// Keeps an instance: stays until its first process has ended, which ends all others in there.
-pub(crate) fn keep_instance(
+pub(crate) fn monitor_instance(
     namespaces: &[File],
-    mut reception: Reception,
+    mut connections: Connections,
     about: &str,
     init: Pid,
     server: Option<&Child>,
@@ -307,31 +309,31 @@ pub(crate) fn keep_instance(
     let mut members: Vec<OwnedFd> = Vec::new();
     while !has_ended(&process) {
         let ends = [PollFd::new(&process, PollFlags::IN)];
-        let calls = { reception.descriptors() }.map(|fd| PollFd::new(fd, PollFlags::IN));
+        let calls = { connections.descriptors() }.map(|fd| PollFd::new(fd, PollFlags::IN));
         let changes =
             server.map(|server| PollFd::from_borrowed_fd(server.changes(), PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(changes).chain(calls).collect();
-        let next = reception.next();
+        let next = connections.next();
         let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let _ = poll(&mut fds, limit.as_ref());
         drop(fds);
         server.iter().for_each(|server| server.tend());
         members.retain(|member| !has_ended(member));
-        for (caller, wish) in reception.hear() {
-            match wish {
-                Wish::Look | Wish::Join => {
+        for (caller, command) in connections.receive() {
+            match command {
+                Command::Look | Command::Join => {
                     let (socket, token) = (&caller.socket, caller.token);
                     let about = format!("{init}\n{about}");
                     // One that could not be told is no member.
-                    let told = handover::send_ready(socket, token, namespaces, &about);
-                    if told.is_ok() && wish == Wish::Join {
+                    let told = protocol::send_ready(socket, token, namespaces, &about);
+                    if told.is_ok() && command == Command::Join {
                         members.push(caller.process);
                     }
                 }
                 // The kernel ends a pid namespace only when each process in it is collected, and who is
                 // stopped collects none.
-                Wish::Wake => members.iter().for_each(|member| {
+                Command::Wake => members.iter().for_each(|member| {
                     let _ = pidfd_send_signal(member, rustix::process::Signal::CONT);
                 }),
             }

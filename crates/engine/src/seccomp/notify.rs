@@ -19,7 +19,7 @@ use rustix::net::{
 };
 use serde_json::{Value, json};
 
-use crate::{Error, passing};
+use crate::{Error, fd_passing};
 
 /// The most that is read of an answer, in bytes.
 const ANSWER: usize = 4096;
@@ -40,7 +40,7 @@ impl Courier {
     pub(super) fn send(path: &Path, metadata: &str, state: Value) -> Result<(Self, Post), Error> {
         let failed = |source: std::io::Error| Error::system("prepare the seccomp listener", source);
         // Before anything is made: who does not listen now hardly will in a moment.
-        let listener = passing::connect(path)?;
+        let listener = fd_passing::connect(path)?;
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -79,7 +79,7 @@ impl Post {
     /// Hands in the descriptor, and waits until it is delivered.
     pub(super) fn hand_in(&self, listener: BorrowedFd<'_>) -> Result<(), String> {
         let failed = |reason: &str| format!("linux.seccomp.listenerPath: {reason}");
-        passing::send(self.0.as_fd(), b"seccomp", listener)
+        fd_passing::send(self.0.as_fd(), b"seccomp", listener)
             .map_err(|error| failed(&sys::words(&error)))?;
         let mut answer = [0; ANSWER];
         let (length, _) = rustix::net::recv(&self.0, &mut answer, RecvFlags::empty())
@@ -136,7 +136,7 @@ fn deliver(
         "metadata": metadata,
         "state": state,
     });
-    passing::send(
+    fd_passing::send(
         listener.as_fd(),
         text.to_string().as_bytes(),
         handed.listener.as_fd(),

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::caller::{self, Admitted, Caller};
-use crate::handover::{self, PATIENCE, Wish};
+use crate::caller::{self, Accepted, Caller};
 use crate::name::Open;
+use crate::protocol::{self, Command, PATIENCE};
 
 /// How many callers may be silent at once; more wait in the socket's queue.
 const MOST: usize = 128;
@@ -24,14 +24,14 @@ pub(crate) const NO_DESCRIPTORS: &str =
     "its keeper may not have more files open; raise `ulimit -n`";
 
 /// A listening socket, and those who have called and not said yet what they wish for.
-pub(crate) struct Reception {
+pub(crate) struct Connections {
     open: Option<Open>,
     pending: Vec<Caller>,
     /// Given up for a moment when there is no other descriptor to answer a caller with.
     spare: Option<File>,
 }
 
-impl Reception {
+impl Connections {
     pub(crate) fn new(open: Option<Open>) -> Self {
         Self {
             open,
@@ -81,7 +81,7 @@ impl Reception {
     }
 
     /// Lets some of those in who have come, and returns those who have said what they wish for.
-    pub(crate) fn hear(&mut self) -> Vec<(Caller, Wish)> {
+    pub(crate) fn receive(&mut self) -> Vec<(Caller, Command)> {
         let Some(Open { listener, secret }) = &self.open else {
             return Vec::new();
         };
@@ -89,11 +89,11 @@ impl Reception {
             if self.pending.len() >= MOST {
                 break;
             }
-            match caller::admit(listener) {
-                Admitted::Caller(caller) => self.pending.push(caller),
-                Admitted::Stranger => {}
-                Admitted::Nobody => break,
-                Admitted::Waiting => {
+            match caller::accept(listener) {
+                Accepted::Caller(caller) => self.pending.push(caller),
+                Accepted::Stranger => {}
+                Accepted::Nobody => break,
+                Accepted::Waiting => {
                     self.spare = None;
                     caller::turn_away(listener, secret, NO_DESCRIPTORS);
                     self.spare = File::open("/dev/null").ok();
@@ -112,9 +112,9 @@ impl Reception {
                 self.pending.push(caller);
                 continue;
             }
-            match caller.wish(secret) {
+            match caller.command(secret) {
                 None => self.pending.push(caller),
-                Some(Ok(wish)) => heard.push((caller, wish)),
+                Some(Ok(command)) => heard.push((caller, command)),
                 Some(Err(())) => {}
             }
         }
@@ -138,16 +138,16 @@ pub(crate) fn refuse(open: Option<Open>, others: Option<u32>) {
     if open.is_none() {
         return;
     }
-    let mut reception = Reception::new(open);
+    let mut connections = Connections::new(open);
     let mut told = Vec::new();
     let mut left = others.unwrap_or(u32::MAX);
     let last = Instant::now() + LONGEST_FAREWELL;
     let mut end = others.map_or_else(|| Instant::now() + FAREWELL, |_| last);
     while left > 0 && Instant::now() < end {
-        reception.wait(end);
-        for (caller, wish) in reception.hear() {
-            handover::send_refusal(&caller.socket, caller.token);
-            if wish == Wish::Join {
+        connections.wait(end);
+        for (caller, command) in connections.receive() {
+            protocol::send_refusal(&caller.socket, caller.token);
+            if command == Command::Join {
                 left = left.saturating_sub(1);
             }
             if others.is_none() {

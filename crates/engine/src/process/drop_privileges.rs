@@ -6,8 +6,8 @@ use libcontainer::oci_spec::runtime::{Capabilities, Capability, LinuxCapabilitie
 use libcontainer::syscall::SyscallError;
 use libcontainer::syscall::syscall::SyscallType;
 
+use crate::process::selinux;
 use crate::seccomp::Filter;
-use crate::selinux;
 
 /// Sets the label of the program, and gives up the system calls and capabilities that it shall not
 /// have.

@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use crate::call::Welcome;
-use crate::handover::{Message, PATIENCE, Wish};
+use crate::call::Reply;
 use crate::name::{self, NO_JOB, Name};
-use crate::{Door, Error};
+use crate::protocol::{Command, Message, PATIENCE};
+use crate::{Error, Namespaces};
 
 /// A session that others may join.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,7 +44,7 @@ impl Shared {
             if !wanted(job) {
                 return None;
             }
-            let call = Name::session(name)?.call(Wish::Look, end, busy).ok()??;
+            let call = Name::session(name)?.call(Command::Look, end, busy).ok()??;
             let Ok(Message::Session { about, members }) = call.next() else {
                 return None;
             };
@@ -62,13 +62,13 @@ impl Shared {
 
     /// Joins it; `None` when it has ended meanwhile.
     #[must_use]
-    pub fn join(&self) -> Option<Door> {
+    pub fn join(&self) -> Option<Namespaces> {
         let end = Instant::now() + PATIENCE;
         let call = Name::session(&self.name)?
-            .call(Wish::Join, end, end)
+            .call(Command::Join, end, end)
             .ok()??;
-        match call.welcome() {
-            Welcome::Joined(namespaces, _) => Some(Door::new(namespaces)),
+        match call.reply() {
+            Reply::Joined(namespaces, _) => Some(Namespaces::new(namespaces)),
             _ => None,
         }
     }

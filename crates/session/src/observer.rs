@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
-use crate::handover::{self, Introduction};
 use crate::process;
+use crate::protocol::{self, Introduction};
 
 /// Says what a user should know of a session's members. It is asked by the process that keeps the session, long after
 /// the caller has become the payload.
-pub trait Witness: Debug {
+pub trait Observer: Debug {
     /// The first member's program.
     fn program(&self) -> &str;
 
@@ -89,9 +89,9 @@ impl Member {
     }
 
     /// Hears the introduction, if it has come.
-    pub(crate) fn hear(&mut self) {
+    pub(crate) fn receive(&mut self) {
         if let State::Awaited(socket) = &self.introduction {
-            self.introduction = match handover::receive_introduction(socket, false) {
+            self.introduction = match protocol::receive_introduction(socket, false) {
                 Ok(introduction) => State::Known(introduction),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(_) => State::Unknown,
@@ -134,17 +134,17 @@ impl Member {
 }
 
 /// What a keeper asks its witness, and when.
-pub(crate) struct Testimony<'a> {
-    witness: Option<&'a dyn Witness>,
+pub(crate) struct Reporter<'a> {
+    observer: Option<&'a dyn Observer>,
     begin: Instant,
     looks: usize,
     told: Vec<String>,
 }
 
-impl<'a> Testimony<'a> {
-    pub(crate) fn new(witness: Option<&'a dyn Witness>) -> Self {
+impl<'a> Reporter<'a> {
+    pub(crate) fn new(observer: Option<&'a dyn Observer>) -> Self {
         Self {
-            witness,
+            observer,
             begin: Instant::now(),
             looks: 0,
             told: Vec::new(),
@@ -153,34 +153,34 @@ impl<'a> Testimony<'a> {
 
     /// Whether anything is asked.
     pub(crate) fn is_wanted(&self) -> bool {
-        self.witness.is_some()
+        self.observer.is_some()
     }
 
     /// When to look at those that run.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.witness.filter(|witness| witness.looks())?;
+        self.observer.filter(|observer| observer.looks())?;
         LOOKS.get(self.looks).map(|after| self.begin + *after)
     }
 
     /// Tells of a member that has ended.
     pub(crate) fn of_end(&mut self, member: &Member) {
-        let (Some(witness), Some(told)) = (self.witness, member.introduction()) else {
+        let (Some(observer), Some(told)) = (self.observer, member.introduction()) else {
             return;
         };
         let status = member.status();
-        let line = status.and_then(|status| witness.ended(&told.program, status));
+        let line = status.and_then(|status| observer.ended(&told.program, status));
         self.tell(member, line);
     }
 
     /// Tells of the processes inside, if it is time to look; `processes` finds them.
     pub(crate) fn of_running(&mut self, members: &[Member], processes: impl FnOnce() -> Vec<i32>) {
         let due = self.next().is_some_and(|next| Instant::now() >= next);
-        let (Some(witness), Some(member), true) = (self.witness, members.first(), due) else {
+        let (Some(observer), Some(member), true) = (self.observer, members.first(), due) else {
             return;
         };
         self.looks += 1;
         let mut processes = processes().into_iter().take(MOST);
-        let line = processes.find_map(|process| witness.running(process));
+        let line = processes.find_map(|process| observer.running(process));
         if line.is_some() {
             self.looks = LOOKS.len();
         }

@@ -106,7 +106,7 @@ pub(crate) fn prepare(
     )
     .map_err(Error::Refused)?;
     let pointer = |path: &str| normalised.document.pointer(path);
-    crate::limits::check(pointer("/process/rlimits")).map_err(Error::Refused)?;
+    crate::process::rlimits::check(pointer("/process/rlimits")).map_err(Error::Refused)?;
     let cgroup = pointer("/linux/cgroupsPath")
         .and_then(Value::as_str)
         .map(str::to_owned);
@@ -164,7 +164,7 @@ fn refuse_for_host(document: &Value) -> Result<(), Error> {
         ("/linux/mountLabel", "linux.mountLabel"),
     ] {
         let label = document.pointer(pointer).and_then(Value::as_str);
-        crate::selinux::refuse(label.unwrap_or_default())
+        crate::process::selinux::refuse(label.unwrap_or_default())
             .map_err(|error| Error::Refused(format!("{name}: {error}")))?;
     }
     // proc_pid_oom_score_adj(5)

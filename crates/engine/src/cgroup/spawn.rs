@@ -15,9 +15,9 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::Error;
-use crate::bundle::{Prepared, scratch};
 use crate::cgroup::Own;
 use crate::pidfd::open_process;
+use crate::shadow_bundle::{Prepared, scratch};
 
 /// Makes the container's cgroup, where it can be ours to manage.
 pub(crate) fn own_cgroup(

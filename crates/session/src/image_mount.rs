@@ -12,7 +12,7 @@ use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick
 
 use crate::error::mount_error;
 use crate::fuse::Server;
-use crate::ground::Note;
+use crate::spec::Note;
 use crate::{Error, Layout};
 
 /// Mounts the session's own file system over its directory, and makes the directories in it.

@@ -8,7 +8,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
 use crate::Error;
-use crate::handover::{self, Message};
+use crate::protocol::{self, Message};
 
 /// Enters a user namespace in which the caller keeps their ids and has every capability until the
 /// payload's exec ([user_namespaces(7)]).
@@ -36,7 +36,7 @@ pub fn try_namespaces() -> Result<(), Error> {
     if is_real_root() {
         return Ok(());
     }
-    let (ours, theirs) = handover::pair().map_err(Error::Fork)?;
+    let (ours, theirs) = protocol::pair().map_err(Error::Fork)?;
     match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
         sys::Fork::Child => {
             let entered = enter_user_namespace().and_then(|()| {
@@ -44,14 +44,14 @@ pub fn try_namespaces() -> Result<(), Error> {
                 mounts.map_err(|errno| Error::MountNamespace(errno.into()))
             });
             match entered {
-                Ok(()) => handover::send_note(&theirs, ""),
-                Err(error) => handover::send_failure(&theirs, &sys::one_line(&error)),
+                Ok(()) => protocol::send_note(&theirs, ""),
+                Err(error) => protocol::send_failure(&theirs, &sys::one_line(&error)),
             }
             sys::exit_at_once(0)
         }
         sys::Fork::Parent(child) => {
             drop(theirs);
-            let said = handover::receive(&ours).map_err(Error::Handover);
+            let said = protocol::receive(&ours).map_err(Error::Protocol);
             let _ = nix::sys::wait::waitpid(child, None);
             match said? {
                 Message::Failed(text) => Err(Error::Builder(text)),

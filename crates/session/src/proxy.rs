@@ -13,7 +13,7 @@ use rustix::process::getpgrp;
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
 use crate::process::detach_stdio;
-use crate::{Door, Error};
+use crate::{Error, Namespaces};
 
 /// `SI_KERNEL` of `asm-generic/siginfo.h`.
 const FROM_THE_KERNEL: i32 = 0x80;
@@ -28,7 +28,7 @@ const OF_THE_TERMINAL: [Signal; 6] = [
     Signal::SIGWINCH,
 ];
 
-impl Door {
+impl Namespaces {
     /// Runs `payload` in a child that goes in, and is to the caller what that child is: passes signals
     /// on to it, stops when it stops, ends as it ends. Returns its exit code.
     ///
