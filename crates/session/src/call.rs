@@ -56,6 +56,7 @@ impl Name {
         let end = Instant::now() + patience;
         // Whoever has the name and does not answer is not of ours.
         let mut silence = Instant::now() + PATIENCE;
+        let mut renewals = MOST_RENEWALS;
         while Instant::now() < silence.min(end) {
             let busy = end.min(Instant::now() + PATIENCE_WHILE_BUSY);
             match self.reach((Command::Join, began), end, busy, false) {
@@ -71,8 +72,16 @@ impl Name {
                         Reply::Refused => return Entry::Refused,
                         Reply::Full(reason) => return Entry::Full(reason),
                         Reply::Unproved => return Entry::Neither,
+                        // A payload hangs up as often as it likes.
+                        Reply::Ended if peer::is_contained(call.listener.pid) => {
+                            return Entry::Neither;
+                        }
                         // It has ended, or was never finished.
-                        Reply::Ended => silence = Instant::now() + PATIENCE,
+                        Reply::Ended if renewals > 0 => {
+                            renewals -= 1;
+                            silence = Instant::now() + PATIENCE;
+                        }
+                        Reply::Ended => {}
                         Reply::Silent => {}
                     }
                 }
@@ -168,10 +177,12 @@ impl Call {
         end: Instant,
     ) -> io::Result<Self> {
         let secret = match Secret::read(listener.pid, secret::DESCRIPTOR) {
+            // Another process may have got its number, and the secret is that one's.
+            Ok(_) if process::has_ended(&listener.process) => return Err(Errno::SRCH.into()),
             Ok(word) => (secret::DESCRIPTOR, word),
             Err(_) => greeting(&socket, &listener, end)?,
         };
-        let token = protocol::token();
+        let token = protocol::token()?;
         protocol::send_command(&socket, command, secret.1, token, began.elapsed())?;
         Ok(Self {
             socket,
@@ -190,7 +201,7 @@ impl Call {
     /// As [`next`](Self::next), with the keeper. It repeats what was asked, so that it cannot have been prepared by a process
     /// that has ended since, and has its number taken by a keeper.
     fn receive(&self) -> io::Result<(Message, Monitor)> {
-        let (message, origin) = wait(&self.socket, &self.listener, true, self.end)?;
+        let (message, origin) = wait(&self.socket, &self.listener, self.end)?;
         let pid = origin.pid.filter(|_| origin.token == self.token);
         let pid = pid.ok_or(io::ErrorKind::PermissionDenied)?;
         let process = process::open(pid)?;
@@ -292,9 +303,14 @@ pub(crate) enum Refusal {
 
 /// Waits to be greeted; returns by which descriptor the secret can be read, and that.
 fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(i32, Token)> {
-    let is_ours = !listener.is_stranger();
+    // What greets in the place of one of ours is its builder. Any other could name a process of ours, and learn the secret
+    // of that; one that was ours until now has left its name to its builder.
+    if listener.is_stranger() {
+        listener.continue_stopped();
+        return Err(Errno::CONNREFUSED.into());
+    }
     protocol::ask_for_greeting(socket)?;
-    let (Message::Hello(descriptor), origin) = wait(socket, listener, is_ours, end)? else {
+    let (Message::Hello(descriptor), origin) = wait(socket, listener, end)? else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let pid = origin.pid.ok_or(io::ErrorKind::InvalidData)?;
@@ -302,8 +318,8 @@ fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(
 }
 
 /// Waits for a message, for as long as `listener` is a process that may send one: while a session is built, it takes its
-/// time. Where `was_ours`, once more after that: the first rank becomes a payload when its session is built, and the
-/// keeper may have others to answer first.
+/// time. It is waited for once more after that: the first rank becomes a payload when its session is built, and the
+/// monitor may have others to answer first.
 ///
 /// # Errors
 ///
@@ -311,10 +327,10 @@ fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(
 fn wait(
     socket: &OwnedFd,
     listener: &Listener,
-    mut was_ours: bool,
     end: Instant,
 ) -> io::Result<(Message, protocol::Origin)> {
     let mut waits = 0;
+    let mut was_ours = true;
     loop {
         let patience = if waits == 0 { AT_FIRST } else { PATIENCE };
         limit(socket, end.min(Instant::now() + patience))?;
@@ -384,6 +400,9 @@ const A_MOMENT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
 };
+
+/// How many sessions may end one after the other, without an answer, in the time that one is given.
+const MOST_RENEWALS: u32 = 3;
 
 /// How long one waits for a word before one looks at the process that is to say it.
 const AT_FIRST: Duration = Duration::from_millis(250);

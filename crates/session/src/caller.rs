@@ -9,7 +9,6 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::sockopt::socket_peercred;
 use rustix::net::{SocketFlags, accept_with};
-use rustix::process::{PidfdFlags, pidfd_open};
 
 use crate::protocol::{self, Command, PATIENCE, Token};
 use crate::secret::Secret;
@@ -63,13 +62,19 @@ pub(crate) fn accept(listener: &OwnedFd) -> Accepted {
 impl Caller {
     fn new(socket: OwnedFd) -> Option<Self> {
         let peer = socket_peercred(&socket).ok()?;
-        // The handle first, as it is with a keeper.
-        let process = pidfd_open(peer.pid, PidfdFlags::empty()).ok()?;
+        let pid = peer.pid.as_raw_nonzero().get();
+        let process = match sys::peer_process(&socket).ok()? {
+            Some(process) => process,
+            // Before Linux 6.5 a caller's number may be another's, by which a payload could learn the secret.
+            None => process::open(pid)
+                .ok()
+                .filter(|_| !peer::is_contained(pid))?,
+        };
         let since = Instant::now();
         (peer.uid.as_raw() == geteuid().as_raw()).then(|| Self {
             process,
             socket,
-            pid: peer.pid.as_raw_nonzero().get(),
+            pid,
             since,
             began: since,
             is_greeted: false,

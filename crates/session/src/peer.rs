@@ -134,13 +134,14 @@ enum Relation {
 
 fn relation(pid: i32) -> io::Result<Relation> {
     let own = own_user_namespace()?;
+    // Before the namespace: a payload has every capability in a namespace that it makes meanwhile, and never comes back.
+    let is_capable = has_every_capability(pid)?;
     let theirs = File::open(format!("/proc/{pid}/ns/user"))?;
     if theirs.metadata()?.ino() == own {
         return Ok(Relation::Same);
     }
     let parent = File::from(sys::parent_user_namespace(&theirs)?);
-    let is_below = parent.metadata()?.ino() == own && has_every_capability(pid)?;
-    Ok(match is_below {
+    Ok(match parent.metadata()?.ino() == own && is_capable {
         true => Relation::Below(theirs),
         false => Relation::None,
     })

@@ -4,7 +4,6 @@
 //! them meanwhile, and opened through `/proc`.
 
 use std::fs::File;
-use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -16,6 +15,7 @@ use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recv, recvmsg, sendmsg, socketpair,
 };
+use rustix::rand::{GetRandomFlags, getrandom};
 
 /// What the builder says.
 #[derive(Debug)]
@@ -50,9 +50,16 @@ const INTERVAL: Duration = Duration::from_millis(5);
 pub(crate) type Token = u64;
 
 /// Returns a token that nobody can foresee.
-pub(crate) fn token() -> Token {
-    // Keyed by what the kernel has of chance.
-    RandomState::new().build_hasher().finish()
+///
+/// # Errors
+///
+/// Fails when the kernel has no chance to give.
+pub(crate) fn token() -> io::Result<Token> {
+    let mut bytes = Token::default().to_ne_bytes();
+    match getrandom(&mut bytes[..], GetRandomFlags::empty())? == bytes.len() {
+        true => Ok(Token::from_ne_bytes(bytes)),
+        false => Err(io::ErrorKind::UnexpectedEof.into()),
+    }
 }
 
 /// The kind and the token before a datagram's text, in bytes.

@@ -25,7 +25,7 @@ pub(crate) struct Secret {
 
 impl Secret {
     pub(crate) fn new() -> io::Result<Self> {
-        let word = protocol::token();
+        let word = protocol::token()?;
         let name = CString::new(format!("front-{word}"))?;
         let file = memfd_create(name.as_c_str(), MemfdFlags::CLOEXEC)?;
         // It is where it happens to be if this process may not have so many files open.

@@ -6,27 +6,30 @@ use std::time::{Duration, Instant};
 
 use tests::{Killed, fixture, front, run, tester, wait_for};
 
-/// Answers whoever calls a name with the namespaces of the process that it is in, as a keeper does.
+/// Answers whoever calls a name with the namespaces of the process that it is in, as a monitor does, and shows a secret as
+/// one: from a user namespace of its own, where it has every capability, if it `nests`. One that `hangs` up does not answer.
 const SQUATTER: &str = r#"
 import os, socket, sys
-kind, name = sys.argv[1:3]
+kind, name, about, how = sys.argv[1:5]
 s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 s.bind(b"\0" + name.encode())
 s.listen(64)
 fds = [os.open("/proc/self/ns/" + n, os.O_RDONLY) for n in ("user", "mnt")]
-about = sys.argv[3].encode()
-secret = os.memfd_create("front")
-os.write(secret, bytes(8))
+os.dup2(os.memfd_create("front-12345"), 200)
+if how == "nests":
+    os.unshare(os.CLONE_NEWUSER)
 print("ready", flush=True)
 while True:
     c, _ = s.accept()
-    print("called", flush=True)
     try:
         c.settimeout(1)
-        c.send(b"H" + bytes(8) + b"%d" % secret)
-        token = c.recv(100)[1:9]
+        said = c.recv(100)
+        print("called", said[:1].decode(), b"12345 " in said, flush=True)
+        if how == "hangs":
+            c.close()
+            continue
         first = b"%d\n" % os.getpid() if kind == "instance" else b""
-        c.send(b"R" + token + b"%d %d\n" % tuple(fds) + first + about)
+        c.send(b"R" + said[1:9] + b"%d %d\n" % tuple(fds) + first + about.encode())
     except OSError:
         pass
     keep = c
@@ -69,11 +72,21 @@ fn rank(job: &str) -> Command {
 }
 
 /// Starts the squatter in a container, and waits until it has the name.
-fn squat(flags: &[&str], kind: &str, name: &str, log: &std::path::Path) -> Killed {
+fn squat(flags: &[&str], what: [&str; 3], log: &std::path::Path) -> Killed {
+    let [kind, name, how] = what;
     let image = path("py");
     let mut args = vec!["-q", "exec"];
     args.extend(flags);
-    args.extend([image.as_str(), "python3", "-c", SQUATTER, kind, name, ABOUT]);
+    args.extend([
+        image.as_str(),
+        "python3",
+        "-c",
+        SQUATTER,
+        kind,
+        name,
+        ABOUT,
+        how,
+    ]);
     let child: Child = front(&args)
         .stdout(fs::File::create(log).unwrap())
         .stderr(Stdio::inherit())
@@ -104,9 +117,16 @@ fn a_contained_payload_does_not_stand_in_for_a_session() {
         of_the_job().is_none()
     });
     let home = tests::home();
-    for flags in [&["-c"][..], &["-C"], &["-c", "-e", "-i"]] {
+    for (flags, how) in [
+        (&["-c"][..], "answers"),
+        (&["-C"], "answers"),
+        (&["-c", "-e", "-i"], "answers"),
+        (&["-c"], "nests"),
+        (&["-c"], "hangs"),
+        (&["-C"], "hangs"),
+    ] {
         let log = home.path().join("log");
-        let _squatter = squat(flags, "session", &name, &log);
+        let _squatter = squat(flags, ["session", &name, how], &log);
         let begin = Instant::now();
         let outcome = victim();
         assert_eq!(
@@ -121,7 +141,7 @@ fn a_contained_payload_does_not_stand_in_for_a_session() {
         );
         // It was asked, or the test shows nothing.
         wait_for("the call", Duration::from_secs(5), || {
-            fs::read_to_string(&log).unwrap().contains("called")
+            fs::read_to_string(&log).unwrap().contains("called + True")
         });
         let listed = run(&mut front(["ps"]));
         assert!(!listed.stdout.contains(&number), "{listed:#?}");
@@ -133,7 +153,7 @@ fn a_contained_payload_does_not_stand_in_for_an_instance() {
     let name = format!("front/instance/{}/trusted", tester());
     let home = tests::home();
     let log = home.path().join("log");
-    let _squatter = squat(&["-C"], "instance", &name, &log);
+    let _squatter = squat(&["-C"], ["instance", &name, "answers"], &log);
     let outcome = run(&mut front([
         "exec",
         "instance://trusted",
