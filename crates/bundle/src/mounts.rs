@@ -212,7 +212,7 @@ fn empty(path: &Path, mode: &str) -> Planned {
     Planned::with("tmpfs", &path.to_string_lossy(), &options)
 }
 
-/// What the user asked for, and what the host lends.
+/// What the user asked for, and what the host injects.
 fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Planned>, Error> {
     let mut asked: Vec<Planned> = Vec::new();
     for bind in request.binds {
@@ -232,7 +232,7 @@ fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Plann
         }
     }
     for mount in &request.edits.mounts {
-        // A user's own bind in the same place wins over what is lent.
+        // A user's own bind in the same place wins over what is injected.
         if !asked
             .iter()
             .any(|other| other.destination == mount.container_path)

@@ -20,10 +20,10 @@ pub struct Request<'a> {
     pub process: &'a Process,
     /// The user's binds: those of the command line, then those of the environment.
     pub binds: &'a [Bind],
-    /// What the host lends.
+    /// What the host injects.
     pub edits: &'a Edits,
     /// Whether it gets an empty home, empty temporary directories, and no devices but those that every
-    /// container has and those that are lent.
+    /// container has and those that are injected.
     pub contained: bool,
     /// Whether it has process ids of its own, and sees no others.
     pub own_processes: bool,

@@ -126,11 +126,11 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
 
 fn devices(request: &Request<'_>) -> Result<Vec<LinuxDevice>, Error> {
     if request.contained {
-        // Those that are lent are mounts: what the engine would make has to be at the top of `/dev`.
+        // Those that are injected are mounts: what the engine would make has to be at the top of `/dev`.
         return Ok(Vec::new());
     }
     let (host, edits) = (&request.host.devices, request.edits);
-    // What is lent and what the caller may open anyway are, in `/dev`, the same nodes.
+    // What is injected and what the caller may open anyway are, in `/dev`, the same nodes.
     let lent = |device: &&Device| edits.device_nodes.contains(&device.path);
     let own = |device: &&Device| !edits.device_nodes.contains(&device.path);
     host.iter()

@@ -8,7 +8,7 @@ use tree::Files;
 
 use crate::Finding;
 
-/// Looks at what the host's GPUs need of an image. `asked` are those whose drivers are lent, `cuda` is the
+/// Looks at what the host's GPUs need of an image. `asked` are those whose drivers are injected, `cuda` is the
 /// release that the image says it was made with: `12.4.1`.
 ///
 /// # Errors

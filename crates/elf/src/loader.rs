@@ -207,7 +207,7 @@ impl<'a> Loader<'a> {
         self.injected.insert(name, (files, path));
     }
 
-    /// Takes a lent library back.
+    /// Takes a injected library back.
     pub fn withdraw(&mut self, name: &OsStr) {
         self.injected.remove(name);
     }
@@ -421,7 +421,7 @@ impl<'a> Loader<'a> {
 }
 
 impl Loaded {
-    /// The directories of a search path of its own. What was lent will lie elsewhere than where it lies now.
+    /// The directories of a search path of its own. What was injected will lie elsewhere than where it lies now.
     fn expand(&self, path: &OsStr) -> Vec<PathBuf> {
         let origin = self.path.parent().filter(|_| !self.injected);
         expand(path, self.linkage.object, origin)

@@ -31,7 +31,7 @@ mod nr {
 #[cfg(target_arch = "x86_64")]
 fn call(number: usize, a: usize, b: usize, c: usize) -> isize {
     let result: isize;
-    // SAFETY: the system calls of `nr` write only to the buffers that their callers lend.
+    // SAFETY: the system calls of `nr` write only to the buffers that their callers inject.
     unsafe {
         asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c,
              out("rcx") _, out("r11") _);
@@ -42,7 +42,7 @@ fn call(number: usize, a: usize, b: usize, c: usize) -> isize {
 #[cfg(target_arch = "aarch64")]
 fn call(number: usize, a: usize, b: usize, c: usize) -> isize {
     let result: isize;
-    // SAFETY: the system calls of `nr` write only to the buffers that their callers lend.
+    // SAFETY: the system calls of `nr` write only to the buffers that their callers inject.
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c);
     }
@@ -113,7 +113,7 @@ extern "C" fn start() -> ! {
 #[unsafe(no_mangle)]
 extern "C" fn memset(start: *mut u8, byte: i32, length: usize) -> *mut u8 {
     for at in 0..length {
-        // SAFETY: the caller lends `length` bytes from `start`; volatile, lest the loop become a
+        // SAFETY: the caller injects `length` bytes from `start`; volatile, lest the loop become a
         // call of this very function.
         unsafe { start.add(at).write_volatile(byte as u8) };
     }

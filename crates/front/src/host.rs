@@ -97,7 +97,7 @@ fn terminal() -> Option<PathBuf> {
     path.starts_with("/dev/pts").then_some(path)
 }
 
-/// Returns this host, as one that lends what it has.
+/// Returns this host, as one that injects what it has.
 ///
 /// # Errors
 ///

@@ -88,7 +88,7 @@ pub struct Request {
     pub cwd: Option<PathBuf>,
     /// Devices by name, and where the files are that know them.
     pub devices: (Vec<cdi::Name>, Vec<PathBuf>),
-    /// Whose drivers are lent.
+    /// Whose drivers are injected.
     pub vendors: Vec<Vendor>,
     /// How an image that is no file is reached.
     pub network: Option<Network>,

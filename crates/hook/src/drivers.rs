@@ -1,4 +1,4 @@
-//! What a host lends to a container that a hook is called for.
+//! What a host injects to a container that a hook is called for.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -24,7 +24,7 @@ const KNOWN: [&str; 5] = [
 /// Hooks that run while a container is made.
 const EARLY: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
 
-/// Whose drivers a CDI file lends by our own hooks, which choose libraries for each image.
+/// Whose drivers a CDI file injects by our own hooks, which choose libraries for each image.
 #[must_use]
 pub fn vendors(devices: &ContainerEdits) -> Vec<Vendor> {
     let own = [

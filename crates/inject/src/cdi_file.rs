@@ -15,7 +15,7 @@ use crate::{Gpu, Host, Vendor, Wanted, fabric};
 /// The version that is written: the oldest that has all that is used, which podman 4 reads.
 const VERSION: &str = "0.5.0";
 
-/// How what is lent is mounted.
+/// How what is injected is mounted.
 const OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
 
 /// Describes a vendor's GPUs and driver as a CDI file; `None` where there is no driver.
@@ -94,7 +94,7 @@ pub fn gpu_spec(
 /// Describes a host's fast networks as a CDI file; `None` where there are none.
 ///
 /// `root` is where the host's files are for whoever reads the file. `hook` is the program of `hooks/` that
-/// lends an image the libraries that it lacks; without it the file has the devices alone, since what
+/// injects the libraries that an image lacks; without it the file has the devices alone, since what
 /// else is needed depends on the image.
 #[must_use]
 pub fn fabric_spec(host: &Host, root: &Path, hook: Option<&Path>) -> Option<Spec> {
@@ -141,7 +141,7 @@ fn node(root: &Path, path: &Path) -> DeviceNode {
     }
 }
 
-/// The hook that lends an image what it needs of libraries.
+/// The hook that injects the libraries that an image needs.
 fn libraries(hook: &Path, root: &Path) -> Hook {
     let name = hook.file_name().unwrap_or_default().to_string_lossy();
     let mut args = vec![name.into_owned(), "--libraries".to_owned()];

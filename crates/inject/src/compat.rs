@@ -64,7 +64,7 @@ pub struct Verdict {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", content = "why")]
 pub enum Decision {
-    /// It is lent; with the image's own that it stands in for, if there is one.
+    /// It is injected; with the image's own that it replaces, if there is one.
     Injected {
         /// Where the image has one of that name.
         instead_of: Option<PathBuf>,

@@ -271,7 +271,7 @@ fn backends(host: &Host, loader: &Loader<'_>, backends: &[Backend]) -> io::Resul
     Ok(mounts)
 }
 
-/// Has the lent libraries stand for their names in the image's cache, and those that the image brings.
+/// Has the injected libraries stand for their names in the image's cache, and those that the image brings.
 fn enter(
     cache: &mut Cache,
     machine: Object,

@@ -32,7 +32,7 @@ pub struct Mount {
     pub host_path: PathBuf,
     /// The path in the container.
     pub container_path: PathBuf,
-    /// How, besides what holds for all that is lent.
+    /// How, besides what holds for all that is injected.
     #[serde(default)]
     pub options: Vec<String>,
 }

@@ -1,4 +1,4 @@
-//! Having libraries of the host's stand in for those of an image, or for none.
+//! Having libraries of the host's replace those of an image, or for none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -30,7 +30,7 @@ impl HostLibraries {
     pub fn add_to(&self, edits: &mut Edits, image: &dyn Files, machine: Object) -> io::Result<()> {
         for mount in &self.mounts {
             let place = &mount.container_path;
-            // What came first holds: a library that two of them need is lent once.
+            // What came first holds: a library that two of them need is injected once.
             if !edits.mounts.iter().any(|own| own.container_path == *place) {
                 edits.mounts.push(mount.clone());
             }
@@ -62,7 +62,7 @@ impl HostLibraries {
         })
     }
 
-    /// Binds what the verdicts lend. Libraries below `whole` are in a directory that is bound at its own
+    /// Binds what the verdicts inject. Libraries below `whole` are in a directory that is bound at its own
     /// place. `closure` is that of the program, which may find some by paths of its own.
     pub(crate) fn assemble(
         host: &Host,
@@ -129,7 +129,7 @@ impl HostLibraries {
 }
 
 /// An image as its programs see it: with their `LD_LIBRARY_PATH`, and with libraries of the host's that are
-/// lent already.
+/// injected already.
 #[derive(Clone)]
 pub(crate) struct Inside<'a> {
     pub(crate) host: &'a Host,

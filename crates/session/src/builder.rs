@@ -50,7 +50,7 @@ pub(crate) fn run(
     mut open: Option<name::Open>,
 ) {
     let began = Instant::now();
-    // The caller becomes the payload, and nobody is to take it for a keeper then.
+    // The caller becomes the payload, and nobody is to take it for a monitor then.
     open.iter().for_each(name::Open::listen_as_own);
     // Apart from the caller's terminal and process group: what is sent there is for the payload.
     let _ = setsid();
@@ -263,7 +263,7 @@ fn write_files(session: &SessionSpec<'_>) -> Result<(), Error> {
         .filter(|mount| mounts::is_inits(mount, mounts));
     staged.set_mounts(Some(left.cloned().collect()));
     if let Some(process) = staged.process_mut() {
-        // The stand-in stays where it is; the payload goes there itself, and says why it cannot.
+        // The proxy stays where it is; the payload goes there itself, and says why it cannot.
         process.set_cwd("/".into());
     }
     let config = serde_json::to_vec(&staged).map_err(|error| Error::Engine(error.to_string()))?;

@@ -1,10 +1,10 @@
-//! Calling a keeper: joining a session that is there already, in place of building another.
+//! Calling a monitor: joining a session that is there already, in place of building another.
 //!
 //! The first to come has the name before it builds, so that those who come at the same time wait for it.
 //!
 //! A caller reads the secret of the process that listens, through `/proc`, and sends it with what it wishes for: only one
-//! outside of containers can. Where that process can not be looked into for the moment, the keeper greets, and says by
-//! which of its descriptors its secret can be read. The answer repeats the caller's token, and names the keeper's
+//! outside of containers can. Where that process can not be looked into for the moment, the monitor greets, and says by
+//! which of its descriptors its secret can be read. The answer repeats the caller's token, and names the monitor's
 //! descriptors of the namespaces. The caller looks at the process that has answered: it is believed only if it has the
 //! same secret. Its descriptors are opened through `/proc`, too, so that none is ever under way, of which the kernel
 //! allows each user a number.
@@ -25,7 +25,7 @@ use crate::protocol::{self, Command, Message, PATIENCE, Token};
 use crate::secret::{self, Secret};
 
 impl Name {
-    /// Calls the keeper of that name, and waits for it until `end`, in its queue until `busy`; `None` when there is none
+    /// Calls the monitor of that name, and waits for it until `end`, in its queue until `busy`; `None` when there is none
     /// of ours.
     ///
     /// # Errors
@@ -146,19 +146,19 @@ enum Reached {
     Others,
 }
 
-/// A call to a keeper.
+/// A call to a monitor.
 #[derive(Debug)]
 pub(crate) struct Call {
     socket: OwnedFd,
     end: Instant,
     listener: Listener,
-    /// The keeper's descriptor of its secret, and that.
+    /// The monitor's descriptor of its secret, and that.
     secret: (i32, Token),
     /// The answers repeat this.
     token: Token,
 }
 
-/// The process that has answered, and was found to be a keeper of ours.
+/// The process that has answered, and was found to be a monitor of ours.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     pid: i32,
@@ -193,13 +193,13 @@ impl Call {
         })
     }
 
-    /// Waits for the next answer of a keeper of ours.
+    /// Waits for the next answer of a monitor of ours.
     pub(crate) fn next(&self) -> io::Result<Message> {
         self.receive().map(|(message, _)| message)
     }
 
-    /// As [`next`](Self::next), with the keeper. It repeats what was asked, so that it cannot have been prepared by a process
-    /// that has ended since, and has its number taken by a keeper.
+    /// As [`next`](Self::next), with the monitor. It repeats what was asked, so that it cannot have been prepared by a process
+    /// that has ended since, and has its number taken by a monitor.
     fn receive(&self) -> io::Result<(Message, Monitor)> {
         let (message, origin) = wait(&self.socket, &self.listener, self.end)?;
         let pid = origin.pid.filter(|_| origin.token == self.token);
@@ -223,7 +223,7 @@ impl Call {
     pub(crate) fn namespaces(&self) -> io::Result<Result<Joined, Refusal>> {
         Ok(match self.receive()? {
             (Message::Ready { namespaces, about }, keeper) => match keeper.open(&namespaces) {
-                // What was opened is the keeper's, as that is there still.
+                // What was opened is the monitor's, as that is there still.
                 _ if process::has_ended(&keeper.process) => {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -240,7 +240,7 @@ impl Call {
         })
     }
 
-    /// Waits for what a keeper answers to who joins.
+    /// Waits for what a monitor answers to who joins.
     pub(crate) fn reply(&self) -> Reply {
         match self.namespaces() {
             Ok(Ok(joined)) => Reply::Joined(joined.namespaces, joined.about),
@@ -292,7 +292,7 @@ pub(crate) fn open_namespaces(pid: i32, numbers: &[i32]) -> io::Result<Vec<Owned
     numbers.iter().map(open).collect()
 }
 
-/// Why a keeper hands no namespaces out.
+/// Why a monitor hands no namespaces out.
 #[derive(Debug)]
 pub(crate) enum Refusal {
     /// There must be no session.
@@ -360,7 +360,7 @@ fn limit(socket: &OwnedFd, end: Instant) -> io::Result<()> {
     Ok(set_socket_timeout(socket, Timeout::Recv, Some(left))?)
 }
 
-/// A keeper's answer to a caller that joins.
+/// A monitor's answer to a caller that joins.
 #[derive(Debug)]
 pub(crate) enum Reply {
     /// The session's namespaces, and what its first member said of it.
@@ -373,7 +373,7 @@ pub(crate) enum Reply {
     Ended,
     /// Nothing yet.
     Silent,
-    /// Something, and it is no keeper of ours.
+    /// Something, and it is no monitor of ours.
     Unproved,
 }
 
@@ -407,7 +407,7 @@ const MOST_RENEWALS: u32 = 3;
 /// How long one waits for a word before one looks at the process that is to say it.
 const AT_FIRST: Duration = Duration::from_millis(250);
 
-/// How often a keeper is waited for that has built its session, and says nothing.
+/// How often a monitor is waited for that has built its session, and says nothing.
 const MOST_WAITS: u32 = 4;
 
 /// How long a job's rank waits for the session that another builds: without it, it could not work with

@@ -1,4 +1,4 @@
-//! The callers of a keeper, from the first word to their wish.
+//! The callers of a monitor, from the first word to their wish.
 
 use std::io;
 use std::os::fd::OwnedFd;

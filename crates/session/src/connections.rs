@@ -1,4 +1,4 @@
-//! Where a keeper hears its callers: many at once, and none that keeps the others waiting.
+//! Where a monitor hears its callers: many at once, and none that keeps the others waiting.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;

@@ -94,7 +94,7 @@ pub enum Error {
          ending: try again, or choose another"
     )]
     Held(String),
-    /// An instance's keeper does not answer.
+    /// An instance's monitor does not answer.
     #[error(
         "instance {0} does not answer: its name is held by a process of another user, or others call it without end; try again"
     )]

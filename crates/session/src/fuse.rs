@@ -37,7 +37,7 @@ impl Server {
     ///
     /// Must be called inside the user namespace that will mount: the kernel wants the device opened
     /// there. `None` where there is no `/dev/fuse` for this user. The server has no part in `open`,
-    /// which it may outlive its keeper with.
+    /// which it may outlive its monitor with.
     pub(crate) fn start(
         squashed: &Squashed,
         open: &mut Option<Open>,

@@ -1,6 +1,6 @@
 //! Instances: sessions that somebody named, which last until they are stopped.
 //!
-//! Nothing is written down: an instance is its keeper's socket, under the user's and its own name.
+//! Nothing is written down: an instance is its monitor's socket, under the user's and its own name.
 //! What has ended is in no list, and two of one name cannot be.
 
 use std::fmt;
@@ -50,7 +50,7 @@ pub struct Running {
     namespaces: Namespaces,
 }
 
-/// How long the keeper may take to follow its instance.
+/// How long the monitor may take to follow its instance.
 const FAREWELL: Duration = Duration::from_secs(2);
 
 impl Instance {
@@ -116,7 +116,7 @@ fn call(
             Err(Refusal::Refused) => return Ok(None),
             Err(Refusal::Full(reason)) => return Err(io::Error::other(reason)),
         };
-        // Its first process is not collected before its keeper ends.
+        // Its first process is not collected before its monitor ends.
         let (init, about) = joined
             .about
             .split_once('\n')
@@ -174,7 +174,7 @@ impl Running {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(errno) => return Err(Error::Signal(errno.into())),
         }
-        // Who stands in for a process inside must be able to see its end.
+        // Who replaces a process inside must be able to see its end.
         let end = Instant::now() + PATIENCE;
         let _ = Name::instance(&self.name).map(|name| name.call(Command::Wake, end, end));
         Ok(())

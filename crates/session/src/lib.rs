@@ -9,10 +9,10 @@
 //!   the program's own.
 //! - The **builder**, no child of the caller, makes the namespaces, mounts the image, and has the
 //!   engine make the container from the bundle. When all is ready it hands the namespaces over and
-//!   becomes the **keeper**: it lets others in who ask for the same, as the ranks of a job do, waits
+//!   becomes the **monitor**: it lets others in who ask for the same, as the ranks of a job do, waits
 //!   for the last one's end, and ends what a killed one left.
 //! - An **instance** outlives its caller: its first process is the container's own, in a pid namespace,
-//!   and its keeper stays until that one ends. Who joins it does so by a child.
+//!   and its monitor stays until that one ends. Who joins it does so by a child.
 //! - The **server**, for a squashfs without privilege, answers for the image over FUSE. It stays
 //!   outside the mount namespace, so that the kernel ends the mount, and with it the server, when
 //!   the last process in there is gone.

@@ -33,7 +33,7 @@ pub(crate) fn use_all_processors() {
     let _ = sched_setaffinity(Pid::from_raw(0), &all);
 }
 
-/// Lets a keeper know as many members as the system allows: each takes two descriptors.
+/// Lets a monitor know as many members as the system allows: each takes two descriptors.
 pub(crate) fn allow_many_members() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -44,7 +44,7 @@ pub(crate) fn allow_many_members() {
 /// each of its files then builds one session, not one each.
 const LINGER: Duration = Duration::from_millis(1500);
 
-/// How many descriptors a keeper has besides those of its members, and needs to answer one who calls.
+/// How many descriptors a monitor has besides those of its members, and needs to answer one who calls.
 const OWN_DESCRIPTORS: u64 = 32;
 
 /// How many descriptors a member takes: its process, and its standard error.
@@ -263,7 +263,7 @@ impl<'a> Monitor<'a> {
     }
 }
 
-/// What a keeper has waited for.
+/// What a monitor has waited for.
 struct Happened {
     /// How the last member ended can be known.
     word: bool,
@@ -305,7 +305,7 @@ pub(crate) fn monitor_instance(
     let Ok(process) = process::open(init.as_raw()) else {
         return;
     };
-    // Who stands in for a process inside.
+    // Who replaces a process inside.
     let mut members: Vec<OwnedFd> = Vec::new();
     while !has_ended(&process) {
         let ends = [PollFd::new(&process, PollFlags::IN)];

@@ -1,6 +1,6 @@
 //! The names under which sessions are found.
 //!
-//! A keeper listens under a name that says all that makes two sessions the same: who, in which job,
+//! A monitor listens under a name that says all that makes two sessions the same: who, in which job,
 //! which image in which state, which mounts, from which namespaces. A program that starts meanwhile, or
 //! soon after, joins: one image mount, one page cache, and a start without building anything. The ranks
 //! of a job can read each other's memory then, which the kernel refuses between the user namespaces of

@@ -63,7 +63,7 @@ impl Listener {
         Ok(Self { pid, process })
     }
 
-    /// Whether it is none that could become a keeper: it is gone, in a container, stopped, another program, or the
+    /// Whether it is none that could become a monitor: it is gone, in a container, stopped, another program, or the
     /// caller itself. One that cannot be looked at, as a builder at times, is none of that for certain.
     pub(crate) fn is_stranger(&self) -> bool {
         let pid = self.pid;
@@ -114,7 +114,7 @@ pub(crate) fn open_descriptor(pid: i32, number: i32) -> io::Result<OwnedFd> {
     options.open(path).map(OwnedFd::from)
 }
 
-/// A keeper has every capability in its user namespace, and its caller has them there, too, as the one who made it: so
+/// A monitor has every capability in its user namespace, and its caller has them there, too, as the one who made it: so
 /// that this link can be followed, and by no payload.
 fn is_this_program(pid: i32) -> io::Result<bool> {
     let theirs = fs::metadata(format!("/proc/{pid}/exe"))?;

@@ -38,7 +38,7 @@ pub(crate) enum Message {
 }
 
 /// The longest text of a datagram, in bytes; longer words of what went wrong are cut. What a session tells of itself
-/// has the paths and variables that are lent to it, and fits.
+/// has the paths and variables that are injected into it, and fits.
 const LIMIT: usize = 96 << 10;
 
 /// How often a datagram is sent that the kernel refuses for the moment, and how long between: while the other end has
@@ -149,7 +149,7 @@ pub(crate) fn send_session(
     let _ = send_as_answer(socket, SESSION, token, &text, &[]);
 }
 
-/// What a caller wants of a keeper.
+/// What a caller wants of a monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
     /// To know.
@@ -160,17 +160,17 @@ pub(crate) enum Command {
     Wake = b'!' as isize,
 }
 
-/// Asks the process that listens to greet, once it can: only then it is known to be a keeper.
+/// Asks the process that listens to greet, once it can: only then it is known to be a monitor.
 pub(crate) fn ask_for_greeting(socket: &OwnedFd) -> io::Result<()> {
     send(socket, GREETING, "", &[])
 }
 
-/// Greets a caller, who learns by it which process the keeper is, and by which of its descriptors the secret is read.
+/// Greets a caller, who learns by it which process the monitor is, and by which of its descriptors the secret is read.
 pub(crate) fn send_hello(socket: &OwnedFd, secret: i32) -> io::Result<()> {
     send(socket, HELLO, &secret.to_string(), &[])
 }
 
-/// Asks a keeper for something. `secret` shows that the caller is outside, `token` is what the answers are to repeat, and
+/// Asks a monitor for something. `secret` shows that the caller is outside, `token` is what the answers are to repeat, and
 /// `age` is how long the caller has run.
 pub(crate) fn send_command(
     socket: &OwnedFd,
@@ -183,8 +183,8 @@ pub(crate) fn send_command(
     send_as_answer(socket, command as u8, token, &text, &[])
 }
 
-/// Introduces a member to its keeper: the program that it will be, and its standard error, by which it is told of. To be
-/// sent to a keeper alone.
+/// Introduces a member to its monitor: the program that it will be, and its standard error, by which it is told of. To be
+/// sent to a monitor alone.
 pub(crate) fn send_introduction(socket: &OwnedFd, program: &str) -> io::Result<()> {
     send(socket, INTRODUCTION, program, &[io::stderr().as_fd()])
 }
@@ -255,7 +255,7 @@ pub(crate) fn receive_introduction(socket: &OwnedFd, waits: bool) -> io::Result<
     }
 }
 
-/// A caller that is gone cannot be told; the keeper finds out by itself.
+/// A caller that is gone cannot be told; the monitor finds out by itself.
 fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     send_as_answer(socket, kind, 0, text, fds)
 }

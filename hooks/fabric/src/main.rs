@@ -1,4 +1,4 @@
-//! An OCI hook that lends what a container's image lacks to reach the host's fast networks, for containers
+//! An OCI hook that injects what a container's image lacks to reach the host's fast networks, for containers
 //! with the annotation `com.hooks.fabric.enabled=true`.
 
 #![forbid(unsafe_code)]

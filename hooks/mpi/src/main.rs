@@ -1,4 +1,4 @@
-//! An OCI hook that has the host's MPI library stand in for that of the image, for containers with the
+//! An OCI hook that has the host's MPI library replace that of the image, for containers with the
 //! annotation `com.hooks.mpi.enabled=true`, as Sarus has it.
 
 #![forbid(unsafe_code)]

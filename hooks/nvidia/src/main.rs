@@ -1,4 +1,4 @@
-//! An OCI hook that lends NVIDIA's driver to containers that ask for it, by `NVIDIA_VISIBLE_DEVICES`.
+//! An OCI hook that injects NVIDIA's driver to containers that ask for it, by `NVIDIA_VISIBLE_DEVICES`.
 
 #![forbid(unsafe_code)]
 

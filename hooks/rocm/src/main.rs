@@ -1,4 +1,4 @@
-//! An OCI hook that lends AMD's GPUs to containers that ask for them, by `AMD_VISIBLE_DEVICES`.
+//! An OCI hook that injects AMD's GPUs to containers that ask for them, by `AMD_VISIBLE_DEVICES`.
 
 #![forbid(unsafe_code)]
 

@@ -289,7 +289,7 @@ pub struct ContainerFlags {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MpiMode {
-    /// The host's where it can stand in for the image's, else the image's.
+    /// The host's where it can replace the image's, else the image's.
     #[default]
     Auto,
     /// The host's, or none is started.

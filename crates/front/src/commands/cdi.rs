@@ -109,7 +109,7 @@ fn of_gpus(args: &CdiGenerate, host: &Host) -> Result<Spec> {
     }
 }
 
-/// The hook that lends libraries, unless none is wanted.
+/// The hook that injects libraries, unless none is wanted.
 fn hook(args: &CdiGenerate, program: &str) -> Option<PathBuf> {
     let usual = Path::new(HOOKS).join(format!("slipway-hook-{program}"));
     let usual = Some(usual).filter(|usual| !args.no_hook && usual.exists());

@@ -17,7 +17,7 @@ use crate::host;
 use crate::messages::Messages;
 use crate::request::Request;
 
-/// Lends it to what may use a network: a rank of a job, what computes on GPUs, and who asks for it by a device.
+/// Injects it to what may use a network: a rank of a job, what computes on GPUs, and who asks for it by a device.
 ///
 /// # Errors
 ///

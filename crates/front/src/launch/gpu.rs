@@ -1,4 +1,4 @@
-//! What the host lends, worked out once for an image on a host.
+//! What the host injects, worked out once for an image on a host.
 
 use std::io;
 use std::path::Path;
@@ -22,7 +22,7 @@ struct Record {
     edits: Edits,
 }
 
-/// Returns what the host lends, and tells what the user should know about it.
+/// Returns what the host injects, and tells what the user should know about it.
 ///
 /// # Errors
 ///
@@ -90,7 +90,7 @@ fn variables(vendor: Vendor) -> (&'static [&'static str], &'static str) {
     }
 }
 
-/// Lends the nodes of those GPUs that the user has chosen, by the variables that programs read. Those
+/// Injects the nodes of those GPUs that the user has chosen, by the variables that programs read. Those
 /// count what they see, which are the chosen ones only: inside, the variable says so.
 fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Result<()> {
     let gpus = vendor.gpus(host);

@@ -17,7 +17,7 @@ use crate::caller::Caller;
 use crate::messages::Messages;
 use crate::request::Request;
 
-/// What is known of an instance besides that it runs. Its keeper tells it to whoever asks.
+/// What is known of an instance besides that it runs. Its monitor tells it to whoever asks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InstanceRecord {
     /// What is known of every container.

@@ -20,7 +20,7 @@ use crate::request::{Request, Source};
 pub struct Record {
     /// The image's path and name.
     pub image: (PathBuf, String),
-    /// Whether libraries are lent to it.
+    /// Whether libraries are injected into it.
     pub libraries: bool,
     /// Whether it has a home and temporary directories of its own.
     pub contained: bool,
@@ -29,7 +29,7 @@ pub struct Record {
     /// The program that it was made for, and looked at.
     #[serde(default)]
     pub program: String,
-    /// What is lent to it of variables.
+    /// What is injected into it of variables.
     #[serde(default)]
     pub env: Vec<(String, String)>,
     /// Its user's home.

@@ -201,7 +201,7 @@ struct Prepared {
     job: Option<Job>,
     /// What it starts.
     program: String,
-    /// What is lent of variables.
+    /// What is injected of variables.
     env: Vec<(String, String)>,
     rank: Rank,
     start: Start,

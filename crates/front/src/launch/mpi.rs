@@ -44,7 +44,7 @@ pub struct Rank {
     pub obstacle: Option<String>,
 }
 
-/// An answer that is kept: the image's library, and how the host's stands in for it, or why not.
+/// An answer that is kept: the image's library, and how the host's replaces it, or why not.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Answer {
     own: Option<Implementation>,
@@ -62,7 +62,7 @@ struct Answer {
     level: u32,
 }
 
-/// Finds out about a request's program, and has the host's MPI stand in for the image's where that is
+/// Finds out about a request's program, and has the host's MPI replace the image's where that is
 /// wanted.
 ///
 /// # Errors
@@ -289,7 +289,7 @@ impl Look<'_> {
         )
     }
 
-    /// Whether a program will certainly not start for it: what is bound or lent may have a library, and a
+    /// Whether a program will certainly not start for it: what is bound or injected may have a library, and a
     /// program of the host's may lead to more of the host's.
     fn is_certain(&self, problem: &Problem) -> bool {
         match problem {
@@ -354,7 +354,7 @@ impl Look<'_> {
         })
     }
 
-    /// How the host's MPI stands in for what was found, or is there for a program that will load one; why not, in
+    /// How the host's MPI replaces what was found, or is there for a program that will load one; why not, in
     /// words; `None` for a program without MPI.
     fn swap(
         &self,

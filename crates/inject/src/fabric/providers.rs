@@ -71,7 +71,7 @@ impl Resolver<'_> {
         Ok(None)
     }
 
-    /// Lends a provider to the libibverbs that lies at a path.
+    /// Injects a provider to the libibverbs that lies at a path.
     fn lend_provider(&mut self, path: &Path, libibverbs: &Path) -> io::Result<()> {
         let file = path.file_name().unwrap_or_default();
         let place = libibverbs.with_file_name("libibverbs").join(file);
@@ -117,7 +117,7 @@ impl Resolver<'_> {
         Ok(closure.and_then(|closure| closure.objects.first()?.linkage.soname.clone()))
     }
 
-    /// Has the host's libibverbs stand in for the image's. Says, in words, why not.
+    /// Has the host's libibverbs replace the image's. Says, in words, why not.
     fn replace_verbs(&mut self) -> io::Result<Option<String>> {
         let both = [LIBIBVERBS, "librdmacm.so.1"].map(OsStr::new);
         for name in both {

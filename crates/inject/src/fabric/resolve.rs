@@ -38,7 +38,7 @@ pub struct Program<'a> {
 /// What an image lacks to reach the host's networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
-    /// What is lent, and how.
+    /// What is injected, and how.
     pub host_libraries: HostLibraries,
     /// What it is called.
     pub names: Vec<String>,
@@ -238,7 +238,7 @@ impl<'a> Resolver<'a> {
         let Some((path, _)) = self.inside.loader()?.find(name)? else {
             return Ok(None);
         };
-        // What another hook has lent.
+        // What another hook has injected.
         let theirs = match path.starts_with(LIBRARIES) {
             true => self.theirs.find(name)?.map(|(path, _)| path),
             false => None,
@@ -307,7 +307,7 @@ impl<'a> Resolver<'a> {
             .collect())
     }
 
-    /// Has the host's stand in for what the image has and does not know a network. Says, in words, why not.
+    /// Has the host's replace what the image has and does not know a network. Says, in words, why not.
     fn replace(&mut self, library: &OsStr) -> io::Result<Option<String>> {
         let mut reasons = Vec::new();
         let mut owns = Vec::new();
@@ -362,7 +362,7 @@ impl<'a> Resolver<'a> {
         Ok(reason.map(|reason| format!("{ignorant}of the host's {reason}")))
     }
 
-    /// Lends some of the host's libraries and what they need, in place of the image's or of none. Says, in words, why not.
+    /// Injects some of the host's libraries and what they need, in place of the image's or of none. Says, in words, why not.
     pub(super) fn take(&mut self, libraries: &[(&OsStr, Class)]) -> io::Result<Option<String>> {
         let verdicts = match self.inside.check_all(self.gather(libraries)?)? {
             Ok(verdicts) => verdicts,
@@ -395,7 +395,7 @@ impl<'a> Resolver<'a> {
         Ok(problems)
     }
 
-    /// Lends a network's library where there is none, and what those need that know the network.
+    /// Injects a network's library where there is none, and what those need that know the network.
     fn complete(
         &mut self,
         library: &OsStr,
@@ -450,7 +450,7 @@ impl<'a> Resolver<'a> {
         Ok(gathered)
     }
 
-    /// Lends those of some libraries that would load.
+    /// Injects those of some libraries that would load.
     pub(super) fn lend_what_loads(&mut self, wanted: &[Candidate]) -> io::Result<()> {
         let mut loader = self.inside.loader()?;
         let known = |candidate: &&Candidate| {
@@ -478,7 +478,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn into_resolved(self, networks: Vec<Reached>) -> io::Result<Resolved> {
-        // As the program finds them without what is lent now.
+        // As the program finds them without what is injected now.
         let mut before = self.inside.clone();
         let injected = |name: &OsString| self.verdicts.iter().any(|verdict| verdict.name == *name);
         before.injected.retain(|(name, _)| !injected(name));

@@ -10,7 +10,7 @@ use launcher::Wireup;
 use serde::{Deserialize, Serialize};
 use tree::Files;
 
-/// Libraries of one family can stand in for each other: their programs know the same names, types and
+/// Libraries of one family can replace each other: their programs know the same names, types and
 /// numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
@@ -36,7 +36,7 @@ impl fmt::Display for Family {
 /// The MPI library that a program would use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Implementation {
-    /// What it can stand in for.
+    /// What it can replace.
     pub family: Family,
     /// Which release, as far as its file says; such as `4.1`.
     pub release: Option<String>,

@@ -1,5 +1,5 @@
 //! MPI: which library a program would use, whether its ranks will find each other, and how the host's
-//! library stands in for the image's.
+//! library replaces the image's.
 
 mod host;
 mod implementation;

@@ -1,4 +1,4 @@
-//! Having the host's MPI stand in for the image's.
+//! Having the host's MPI replace the image's.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -24,7 +24,7 @@ pub struct Swap {
     pub host_libraries: HostLibraries,
 }
 
-/// Whether a library is missing that a stand-in has.
+/// Whether a library is missing that a proxy has.
 #[must_use]
 pub fn is_of_mpi(problem: &Problem) -> bool {
     match problem {
@@ -38,7 +38,7 @@ pub fn is_of_mpi(problem: &Problem) -> bool {
 pub struct Wanted<'a> {
     /// The family that the library is of.
     pub family: Family,
-    /// The image's library that the host's is to stand in for; `None` where the image has none.
+    /// The image's library that the host's is to replace; `None` where the image has none.
     pub own: Option<&'a Implementation>,
 }
 
@@ -52,7 +52,7 @@ const ALIASES: &[(&str, &str)] = &[
     ("libmpichcxx.so.12", "libmpicxx.so.12"),
 ];
 
-/// Works out how the host's MPI can stand in for that of an image's program, which will run with this
+/// Works out how the host's MPI can replace that of an image's program, which will run with this
 /// `LD_LIBRARY_PATH`, or be where there is none; says why not, in words, where it cannot.
 ///
 /// # Errors

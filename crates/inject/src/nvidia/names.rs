@@ -1,6 +1,6 @@
 //! What belongs to NVIDIA's driver, by name.
 //!
-//! Apptainer's `nvliblist.conf` and what NVIDIA's own container toolkit lends, put together.
+//! Apptainer's `nvliblist.conf` and what NVIDIA's own container toolkit injects, put together.
 
 /// Beginnings of the names of libraries that are made for one version of the driver.
 pub(super) const DRIVER: &[&str] = &[
