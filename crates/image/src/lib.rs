@@ -5,23 +5,23 @@
 
 #![forbid(unsafe_code)]
 
-mod build;
 mod cache;
 mod error;
 mod inspect;
 mod obtain;
 mod open;
+mod pack;
 mod platform;
 mod remote;
 mod rootfs;
 mod source;
 
-pub use build::{Build, BuildError, Compression, whole_content, whole_directory, whole_file};
 pub use cache::{Cache, Kept, Kind, Selection};
 pub use error::Error;
 pub use inspect::{App, Attributes};
 pub use obtain::{Access, Opened, SIF_LAYER};
 pub use open::{Image, Medium};
+pub use pack::{Build, BuildError, Compression, whole_content, whole_directory, whole_file};
 pub use platform::host_platform;
 pub use rootfs::{Embedded, RootFs, Squashed};
 pub use source::{Source, SourceError};

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use oci::{Archive, Blobs, Digest, Image, Layout, Platform};
 use registry::{Daemon, Progress, Reference, Registry, Web};
 
-use crate::build::{Build, BuildError};
 use crate::cache::{Cache, Kind};
+use crate::pack::{Build, BuildError};
 use crate::remote::{Remote, open_part};
 use crate::source::Source;
 
@@ -231,7 +231,7 @@ impl<'a> Access<'a> {
             Source::DockerDaemon(name) => {
                 let file = tempfile::tempfile_in(&self.scratch);
                 let mut file = file.map_err(|error| {
-                    BuildError::file(&self.scratch)(crate::build::ground(error))
+                    BuildError::file(&self.scratch)(crate::pack::root_cause(error))
                 })?;
                 let task = self.progress.begin(name, None);
                 Daemon::new(self.daemon.clone())?.save(name, &mut file, task.as_ref())?;
@@ -270,7 +270,7 @@ impl<'a> Access<'a> {
             let task = self.progress.begin(&reference.whole(), layer.size);
             let mut file = open_part(part)?;
             registry.blob(&layer.digest, layer.size, &mut file, task.as_ref())?;
-            crate::build::make_program(part)?;
+            crate::pack::make_program(part)?;
             Ok(())
         })
     }
@@ -284,7 +284,7 @@ impl<'a> Access<'a> {
             let mut file = open_part(part)?;
             web.fetch(address, &page, &mut file, task.as_ref())?;
             is_image(&mut file, address)?;
-            crate::build::make_program(part)
+            crate::pack::make_program(part)
         };
         let name = |state: &str| Digest::of(format!("{address} {state}").as_bytes());
         match &page.mark {

@@ -66,7 +66,7 @@ fn unpack_all(into: &Path, content: impl Read) -> io::Result<()> {
                 set_time(&path, time)?;
             }
             kind => {
-                entry.unpack_in(into).map_err(super::ground)?;
+                entry.unpack_in(into).map_err(super::root_cause)?;
                 // A hard link has its file's.
                 if kind != EntryType::Link {
                     set_time(&path, time)?;

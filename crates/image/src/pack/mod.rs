@@ -122,8 +122,8 @@ impl BuildError {
     }
 }
 
-/// Returns the cause at the ground of an error; the errors around it name paths of the moment.
-pub(crate) fn ground(error: io::Error) -> io::Error {
+/// Returns the first cause of an error; the errors around it name paths of the moment.
+pub(crate) fn root_cause(error: io::Error) -> io::Error {
     let mut next: Option<&(dyn std::error::Error + 'static)> = Some(&error);
     let mut code = None;
     while let Some(error) = next {
