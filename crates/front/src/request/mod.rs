@@ -1,69 +1,32 @@
 //! What is meant: flags and their variables, checked, become one plain request.
 
-use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
+mod action;
+mod devices;
+mod environment;
+mod mounts;
+mod mpi;
+mod source;
+
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
-use bundle::{Bind, parse_binds};
+use anyhow::{Result, bail};
+use bundle::Bind;
 use inject::Vendor;
 use inject::mpi::{Hints, Policy};
 use launcher::Job;
 
 use crate::caller::Caller;
-use crate::cli::{ContainerFlags, MpiMode, NetworkFlags};
+use crate::cli::{ContainerFlags, MpiMode};
 use crate::fetch::Network;
-use crate::site::Site;
-use crate::{hints, refused};
+use crate::refused;
 
-/// What is to be started.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// A command.
-    Exec(Vec<OsString>),
-    /// The runscript, with arguments.
-    Run(Vec<OsString>),
-    /// The startscript, with arguments.
-    Start(Vec<OsString>),
-    /// A shell, of the user's choice or the image's best.
-    Shell(Option<PathBuf>),
-}
-
-impl Action {
-    /// Returns the name of the command; empty for what the image has.
-    pub fn program(&self) -> String {
-        match self {
-            Self::Exec(words) => words
-                .first()
-                .map(|name| name.to_string_lossy().into_owned()),
-            _ => None,
-        }
-        .unwrap_or_default()
-    }
-
-    /// Returns the command's name, as `APPTAINER_COMMAND` tells it inside.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::Exec(_) => "exec",
-            Self::Run(_) => "run",
-            Self::Start(_) => "start",
-            Self::Shell(_) => "shell",
-        }
-    }
-}
-
-/// Where the root comes from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
-    /// An absolute path.
-    Path(PathBuf),
-    /// What a SIF has to be made of first.
-    Foreign(image::Source),
-    /// A running instance, by name.
-    Instance(String),
-    /// The image that is built in.
-    Embedded,
-}
+pub use action::Action;
+use devices::{devices, vendors};
+use environment::overrides;
+use mounts::binds;
+use mpi::{mpi_hints, mpi_mode};
+pub use source::Source;
 
 /// A container to be started, and what in it.
 #[derive(Debug, Clone)]
@@ -207,15 +170,37 @@ impl Request {
     /// Says all of it that makes two containers of an image different, in words that are the same for the
     /// same.
     pub fn words(&self, caller: &Caller) -> String {
+        // Each field is here, so that a new one is not forgotten.
+        let Self {
+            binds,
+            contained,
+            own_processes,
+            own_ipc,
+            devices,
+            vendors,
+            mpi,
+            launcher_directories,
+            // The image, the job and the user stand in the name beside these words; the rest is of one process.
+            source: _,
+            job: _,
+            action: _,
+            overrides: _,
+            clean_environment: _,
+            cwd: _,
+            network: _,
+            shared: _,
+            join: _,
+            dry_run: _,
+        } = self;
         let what = (
-            &self.binds,
-            self.contained,
-            self.own_processes,
-            self.own_ipc,
-            &self.devices,
-            &self.vendors,
-            &self.mpi,
-            &self.launcher_directories,
+            binds,
+            contained,
+            own_processes,
+            own_ipc,
+            devices,
+            vendors,
+            mpi,
+            launcher_directories,
             &caller.cwd,
         );
         let home = caller.variables.get("HOME");
@@ -241,199 +226,10 @@ impl Request {
     }
 }
 
-impl Source {
-    /// Makes an image's path absolute.
-    ///
-    /// # Errors
-    ///
-    /// Fails on a word that looks like a source and is none, and when the path is relative to a directory
-    /// that is gone.
-    pub fn parse(image: &OsStr, caller: &Caller) -> Result<Self> {
-        let word = image.to_string_lossy();
-        if let Some(name) = word.strip_prefix("instance://") {
-            return Ok(Self::Instance(name.to_owned()));
-        }
-        if let Some(source) = image::Source::parse(&word)? {
-            return Ok(Self::Foreign(source));
-        }
-        let path = absolute(Path::new(image), caller)?;
-        let found = path.metadata();
-        if found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-            && let Some(hint) = hints::of_missing_image(&word)
-        {
-            bail!(
-                "could not open image {}: no such file or directory; {hint}",
-                path.display()
-            );
-        }
-        Ok(Self::Path(path))
-    }
-
-    /// Returns how it is reached; `None` for what is a file, or here already.
-    ///
-    /// # Errors
-    ///
-    /// Fails on flags, variables and a site configuration that have no meaning.
-    pub fn network(&self, flags: &NetworkFlags, caller: &Caller) -> Result<Option<Network>> {
-        match self {
-            Self::Foreign(_) => Network::new(flags, caller).map(Some),
-            _ => Ok(None),
-        }
-    }
-}
-
-fn devices(flags: &ContainerFlags, caller: &Caller) -> Result<(Vec<cdi::Name>, Vec<PathBuf>)> {
-    let list = |flag: &[String], name: &str| -> Vec<String> {
-        let variable = caller.variables.flag(name).filter(|_| flag.is_empty());
-        let variable = variable.map(|(_, value)| value.to_string_lossy().into_owned());
-        let words = variable
-            .iter()
-            .flat_map(|value| value.split(','))
-            .map(str::to_owned);
-        flag.iter().cloned().chain(words).collect()
-    };
-    let names = list(&flags.device, "DEVICE");
-    let names = names
-        .iter()
-        .map(|name| cdi::Name::parse(name))
-        .collect::<Result<_, _>>()?;
-    let mut directories = flags.cdi_dirs.clone();
-    if directories.is_empty() {
-        directories = list(&[], "CDI_DIRS")
-            .into_iter()
-            .map(PathBuf::from)
-            .collect();
-    }
-    if directories.is_empty() {
-        directories = cdi::Registry::DIRECTORIES.map(PathBuf::from).into();
-    }
-    Ok((names, directories))
-}
-
-fn vendors(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Vendor>> {
-    let each = [
-        (Vendor::Nvidia, flags.nv, "NV"),
-        (Vendor::Amd, flags.rocm, "ROCM"),
-    ];
-    let mut vendors = Vec::new();
-    for (vendor, flag, variable) in each {
-        if flag || caller.variables.switch(variable)? {
-            vendors.push(vendor);
-        }
-    }
-    Ok(vendors)
-}
-
-/// What modules set to say where an MPI is installed.
-const MPI_PREFIXES: [&str; 6] = [
-    "I_MPI_ROOT",
-    "MPI_HOME",
-    "MPI_ROOT",
-    "MPICH_DIR",
-    "CRAY_MPICH_DIR",
-    "OPAL_PREFIX",
-];
-
-fn mpi_hints(caller: &Caller) -> Hints {
-    let variables = &caller.variables;
-    let paths = |name: &str| {
-        let value = variables.text(name).unwrap_or_default();
-        let parts = value.split(':').filter(|part| part.starts_with('/'));
-        parts.map(PathBuf::from).collect::<Vec<_>>()
-    };
-    Hints {
-        launcher: None,
-        libraries: ["LD_LIBRARY_PATH", "CRAY_LD_LIBRARY_PATH"]
-            .iter()
-            .flat_map(|name| paths(name))
-            .collect(),
-        prefixes: MPI_PREFIXES.iter().flat_map(|name| paths(name)).collect(),
-    }
-}
-
-fn mpi_mode(flags: &ContainerFlags, job: Option<&Job>, caller: &Caller) -> Result<MpiMode> {
-    if let Some(mode) = flags.mpi {
-        return Ok(mode);
-    }
-    let Some((name, value)) = caller.variables.flag("MPI") else {
-        // Outside of a job nothing is looked at but by a flag.
-        let site = job.map(|_| Site::read(&caller.variables)).transpose()?;
-        return Ok(site.and_then(|site| site.mpi).unwrap_or_default());
-    };
-    let text = value.to_string_lossy();
-    clap::ValueEnum::from_str(&text, true)
-        .map_err(|_| anyhow::anyhow!("{name}={text}: expected auto, host, container or none"))
-}
-
-fn absolute(path: &Path, caller: &Caller) -> Result<PathBuf> {
-    if path.is_absolute() {
-        return Ok(path.components().collect());
-    }
-    let cwd = caller
-        .cwd
-        .as_ref()
-        .context("the working directory is gone")?;
-    Ok(cwd.join(path).components().collect())
-}
-
-fn binds(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<Bind>> {
-    let variables = ["BIND", "BINDPATH"]
-        .iter()
-        .filter_map(|name| caller.variables.flag(name))
-        .map(|(_, value)| value.to_owned());
-    let mut binds = Vec::new();
-    for argument in flags.bind.iter().cloned().chain(variables) {
-        for mut bind in parse_binds(&argument)? {
-            bind.source = absolute(&bind.source, caller)?;
-            if let Err(error) = std::fs::metadata(&bind.source) {
-                bail!(
-                    "bind source {}: {}",
-                    bind.source.display(),
-                    sys::words(&error)
-                );
-            }
-            binds.push(bind);
-        }
-    }
-    Ok(binds)
-}
-
-/// `--env A=1,B=2`: a piece without `=` belongs to the value before it.
-fn overrides(flags: &ContainerFlags, caller: &Caller) -> Result<Vec<(OsString, OsString)>> {
-    let mut pairs: Vec<(OsString, OsString)> = Vec::new();
-    for argument in &flags.env {
-        let mut of_this: Vec<(OsString, OsString)> = Vec::new();
-        for piece in argument.as_bytes().split(|byte| *byte == b',') {
-            match (
-                piece.iter().position(|byte| *byte == b'='),
-                of_this.last_mut(),
-            ) {
-                (Some(at), _) => {
-                    let (name, value) = (piece.get(..at), piece.get(at + 1..));
-                    let text = |bytes: Option<&[u8]>| {
-                        OsStr::from_bytes(bytes.unwrap_or_default()).to_owned()
-                    };
-                    of_this.push((text(name), text(value)));
-                }
-                (None, Some((_, value))) => {
-                    value.push(",");
-                    value.push(OsStr::from_bytes(piece));
-                }
-                (None, None) => bail!("--env {}: expected NAME=VALUE", argument.display()),
-            }
-        }
-        // Of two flags the later wins.
-        pairs.splice(0..0, of_this.into_iter().rev());
-    }
-    pairs.extend(caller.variables.overrides());
-    pairs.retain(|(name, _)| !name.is_empty());
-    let mut seen = std::collections::BTreeSet::new();
-    pairs.retain(|(name, _)| seen.insert(name.clone()));
-    Ok(pairs)
-}
-
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsStr;
+
     use super::*;
     use crate::variables::Variables;
 
@@ -474,6 +270,71 @@ mod tests {
             })
             .collect();
         assert_eq!(binds, [("/tmp", "/a"), ("/tmp", "/b"), ("/tmp", "/c")]);
+    }
+
+    #[test]
+    fn each_field_makes_another_container() {
+        let plain = ContainerFlags::default;
+        let others = [
+            ContainerFlags {
+                bind: vec!["/tmp:/a".into()],
+                ..plain()
+            },
+            ContainerFlags {
+                contain: true,
+                ..plain()
+            },
+            ContainerFlags {
+                pid: true,
+                ..plain()
+            },
+            ContainerFlags {
+                ipc: true,
+                ..plain()
+            },
+            ContainerFlags {
+                device: vec!["nvidia.com/gpu=0".into()],
+                ..plain()
+            },
+            ContainerFlags {
+                cdi_dirs: vec!["/x".into()],
+                ..plain()
+            },
+            ContainerFlags {
+                nv: true,
+                ..plain()
+            },
+            ContainerFlags {
+                rocm: true,
+                ..plain()
+            },
+            ContainerFlags {
+                mpi: Some(MpiMode::Host),
+                ..plain()
+            },
+        ];
+        let words = |flags: &ContainerFlags, variables: &[(&str, &str)]| {
+            request(flags, variables).unwrap().words(&caller(variables))
+        };
+        let mut keys: Vec<String> = others.iter().map(|flags| words(flags, &[])).collect();
+        for variables in [
+            &[][..],
+            &[("HOME", "/tmp")],
+            &[("MPI_ROOT", "/opt/mpi")],
+            &[("LD_LIBRARY_PATH", "/opt/lib")],
+            &[("APPTAINERENV_LD_LIBRARY_PATH", "/opt/lib")],
+        ] {
+            keys.push(words(&plain(), variables));
+        }
+        let different: std::collections::BTreeSet<_> = keys.iter().collect();
+        assert_eq!(different.len(), keys.len(), "{keys:#?}");
+        // What differs in the process alone is no other container.
+        let flags = ContainerFlags {
+            cleanenv: true,
+            env: vec!["A=1".into()],
+            ..plain()
+        };
+        assert_eq!(words(&flags, &[]), words(&plain(), &[]));
     }
 
     #[test]

@@ -1,0 +1,40 @@
+//! What is to be started in a container.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// What is to be started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// A command.
+    Exec(Vec<OsString>),
+    /// The runscript, with arguments.
+    Run(Vec<OsString>),
+    /// The startscript, with arguments.
+    Start(Vec<OsString>),
+    /// A shell, of the user's choice or the image's best.
+    Shell(Option<PathBuf>),
+}
+
+impl Action {
+    /// Returns the name of the command; empty for what the image has.
+    pub fn program(&self) -> String {
+        match self {
+            Self::Exec(words) => words
+                .first()
+                .map(|name| name.to_string_lossy().into_owned()),
+            _ => None,
+        }
+        .unwrap_or_default()
+    }
+
+    /// Returns the command's name, as `APPTAINER_COMMAND` tells it inside.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Exec(_) => "exec",
+            Self::Run(_) => "run",
+            Self::Start(_) => "start",
+            Self::Shell(_) => "shell",
+        }
+    }
+}
