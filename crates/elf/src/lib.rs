@@ -6,12 +6,14 @@
 
 mod bounded;
 mod cache;
+mod closure;
 mod linkage;
 mod loader;
 mod object;
 mod search;
 
 pub use cache::{Cache, CacheEntry, CacheError, flags};
+pub use closure::{Closure, Loaded, Problem};
 pub use linkage::{Linkage, Symbol, VersionNeed, symbols};
-pub use loader::{CACHE, Closure, Flavour, Loaded, Loader, Problem};
+pub use loader::{CACHE, Flavour, Loader};
 pub use object::{Class, Object, ObjectError};

@@ -17,9 +17,10 @@ use std::rc::Rc;
 use tree::{Entry, Files};
 
 use crate::cache::{self, Cache};
+use crate::closure::{Closure, Loaded, Problem, check_versions, short};
 use crate::linkage::Linkage;
 use crate::object::Object;
-use crate::search::{MOST_DIRECTORIES, expand, musl_directories, musl_name, system_directories};
+use crate::search::{MOST_DIRECTORIES, musl_directories, musl_name, system_directories};
 
 /// glibc's cache.
 pub const CACHE: &str = "/etc/ld.so.cache";
@@ -63,73 +64,6 @@ pub struct Loader<'a> {
     known: RefCell<Known>,
     /// How often it may still look, and how many bytes it may still keep.
     left: Cell<(usize, usize)>,
-}
-
-/// An object that a program is put together from.
-#[derive(Debug, Clone)]
-pub struct Loaded {
-    /// The name it was asked for by; for the first, its path.
-    pub name: OsString,
-    /// Where it lies, without links.
-    pub path: PathBuf,
-    /// Whether it is of another file system: one of those that were [injected](Loader::inject).
-    pub injected: bool,
-    /// What it asks for and offers.
-    pub linkage: Rc<Linkage>,
-}
-
-/// What a program is put together from.
-#[derive(Debug, Clone, Default)]
-pub struct Closure {
-    /// The objects, in the order of loading; the first is the program itself.
-    pub objects: Vec<Loaded>,
-    /// What is missing.
-    pub problems: Vec<Problem>,
-}
-
-/// Why a program will not start.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Problem {
-    /// A library is nowhere.
-    Missing {
-        /// Its name.
-        library: OsString,
-        /// Who needs it.
-        needed_by: OsString,
-    },
-    /// A library is too old.
-    Version {
-        /// Its name.
-        library: OsString,
-        /// The version that it lacks.
-        version: OsString,
-        /// Who needs it.
-        needed_by: OsString,
-    },
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing { library, needed_by } => write!(
-                f,
-                "{} needs {}, which is not there",
-                needed_by.display(),
-                library.display()
-            ),
-            Self::Version {
-                library,
-                version,
-                needed_by,
-            } => write!(
-                f,
-                "{} needs {} of {}, which is older",
-                needed_by.display(),
-                version.display(),
-                library.display()
-            ),
-        }
-    }
 }
 
 impl fmt::Debug for Loader<'_> {
@@ -420,14 +354,6 @@ impl<'a> Loader<'a> {
     }
 }
 
-impl Loaded {
-    /// The directories of a search path of its own. What was injected will lie elsewhere than where it lies now.
-    fn expand(&self, path: &OsStr) -> Vec<PathBuf> {
-        let origin = self.path.parent().filter(|_| !self.injected);
-        expand(path, self.linkage.object, origin)
-    }
-}
-
 /// Whether an error means that the loader would find nothing there, and look elsewhere.
 fn is_nothing(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound, Other, PermissionDenied};
@@ -450,39 +376,6 @@ fn is_musls_own(name: &OsStr) -> bool {
     let name = name.to_string_lossy();
     let rest = name.strip_prefix("lib").unwrap_or_default();
     own.iter().any(|own| rest.starts_with(own))
-}
-
-/// What an object is called among people.
-fn short(object: &Loaded) -> OsString {
-    let name = object.linkage.soname.clone();
-    name.unwrap_or_else(|| object.path.file_name().unwrap_or(&object.name).to_owned())
-}
-
-fn check_versions(closure: &mut Closure, loaded: &BTreeMap<OsString, usize>) {
-    let mut problems = BTreeSet::new();
-    for object in &closure.objects {
-        for need in object
-            .linkage
-            .versions_needed
-            .iter()
-            .filter(|need| !need.weak)
-        {
-            let library = loaded.get(&need.library);
-            let Some(library) = library.and_then(|index| closure.objects.get(*index)) else {
-                continue;
-            };
-            let defined = &library.linkage.versions_defined;
-            // One without any versions is taken for what is asked, with a warning of the loader's.
-            if !defined.is_empty() && !defined.contains(&need.version) {
-                problems.insert(Problem::Version {
-                    library: need.library.clone(),
-                    version: need.version.clone(),
-                    needed_by: short(object),
-                });
-            }
-        }
-    }
-    closure.problems.extend(problems);
 }
 
 #[cfg(test)]

@@ -14,14 +14,14 @@ use nix::errno::Errno;
 use nix::unistd::Pid;
 use serde_json::Value;
 
+use crate::first_process::{BEGIN, begin_of, end, is_alive, is_another, send};
 use crate::pidfd::{ends_within, open_process};
 use crate::seccomp::{Courier, Filter};
 use crate::shadow_bundle::{Prepared, config, scratch, shadow};
 use crate::{Error, State, Status, cgroup, identifier};
 
-/// How long a container that is deleted may take to end by itself, and how long once it is killed.
+/// How long a container that is deleted may take to end by itself.
 const MOMENT: Duration = Duration::from_millis(100);
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A container.
 #[derive(Debug)]
@@ -448,25 +448,6 @@ fn load(id: &str, directory: &Path) -> Result<Inner, LibcontainerError> {
     Ok(inner)
 }
 
-/// Where it is written down when the first process began.
-const BEGIN: &str = "begin";
-
-/// Whether the number of a container's first process has gone to another, which began at another time. Where `/proc`
-/// hides it, this is not known.
-fn is_another(pid: Pid, directory: &Path) -> bool {
-    let known = fs::read_to_string(directory.join(BEGIN)).ok();
-    let found = begin_of(pid);
-    known
-        .zip(found)
-        .is_some_and(|(known, found)| known != found)
-}
-
-/// When a process began, in clock ticks since the machine did.
-fn begin_of(pid: Pid) -> Option<String> {
-    let stat = sys::ProcessStat::of(pid.as_raw().cast_unsigned()).ok()?;
-    Some(stat.started.to_string())
-}
-
 /// Lets the first process go on, and runs the hooks for then. As libcontainer does, without its look at `/proc`.
 fn begin(
     inner: &mut Inner,
@@ -479,34 +460,6 @@ fn begin(
     let hooks = hooks.and_then(|hooks| hooks.poststart().as_ref());
     libcontainer::hooks::run_hooks(hooks, Some(&inner.state), Some(directory), None, None)?;
     Ok(())
-}
-
-/// Whether a process is there and has not ended, which nothing can hide.
-fn is_alive(pid: Pid) -> bool {
-    open_process(pid).is_ok_and(|pidfd| ends_within(&pidfd, Duration::ZERO) == Ok(false))
-}
-
-fn send(pid: Pid, signal: i32) -> Result<(), Errno> {
-    sys::kill(pid, signal)
-}
-
-/// Kills a process and waits until it is gone.
-fn end(pid: Pid) -> Result<(), Error> {
-    let Ok(pidfd) = open_process(pid) else {
-        return Ok(());
-    };
-    match send(pid, nix::libc::SIGKILL) {
-        Ok(()) => {}
-        Err(Errno::ESRCH) => return Ok(()),
-        Err(errno) => return Err(Error::system("kill the container's process", errno)),
-    }
-    match ends_within(&pidfd, PATIENCE) {
-        Ok(false) => Err(Error::system(
-            "kill the container's process",
-            io::ErrorKind::TimedOut,
-        )),
-        _ => Ok(()),
-    }
 }
 
 /// The name of a user, its number where it has none.

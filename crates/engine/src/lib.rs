@@ -12,6 +12,7 @@ mod create;
 mod error;
 mod exec;
 mod fd_passing;
+mod first_process;
 mod foreground;
 mod home;
 mod hooks_dir;
