@@ -8,7 +8,9 @@ mod middleware;
 mod network;
 mod providers;
 mod resolve;
+mod resolved;
 mod verbs;
 
 pub use network::{CDI_KIND, Kind, Network, card, identity, is_there, networks, nodes};
-pub use resolve::{Program, Reached, Resolved, is_worth, resolve};
+pub use resolve::{is_worth, resolve};
+pub use resolved::{Program, Reached, Resolved};
