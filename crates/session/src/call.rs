@@ -9,6 +9,7 @@
 //! same secret. Its descriptors are opened through `/proc`, too, so that none is ever under way, of which the kernel
 //! allows each user a number.
 
+use std::cell::Cell;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout, socket_peercred};
 
 use crate::name::{self, Name};
-use crate::peer::{self, Listener};
+use crate::peer::{self, Listener, Standing};
 use crate::process;
 use crate::protocol::{self, Command, Message, PATIENCE, Token};
 use crate::secret::{self, Secret};
@@ -56,7 +57,6 @@ impl Name {
         let end = Instant::now() + patience;
         // Whoever has the name and does not answer is not of ours.
         let mut silence = Instant::now() + PATIENCE;
-        let mut renewals = MOST_RENEWALS;
         while Instant::now() < silence.min(end) {
             let busy = end.min(Instant::now() + PATIENCE_WHILE_BUSY);
             match self.reach((Command::Join, began), end, busy, false) {
@@ -72,15 +72,8 @@ impl Name {
                         Reply::Refused => return Entry::Refused,
                         Reply::Full(reason) => return Entry::Full(reason),
                         Reply::Unproved => return Entry::Neither,
-                        // A payload hangs up as often as it likes.
-                        Reply::Ended if peer::is_contained(call.listener.pid) => {
-                            return Entry::Neither;
-                        }
-                        // It has ended, or was never finished.
-                        Reply::Ended if renewals > 0 => {
-                            renewals -= 1;
-                            silence = Instant::now() + PATIENCE;
-                        }
+                        // It has ended, or was never finished; a payload hangs up as often as it likes.
+                        Reply::Ended if call.is_ours.get() => silence = Instant::now() + PATIENCE,
                         Reply::Ended => {}
                         Reply::Silent => {}
                     }
@@ -112,7 +105,7 @@ impl Name {
         }
         // One that is gone has nobody to answer.
         let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get())?;
-        if is_wary && listener.is_stranger() {
+        if is_wary && listener.standing() == Standing::Stranger {
             listener.continue_stopped();
             return Ok(Reached::Others);
         }
@@ -156,6 +149,8 @@ pub(crate) struct Call {
     secret: (i32, Token),
     /// The answers repeat this.
     token: Token,
+    /// Whether the listener was found to be one of ours, while it was waited for.
+    is_ours: Cell<bool>,
 }
 
 /// The process that has answered, and was found to be a monitor of ours.
@@ -190,6 +185,7 @@ impl Call {
             listener,
             secret,
             token,
+            is_ours: Cell::new(false),
         })
     }
 
@@ -201,7 +197,7 @@ impl Call {
     /// As [`next`](Self::next), with the monitor. It repeats what was asked, so that it cannot have been prepared by a process
     /// that has ended since, and has its number taken by a monitor.
     fn receive(&self) -> io::Result<(Message, Monitor)> {
-        let (message, origin) = wait(&self.socket, &self.listener, self.end)?;
+        let (message, origin) = wait(&self.socket, &self.listener, &self.is_ours, self.end)?;
         let pid = origin.pid.filter(|_| origin.token == self.token);
         let pid = pid.ok_or(io::ErrorKind::PermissionDenied)?;
         let process = process::open(pid)?;
@@ -304,22 +300,30 @@ pub(crate) enum Refusal {
 /// Waits to be greeted; returns by which descriptor the secret can be read, and that.
 fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(i32, Token)> {
     // What greets in the place of one of ours is its builder. Any other could name a process of ours, and learn the secret
-    // of that; one that was ours until now has left its name to its builder.
-    if listener.is_stranger() {
+    // of that; one that was ours until now has left its name to its builder, and one that cannot be looked into for the
+    // moment is asked again.
+    if listener.standing() != Standing::Ours {
         listener.continue_stopped();
         return Err(Errno::CONNREFUSED.into());
     }
     protocol::ask_for_greeting(socket)?;
-    let (Message::Hello(descriptor), origin) = wait(socket, listener, end)? else {
+    let (Message::Hello(descriptor), origin) = wait(socket, listener, &Cell::new(true), end)?
+    else {
         return Err(io::ErrorKind::InvalidData.into());
     };
     let pid = origin.pid.ok_or(io::ErrorKind::InvalidData)?;
-    Ok((descriptor, Secret::read(pid, descriptor)?))
+    let process = process::open(pid)?;
+    let secret = Secret::read(pid, descriptor)?;
+    peer::look(pid)?;
+    match process::has_ended(&process) {
+        true => Err(Errno::SRCH.into()),
+        false => Ok((descriptor, secret)),
+    }
 }
 
-/// Waits for a message, for as long as `listener` is a process that may send one: while a session is built, it takes its
-/// time. It is waited for once more after that: the first rank becomes a payload when its session is built, and the
-/// monitor may have others to answer first.
+/// Waits for a message, for as long as `listener` is one of ours, which `is_ours` tells: while a session is built, it takes
+/// its time. Others are waited for a little: the first rank becomes a payload when its session is built, and the monitor
+/// may have others to answer first.
 ///
 /// # Errors
 ///
@@ -327,22 +331,29 @@ fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(
 fn wait(
     socket: &OwnedFd,
     listener: &Listener,
+    is_ours: &Cell<bool>,
     end: Instant,
 ) -> io::Result<(Message, protocol::Origin)> {
-    let mut waits = 0;
-    let mut was_ours = true;
+    let (mut waits, mut strange) = (0, 0);
     loop {
         let patience = if waits == 0 { AT_FIRST } else { PATIENCE };
         limit(socket, end.min(Instant::now() + patience))?;
         match protocol::receive_from(socket) {
             Err(error) if is_late(&error) => {
                 waits += 1;
-                // A payload has no business here, and would let its callers wait.
-                if listener.is_stranger() {
-                    listener.continue_stopped();
-                    if !std::mem::take(&mut was_ours) {
-                        return Err(io::ErrorKind::PermissionDenied.into());
+                match listener.standing() {
+                    Standing::Ours => {
+                        is_ours.set(true);
+                        strange = 0;
                     }
+                    // A payload has no business here, and would let its callers wait.
+                    Standing::Stranger | Standing::Unknown => {
+                        listener.continue_stopped();
+                        strange += 1;
+                    }
+                }
+                if strange > MOST_STRANGE {
+                    return Err(io::ErrorKind::PermissionDenied.into());
                 }
                 if Instant::now() >= end || waits > MOST_WAITS && !listener.may_be_building() {
                     return Err(error);
@@ -401,8 +412,8 @@ const A_MOMENT: Timespec = Timespec {
     tv_nsec: 500_000_000,
 };
 
-/// How many sessions may end one after the other, without an answer, in the time that one is given.
-const MOST_RENEWALS: u32 = 3;
+/// How often a process is waited for that is none of ours, as far as can be told.
+const MOST_STRANGE: u32 = 1;
 
 /// How long one waits for a word before one looks at the process that is to say it.
 const AT_FIRST: Duration = Duration::from_millis(250);

