@@ -28,6 +28,7 @@ use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
 
+use crate::peer;
 use crate::protocol::PATIENCE;
 use crate::secret::Secret;
 use crate::{Error, SessionSpec};
@@ -128,8 +129,10 @@ impl Name {
 
     fn made_of(job: &str, root: &RootFs, what: impl Hash) -> Option<Self> {
         let ids = (geteuid().as_raw(), getegid().as_raw());
+        // Two copies or versions of the program would not believe each other.
+        let program = peer::own_program().ok()?;
         // Sockets of this kind are of one network namespace; what else there is of namespaces a member keeps.
-        let mut parts = vec![format!("{ids:?}"), image(root)?];
+        let mut parts = vec![format!("{ids:?} {program:?}"), image(root)?];
         for namespace in ["mnt", "user", "pid"] {
             let link = fs::read_link(format!("/proc/self/ns/{namespace}")).ok()?;
             parts.push(link.to_string_lossy().into_owned());

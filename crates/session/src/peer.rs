@@ -16,6 +16,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use nix::errno::Errno;
 use nix::unistd::{Pid, geteuid};
@@ -131,8 +132,17 @@ pub(crate) fn open_descriptor(pid: i32, number: i32) -> io::Result<OwnedFd> {
 /// that this link can be followed, and by no payload.
 fn is_this_program(pid: i32) -> io::Result<bool> {
     let theirs = fs::metadata(format!("/proc/{pid}/exe"))?;
-    let ours = fs::metadata("/proc/self/exe")?;
-    Ok((theirs.dev(), theirs.ino()) == (ours.dev(), ours.ino()))
+    Ok((theirs.dev(), theirs.ino()) == own_program()?)
+}
+
+/// The device and the inode of this very program.
+pub(crate) fn own_program() -> io::Result<(u64, u64)> {
+    static OWN: OnceLock<(u64, u64)> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Ok(*own);
+    }
+    let own = fs::metadata("/proc/self/exe")?;
+    Ok(*OWN.get_or_init(|| (own.dev(), own.ino())))
 }
 
 /// A process's user namespace, as the caller's sees it.
