@@ -77,7 +77,10 @@ pub fn mpi(
             wanted.policy.takes_hosts(Facts {
                 own: own.as_ref(),
                 hosts: &swap.implementation,
-                reaches_more: fabric::is_worth(host, image, machine, program)?,
+                // It is looked for only where it decides.
+                reaches_more: wanted.policy == Policy::Auto
+                    && own.is_some()
+                    && fabric::is_worth(host, image, machine, program)?,
                 job: wanted.job,
             })
         }

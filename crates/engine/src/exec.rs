@@ -18,8 +18,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::pidfd::{open_process, send_pidfd};
-use crate::process::join;
-use crate::process::join::{Entry, Nobody};
+use crate::process::join::{self, Entry, Nobody};
 use crate::seccomp::Filter;
 use crate::shadow_bundle::{available_capabilities, keeps_keyring, write_pid};
 use crate::supervise::Attendance;

@@ -1,4 +1,4 @@
-//! What a host injects to a container that a hook is called for.
+//! The drivers that a hook injects into its container.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

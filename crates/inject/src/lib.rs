@@ -1,4 +1,4 @@
-//! What the host must inject to a container, worked out once and told in CDI's own terms.
+//! The host's files and devices that a container gets, worked out once and told in CDI's own terms.
 //!
 //! Nothing here starts a process, loads a library or changes anything: it looks, and returns
 //! [`Edits`].

@@ -73,7 +73,7 @@ pub(crate) fn run(
         }
     };
     detach_stdio();
-    let _ = nix::sys::prctl::set_name(peer::KEEPER);
+    let _ = nix::sys::prctl::set_name(peer::MONITOR);
     monitor::allow_many_members();
     let Built {
         namespaces,
@@ -263,7 +263,7 @@ fn write_files(session: &SessionSpec<'_>) -> Result<(), Error> {
         .filter(|mount| mounts::is_inits(mount, mounts));
     staged.set_mounts(Some(left.cloned().collect()));
     if let Some(process) = staged.process_mut() {
-        // The proxy stays where it is; the payload goes there itself, and says why it cannot.
+        // The placeholder stays where it is; the payload goes there itself, and says why it cannot.
         process.set_cwd("/".into());
     }
     let config = serde_json::to_vec(&staged).map_err(|error| Error::Engine(error.to_string()))?;

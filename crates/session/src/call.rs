@@ -74,8 +74,7 @@ impl Name {
                         Reply::Unproved => return Entry::Neither,
                         // It has ended, or was never finished; a payload hangs up as often as it likes.
                         Reply::Ended if call.is_ours.get() => silence = Instant::now() + PATIENCE,
-                        Reply::Ended => {}
-                        Reply::Silent => {}
+                        Reply::Ended | Reply::Silent => {}
                     }
                 }
                 Ok(Reached::Others) => return Entry::Neither,
@@ -218,15 +217,15 @@ impl Call {
     /// Waits for the namespaces, and opens them; returns what is said of the session, too, and who keeps it.
     pub(crate) fn namespaces(&self) -> io::Result<Result<Joined, Refusal>> {
         Ok(match self.receive()? {
-            (Message::Ready { namespaces, about }, keeper) => match keeper.open(&namespaces) {
+            (Message::Ready { namespaces, about }, monitor) => match monitor.open(&namespaces) {
                 // What was opened is the monitor's, as that is there still.
-                _ if process::has_ended(&keeper.process) => {
+                _ if process::has_ended(&monitor.process) => {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
                 Ok(namespaces) => Ok(Joined {
                     namespaces,
                     about,
-                    keeper,
+                    monitor,
                 }),
                 Err(error) => Err(Refusal::Full(sys::words(&error))),
             },
@@ -279,7 +278,7 @@ pub(crate) struct Joined {
     pub(crate) namespaces: Vec<OwnedFd>,
     /// What its first member said of it.
     pub(crate) about: String,
-    pub(crate) keeper: Monitor,
+    pub(crate) monitor: Monitor,
 }
 
 /// Opens the namespaces that a process of ours has open.

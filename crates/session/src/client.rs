@@ -8,12 +8,13 @@ use image::RootFs;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 use crate::call::{Entry, open_namespaces};
 use crate::name::{self, Name};
 use crate::protocol::{self, Message};
 use crate::stopped::Watch;
-use crate::{Error, SessionSpec, Shared, builder, connections};
+use crate::{Error, SessionSpec, Shared, builder, connections, process};
 
 /// The way into a finished session: its namespaces, in the order in which they are to be entered.
 #[derive(Debug)]
@@ -96,11 +97,7 @@ pub fn open(
         }
     };
     let (socket, theirs) = protocol::pair().map_err(Error::Fork)?;
-    let caller = rustix::process::pidfd_open(
-        rustix::process::getpid(),
-        rustix::process::PidfdFlags::empty(),
-    )
-    .map_err(|errno| Error::Fork(errno.into()))?;
+    let caller = process::open(Pid::this().as_raw()).map_err(Error::Fork)?;
     // Twice forked: the payload must not find a child that it never made. Nor must a debugger of the payload stop the
     // server of its image, whose pages it asks for itself.
     match sys::fork_untraced().map_err(|errno| Error::Fork(errno.into()))? {

@@ -21,7 +21,7 @@ const A_TURN: Duration = Duration::from_millis(100);
 
 /// Why one more cannot be let in.
 pub(crate) const NO_DESCRIPTORS: &str =
-    "its keeper may not have more files open; raise `ulimit -n`";
+    "its monitor may not have more files open; raise `ulimit -n`";
 
 /// A listening socket, and those who have called and not said yet what they wish for.
 pub(crate) struct Connections {

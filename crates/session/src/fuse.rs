@@ -9,14 +9,12 @@ use image::Squashed;
 use nix::mount::{MsFlags, mount};
 use nix::sys::signal::Signal;
 use nix::unistd::{chdir, chroot, getegid, geteuid, setsid};
-use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{PidfdFlags, pidfd_open};
 use squashfs::ServeOptions;
 
 use crate::error::mount_error;
 use crate::name::Open;
-use crate::process::{detach_stdio, ignore_signals};
+use crate::process::{self, detach_stdio, ignore_signals};
 use crate::stopped::Child;
 use crate::{Error, payload};
 
@@ -53,15 +51,11 @@ impl Server {
         let (wait, go) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)
             .map_err(|errno| fork_failed(errno.into()))?;
         match sys::fork().map_err(|errno| fork_failed(errno.into()))? {
-            sys::Fork::Parent(pid) => {
-                let pid = rustix::process::Pid::from_raw(pid.as_raw()).ok_or(Errno::SRCH);
-                let process = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
-                Ok(Some(Self {
-                    device,
-                    go: go.into(),
-                    process: process.map_err(|errno| fork_failed(errno.into()))?,
-                }))
-            }
+            sys::Fork::Parent(pid) => Ok(Some(Self {
+                device,
+                go: go.into(),
+                process: process::open(pid.as_raw()).map_err(fork_failed)?,
+            })),
             sys::Fork::Child => {
                 drop((go, open.take()));
                 serve(squashed, device, &mut File::from(wait));

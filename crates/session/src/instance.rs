@@ -125,7 +125,7 @@ fn call(
         Ok(Some(Running {
             name: name.to_owned(),
             about: about.to_owned(),
-            init: joined.keeper.open_process(init)?,
+            init: joined.monitor.open_process(init)?,
             namespaces: Namespaces::new(joined.namespaces),
         }))
     };
@@ -174,7 +174,7 @@ impl Running {
             Ok(()) | Err(rustix::io::Errno::SRCH) => {}
             Err(errno) => return Err(Error::Signal(errno.into())),
         }
-        // Who replaces a process inside must be able to see its end.
+        // The proxy of a process inside must be able to see its end.
         let end = Instant::now() + PATIENCE;
         let _ = Name::instance(&self.name).map(|name| name.call(Command::Wake, end, end));
         Ok(())

@@ -305,7 +305,7 @@ pub(crate) fn monitor_instance(
     let Ok(process) = process::open(init.as_raw()) else {
         return;
     };
-    // Who replaces a process inside.
+    // The proxies of processes inside.
     let mut members: Vec<OwnedFd> = Vec::new();
     while !has_ended(&process) {
         let ends = [PollFd::new(&process, PollFlags::IN)];

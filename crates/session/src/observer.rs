@@ -133,7 +133,7 @@ impl Member {
     }
 }
 
-/// What a monitor asks its witness, and when.
+/// What a monitor asks its observer, and when.
 pub(crate) struct Reporter<'a> {
     observer: Option<&'a dyn Observer>,
     begin: Instant,

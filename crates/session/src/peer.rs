@@ -90,7 +90,7 @@ impl Listener {
     /// Whether it may be at building a session, which takes its time: not when it keeps one already.
     pub(crate) fn may_be_building(&self) -> bool {
         let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
-        name.trim_ascii_end() != KEEPER.to_bytes()
+        name.trim_ascii_end() != MONITOR.to_bytes()
     }
 }
 
@@ -106,7 +106,7 @@ pub(crate) enum Standing {
 }
 
 /// The name of a process that keeps a session which is built.
-pub(crate) const KEEPER: &CStr = c"front: session";
+pub(crate) const MONITOR: &CStr = c"front: session";
 
 /// Whether a process is in a container for certain: where `/proc` hides it, this is not known.
 pub(crate) fn is_contained(pid: i32) -> bool {

@@ -20,7 +20,7 @@ pub struct Gpu {
 /// The commands of `front gpu`.
 #[derive(Debug, Subcommand)]
 pub enum GpuCommand {
-    /// Tell what --nv would inject to an image, and why each library is taken or left
+    /// Tell what --nv would inject into an image, and why each library is taken or left
     #[command(override_usage = "front gpu explain [FLAGS] IMAGE")]
     Explain(GpuExplain),
 }

@@ -192,23 +192,12 @@ impl Request {
             join: _,
             dry_run: _,
         } = self;
-        let what = (
-            binds,
-            contained,
-            own_processes,
-            own_ipc,
-            devices,
-            vendors,
-            mpi,
-            launcher_directories,
-            &caller.cwd,
-        );
+        let cwd = caller.cwd.as_deref();
         let home = caller.variables.get("HOME");
         // A path may lead to something else for a rank that comes later.
-        let binds = self.binds.iter().map(|bind| bind.source.as_path());
-        let cwd = caller.cwd.as_deref();
+        let sources = binds.iter().map(|bind| bind.source.as_path());
         let elsewhere = home.map(Path::new).filter(|home| cwd != Some(home));
-        let shown = binds.chain(cwd).chain(elsewhere);
+        let shown = sources.chain(cwd).chain(elsewhere);
         let shown: Vec<_> = shown.map(session::identity).collect();
         // Which GPUs are seen is each rank's own then.
         let gpus = GPUS
@@ -220,7 +209,8 @@ impl Request {
             .iter()
             .any(|(name, _)| name == "LD_LIBRARY_PATH");
         format!(
-            "{what:?} {home:?} {shown:?} {gpus:?} {chosen} {}",
+            "{binds:?} {contained} {own_processes} {own_ipc} {devices:?} {vendors:?} {mpi:?} {launcher_directories:?} {cwd:?} \
+             {home:?} {shown:?} {gpus:?} {chosen} {}",
             env!("CARGO_PKG_VERSION")
         )
     }
