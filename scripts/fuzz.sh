@@ -9,6 +9,12 @@ cd "$top/fuzz"
 targets=("$@")
 [ ${#targets[@]} != 0 ] || mapfile -t targets < <(basename -s .rs fuzz_targets/*.rs)
 
+for target in "${targets[@]}"; do [ -d "seeds/$target" ] || die "fuzz/seeds/$target is missing"; done
+for seeds in seeds/*/; do
+  seeds=$(basename "$seeds")
+  [ -e "fuzz_targets/$seeds.rs" ] || die "fuzz/seeds/$seeds has no target"
+done
+
 say "building ${#targets[@]} fuzz targets"
 # What `cargo fuzz` asks of the compiler, with the stable one. The triple is named so that the flags are not for
 # build scripts and macros. RUSTC_BOOTSTRAP allows a sanitizer.
