@@ -1,10 +1,11 @@
-//! Builds the program of the built-in image, `embedded/hello.rs`.
+//! Builds the program of the built-in image, `embedded/hello.rs`, and says how this one is laid out.
 
 use std::env;
 use std::path::Path;
 use std::process::Command;
 
 fn main() {
+    lay_out();
     let source = "embedded/hello.rs";
     println!("cargo::rerun-if-changed={source}");
     println!("cargo::rerun-if-changed=build.rs");
@@ -43,4 +44,15 @@ fn main() {
         .status()
         .expect("rustc can be started");
     assert!(status.success(), "rustc could not build {source}");
+}
+
+/// Has the linker put the functions of a launch side by side, where the program is built to be fast.
+fn lay_out() {
+    let script = "launch.ld";
+    println!("cargo::rerun-if-changed={script}");
+    let variable = |name: &str| env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"));
+    if variable("PROFILE") == "release" {
+        let script = Path::new(&variable("CARGO_MANIFEST_DIR")).join(script);
+        println!("cargo::rustc-link-arg-bins=-Wl,-T,{}", script.display());
+    }
 }
