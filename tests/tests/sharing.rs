@@ -6,7 +6,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
-use tests::{Launcher, Place, Wireup, fixture, front, program, run, succeed};
+use tests::{Launcher, Place, Wireup, fixture, front, program, run, succeed, tester};
 
 /// Gives a command the variables of a rank of a step that Slurm started.
 fn in_step(command: &mut Command, rank: u32, size: u32) -> &mut Command {
@@ -156,6 +156,37 @@ fn the_next_mpi_program_of_the_same_ranks_begins_anew() {
         let outcome = run(&mut launcher.command(&words));
         let lines: Vec<&str> = outcome.stdout.lines().collect();
         assert_eq!(lines, ["found [] shared True"; 6], "{flag}: {outcome:?}");
+    }
+}
+
+/// Ranks that a launcher itself starts are told nothing anew; a script may change the image before it starts one.
+#[test]
+fn a_rank_sees_what_its_script_has_changed_in_a_sandbox() {
+    let place = Place::new();
+    let root = place.path().join("root").display().to_string();
+    succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&root));
+    succeed(
+        Command::new("chown")
+            .arg("-R")
+            .arg(tester().to_string())
+            .arg(&root),
+    );
+    let front = program("front").display().to_string();
+    let script = r#"own=/etc/of-${PMIX_RANK:-$PMI_RANK}
+        "$0" exec "$1" test ! -e $own && echo changed >"$1$own" && "$0" exec "$1" cat $own && rm "$1$own""#;
+    for launcher in Launcher::of_mpis(3) {
+        let outcome = run(&mut launcher.command(&["sh", "-c", script, &front, &root]));
+        assert_eq!(
+            outcome.stdout,
+            "changed\n".repeat(3),
+            "{launcher:?}: {outcome:?}"
+        );
+        for text in ["first\n", "second\n"] {
+            fs::write(format!("{root}/etc/marker"), text).unwrap();
+            let outcome = launcher.front(&["exec", &root, "cat", "/etc/marker"]);
+            assert_eq!(outcome.stdout, text.repeat(3), "{launcher:?}: {outcome:?}");
+            fs::remove_file(format!("{root}/etc/marker")).unwrap();
+        }
     }
 }
 

@@ -65,6 +65,22 @@ impl Caller {
         Job::find(&get, &named)
     }
 
+    /// Returns a time from which on a rank may see its image. The ranks of a step are started at once: one that the launcher
+    /// itself has started cannot expect what was changed since the step began, and one that a script has started, or that
+    /// is started again, can.
+    pub fn sees_image_since(&self) -> Instant {
+        let (pid, stat) = self.launcher();
+        let step = stat.as_ref().filter(|stat| {
+            let is_again = self
+                .variables
+                .text("PMIX_REINCARNATION")
+                .is_some_and(|times| times != "0");
+            *pid == std::os::unix::process::parent_id() && is_launcher(stat) && !is_again
+        });
+        let began = step.and_then(|launcher| Instant::now().checked_sub(launcher.age()));
+        began.unwrap_or(self.began)
+    }
+
     /// Returns the launcher's program; `None` for another user's.
     pub fn launcher_program(&self) -> Option<PathBuf> {
         std::fs::read_link(format!("/proc/{}/exe", self.launcher().0)).ok()
@@ -82,8 +98,7 @@ impl Caller {
             let Some(rank) = rank else { return launcher };
             for _ in 0..FARTHEST {
                 // To read the environment of one that forks the next rank takes as long as that fork.
-                let is_known = |stat: &ProcessStat| LAUNCHERS.contains(&stat.name.as_str());
-                if launcher.1.as_ref().is_some_and(is_known) {
+                if launcher.1.as_ref().is_some_and(is_launcher) {
                     return launcher;
                 }
                 let environ = sys::read_all(Path::new(&format!("/proc/{}/environ", launcher.0)));
@@ -124,6 +139,10 @@ impl Caller {
             |(_, directory)| PathBuf::from(directory),
         )
     }
+}
+
+fn is_launcher(stat: &ProcessStat) -> bool {
+    LAUNCHERS.contains(&stat.name.as_str())
 }
 
 /// Variables that each rank has of its own.

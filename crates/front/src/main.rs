@@ -38,7 +38,6 @@ sys::main!(run);
 
 #[cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
 fn run() -> ExitCode {
-    sys::load_no_name_service();
     if let Err(low) = sys::raise_low_limits() {
         eprintln!("FATAL:   {low}");
         return ExitCode::from(messages::FAILURE);

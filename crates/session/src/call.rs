@@ -199,8 +199,11 @@ impl Call {
         let (message, origin) = wait(&self.socket, &self.listener, &self.is_ours, self.end)?;
         let pid = origin.pid.filter(|_| origin.token == self.token);
         let pid = pid.ok_or(io::ErrorKind::PermissionDenied)?;
-        let process = process::open(pid)?;
         let is_listener = pid == self.listener.pid && !process::has_ended(&self.listener.process);
+        let process = match is_listener {
+            true => self.listener.process.try_clone()?,
+            false => process::open(pid)?,
+        };
         let has_secret =
             || Secret::read(pid, self.secret.0).is_ok_and(|word| word == self.secret.1);
         let user = match peer::look(pid) {

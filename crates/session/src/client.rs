@@ -98,6 +98,8 @@ pub fn open(
     };
     let (socket, theirs) = protocol::pair().map_err(Error::Fork)?;
     let caller = process::open(Pid::this().as_raw()).map_err(Error::Fork)?;
+    // Before any process is in a container. One that joins executes its program without looking a name up.
+    sys::load_no_name_service();
     // Twice forked: the payload must not find a child that it never made. Nor must a debugger of the payload stop the
     // server of its image, whose pages it asks for itself.
     match sys::fork_untraced().map_err(|errno| Error::Fork(errno.into()))? {

@@ -170,16 +170,22 @@ fn relation(pid: i32) -> io::Result<Relation> {
     })
 }
 
-/// The inode of this process's user namespace, by which the kernel knows one from all others ([namespaces(7)]).
+/// The inode of this process's user namespace, by which the kernel knows one from all others ([namespaces(7)]). To be
+/// asked for before the process enters another.
 ///
 /// [namespaces(7)]: https://man7.org/linux/man-pages/man7/namespaces.7.html
-fn own_user_namespace() -> io::Result<u64> {
+pub(crate) fn own_user_namespace() -> io::Result<u64> {
+    static OWN: OnceLock<u64> = OnceLock::new();
+    if let Some(own) = OWN.get() {
+        return Ok(*own);
+    }
     let name = fs::read_link("/proc/self/ns/user")?;
     let number = name.to_str().and_then(|name| {
         let number = name.strip_prefix("user:[")?;
         number.strip_suffix(']')?.parse().ok()
     });
-    number.ok_or_else(|| io::ErrorKind::InvalidData.into())
+    let own = number.ok_or(io::ErrorKind::InvalidData)?;
+    Ok(*OWN.get_or_init(|| own))
 }
 
 fn has_every_capability(pid: i32) -> io::Result<bool> {

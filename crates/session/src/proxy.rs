@@ -47,6 +47,8 @@ impl Namespaces {
         let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
         let signals = signals.map_err(failed)?;
         let terminal = Terminal::open();
+        // This process stays in the container's namespaces.
+        sys::load_no_name_service();
         self.enter()?;
         // Ignored, a child would end without a word.
         let children = sys::heed_children();

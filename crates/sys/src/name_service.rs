@@ -34,7 +34,10 @@ unsafe extern "C" {
 ///
 /// It looks into `/etc/nsswitch.conf` otherwise, and loads the modules that this names, in a static program too: once
 /// a process of ours sees a container's root, these would be the image's (CVE-2019-14271). The services `files` and `dns`
-/// are part of the C library since its version 2.34. To be called at the start of each program.
+/// are part of the C library since its version 2.34.
+///
+/// Every process calls this, or its parent has, before it enters a container and stays there. It reads the host's
+/// `/etc/nsswitch.conf`, which takes 35 microseconds: a rank that joins a session and becomes its payload does without.
 pub fn load_no_name_service() {
     #[cfg(target_env = "gnu")]
     for database in DATABASES {

@@ -2,6 +2,10 @@
 
 use std::io;
 use std::path::Path;
+use std::time::Duration;
+
+use rustix::param::clock_ticks_per_second;
+use rustix::time::{ClockId, clock_gettime};
 
 use crate::read_all;
 
@@ -34,6 +38,17 @@ impl ProcessStat {
         let line = read_all(Path::new(&format!("/proc/{process}/stat")))?;
         Self::parse(&String::from_utf8_lossy(&line))
             .ok_or_else(|| io::ErrorKind::InvalidData.into())
+    }
+
+    /// Returns how long ago it started, or up to a tick longer.
+    #[must_use]
+    pub fn age(&self) -> Duration {
+        let ticks = clock_ticks_per_second().max(1);
+        let started = Duration::from_secs(self.started / ticks);
+        let rest =
+            Duration::from_secs(self.started % ticks) / u32::try_from(ticks).unwrap_or(u32::MAX);
+        let now = Duration::try_from(clock_gettime(ClockId::Boottime)).unwrap_or_default();
+        now.saturating_sub(started + rest)
     }
 
     fn parse(line: &str) -> Option<Self> {
@@ -72,5 +87,7 @@ mod tests {
         assert_eq!(ProcessStat::parse("42 (a) Z 7"), None);
         let own = ProcessStat::of(std::process::id()).unwrap();
         assert_eq!(own.parent, std::os::unix::process::parent_id());
+        assert!(own.age() < Duration::from_secs(600), "{:?}", own.age());
+        assert!(own.age() < ProcessStat::of(own.parent).unwrap().age() + Duration::from_millis(20));
     }
 }

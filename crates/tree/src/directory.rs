@@ -64,8 +64,18 @@ impl Directory {
     ///
     /// Fails when either cannot be looked at.
     pub fn is_itself(&self, open: &OwnedFd) -> io::Result<bool> {
-        let (own, other) = (rustix::fs::fstat(&self.handle)?, rustix::fs::fstat(open)?);
-        Ok((own.st_dev, own.st_ino) == (other.st_dev, other.st_ino))
+        let other = rustix::fs::fstat(open)?;
+        Ok(self.identity()? == (other.st_dev, other.st_ino))
+    }
+
+    /// Returns its device and inode, the same for the same directory as long as it is there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system does.
+    pub fn identity(&self) -> io::Result<(u64, u64)> {
+        let own = rustix::fs::fstat(&self.handle)?;
+        Ok((own.st_dev, own.st_ino))
     }
 
     /// Returns what the kernel knows of the thing at `path`; `None` when nothing is there.

@@ -10,9 +10,10 @@ mod keys;
 mod sif;
 
 use std::ffi::OsString;
+use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use serde::Deserialize;
 
 use deferred::Deferred;
@@ -52,7 +53,7 @@ impl Cli {
     ///
     /// Fails on words that have no meaning, and when help is asked for.
     pub fn read() -> Result<Self, clap::Error> {
-        match Starting::try_parse() {
+        match Starting::read() {
             Ok(starting) => Ok(starting.into()),
             Err(_) => Self::try_parse(),
         }
@@ -66,6 +67,16 @@ struct Starting {
     global: Global,
     #[command(subcommand)]
     command: StartCommand,
+}
+
+impl Starting {
+    /// As [`Parser::try_parse`], but keeps what clap put together: a process that becomes another program need not take it
+    /// apart.
+    fn read() -> Result<Self, clap::Error> {
+        let mut command = ManuallyDrop::new(Self::command());
+        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        Self::from_arg_matches_mut(&mut ManuallyDrop::new(matches))
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -52,7 +52,8 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     if let Some(job) = shared_job(&request, &image, caller, messages)? {
         let program = request.action.program();
         let words = request.words(caller);
-        match session::lookup(&job.name, &image.root, &words, &program, caller.began) {
+        let since = caller.sees_image_since();
+        match session::lookup(&job.name, &image.root, &words, &program, since) {
             Lookup::Joined(namespaces, about) => {
                 let record: Record =
                     serde_json::from_str(&about).context("another version's container")?;
