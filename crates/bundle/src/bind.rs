@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::Error;
 
 /// One bind mount that the user asked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Bind {
     /// The path on the host, as given; may be relative.
     pub source: PathBuf,

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::Error;
 
 /// A device's whole name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
     /// `nvidia.com/gpu`.
     pub kind: String,

@@ -4,11 +4,13 @@ use std::cell::OnceCell;
 use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
+use anyhow::{Context, Result};
 use bundle::Account;
 use launcher::Job;
 use sys::ProcessStat;
 
 use crate::account;
+use crate::flags::settings;
 use crate::variables::Variables;
 
 /// Who called, from where, with which environment.
@@ -52,6 +54,19 @@ impl Caller {
             began: Instant::now(),
             launcher: OnceCell::new(),
         }
+    }
+
+    /// Returns a path as an absolute one.
+    ///
+    /// # Errors
+    ///
+    /// Fails on a relative one when the working directory is gone.
+    pub fn absolute(&self, path: &Path) -> Result<PathBuf> {
+        if path.is_absolute() {
+            return Ok(path.components().collect());
+        }
+        let cwd = self.cwd.as_ref().context("the working directory is gone")?;
+        Ok(cwd.join(path).components().collect())
     }
 
     /// Returns the job that the caller is a rank of.
@@ -122,7 +137,7 @@ impl Caller {
 
     /// Returns where images are cached: `…_CACHEDIR`, else the user's cache directory.
     pub fn cache(&self, account: &Account) -> PathBuf {
-        let base = match self.variables.flag("CACHEDIR") {
+        let base = match self.variables.value(&settings::CACHEDIR) {
             Some((_, directory)) => return PathBuf::from(directory).join("front"),
             None => self.variables.get("XDG_CACHE_HOME").map(PathBuf::from),
         };
@@ -133,7 +148,7 @@ impl Caller {
 
     /// Returns where Apptainer keeps what is the user's: `…_CONFIGDIR`, else below their home.
     pub fn configuration(&self, account: &Account) -> PathBuf {
-        let chosen = self.variables.flag("CONFIGDIR");
+        let chosen = self.variables.value(&settings::CONFIGDIR);
         chosen.map_or_else(
             || account.home.join(".apptainer"),
             |(_, directory)| PathBuf::from(directory),

@@ -69,6 +69,7 @@ pub struct Ingredients {
 /// Returns the overrides that count.
 pub fn overrides(request: &Request) -> impl Iterator<Item = &(OsString, OsString)> {
     request
+        .environment
         .overrides
         .iter()
         .filter(|(name, _)| !FIXED.iter().any(|fixed| name == fixed))
@@ -76,7 +77,11 @@ pub fn overrides(request: &Request) -> impl Iterator<Item = &(OsString, OsString
 
 /// Returns the names of overrides that have no effect.
 pub fn refused(request: &Request) -> impl Iterator<Item = &OsStr> {
-    let names = request.overrides.iter().map(|(name, _)| name.as_os_str());
+    let names = request
+        .environment
+        .overrides
+        .iter()
+        .map(|(name, _)| name.as_os_str());
     names.filter(|name| FIXED.iter().any(|fixed| name == fixed))
 }
 
@@ -161,7 +166,7 @@ fn library_path(set: &mut Set, libraries: bool) {
 /// What the caller's own environment contributes.
 fn from_caller(ingredients: &Ingredients) -> Vec<(OsString, OsString)> {
     let variables = &ingredients.caller;
-    if ingredients.request.clean_environment {
+    if ingredients.request.environment.is_clean {
         let kept = CLEAN.iter().filter_map(|name| {
             variables
                 .get(name)
@@ -197,6 +202,8 @@ fn about(ingredients: &Ingredients) -> Set {
     let request = &ingredients.request;
     let (path, name) = &ingredients.image;
     let destinations: Vec<&[u8]> = request
+        .container
+        .mounts
         .binds
         .iter()
         .map(|bind| {
@@ -231,7 +238,7 @@ fn about(ingredients: &Ingredients) -> Set {
 /// through `PROMPT_COMMAND`.
 fn prompt(ingredients: &Ingredients, set: &mut Set) {
     let own = |name: &str| {
-        let kept = !ingredients.request.clean_environment;
+        let kept = !ingredients.request.environment.is_clean;
         ingredients
             .caller
             .get(name)
@@ -261,29 +268,12 @@ fn prompt(ingredients: &Ingredients, set: &mut Set) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::request::{Action, Source};
+    use crate::caller::Caller;
 
     fn request(clean: bool) -> Request {
-        Request {
-            source: Source::Embedded,
-            action: Action::Exec(vec!["env".into()]),
-            binds: bundle::parse_binds(OsStr::new("/a,/b:/c")).unwrap(),
-            overrides: Vec::new(),
-            clean_environment: clean,
-            contained: false,
-            own_processes: false,
-            own_ipc: false,
-            cwd: None,
-            devices: (Vec::new(), Vec::new()),
-            vendors: Vec::new(),
-            network: None,
-            job: None,
-            launcher_directories: Vec::new(),
-            shared: true,
-            join: None,
-            mpi: Default::default(),
-            dry_run: false,
-        }
+        let flags = if clean { "--cleanenv" } else { "" };
+        let caller = Caller::new(Variables::default(), Some("/".into()));
+        Request::typed(&format!("--bind /tmp:/a,/tmp:/c {flags}"), &caller)
     }
 
     fn set(pairs: &[(&str, &str)]) -> Set {

@@ -10,78 +10,16 @@ use image::{Access, Build, Cache, Image, Source};
 use registry::{Credentials, Login, Patience};
 
 use crate::caller::Caller;
-use crate::cli::NetworkFlags;
 use crate::clock::build_time;
+use crate::flags::{Network, NetworkFlags, settings};
 use crate::messages::Messages;
 use crate::progress::Bars;
 use crate::site::Site;
 
-/// How sources are reached: flags, variables and the site's configuration, put together.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Network {
-    /// Whether a registry may be without TLS.
-    pub insecure: bool,
-    /// Who the user is to all registries, if they say.
-    pub login: Option<(String, String)>,
-    /// Files of credentials.
-    pub credentials: Vec<PathBuf>,
-    /// The library's address.
-    pub library: Option<String>,
-    /// The docker daemon's socket.
-    pub daemon: PathBuf,
-    /// Whether nothing is kept.
-    pub without_cache: bool,
-    /// The architecture, if not this machine's, and its variant.
-    pub platform: Option<(String, Option<String>)>,
-    /// The site's configuration.
-    pub site: Site,
-}
-
 /// Where registries' own certificates are, as for podman and docker.
 const CERTIFICATES: [&str; 2] = ["/etc/containers/certs.d", "/etc/docker/certs.d"];
-/// The docker daemon's usual socket.
-const DAEMON: &str = "/var/run/docker.sock";
 
 impl Network {
-    /// Puts flags and variables together.
-    ///
-    /// # Errors
-    ///
-    /// Fails on values that have no meaning, and on a site configuration that cannot be read.
-    pub fn new(flags: &NetworkFlags, caller: &Caller) -> Result<Self> {
-        let variables = &caller.variables;
-        let text = |name: &str| {
-            let found = variables.flag(name);
-            found.map(|(_, value)| value.to_string_lossy().into_owned())
-        };
-        let site = Site::read(variables)?;
-        let mut login = text("DOCKER_USERNAME").zip(text("DOCKER_PASSWORD"));
-        if flags.docker_login || variables.switch("DOCKER_LOGIN")? {
-            login = Some(crate::prompt::login(None)?);
-        }
-        let daemon = flags.docker_host.clone().or_else(|| text("DOCKER_HOST"));
-        let daemon = daemon.or_else(|| {
-            let plain = variables.get("DOCKER_HOST")?;
-            Some(plain.to_string_lossy().into_owned())
-        });
-        Ok(Self {
-            insecure: flags.no_https
-                || variables.switch("NOHTTPS")?
-                || variables.switch("NO_HTTPS")?,
-            login,
-            credentials: credentials(flags.authfile.clone(), caller),
-            library: flags
-                .library
-                .clone()
-                .or_else(|| text("LIBRARY"))
-                .or_else(|| site.library.clone()),
-            daemon: daemon.map_or(Ok(PathBuf::from(DAEMON)), |host| socket(&host))?,
-            without_cache: flags.disable_cache || variables.switch("DISABLE_CACHE")?,
-            platform: platform(flags)?,
-            site,
-        })
-    }
-
     /// Reaches sources: `act` does what is to be done with them. What is fetched is kept in the cache,
     /// unless the user wants nothing kept.
     ///
@@ -120,7 +58,7 @@ impl Network {
         Ok(Build {
             from,
             time: build_time(caller)?,
-            fix_permissions: caller.variables.switch("FIXPERMS")?,
+            fix_permissions: caller.variables.is_set(&settings::FIXPERMS)?,
             compression: image::Compression::default(),
             scratch: scratch(caller),
             architecture: self.platform.as_ref().map(|(named, _)| named.clone()),
@@ -207,7 +145,7 @@ pub fn registries(site: &Site, caller: &Caller, messages: &Messages) -> registry
 pub fn open(path: &Path, caller: &Caller, messages: &Messages) -> Result<Image> {
     match Image::open(path) {
         Err(image::Error::Legacy { path, offset }) => {
-            let network = Network::new(&NetworkFlags::default(), caller)?;
+            let network = NetworkFlags::default().resolve(caller)?;
             let from = ("localimage".to_owned(), path.display().to_string());
             let build = network.build(from, caller)?;
             let place = network.place(caller)?;
@@ -291,66 +229,16 @@ pub fn keep_small(network: &Network, cache: &Cache, keep: &Path, messages: &Mess
 /// Where there is room for what is needed only for a while.
 fn scratch(caller: &Caller) -> PathBuf {
     let variables = &caller.variables;
-    let chosen = variables.flag("TMPDIR").map(|(_, directory)| directory);
+    let chosen = variables
+        .value(&settings::TMPDIR)
+        .map(|(_, directory)| directory);
     chosen
         .or_else(|| variables.get("TMPDIR"))
         .map_or_else(|| PathBuf::from("/tmp"), PathBuf::from)
-}
-
-/// The files that may know who the user is to a registry, the strongest first.
-fn credentials(chosen: Option<PathBuf>, caller: &Caller) -> Vec<PathBuf> {
-    let variables = &caller.variables;
-    let flag = |name: &str| variables.flag(name).map(|(_, value)| PathBuf::from(value));
-    let plain = |name: &str| variables.get(name).map(PathBuf::from);
-    let home = caller.account().home;
-    let chosen = chosen
-        .or_else(|| flag("AUTH_FILE"))
-        .or_else(|| plain("REGISTRY_AUTH_FILE"));
-    if let Some(chosen) = chosen {
-        return vec![chosen];
-    }
-    let docker = plain("DOCKER_CONFIG").unwrap_or_else(|| home.join(".docker"));
-    let mut files = vec![
-        login_file(caller),
-        home.join(".singularity/docker-config.json"),
-    ];
-    files.extend(plain("XDG_RUNTIME_DIR").map(|run| run.join("containers/auth.json")));
-    files.push(home.join(".config/containers/auth.json"));
-    files.push(docker.join("config.json"));
-    files
 }
 
 /// Where `front registry login` writes: Apptainer's own file, so that both know it.
 pub fn login_file(caller: &Caller) -> PathBuf {
     let directory = caller.configuration(&caller.account());
     directory.join("docker-config.json")
-}
-
-fn socket(host: &str) -> Result<PathBuf> {
-    match host.strip_prefix("unix://") {
-        Some(path) => Ok(PathBuf::from(path)),
-        None if host.starts_with('/') => Ok(PathBuf::from(host)),
-        None => bail!(
-            "docker daemon {host}: only unix://SOCKET is supported; use docker:// and a registry"
-        ),
-    }
-}
-
-fn platform(flags: &NetworkFlags) -> Result<Option<(String, Option<String>)>> {
-    let variant = flags.arch_variant.clone();
-    let Some(platform) = &flags.platform else {
-        let here = || image::host_platform().architecture;
-        return Ok(match &flags.arch {
-            Some(arch) => Some((arch.clone(), variant)),
-            None => variant.map(|variant| (here(), Some(variant))),
-        });
-    };
-    let mut parts = platform.split('/');
-    match (parts.next(), parts.next(), parts.next(), parts.next()) {
-        (Some("linux"), Some(arch), own, None) => {
-            Ok(Some((arch.to_owned(), own.map(str::to_owned).or(variant))))
-        }
-        (Some(arch), None, None, None) if arch != "linux" => Ok(Some((arch.to_owned(), variant))),
-        _ => bail!("--platform {platform}: expected linux/ARCHITECTURE[/VARIANT]"),
-    }
 }

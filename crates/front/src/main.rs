@@ -14,10 +14,13 @@ mod commands;
 mod embedded;
 mod environment;
 mod fetch;
+mod flags;
 mod hints;
 mod host;
 mod launch;
 mod messages;
+#[cfg(test)]
+mod pages;
 mod progress;
 mod prompt;
 mod refused;
@@ -47,7 +50,13 @@ fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return commands::usage(&error),
     };
-    let messages = Messages::new(&cli.global, &caller);
+    let messages = match Messages::new(&cli.global, &caller) {
+        Ok(messages) => messages,
+        Err(error) => {
+            eprintln!("FATAL:   {error}");
+            return ExitCode::from(messages::FAILURE);
+        }
+    };
     match commands::run(&cli, &caller, &messages) {
         Ok(code) => code,
         Err(error) => {

@@ -3,8 +3,10 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
+use anyhow::Result;
+
 use crate::caller::Caller;
-use crate::cli::Global;
+use crate::flags::{Global, Level};
 
 /// Exit status when the container's program could not be started, or a command did not do its work.
 pub const FAILURE: u8 = 255;
@@ -16,30 +18,15 @@ pub struct Messages {
     coloured: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Level {
-    Fatal,
-    Warning,
-    Info,
-    Verbose,
-    Debug,
-}
-
 impl Messages {
     /// Decides by the flags and their variables. With `--debug` the libraries speak too.
-    pub fn new(global: &Global, caller: &Caller) -> Self {
-        let set = |flag: bool, name: &str| flag || caller.variables.switch(name).unwrap_or(false);
-        let level = if set(global.debug, "DEBUG") {
-            Level::Debug
-        } else if set(global.silent, "SILENT") {
-            Level::Fatal
-        } else if set(global.quiet, "QUIET") {
-            Level::Warning
-        } else if set(global.verbose, "VERBOSE") {
-            Level::Verbose
-        } else {
-            Level::Info
-        };
+    ///
+    /// # Errors
+    ///
+    /// Fails on variables that have no meaning.
+    pub fn new(global: &Global, caller: &Caller) -> Result<Self> {
+        let variables = &caller.variables;
+        let level = global.level(variables)?;
         if level == Level::Debug {
             tracing_subscriber::fmt()
                 .with_writer(std::io::stderr)
@@ -48,8 +35,8 @@ impl Messages {
                 .without_time()
                 .init();
         }
-        let coloured = !set(global.nocolor, "NOCOLOR") && std::io::stderr().is_terminal();
-        Self { level, coloured }
+        let coloured = global.may_colour(variables)? && std::io::stderr().is_terminal();
+        Ok(Self { level, coloured })
     }
 
     /// Returns those that tell failures alone: for a look at what is looked at once more.

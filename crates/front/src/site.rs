@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use registry::Mirror;
 use serde::Deserialize;
 
-use crate::cli::MpiMode;
+use crate::flags::{MpiMode, settings};
 use crate::variables::Variables;
 
 /// The site's configuration. Without a file all is as if it were empty.
@@ -61,9 +61,7 @@ impl Site {
     ///
     /// Fails when it cannot be read, or has what has no meaning.
     pub fn read(variables: &Variables) -> Result<Self> {
-        let chosen = variables
-            .flag("CONFIG_FILE")
-            .or_else(|| variables.flag("CONFIG"));
+        let chosen = variables.value(&settings::CONFIG);
         let path = chosen.map_or(PathBuf::from(PATH), |(_, path)| PathBuf::from(path));
         let mut site = match std::fs::read_to_string(&path) {
             Ok(text) => Self::parse(&text).with_context(|| path.display().to_string())?,
@@ -72,7 +70,7 @@ impl Site {
             }
             Err(error) => return Err(error).with_context(|| path.display().to_string()),
         };
-        if let Some((name, limit)) = variables.flag("CACHE_LIMIT") {
+        if let Some((name, limit)) = variables.value(&settings::CACHE_LIMIT) {
             let limit = limit.to_string_lossy();
             site.cache_limit = Some(size(&limit).with_context(|| name)?);
         }

@@ -5,6 +5,38 @@ use std::os::unix::ffi::OsStrExt;
 
 use anyhow::{Result, bail};
 
+/// The variables of a flag, or of a setting that has no flag.
+#[derive(Debug, Clone, Copy)]
+pub struct Variable {
+    /// The names, without those of the families.
+    pub names: &'static [&'static str],
+    /// Its meaning.
+    pub meaning: Meaning,
+}
+
+/// What a variable means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Meaning {
+    /// As this flag, by its name in `clap`.
+    Flag(&'static str),
+    /// This, in words.
+    Setting(&'static str),
+}
+
+impl Variable {
+    /// The variables of a flag.
+    pub const fn of(flag: &'static str, names: &'static [&'static str]) -> Self {
+        let meaning = Meaning::Flag(flag);
+        Self { names, meaning }
+    }
+
+    /// The variables of a setting.
+    pub const fn setting(names: &'static [&'static str], words: &'static str) -> Self {
+        let meaning = Meaning::Setting(words);
+        Self { names, meaning }
+    }
+}
+
 /// A process's environment, in its order.
 #[derive(Debug, Clone, Default)]
 pub struct Variables(pub Vec<(OsString, OsString)>);
@@ -52,6 +84,38 @@ impl Variables {
         })
     }
 
+    /// Returns the values of a flag's variables, each with the variable's whole name.
+    pub fn values(&self, variable: &Variable) -> impl Iterator<Item = (String, &OsStr)> {
+        variable.names.iter().filter_map(|name| self.flag(name))
+    }
+
+    /// Returns the strongest of a flag's values, and the variable's whole name.
+    pub fn value(&self, variable: &Variable) -> Option<(String, &OsStr)> {
+        self.values(variable).next()
+    }
+
+    /// Returns the parts of the first of a flag's values, between commas.
+    pub fn list(&self, variable: &Variable) -> Vec<String> {
+        let value = self.value(variable);
+        let value = value.map(|(_, value)| value.to_string_lossy().into_owned());
+        let parts = value.iter().flat_map(|value| value.split(','));
+        parts.map(str::to_owned).collect()
+    }
+
+    /// Returns whether one of a flag's variables sets it.
+    ///
+    /// # Errors
+    ///
+    /// As [`switch`](Self::switch).
+    pub fn is_set(&self, variable: &Variable) -> Result<bool> {
+        for name in variable.names {
+            if self.switch(name)? {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// Returns whether a flag is set by a variable, in the words of Go's `ParseBool`.
     ///
     /// # Errors
@@ -93,28 +157,32 @@ impl Variables {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn variables(pairs: &[(&str, &str)]) -> Variables {
-        Variables(
+impl Variables {
+    /// Those, and no others.
+    pub fn of(pairs: &[(&str, &str)]) -> Self {
+        let pairs = pairs.iter();
+        Self(
             pairs
-                .iter()
                 .map(|(name, value)| (name.into(), value.into()))
                 .collect(),
         )
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn the_strongest_family_wins() {
-        let set = variables(&[
+        let set = Variables::of(&[
             ("SINGULARITY_NV", "1"),
             ("APPTAINER_NV", "false"),
             ("APPTAINER_X", ""),
         ]);
         assert!(!set.switch("NV").unwrap());
         assert!(!set.switch("X").unwrap());
-        let wrong = variables(&[("SINGULARITY_NV", "yes")])
+        let wrong = Variables::of(&[("SINGULARITY_NV", "yes")])
             .switch("NV")
             .unwrap_err();
         assert_eq!(
@@ -125,7 +193,7 @@ mod tests {
 
     #[test]
     fn overrides_come_by_their_inner_name() {
-        let set = variables(&[
+        let set = Variables::of(&[
             ("SINGULARITYENV_A", "1"),
             ("APPTAINERENV_A", "2"),
             ("SINGULARITYENV_B", "3"),

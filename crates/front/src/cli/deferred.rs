@@ -33,7 +33,11 @@ impl<T: FromArgMatches> FromArgMatches for Deferred<T> {
 
 impl<T: Args> Args for Deferred<T> {
     fn augment_args(command: Command) -> Command {
-        command.defer(T::augment_args)
+        // It is known by what stands at the command, not by the struct's own comment.
+        command.defer(|command| {
+            let about = command.get_about().cloned();
+            T::augment_args(command).about(about.unwrap_or_default())
+        })
     }
 
     fn augment_args_for_update(command: Command) -> Command {
@@ -43,7 +47,10 @@ impl<T: Args> Args for Deferred<T> {
 
 impl<T: Subcommand> Subcommand for Deferred<T> {
     fn augment_subcommands(command: Command) -> Command {
-        command.defer(T::augment_subcommands)
+        command.defer(|command| {
+            let about = command.get_about().cloned();
+            T::augment_subcommands(command).about(about.unwrap_or_default())
+        })
     }
 
     fn augment_subcommands_for_update(command: Command) -> Command {

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::Args;
 
-use super::ContainerFlags;
+use crate::flags::ContainerFlags;
 
 /// `front doctor`.
 #[derive(Debug, Args)]

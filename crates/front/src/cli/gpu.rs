@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
-use super::NetworkFlags;
+use crate::flags::NetworkFlags;
 
 /// `front gpu`.
 #[derive(Debug, Args)]

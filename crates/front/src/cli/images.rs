@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::flags::NetworkFlags;
 use clap::{Args, Subcommand};
 
 /// `front build`.
@@ -185,37 +186,4 @@ pub struct CacheClean {
     /// Which entries.
     #[command(flatten)]
     pub types: CacheTypes,
-}
-
-/// How registries, libraries and daemons are reached.
-#[derive(Debug, Clone, Default, Args)]
-#[command(next_help_heading = "Images that are no files")]
-pub struct NetworkFlags {
-    /// Take a registry without TLS, or with a certificate that nobody vouches for
-    #[arg(long, alias = "nohttps")]
-    pub no_https: bool,
-    /// Ask for a user and a password for the registry
-    #[arg(long)]
-    pub docker_login: bool,
-    /// The file of credentials
-    #[arg(long, value_name = "FILE")]
-    pub authfile: Option<PathBuf>,
-    /// The docker daemon: unix://SOCKET
-    #[arg(long, value_name = "ADDRESS")]
-    pub docker_host: Option<String>,
-    /// The library that library:// means
-    #[arg(long, value_name = "ADDRESS")]
-    pub library: Option<String>,
-    /// Keep nothing of what is fetched
-    #[arg(long)]
-    pub disable_cache: bool,
-    /// The architecture: amd64, arm64, ...; chooses among several, and counts more than what one says
-    #[arg(long, value_name = "NAME")]
-    pub arch: Option<String>,
-    /// The variant of the architecture: v2, v3, ...
-    #[arg(long, value_name = "NAME")]
-    pub arch_variant: Option<String>,
-    /// The same as one word: linux/ARCHITECTURE[/VARIANT]
-    #[arg(long, value_name = "PLATFORM", conflicts_with = "arch")]
-    pub platform: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::ContainerFlags;
+use crate::flags::ContainerFlags;
 
 /// `front instance`.
 #[derive(Debug, Subcommand)]

@@ -2,6 +2,7 @@
 
 mod cdi;
 mod deferred;
+pub mod described;
 mod doctor;
 mod gpu;
 mod images;
@@ -13,15 +14,17 @@ use std::ffi::OsString;
 use std::mem::ManuallyDrop;
 use std::path::PathBuf;
 
-use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
-use serde::Deserialize;
-
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use deferred::Deferred;
+use described::described;
+
+use crate::flags::{ContainerFlags, Global, ShellFlags};
 
 pub use cdi::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use doctor::Doctor;
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
-pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, NetworkFlags, Pull, Push};
+pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, Pull, Push};
 pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
 pub use keys::{
     KeyCommand, KeyExport, KeyNewpair, KeyRemove, RegistryCommand, RegistryLogin, Sign, Verify,
@@ -55,7 +58,13 @@ impl Cli {
     pub fn read() -> Result<Self, clap::Error> {
         match Starting::read() {
             Ok(starting) => Ok(starting.into()),
-            Err(_) => Self::try_parse(),
+            Err(_) => Self::try_parse().map_err(|error| match error.kind() {
+                ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                    let described = described().try_get_matches_from(std::env::args_os());
+                    described.err().unwrap_or(error)
+                }
+                _ => error,
+            }),
         }
     }
 }
@@ -99,38 +108,27 @@ impl From<Starting> for Cli {
     }
 }
 
-/// Flags that stand before the command.
-#[derive(Debug, Clone, Default, Args)]
-pub struct Global {
-    /// Print what is done, step by step
-    #[arg(short, long)]
-    pub debug: bool,
-    /// Print more than usual
-    #[arg(short, long)]
-    pub verbose: bool,
-    /// Print warnings and errors only
-    #[arg(short, long)]
-    pub quiet: bool,
-    /// Print errors only
-    #[arg(short, long)]
-    pub silent: bool,
-    /// Print without colours
-    #[arg(long)]
-    pub nocolor: bool,
-}
-
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a command in an image
     #[command(override_usage = "front exec [FLAGS] IMAGE COMMAND [ARGUMENT]...")]
+    #[command(
+        after_help = "Examples:\n  front exec app.sif python3 train.py\n  front exec --nv -B /lus/data:/data docker://pytorch/pytorch python3 train.py\n  mpirun -np 4 front exec app.sif ./solver\n  srun -n 64 --mpi=pmix front exec app.sif ./solver"
+    )]
     Exec(Deferred<Exec>),
     /// Run an image's runscript; without an image, a small one that is built in
     #[command(override_usage = "front run [FLAGS] [IMAGE [ARGUMENT]...]")]
+    #[command(after_help = "Examples:\n  front run docker://godlovedc/lolcow\n  front run")]
     Run(Deferred<Run>),
     /// Make an image of another
     #[command(override_usage = "front build [FLAGS] IMAGE SOURCE")]
+    #[command(
+        after_help = "Examples:\n  front build app.sif docker://python:3.13\n  front build --sandbox app/ app.sif"
+    )]
     Build(Deferred<Build>),
+    /// Print what a shell is to read to complete front's commands and flags
+    Completion(Deferred<Completion>),
     /// List and remove what is kept of images
     #[command(subcommand)]
     Cache(Deferred<CacheCommand>),
@@ -148,10 +146,15 @@ pub enum Command {
     /// Start containers in the background, list and stop them
     #[command(subcommand)]
     Instance(Deferred<InstanceCommand>),
+    /// Write the manual pages of all commands to a directory
+    Man(Deferred<Man>),
     /// Show the containers of this node's jobs and other programs
     Ps(Deferred<Ps>),
     /// Fetch an image into a SIF
     #[command(override_usage = "front pull [FLAGS] [FILE] SOURCE")]
+    #[command(
+        after_help = "Examples:\n  front pull docker://python:3.13\n  front pull app.sif oras://registry.example.org/group/app:1"
+    )]
     Pull(Deferred<Pull>),
     /// Send an image to a registry
     #[command(override_usage = "front push [FLAGS] IMAGE URI")]
@@ -173,6 +176,7 @@ pub enum Command {
     Verify(Deferred<Verify>),
     /// Start a shell in an image
     #[command(override_usage = "front shell [FLAGS] IMAGE")]
+    #[command(after_help = "Examples:\n  front shell app.sif\n  front shell instance://web")]
     Shell(Deferred<Shell>),
 }
 
@@ -218,9 +222,9 @@ pub struct Run {
 /// `front shell`.
 #[derive(Debug, Args)]
 pub struct Shell {
-    /// The shell to start: a path in the image
-    #[arg(short, long, value_name = "PATH")]
-    pub shell: Option<PathBuf>,
+    /// Which shell is started.
+    #[command(flatten)]
+    pub shell: ShellFlags,
     /// An image, as for exec; flags end here
     #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
@@ -229,86 +233,27 @@ pub struct Shell {
     pub flags: ContainerFlags,
 }
 
+/// `front completion`.
+#[derive(Debug, Args)]
+pub struct Completion {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+/// `front man`.
+#[derive(Debug, Args)]
+pub struct Man {
+    /// The directory, which is there
+    pub directory: PathBuf,
+}
+
 /// `front ps`.
 #[derive(Debug, Args)]
 pub struct Ps {
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
-}
-
-/// The flags of every command that starts a container.
-#[derive(Debug, Clone, Default, Args)]
-pub struct ContainerFlags {
-    /// Bind a path of the host: SOURCE[:DESTINATION[:ro|rw]], several with commas
-    #[arg(short = 'B', long, value_name = "SPEC")]
-    pub bind: Vec<OsString>,
-    /// Set variables inside: NAME=VALUE, several with commas
-    #[arg(long, value_name = "NAME=VALUE")]
-    pub env: Vec<OsString>,
-    /// Start with a clean environment
-    #[arg(short = 'e', long)]
-    pub cleanenv: bool,
-    /// Give it an empty home and temporary directories, and only the devices that it needs
-    #[arg(short = 'c', long)]
-    pub contain: bool,
-    /// The same, and processes, shared memory and an environment of its own
-    #[arg(short = 'C', long)]
-    pub containall: bool,
-    /// Give it processes of its own; it sees no others
-    #[arg(short, long)]
-    pub pid: bool,
-    /// Give it shared memory, semaphores and message queues of its own
-    #[arg(short, long)]
-    pub ipc: bool,
-    /// The working directory inside; it must exist
-    #[arg(long, alias = "pwd", value_name = "DIRECTORY")]
-    pub cwd: Option<PathBuf>,
-    /// Lend NVIDIA's driver: devices, libraries and nvidia-smi
-    #[arg(long)]
-    pub nv: bool,
-    /// Lend what AMD's GPUs need: devices, libraries, rocminfo and rocm-smi
-    #[arg(long)]
-    pub rocm: bool,
-    /// Lend devices by their CDI names: VENDOR/CLASS=NAME, several with commas
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
-    pub device: Vec<String>,
-    /// Where CDI files are
-    #[arg(long, value_name = "DIRECTORY", value_delimiter = ',')]
-    pub cdi_dirs: Vec<PathBuf>,
-    /// Which MPI library ranks of a job get
-    #[arg(long, value_enum)]
-    pub mpi: Option<MpiMode>,
-    /// Give each rank of a job a container of its own; they cannot read each other's memory then
-    #[arg(long)]
-    pub no_share: bool,
-    /// As ever: the ranks of a job on a node share one container
-    #[arg(long, hide = true, conflicts_with = "no_share")]
-    pub sharens: bool,
-    /// Enter the container of a job that runs on this node; `front ps` shows which there are
-    #[arg(long, value_name = "JOB[.STEP]")]
-    pub join: Option<String>,
-    /// Print the OCI config.json instead of running it
-    #[arg(long)]
-    pub dry_run: bool,
-    /// How images that are no files are reached.
-    #[command(flatten)]
-    pub network: NetworkFlags,
-}
-
-/// Which MPI library a program gets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MpiMode {
-    /// The host's where it can replace the image's, else the image's.
-    #[default]
-    Auto,
-    /// The host's, or none is started.
-    Host,
-    /// The image's.
-    Container,
-    /// Whatever it finds: nothing is looked at.
-    None,
 }
 
 #[cfg(test)]
@@ -329,12 +274,15 @@ mod tests {
             other => panic!("{other:?}"),
         };
         let (flags, rest) = words("front exec -B/p:/q --nv img --nv -B x -- y");
-        assert!(flags.nv);
-        assert_eq!(flags.bind, ["/p:/q"]);
+        assert!(flags.devices.nv);
+        assert_eq!(flags.mounts.bind, ["/p:/q"]);
         assert_eq!(rest, ["img", "--nv", "-B", "x", "--", "y"]);
         assert_eq!(words("front exec img -- echo").1, ["img", "--", "echo"]);
         assert_eq!(words("front exec -- img echo").1, ["img", "echo"]);
-        assert_eq!(words("front exec --pwd /x img c").0.cwd, Some("/x".into()));
+        assert_eq!(
+            words("front exec --pwd /x img c").0.environment.cwd,
+            Some("/x".into())
+        );
         assert!(Cli::try_parse_from(["front", "exec", "--nosuch", "img", "c"]).is_err());
         assert!(Cli::try_parse_from(["front", "exec", "img"]).is_err());
     }

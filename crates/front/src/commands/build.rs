@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use image::{Access, Build, Image, Medium, RootFs, whole_directory, whole_file};
 
 use crate::caller::Caller;
-use crate::fetch::{self, Network};
+use crate::fetch;
 use crate::messages::Messages;
 use crate::{cli, request};
 
@@ -24,7 +24,7 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
             args.image.display()
         );
     }
-    let network = Network::new(&args.network, caller)?;
+    let network = args.network.resolve(caller)?;
     let source = request::Source::parse(&args.source, caller)?;
     let from = match &source {
         request::Source::Foreign(source) => source.bootstrap(),

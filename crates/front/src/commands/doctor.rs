@@ -13,7 +13,8 @@ use inject::Host;
 use tree::Files;
 
 use crate::caller::Caller;
-use crate::cli::{Doctor, MpiMode};
+use crate::cli::Doctor;
+use crate::flags::MpiMode;
 use crate::host;
 use crate::launch::{Looked, Where, look};
 use crate::messages::Messages;
@@ -45,8 +46,7 @@ pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCo
         };
         let source = Source::parse(image, caller)?;
         let action = Action::Exec(command.to_vec());
-        let mut request = Request::new(source, action, &args.flags, caller)?;
-        request.find_launcher(caller);
+        let request = Request::new(source, action, &args.flags, caller)?;
         findings.extend(of_image(&request, &host, caller, messages)?);
     }
     if !is_first {
@@ -117,10 +117,10 @@ fn of_image(
         path,
         library_path: get("LD_LIBRARY_PATH"),
         is_whole: is_plain
-            && request.binds.is_empty()
-            && request.vendors.is_empty()
+            && request.container.mounts.binds.is_empty()
+            && request.container.devices.vendors.is_empty()
             && matches!(place, Some(Where::Image(_))),
-        mpi_apart: request.mpi.0 != MpiMode::None,
+        mpi_apart: request.container.mpi.mode != MpiMode::None,
     });
     if program.is_none() && !name.is_empty() {
         findings.push(Finding {
@@ -141,13 +141,20 @@ fn of_image(
         return Ok(findings);
     }
     let machine = machine.unwrap_or(processor.machine);
-    if request.mpi.0 != MpiMode::None
+    if request.container.mpi.mode != MpiMode::None
         && let Some(program) = program
     {
-        findings.extend(of_mpi(request, host, &image, machine, program).with_context(failed)?);
+        findings
+            .extend(of_mpi(request, host, &image, machine, program, caller).with_context(failed)?);
     }
     let cuda = get("CUDA_VERSION").and_then(OsStr::to_str);
-    let gpus = doctor::gpus(host, &image.root, machine, &request.vendors, cuda);
+    let gpus = doctor::gpus(
+        host,
+        &image.root,
+        machine,
+        &request.container.devices.vendors,
+        cuda,
+    );
     findings.extend(gpus.with_context(failed)?);
     Ok(findings)
 }
@@ -158,12 +165,13 @@ fn of_mpi(
     image: &Image,
     machine: Object,
     program: Program<'_>,
+    caller: &Caller,
 ) -> std::io::Result<Vec<Finding>> {
     let wanted = Wanted {
         policy: request.mpi_policy(),
-        hints: &request.mpi.1,
+        hints: &request.container.mpi.hints_beside_launcher(caller),
         job: request.job.as_ref(),
-        shared: request.shared,
+        shared: request.is_shared(),
     };
     doctor::mpi(host, &image.root, machine, program, &wanted)
 }

@@ -12,6 +12,7 @@ use signing::{Algorithm, Key, Keyring, Secret};
 
 use crate::caller::Caller;
 use crate::cli::{KeyCommand, KeyExport, KeyNewpair, KeyRemove};
+use crate::flags::settings;
 use crate::messages::Messages;
 use crate::prompt;
 
@@ -40,7 +41,7 @@ pub fn run(command: &KeyCommand, caller: &Caller, messages: &Messages) -> Result
 
 /// The keyring: Apptainer's, unless a variable names another directory.
 pub fn keyring(caller: &Caller) -> Keyring {
-    let chosen = caller.variables.flag("KEYSDIR");
+    let chosen = caller.variables.value(&settings::KEYSDIR);
     Keyring::new(chosen.map_or_else(
         || caller.account().home.join(".apptainer/keys"),
         |(_, directory)| PathBuf::from(directory),

@@ -3,12 +3,14 @@
 mod build;
 mod cache;
 mod cdi;
+mod completion;
 mod doctor;
 mod exec;
 mod gpu;
 mod inspect;
 mod instance;
 mod key;
+mod man;
 mod ps;
 mod pull;
 mod push;
@@ -39,12 +41,14 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Build(args) => build::run(args, caller, messages),
         Command::Cache(command) => cache::run(command, caller, messages),
         Command::Cdi(command) => cdi::run(command, caller, messages),
+        Command::Completion(args) => completion::run(args),
         Command::Doctor(args) => doctor::run(args, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
         Command::Gpu(args) => gpu::run(args, caller, messages),
         Command::Inspect(args) => inspect::run(args, caller, messages),
         Command::Instance(command) => instance::run(command, caller, messages),
         Command::Key(command) => key::run(command, caller, messages),
+        Command::Man(args) => man::run(args),
         Command::Ps(args) => ps::run(args),
         Command::Pull(args) => pull::run(args, caller, messages),
         Command::Push(args) => push::run(args, caller, messages),

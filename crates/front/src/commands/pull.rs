@@ -11,7 +11,7 @@ use image::{BuildError, Source, whole_file};
 use super::build::Maker;
 use crate::caller::Caller;
 use crate::cli;
-use crate::fetch::{self, Network};
+use crate::fetch;
 use crate::messages::Messages;
 
 pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
@@ -40,7 +40,7 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
     if output.symlink_metadata().is_ok() && !args.force {
         bail!("{} exists; give --force to overwrite it", output.display());
     }
-    let network = Network::new(&args.network, caller)?;
+    let network = args.network.resolve(caller)?;
     let build = network.build(source.bootstrap(), caller)?;
     network.with_access(caller, messages, |access| {
         if args.sandbox {

@@ -12,7 +12,6 @@ use registry::{Reference, Registry};
 
 use crate::caller::Caller;
 use crate::cli;
-use crate::fetch::Network;
 use crate::messages::Messages;
 
 /// What a SIF in a registry is said to be, as Apptainer has it.
@@ -20,7 +19,7 @@ const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.sylabs.sif.config.v1+json";
 
 pub fn run(args: &cli::Push, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
-    let network = Network::new(&args.network, caller)?;
+    let network = args.network.resolve(caller)?;
     let image = args.image.to_string_lossy();
     network.with_access(caller, messages, |access| {
         match (Source::parse(&args.target)?, Source::parse(&image)?) {

@@ -1,6 +1,5 @@
 //! `front shell IMAGE`
 
-use std::path::PathBuf;
 use sys::ExitCode;
 
 use anyhow::{Context, Result};
@@ -16,13 +15,7 @@ pub fn run(args: &Shell, caller: &Caller, messages: &Messages) -> Result<ExitCod
     if !rest.is_empty() {
         messages.warning("a shell takes no command: what stands behind the image is ignored");
     }
-    let variable = || {
-        caller
-            .variables
-            .flag("SHELL")
-            .map(|(_, path)| PathBuf::from(path))
-    };
-    let action = Action::Shell(args.shell.clone().or_else(variable));
+    let action = Action::Shell(args.shell.resolve(&caller.variables));
     let request = Request::new(Source::parse(image, caller)?, action, &args.flags, caller)?;
     launch(request, caller, messages)
 }

@@ -12,10 +12,10 @@ use tree::Files;
 use super::memo;
 use super::mpi::Rank;
 use super::program::Where;
-use crate::cli::MpiMode;
+use crate::flags::MpiMode;
 use crate::host;
 use crate::messages::Messages;
-use crate::request::Request;
+use crate::request::{Container, Request};
 
 /// Injects it to what may use a network: a rank of a job, what computes on GPUs, and who asks for it by a device.
 ///
@@ -30,11 +30,13 @@ pub fn resolve(
     edits: &mut Edits,
     messages: &Messages,
 ) -> Result<()> {
-    let (mode, hints) = &request.mpi;
-    let (devices, _) = &request.devices;
-    let is_asked = devices.iter().any(|name| name.kind == fabric::CDI_KIND);
-    let may_use = request.job.is_some() || !request.vendors.is_empty() || *mode == MpiMode::Host;
-    if !is_asked && (!may_use || *mode == MpiMode::None) {
+    let Container { devices, mpi, .. } = &request.container;
+    let is_asked = devices
+        .names
+        .iter()
+        .any(|name| name.kind == fabric::CDI_KIND);
+    let may_use = request.job.is_some() || !devices.vendors.is_empty() || mpi.mode == MpiMode::Host;
+    if !is_asked && (!may_use || mpi.mode == MpiMode::None) {
         return Ok(());
     }
     let host = Host::new(Path::new("/"), OsStr::new("")).context("look at the host")?;
@@ -54,7 +56,7 @@ pub fn resolve(
             file,
             library_path,
             host_libraries: rank.host_libraries.as_ref(),
-            directories: &hints.libraries,
+            directories: &mpi.hints.libraries,
         };
         fabric::resolve(&host, &image.root, machine, program).context(failed)
     };
@@ -65,7 +67,10 @@ pub fn resolve(
                 .stamp(Path::new(elf::CACHE))
                 .unwrap_or_default();
             let state = program.map(|(program, _)| program.state(&host));
-            let depends = format!("{program:?} {state:?} {:?} {hints:?}", rank.host_libraries);
+            let depends = format!(
+                "{program:?} {state:?} {:?} {:?}",
+                rank.host_libraries, mpi.hints
+            );
             let holds = |injected: &Resolved| memo::is_there(&injected.host_libraries.mounts);
             let key = memo::key(&["fabric", &identity, &stamp, &theirs, &depends]);
             memo::answer(

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::memo;
 use crate::caller::Caller;
+use crate::flags::Devices;
 use crate::host;
 use crate::messages::Messages;
 use crate::request::Request;
@@ -34,12 +35,12 @@ pub fn edits(
     cache: &Path,
     messages: &Messages,
 ) -> Result<Edits> {
-    if request.vendors.is_empty() && request.devices.0.is_empty() {
+    if request.container.devices.vendors.is_empty() && request.container.devices.names.is_empty() {
         return Ok(Edits::default());
     }
     let host = host::lender(caller)?;
     let devices = devices(request, messages)?;
-    let mut vendors = request.vendors.clone();
+    let mut vendors = request.container.devices.vendors.clone();
     for vendor in inject::vendors(&devices) {
         if !vendors.contains(&vendor) {
             vendors.push(vendor);
@@ -49,9 +50,9 @@ pub fn edits(
         true => Edits::default(),
         false => drivers(&host, &Wanted::all(vendors), image, cache, messages)?,
     };
-    if request.contained {
+    if request.is_contained() {
         // A device's own file says which nodes are its.
-        for vendor in &request.vendors {
+        for vendor in &request.container.devices.vendors {
             choose(&mut edits, &host, *vendor, caller)?;
         }
     }
@@ -132,7 +133,9 @@ fn is_opaque(word: &str) -> bool {
 
 /// What the CDI files of this host say about the devices that are asked for.
 fn devices(request: &Request, messages: &Messages) -> Result<ContainerEdits> {
-    let (names, directories) = &request.devices;
+    let Devices {
+        names, directories, ..
+    } = &request.container.devices;
     if names.is_empty() {
         return Ok(ContainerEdits::default());
     }

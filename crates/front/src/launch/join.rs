@@ -12,6 +12,7 @@ use super::payload::Start;
 use super::report;
 use crate::caller::Caller;
 use crate::environment::Ingredients;
+use crate::flags::{Scope, Sharing};
 use crate::messages::Messages;
 use crate::request::{Request, Source};
 
@@ -77,13 +78,17 @@ pub fn enter(
     namespaces: Namespaces,
     record: Record,
     instance: Option<&str>,
-    mut request: Request,
+    request: Request,
     caller: &Caller,
     messages: &Messages,
 ) -> Result<u8> {
-    request.add_overrides(&record.env);
-    let is_rank = request.job.is_some() && request.join.is_none() && instance.is_none();
-    if !is_rank && (!request.binds.is_empty() || !request.vendors.is_empty()) {
+    let request = request.with_injected(&record.env);
+    let is_other = matches!(request.sharing, Sharing::Job(_)) || instance.is_some();
+    let is_rank = request.job.is_some() && !is_other;
+    if !is_rank
+        && (!request.container.mounts.binds.is_empty()
+            || !request.container.devices.vendors.is_empty())
+    {
         let what = instance.map_or_else(
             || "the container".to_owned(),
             |name| format!("instance {name}"),
@@ -96,12 +101,16 @@ pub fn enter(
         bail!("it runs already: there is no config.json to print");
     }
     let cwd = caller.cwd.clone().filter(|_| !record.contained);
+    let mut container = request.container;
+    if !is_rank {
+        // A rank's are those of the container.
+        container.mounts.binds.clear();
+    }
+    container.isolation.files = Scope::own_if(record.contained);
     let ingredients = Ingredients {
         caller: caller.variables.clone(),
         request: Request {
-            // Those of a rank are the session's.
-            binds: if is_rank { request.binds } else { Vec::new() },
-            contained: record.contained,
+            container,
             ..request
         },
         home: record.home,

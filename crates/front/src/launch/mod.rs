@@ -23,6 +23,7 @@ use session::{BuildPermit, Lookup};
 use sys::ExitCode;
 
 use crate::caller::Caller;
+use crate::flags::Sharing;
 use crate::messages::Messages;
 use crate::request::{Request, Source};
 
@@ -41,7 +42,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         let name = name.clone();
         return instance::join(&name, request, caller, messages);
     }
-    if let Some(job) = &request.join {
+    if let Sharing::Job(job) = &request.sharing {
         let job = job.clone();
         return join::join_job(&job, request, caller, messages).map(ExitCode::from);
     }
@@ -139,7 +140,7 @@ fn shared_job<'a>(
     let job = request
         .job
         .as_ref()
-        .filter(|_| request.shared && !request.dry_run);
+        .filter(|_| request.is_shared() && !request.dry_run);
     let Some(job) = job.filter(|job| !request.is_isolated() || job.local_size != Some(1)) else {
         return Ok(None);
     };

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use elf::{Closure, Loader, Object, Problem};
 use image::Image;
 use inject::fabric;
-use inject::mpi::{self, Facts, Family, Implementation, Policy, Swap};
+use inject::mpi::{self, Facts, Family, Hints, Implementation, Policy, Swap};
 use inject::{Edits, Host, HostLibraries};
 use launcher::Job;
 use serde::{Deserialize, Serialize};
@@ -17,7 +17,7 @@ use super::interpreter;
 use super::memo;
 use super::payload::Start;
 use super::program::{Shown, Where, find};
-use crate::cli::MpiMode;
+use crate::flags::MpiMode;
 use crate::host;
 use crate::messages::Messages;
 use crate::request::{Action, Request};
@@ -73,19 +73,20 @@ pub fn prepare(
     image: &Image,
     start: &Start,
     shown: &Shown,
+    hints: &Hints,
     cache: &Path,
     edits: &mut Edits,
 ) -> Result<Rank> {
     let Action::Exec(words) = &request.action else {
         return Ok(Rank::default());
     };
-    let (mode, hints) = &request.mpi;
+    let mode = request.container.mpi.mode;
     let of_several = request
         .job
         .as_ref()
         .and_then(|job| job.size)
         .is_some_and(|size| size > 1);
-    let asks = *mode == MpiMode::Host || *mode != MpiMode::None && of_several;
+    let asks = mode == MpiMode::Host || mode != MpiMode::None && of_several;
     let Some(name) = words.first().filter(|_| asks) else {
         return Ok(Rank::default());
     };
@@ -100,7 +101,7 @@ pub fn prepare(
     let mut rank = Rank {
         must: true,
         // Of ranks that share a container only the first comes here.
-        speaks: request.shared
+        speaks: request.is_shared()
             || request
                 .job
                 .as_ref()
@@ -119,8 +120,10 @@ pub fn prepare(
         host: &host,
         program: &program,
         library_path: library_path.as_deref(),
-        is_whole: request.binds.is_empty() && edits.mounts.is_empty() && start.is_plain(),
-        loads_mpi: loads_mpi || *mode == MpiMode::Host,
+        is_whole: request.container.mounts.binds.is_empty()
+            && edits.mounts.is_empty()
+            && start.is_plain(),
+        loads_mpi: loads_mpi || mode == MpiMode::Host,
         job: request.job.as_ref(),
     };
     let policy = request.mpi_policy();
@@ -159,10 +162,10 @@ pub fn prepare(
             };
             policy.takes_hosts(facts).then_some(swap)
         }
-        Some(Err(reason)) if *mode == MpiMode::Host || answer.lacks.is_some() => {
+        Some(Err(reason)) if mode == MpiMode::Host || answer.lacks.is_some() => {
             // A bind may bring it, where the image's own variables lead there.
             let is_hosts = matches!(program, Where::Host(_)) && library_path.is_none();
-            rank.must = *mode == MpiMode::Host || look.is_whole || is_hosts;
+            rank.must = mode == MpiMode::Host || look.is_whole || is_hosts;
             rank.refusal = Some(match (own, answer.lacks) {
                 (Some(own), _) => format!(
                     "the host's MPI cannot stand in for the image's {own}: {reason}; --mpi=container takes the image's"

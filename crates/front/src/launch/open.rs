@@ -5,7 +5,8 @@ use image::Image;
 
 use crate::caller::Caller;
 use crate::embedded;
-use crate::fetch::{self, Network, obtain};
+use crate::fetch::{self, obtain};
+use crate::flags::Network;
 use crate::messages::Messages;
 use crate::request::Source;
 

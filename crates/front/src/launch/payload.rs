@@ -14,7 +14,7 @@ use super::{preload, runscript};
 use crate::environment::{self, Ingredients, Set};
 use crate::hints;
 use crate::messages::Messages;
-use crate::request::{Action, Request};
+use crate::request::Action;
 use crate::scripts::{Outcome, Scripts};
 
 /// Where an image has its programs.
@@ -57,7 +57,12 @@ impl Start {
         let plain = scripts.evaluate_plainly(&base, environment::overrides(request));
         let args = arguments(&request.action, root, messages)?;
         // Where the user says, else where the caller is, else at home.
-        let cwd = request.cwd.as_deref().or(cwd).unwrap_or(&ingredients.home);
+        let cwd = request
+            .environment
+            .cwd
+            .as_deref()
+            .or(cwd)
+            .unwrap_or(&ingredients.home);
         Ok(Self {
             cwd: cwd.to_owned(),
             ingredients,
@@ -107,7 +112,7 @@ impl Start {
     /// Tells why nothing was started.
     pub fn become_payload(&self, messages: &Messages) -> Result<u8> {
         let request = &self.ingredients.request;
-        if request.contained {
+        if request.is_contained() {
             // All that is known of the image is known: no link in it is to lead to where it lies. A payload that is not
             // contained sees that anyway, and its launcher may have left hundreds of descriptors to look at.
             sys::let_go_of_own_files().context("let go of the image's files")?;
@@ -142,7 +147,7 @@ impl Start {
         let payload = Payload {
             args,
             env: env.into_iter().collect(),
-            contained: request.contained,
+            contained: request.is_contained(),
         };
         match session::exec(&payload) {
             Err(error) => {
@@ -184,7 +189,7 @@ impl Start {
 
     /// Goes to the working directory. Only one that the user named must exist.
     fn settle(&self, messages: &Messages) -> Result<PathBuf> {
-        let Request { cwd: named, .. } = &self.ingredients.request;
+        let named = &self.ingredients.request.environment.cwd;
         let entered = session::enter_directory(&self.cwd);
         if named.is_some() {
             entered.context("failed to set working directory")?;
@@ -206,7 +211,7 @@ impl Start {
 
     fn by_shell(&self, messages: &Messages) -> Result<Outcome> {
         let overrides = || environment::overrides(&self.ingredients.request);
-        let contained = self.ingredients.request.contained;
+        let contained = self.ingredients.request.is_contained();
         let evaluated = self
             .scripts
             .evaluate_by_shell(&self.base, overrides(), contained);

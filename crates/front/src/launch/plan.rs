@@ -17,8 +17,8 @@ use super::program::Shown;
 use super::rank_report::RankObserver;
 use super::{fabric, gpu};
 use crate::caller::Caller;
-use crate::cli::MpiMode;
 use crate::environment::Ingredients;
+use crate::flags::MpiMode;
 use crate::host;
 use crate::messages::Messages;
 use crate::request::Request;
@@ -50,7 +50,7 @@ impl Prepared {
     /// Looks at the host, and works out the bundle. `instance` is the name of the
     /// instance that it shall be.
     pub(super) fn new(
-        mut request: Request,
+        request: Request,
         image: Image,
         instance: Option<&str>,
         caller: &Caller,
@@ -58,9 +58,11 @@ impl Prepared {
     ) -> Result<Self> {
         tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
         // Nobody else's MPI is looked at.
-        if request.job.is_some() || request.mpi.0 == MpiMode::Host {
-            request.find_launcher(caller);
-        }
+        let mpi = &request.container.mpi;
+        let hints = match request.job.is_some() || mpi.mode == MpiMode::Host {
+            true => mpi.hints_beside_launcher(caller),
+            false => mpi.hints.clone(),
+        };
         let account = caller.account();
         let mut facts = host::facts(caller, &account);
         if request.job.is_some() {
@@ -71,7 +73,7 @@ impl Prepared {
         let cache = caller.cache(&account);
         let mut edits = gpu::edits(&request, caller, &image, &cache, messages)?;
         let env = edits.env.clone();
-        request.add_overrides(&env);
+        let request = request.with_injected(&env);
         let named = || format!("{}: the image is damaged", image.path.display());
         let libraries = has_libraries(&image, &edits);
         let ingredients = Ingredients {
@@ -83,10 +85,10 @@ impl Prepared {
             libraries,
         };
         // One with a home of its own starts there.
-        let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
+        let cwd = caller.cwd.as_deref().filter(|_| !request.is_contained());
         let start = Start::new(ingredients, &image.root, cwd, messages).with_context(named)?;
         let shown = Shown::new(&request, &binds, &account, &facts);
-        let rank = mpi::prepare(&request, &image, &start, &shown, &cache, &mut edits)?;
+        let rank = mpi::prepare(&request, &image, &start, &shown, &hints, &cache, &mut edits)?;
         fabric::resolve(&request, &image, &rank, &cache, &mut edits, messages)?;
         let layout = Layout::choose(&needed(&binds, &image, &account, &facts, &edits))?;
         let process = start.process(session::is_privileged());
@@ -96,9 +98,9 @@ impl Prepared {
             process: &process,
             binds: &binds,
             edits: &edits,
-            contained: request.contained,
-            own_processes: request.own_processes || instance.is_some(),
-            own_ipc: request.own_ipc,
+            contained: request.is_contained(),
+            own_processes: request.container.isolation.processes.is_own() || instance.is_some(),
+            own_ipc: request.container.isolation.memory.is_own(),
             host: &facts,
             paths: &Paths {
                 root: layout.root(),
@@ -115,11 +117,11 @@ impl Prepared {
         }
         Ok(Self {
             cache,
-            own_processes: request.own_processes,
-            contained: request.contained,
+            own_processes: request.container.isolation.processes.is_own(),
+            contained: request.is_contained(),
             // What one writes to its own temporary directories, or runs among its own processes, is not for
             // the next; but for the next rank, which asks for its job's.
-            shared: request.shared && !request.is_isolated(),
+            shared: request.is_shared() && !request.is_isolated(),
             isolated: request.is_isolated(),
             program: request.action.program(),
             job: request.job,
@@ -216,26 +218,32 @@ pub(super) fn has_libraries(image: &Image, edits: &Edits) -> bool {
 /// The directories of the launcher's that would not be seen inside, and the user's binds.
 pub(super) fn launcher_binds(request: &Request, account: &Account, facts: &HostFacts) -> Vec<Bind> {
     let shared = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
-    let shared = shared.filter(|_| !request.contained);
+    let shared = shared.filter(|_| !request.is_contained());
     let seen: Vec<&Path> = shared
-        .chain(facts.shown_cwd().filter(|_| !request.contained))
+        .chain(facts.shown_cwd().filter(|_| !request.is_contained()))
         .chain(
             [account.home.as_path()]
                 .into_iter()
-                .filter(|_| !request.contained),
+                .filter(|_| !request.is_contained()),
         )
         .collect();
-    let directories = request.launcher_directories.iter().filter(|directory| {
-        request.job.is_some()
-            && directory.is_dir()
-            && !seen.iter().any(|seen| directory.starts_with(seen))
-    });
+    let directories = request
+        .container
+        .launcher_directories
+        .iter()
+        .filter(|directory| {
+            request.job.is_some()
+                && directory.is_dir()
+                && !seen.iter().any(|seen| directory.starts_with(seen))
+        });
     let binds = directories.map(|directory| Bind {
         source: directory.clone(),
         destination: None,
         read_only: false,
     });
-    binds.chain(request.binds.iter().cloned()).collect()
+    binds
+        .chain(request.container.mounts.binds.iter().cloned())
+        .collect()
 }
 
 /// The paths that the session's own directory must not hide.

@@ -76,7 +76,7 @@ fn plan(
         instance: None,
         libraries: has_libraries(image, &Edits::default()),
     };
-    let cwd = caller.cwd.as_deref().filter(|_| !request.contained);
+    let cwd = caller.cwd.as_deref().filter(|_| !request.is_contained());
     let start = Start::new(ingredients, &image.root, cwd, messages).context("read the image")?;
     let shown = Shown::new(request, &binds, &account, &facts);
     Ok((start, shown))
@@ -89,13 +89,12 @@ pub(super) fn examine(
     caller: &Caller,
     messages: &Messages,
 ) -> Result<Rank> {
-    let request = &mut request.clone();
-    request.find_launcher(caller);
+    let hints = request.container.mpi.hints_beside_launcher(caller);
     let (start, shown) = plan(request, image, caller, messages)?;
     let cache = caller.cache(&caller.account());
     // What its container has is decided already.
     let mut edits = Edits::default();
-    mpi::prepare(request, image, &start, &shown, &cache, &mut edits)
+    mpi::prepare(request, image, &start, &shown, &hints, &cache, &mut edits)
 }
 
 pub(super) fn print(spec: &impl serde::Serialize) -> Result<ExitCode> {

@@ -29,7 +29,7 @@ impl Shown {
             .into_iter()
             .chain([account.home.as_path()])
             .chain(facts.shown_cwd());
-        let usual = usual.filter(|path| !request.contained && *path != Path::new("/"));
+        let usual = usual.filter(|path| !request.is_contained() && *path != Path::new("/"));
         let usual = usual.map(same);
         Self(bound.chain(usual).collect())
     }

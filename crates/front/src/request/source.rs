@@ -5,10 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 
-use super::mounts::absolute;
 use crate::caller::Caller;
-use crate::cli::NetworkFlags;
-use crate::fetch::Network;
+use crate::flags::{Network, NetworkFlags};
 use crate::hints;
 
 /// Where the root comes from.
@@ -39,7 +37,7 @@ impl Source {
         if let Some(source) = image::Source::parse(&word)? {
             return Ok(Self::Foreign(source));
         }
-        let path = absolute(Path::new(image), caller)?;
+        let path = caller.absolute(Path::new(image))?;
         let found = path.metadata();
         if found.is_err_and(|error| error.kind() == std::io::ErrorKind::NotFound)
             && let Some(hint) = hints::of_missing_image(&word)
@@ -59,7 +57,7 @@ impl Source {
     /// Fails on flags, variables and a site configuration that have no meaning.
     pub fn network(&self, flags: &NetworkFlags, caller: &Caller) -> Result<Option<Network>> {
         match self {
-            Self::Foreign(_) => Network::new(flags, caller).map(Some),
+            Self::Foreign(_) => flags.resolve(caller).map(Some),
             _ => Ok(None),
         }
     }

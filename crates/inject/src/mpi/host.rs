@@ -10,7 +10,7 @@ use super::{Family, Implementation};
 use crate::Host;
 
 /// Where to look for it, before the host's own loader does.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Hints {
     /// The launcher's program: its library lies beside it.
     pub launcher: Option<PathBuf>,

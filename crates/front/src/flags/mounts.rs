@@ -1,0 +1,92 @@
+//! The paths of the host that a container shows.
+
+use std::ffi::OsString;
+
+use anyhow::{Result, bail};
+use bundle::{Bind, parse_binds};
+use clap::Args;
+
+use super::Variable;
+use crate::caller::Caller;
+
+/// What of the host is shown.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Mounts")]
+pub struct MountFlags {
+    /// Bind a path of the host: SOURCE[:DESTINATION[:ro|rw]], several with commas
+    #[arg(short = 'B', long, value_name = "SPEC")]
+    pub bind: Vec<OsString>,
+}
+
+const BIND: Variable = Variable::of("bind", &["BIND", "BINDPATH"]);
+
+/// The variables that stand for them.
+pub(super) const VARIABLES: &[Variable] = &[BIND];
+
+/// What of the host a container shows.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Mounts {
+    /// The user's binds, their sources absolute: those of flags, then those of variables.
+    pub binds: Vec<Bind>,
+}
+
+impl MountFlags {
+    /// Puts flags and variables together; binds add up.
+    ///
+    /// # Errors
+    ///
+    /// Fails on binds that have no meaning, and on sources that are not there.
+    pub fn resolve(&self, caller: &Caller) -> Result<Mounts> {
+        let variables = caller.variables.values(&BIND);
+        let variables = variables.map(|(_, value)| value.to_owned());
+        let mut binds = Vec::new();
+        for argument in self.bind.iter().cloned().chain(variables) {
+            for mut bind in parse_binds(&argument)? {
+                bind.source = caller.absolute(&bind.source)?;
+                if let Err(error) = std::fs::metadata(&bind.source) {
+                    bail!(
+                        "bind source {}: {}",
+                        bind.source.display(),
+                        sys::words(&error)
+                    );
+                }
+                binds.push(bind);
+            }
+        }
+        Ok(Mounts { binds })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::variables::Variables;
+
+    fn resolve(binds: &[&str], variables: &[(&str, &str)]) -> Result<Mounts> {
+        let flags = MountFlags {
+            bind: binds.iter().map(Into::into).collect(),
+        };
+        flags.resolve(&Caller::new(Variables::of(variables), Some("/".into())))
+    }
+
+    #[test]
+    fn binds_of_flags_and_variables_add_up() {
+        let variables = [
+            ("SINGULARITY_BIND", "/tmp:/b"),
+            ("APPTAINER_BINDPATH", "/tmp:/c"),
+        ];
+        let mounts = resolve(&["tmp:/a"], &variables).unwrap();
+        let binds = mounts.binds.iter().map(|bind| {
+            let destination = bind.destination.as_ref().unwrap();
+            (bind.source.to_str().unwrap(), destination.to_str().unwrap())
+        });
+        let expected = [("/tmp", "/a"), ("/tmp", "/b"), ("/tmp", "/c")];
+        assert_eq!(binds.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn a_missing_source_is_named() {
+        let error = resolve(&["/nosuch:/mnt"], &[]).unwrap_err().to_string();
+        assert_eq!(error, "bind source /nosuch: no such file or directory");
+    }
+}

@@ -1,0 +1,177 @@
+//! The page of all commands, flags and variables, `docs/flags.md`, and the README's table of flags: a test fails when they
+//! lag, and writes them.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use clap::{Arg, Args, Command};
+
+use crate::cli::described::{described, variable};
+use crate::flags::{self, ContainerFlags};
+use crate::variables::Meaning;
+
+/// Has the test write the page.
+const WRITE: &str = "SLIPWAY_WRITE_PAGES";
+
+const INTRODUCTION: &str = "\
+# Commands, flags and variables
+
+`front COMMAND --help` says the same. A variable has one of three prefixes: `FRONT_`, `APPTAINER_` or `SINGULARITY_`, the
+strongest first. A flag beats its variable. Flags stand before the image.
+
+This page is made of the program: `SLIPWAY_WRITE_PAGES=1 cargo test -p front pages` writes it.
+";
+
+fn page() -> String {
+    let mut page = INTRODUCTION.to_owned();
+    let command = described();
+    let all: Vec<&Arg> = command.get_arguments().collect();
+    let _ = writeln!(page, "\n## Before the command\n");
+    table(&all, &mut page);
+    let exec = command.find_subcommand("exec").unwrap();
+    let of_containers: Vec<&Arg> = { exec.get_arguments() }
+        .filter(|arg| is_of_containers(arg))
+        .collect();
+    let _ = writeln!(page, "\n## Flags of a container");
+    for group in
+        of_containers.chunk_by(|one, next| one.get_help_heading() == next.get_help_heading())
+    {
+        let heading = group.first().and_then(|arg| arg.get_help_heading());
+        let _ = writeln!(page, "\n### {}\n", heading.unwrap_or("Others"));
+        table(group, &mut page);
+    }
+    for below in command.get_subcommands() {
+        section(below, "front", &mut page);
+    }
+    let _ = writeln!(page, "\n## Settings that only variables have\n");
+    let _ = writeln!(page, "| variable | meaning |\n|---|---|");
+    for setting in flags::variables() {
+        if let Meaning::Setting(words) = setting.meaning {
+            let names = setting.names.iter();
+            let names: Vec<_> = names.map(|name| format!("`APPTAINER_{name}`")).collect();
+            let _ = writeln!(page, "| {} | {words} |", names.join(", "));
+        }
+    }
+    page
+}
+
+/// Whether it is a flag of every command that starts a container.
+fn is_of_containers(arg: &Arg) -> bool {
+    let flags = ContainerFlags::augment_args(Command::new("front"));
+    flags
+        .get_arguments()
+        .any(|other| other.get_id() == arg.get_id())
+}
+
+fn section(command: &Command, above: &str, page: &mut String) {
+    let name = format!("{above} {}", command.get_name());
+    let about = command
+        .get_about()
+        .map(ToString::to_string)
+        .unwrap_or_default();
+    let _ = writeln!(page, "\n## {name}\n\n{about}.\n");
+    let starts_container = command.get_arguments().any(|arg| arg.get_id() == "contain");
+    let own = command
+        .get_arguments()
+        .filter(|arg| !starts_container || !is_of_containers(arg));
+    table(&own.collect::<Vec<_>>(), page);
+    if starts_container {
+        let _ = writeln!(
+            page,
+            "\nAnd the [flags of a container](#flags-of-a-container)."
+        );
+    }
+    for below in command.get_subcommands() {
+        section(below, &name, page);
+    }
+}
+
+fn table(args: &[&Arg], page: &mut String) {
+    let shown =
+        |arg: &&&Arg| !arg.is_hide_set() && !["help", "version"].contains(&arg.get_id().as_str());
+    let args: Vec<_> = args.iter().filter(shown).collect();
+    if args.is_empty() {
+        return;
+    }
+    let _ = writeln!(page, "| flag | variable | meaning |\n|---|---|---|");
+    for arg in args {
+        let variable = variable(arg)
+            .map(|name| format!("`{name}`"))
+            .unwrap_or_default();
+        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+        // The variable has a column of its own.
+        let help = help.split(" [APPTAINER_").next().unwrap_or_default();
+        let help = help.replace('|', "\\|").replace('\n', " ");
+        let _ = writeln!(page, "| {} | {variable} | {help} |", names(arg));
+    }
+}
+
+/// A flag as it is typed, or what stands without one.
+fn names(arg: &Arg) -> String {
+    let values = arg.get_value_names().unwrap_or_default();
+    let values = values
+        .iter()
+        .map(|name| format!(" {name}"))
+        .collect::<String>();
+    if arg.is_positional() {
+        return format!("`{}`", values.trim_start());
+    }
+    let values = if arg.get_action().takes_values() {
+        values
+    } else {
+        String::new()
+    };
+    let short = arg
+        .get_short()
+        .map(|letter| format!("`-{letter}`, "))
+        .unwrap_or_default();
+    let long = arg.get_long().map(|name| format!("`--{name}{values}`"));
+    short + &long.unwrap_or_default()
+}
+
+/// The README's table: every flag of a container but those by which images are reached.
+fn common_flags() -> String {
+    let exec = described();
+    let exec = exec.find_subcommand("exec").unwrap();
+    let common = exec.get_arguments().filter(|arg| {
+        is_of_containers(arg) && arg.get_help_heading() != Some("Images that are no files")
+    });
+    let mut text = String::new();
+    table(&common.collect::<Vec<_>>(), &mut text);
+    text
+}
+
+/// Compares a file with what it should be, and writes it if that is asked for.
+fn check(name: &str, right: impl Fn(&str) -> String) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../..")
+        .join(name);
+    let there = std::fs::read_to_string(&path).unwrap_or_default();
+    let right = right(&there);
+    if std::env::var_os(WRITE).is_some() {
+        std::fs::write(&path, &right).unwrap();
+    } else {
+        assert!(
+            there == right,
+            "{name} lags: write it with {WRITE}=1 cargo test -p front pages"
+        );
+    }
+}
+
+#[test]
+fn the_page_of_flags_is_as_the_program() {
+    check("docs/flags.md", |_| page());
+}
+
+#[test]
+fn the_readme_has_the_flags_of_the_program() {
+    let (begin, end) = (
+        "<!-- flags: made of the program -->\n",
+        "<!-- end of flags -->\n",
+    );
+    check("README.md", |there| {
+        let (before, rest) = there.split_once(begin).unwrap();
+        let (_, after) = rest.split_once(end).unwrap();
+        [before, begin, &common_flags(), end, after].concat()
+    });
+}
