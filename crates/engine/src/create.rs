@@ -27,7 +27,7 @@ use crate::shadow_bundle::{
     write_config, write_pid, write_whole,
 };
 use crate::stage::stage;
-use crate::{Container, Error, Status, cgroup, identifier, leftovers, userns};
+use crate::{Container, Error, Status, cgroup, identifier, leftovers, namespaces, userns};
 
 /// What a container is made from.
 #[derive(Debug)]
@@ -205,9 +205,15 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         }
         _ => false,
     };
+    let joined =
+        { prepared.cgroup.as_deref() }.filter(|path| path.starts_with('/') && own.is_none());
+    let joined = joined.filter(|_| namespaces::makes(&document, "cgroup"));
     let act = || prepare_and_build(request, document, prepared, own.as_ref());
     let made = match is_ours {
-        true => within(own.as_ref(), act),
+        true => within(own.as_ref(), || {
+            joined.map_or(Ok(()), cgroup::join_what_libcontainer_does_not)?;
+            act()
+        }),
         false => act(),
     };
     if let Some(courier) = courier {
@@ -251,7 +257,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
 }
 
 /// What becomes the program. It takes from the document what it does itself, in place of libcontainer:
-/// the capabilities and the filter. Who carries the filter's descriptor is returned, if anybody.
+/// the capabilities, the limits and the filter. Who carries the filter's descriptor is returned, if anybody.
 fn take_program(
     request: &Create,
     document: &mut Value,
@@ -269,7 +275,11 @@ fn take_program(
         })
     };
     let (filter, courier) = Filter::of(document, &request.root, state)?.unzip();
-    for (of, name) in [("process", "capabilities"), ("linux", "seccomp")] {
+    for (of, name) in [
+        ("process", "capabilities"),
+        ("process", "rlimits"),
+        ("linux", "seccomp"),
+    ] {
         if let Some(object) = document.get_mut(of).and_then(Value::as_object_mut) {
             object.remove(name);
         }

@@ -30,6 +30,13 @@ pub(crate) fn refuse_others(document: &Value) -> Result<(), Error> {
     Ok(())
 }
 
+/// Whether a container gets a namespace of a kind that is made for it.
+pub(crate) fn makes(document: &Value, kind: &str) -> bool {
+    let namespaces = document.pointer("/linux/namespaces");
+    let mut namespaces = namespaces.and_then(Value::as_array).into_iter().flatten();
+    namespaces.any(|one| one["type"] == kind && one["path"].is_null())
+}
+
 fn is_namespace(path: &Path) -> io::Result<bool> {
     let file = openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
     Ok(fstatfs(&file)?.f_type == NSFS)

@@ -120,6 +120,19 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
+/// The highest number of a user or group that runc takes. To the kernel 4294967295 means that nothing is to change, and
+/// the program would keep root's (setresuid(2); the class of CVE-2024-40635).
+const LAST_ID: u64 = i32::MAX as u64;
+
+fn check_id(name: &str, id: &Value) -> Result<(), String> {
+    match id.as_u64() {
+        Some(0..=LAST_ID) => Ok(()),
+        _ => Err(format!(
+            "user: {name}: {id} is not in the range 0 to {LAST_ID}"
+        )),
+    }
+}
+
 /// runc fills in what `oci-spec` requires; an absent set of capabilities is an empty one.
 fn complete_process(
     process: &mut Map<String, Value>,
@@ -133,8 +146,10 @@ fn complete_process(
     let user = process.entry("user").or_insert_with(|| json!({}));
     if let Some(user) = user.as_object_mut() {
         for id in ["uid", "gid"] {
-            user.entry(id).or_insert_with(|| json!(0));
+            check_id(id, user.entry(id).or_insert_with(|| json!(0)))?;
         }
+        let additional = user.get("additionalGids").and_then(Value::as_array);
+        { additional.into_iter().flatten() }.try_for_each(|gid| check_id("additionalGids", gid))?;
     }
     let cwd = process.entry("cwd").or_insert_with(|| json!("/"));
     if !cwd.as_str().is_some_and(|cwd| cwd.starts_with('/')) {

@@ -84,3 +84,46 @@ fn a_writable_cgroup_is_the_containers_own_too() {
         "{printed}"
     );
 }
+
+/// The unified hierarchy, alone or beside the old ones: a container with a namespace of cgroups finds its own part at the
+/// root, whatever it mounts, and can neither see, freeze nor kill the host's.
+#[test]
+fn a_namespace_of_cgroups_begins_at_the_containers_own() {
+    let mut unified = Path::new("/sys/fs/cgroup").to_owned();
+    if !unified.join("cgroup.controllers").exists() {
+        unified.push("unified");
+    }
+    let victim = unified.join("slipway-victim");
+    fs::create_dir(&victim).unwrap();
+    struct Removed<'a>(&'a Path, std::process::Child);
+    impl Drop for Removed<'_> {
+        fn drop(&mut self) {
+            let _ = self.1.kill();
+            let _ = self.1.wait();
+            let _ = fs::remove_dir(self.0);
+        }
+    }
+    let process = std::process::Command::new("sleep")
+        .arg("60")
+        .spawn()
+        .unwrap();
+    let mut victim = Removed(&victim, process);
+    fs::write(victim.0.join("cgroup.procs"), victim.1.id().to_string()).unwrap();
+    let script = "cd /mnt; [ -e cgroup.controllers ] && echo mounted; ls -d slipway-victim; \
+        for f in freeze kill; do echo 1 >slipway-victim/cgroup.$f && echo $f; done; cut -d: -f2- /proc/self/cgroup | grep -v ':/$'; true";
+    for options in [["nosuid", "rw"], ["nosuid", "ro"]] {
+        let (bundle, _) = own_root(&["/bin/sh", "-c", script], |spec| {
+            let mounts = spec["mounts"].as_array_mut().unwrap();
+            mounts.retain(|mount| mount["type"] != "cgroup");
+            mounts.push(json!({"destination": "/mnt", "type": "cgroup2", "source": "cgroup2", "options": options}));
+            let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|one| one["type"] != "cgroup");
+            namespaces.push(json!({"type": "cgroup"}));
+        });
+        let outcome = tests::run(&mut bundle.slipway(&["run", "c1"]));
+        assert_eq!(outcome.stdout, "mounted\n", "{options:?}: {outcome:?}");
+        assert_eq!(bundle.left(), Vec::<String>::new());
+        assert!(!unified.join(bundle.id()).exists());
+    }
+    assert_eq!(victim.1.try_wait().unwrap(), None, "the victim has ended");
+}

@@ -3,8 +3,10 @@
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use crate::{mark, marked};
-use tests::{Outcome, TESTER, fixture, program, run, tester, wait_for};
+use tests::{Bundle, Outcome, TESTER, fixture, program, run, tester, wait_for};
 
 /// Runs a script as the ordinary user, `$F` being `front`, with an end.
 fn script(text: &str, seconds: u32, test: &str) -> Outcome {
@@ -115,4 +117,71 @@ fn a_low_limit_is_named_and_nothing_hangs() {
     wait_for("all of it to end", Duration::from_secs(20), || {
         marked(&mark("low").1).is_empty()
     });
+}
+
+/// The class of CVE-2024-40635: to the kernel this number means that the user stays what it is, which is root.
+#[test]
+fn a_user_who_is_no_number_of_one_is_refused() {
+    for user in [
+        json!({"uid": 4_294_967_295_u32}),
+        json!({"gid": 4_294_967_295_u32}),
+        json!({"uid": 2_147_483_648_u32}),
+    ] {
+        let bundle = Bundle::new(&["id"], |spec| spec["process"]["user"] = user.clone());
+        let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+        assert!(
+            outcome
+                .stderr
+                .contains("is not in the range 0 to 2147483647"),
+            "{user}: {outcome:?}"
+        );
+        assert_eq!((outcome.stdout.as_str(), outcome.code), ("", 1));
+    }
+    let bundle = Bundle::new(&["sleep", "100"], |_| {});
+    let _deleted = crate::Deleted(&bundle);
+    crate::start(&bundle);
+    for user in ["4294967295:4294967295", "0:4294967295"] {
+        let outcome = run(&mut bundle.slipway(&["exec", "-u", user, "c1", "id"]));
+        assert!(
+            outcome.stderr.contains("is not in the range"),
+            "{user}: {outcome:?}"
+        );
+        assert_eq!(outcome.stdout, "");
+    }
+}
+
+/// The runtime's own steps are not held to the limits of the program.
+#[test]
+fn a_program_may_have_few_descriptors() {
+    for limit in [4, 8, 12, 20] {
+        let bundle = Bundle::new(&["sh", "-c", "ulimit -n"], |spec| {
+            spec["process"]["rlimits"] =
+                json!([{"type": "RLIMIT_NOFILE", "soft": limit, "hard": limit}]);
+        });
+        let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+        assert_eq!(outcome.stdout, format!("{limit}\n"), "{outcome:?}");
+    }
+}
+
+/// A sign that does not say whose it is was waited for, by each later launch of the program: 20 seconds.
+#[test]
+fn a_full_disk_costs_no_later_launch_its_time() {
+    let script = "mount -t tmpfs -o size=64k,mode=1777 none /mnt; dd if=/dev/zero of=/mnt/fill bs=4k 2>/dev/null; \
+        launch() { setpriv --reuid $U --regid $U --clear-groups env -i HOME=/mnt TMPDIR=/mnt XDG_CACHE_HOME=/mnt PATH=/usr/bin:/bin \
+            PMI_RANK=0 PMI_SIZE=2 MPI_LOCALNRANKS=2 $F -q exec $I true; echo $?; }; \
+        launch; sleep 2; launch; rm /mnt/fill; sleep 2; launch; find /mnt -name '*.making'";
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c", script]);
+    command
+        .env("U", tester().to_string())
+        .env("F", program("front"))
+        .env("I", fixture("bb.sif"));
+    let begin = Instant::now();
+    let outcome = run(&mut command);
+    assert_eq!(outcome.stdout, "0\n0\n0\n", "{outcome:?}");
+    assert!(
+        begin.elapsed() < Duration::from_secs(12),
+        "{:?}",
+        begin.elapsed()
+    );
 }

@@ -18,6 +18,7 @@ use nix::unistd::{AccessFlags, access, execve};
 
 use crate::home::home;
 use crate::process::drop_privileges::{load_filter, restrict_but_filter};
+use crate::process::rlimits;
 use crate::seccomp::Filter;
 
 /// The most descriptors that are preserved: more than a process may have, and than `--preserve-fds` takes.
@@ -30,7 +31,7 @@ const FAILURE: i32 = 255;
 /// refuses a program that only its owner may execute, and keeps our signal mask.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
-    /// The process as the specification has it; libcontainer is not told its capabilities.
+    /// The process as the specification has it; libcontainer is not told its capabilities and limits.
     pub(crate) process: Process,
     /// What filters its system calls.
     pub(crate) filter: Option<Filter>,
@@ -63,6 +64,7 @@ impl Program {
         let preserved = 3..count.clamp(0, MOST_PRESERVED) + 3;
         sys::close_all_except(&preserved.collect::<Vec<_>>());
         if !self.is_filtered_early() {
+            rlimits::set(&self.process, rlimits::takes_files)?;
             load_filter(&self.process, self.filter.as_ref())?;
         }
         become_program(&self.process, &self.mask)
@@ -82,12 +84,17 @@ impl Executor for Program {
         if !self.keeps_keyring {
             new_keyring().map_err(ExecutorSetEnvsError::Other)?;
         }
-        restrict_but_filter(&self.process, self.filter.is_some())
-            .and_then(|()| match self.is_filtered_early() {
-                true => load_filter(&self.process, self.filter.as_ref()),
-                false => Ok(()),
-            })
-            .map_err(ExecutorSetEnvsError::Other)
+        // As late as can be: libcontainer opens files until now, and to wait for the start.
+        let is_early = self.is_filtered_early();
+        rlimits::set(&self.process, |limit| {
+            is_early || !rlimits::takes_files(limit)
+        })
+        .and_then(|()| restrict_but_filter(&self.process, self.filter.is_some()))
+        .and_then(|()| match self.is_filtered_early() {
+            true => load_filter(&self.process, self.filter.as_ref()),
+            false => Ok(()),
+        })
+        .map_err(ExecutorSetEnvsError::Other)
     }
 
     fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {

@@ -17,7 +17,7 @@ use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid}
 use crate::Error;
 use crate::process::drop_privileges::restrict;
 use crate::process::exec::{become_program, new_keyring};
-use crate::process::selinux;
+use crate::process::{rlimits, selinux};
 use crate::seccomp::Filter;
 
 /// Refuses what this way into a container cannot give.
@@ -68,9 +68,7 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
         new_keyring()?;
     }
     become_root(entry.nobody)?;
-    for limit in process.rlimits().iter().flatten() {
-        syscall.set_rlimit(limit).map_err(say("process.rlimits"))?;
-    }
+    rlimits::set(process, |_| true)?;
     if let Some(priority) = process.io_priority() {
         let class = i64::from(io_class(&priority.class().to_string()));
         syscall

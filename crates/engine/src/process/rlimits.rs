@@ -1,5 +1,7 @@
 //! Resource limits that this process cannot give.
 
+use libcontainer::oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
+use libcontainer::syscall::syscall::SyscallType;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::Value;
 
@@ -22,6 +24,27 @@ const NAMES: [(&str, Resource); 16] = [
     ("RLIMIT_SIGPENDING", Resource::RLIMIT_SIGPENDING),
     ("RLIMIT_STACK", Resource::RLIMIT_STACK),
 ];
+
+/// Gives the calling process the limits of a specification that `is_due` chooses.
+///
+/// # Errors
+///
+/// Says which limit the kernel refuses.
+pub(crate) fn set(process: &Process, is_due: impl Fn(&PosixRlimit) -> bool) -> Result<(), String> {
+    let syscall = SyscallType::default().create_syscall();
+    let limits = process.rlimits().iter().flatten();
+    for limit in limits.filter(|limit| is_due(limit)) {
+        let set = syscall.set_rlimit(limit);
+        set.map_err(|error| format!("process.rlimits: {}: {error}", limit.typ()))?;
+    }
+    Ok(())
+}
+
+/// Whether a limit leaves the calling process fewer open files than it may have. That needs no privilege.
+pub(crate) fn takes_files(limit: &PosixRlimit) -> bool {
+    let (_, own) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
+    limit.typ() == PosixRlimitType::RlimitNofile && limit.hard() <= own
+}
 
 /// Refuses by name what the kernel refuses: a soft limit above the hard one, and one above our own that we may not
 /// raise.

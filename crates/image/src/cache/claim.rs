@@ -45,7 +45,11 @@ impl Claim {
         loop {
             match File::options().write(true).create_new(true).open(&sign) {
                 Ok(mut file) => {
-                    let _ = file.write_all(mark(std::process::id()).as_bytes());
+                    // A sign that does not say whose it is would be believed for a long time: where the disk is full, say.
+                    if let Err(error) = file.write_all(mark(std::process::id()).as_bytes()) {
+                        let _ = fs::remove_file(&sign);
+                        return Err(error);
+                    }
                     return Ok(Some(Self::begin(directory, name, file, sign)));
                 }
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
