@@ -1,9 +1,15 @@
 # What a person does with Slipway. Every target installs what it needs.
 
-.PHONY: demo test build dist bench lint fuzz clean
+.PHONY: help demo check test build dist bench lint fuzz clean
+
+help: ## what each target does
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
 demo: ## run a real Debian image as an ordinary user
 	scripts/demo.sh
+
+check: ## what to run before a commit: under three minutes
+	scripts/check.sh
 
 test: ## everything that must pass
 	scripts/test.sh

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Images and roots for the tests, made with Debian's own tools in $SLIPWAY_FIXTURES; each once.
+# Images and roots for the tests, made with Debian's own tools in $SLIPWAY_FIXTURES; each once: scripts/fixtures.sh [NAME…]
 #   bb, py         directories: a static busybox; Debian stable with Python and NumPy
 #   peers          a Debian sid root with the real Apptainer and Charliecloud
 #   bb.sif, py.sif SIFs of the two, written by that Apptainer
@@ -211,6 +211,13 @@ step() {
   "make_$1"
   touch ".done-$1"
 }
+
+# Those that are named, and no others.
+if [ $# != 0 ]; then
+  install busybox=busybox-static
+  for name; do step "$name"; done
+  exit
+fi
 
 install /usr/include/hdf5/mpich/hdf5.h=libhdf5-mpich-dev mpicc.openmpi=libopenmpi-dev mpirun.openmpi=openmpi-bin mpicc.mpich=libmpich-dev mpiexec.hydra=mpich \
   qemu-system-x86_64=qemu-system-x86 depmod=kmod rdma=iproute2 ibv_devinfo=ibverbs-utils /etc/libibverbs.d/rxe.driver=ibverbs-providers \

@@ -9,6 +9,7 @@ mod card;
 mod cluster;
 mod daemon;
 mod faults;
+mod fresh;
 mod gpu;
 mod guest;
 mod launcher;
@@ -104,7 +105,12 @@ pub fn archive(directory: &Path) -> PathBuf {
 /// Returns a program under test.
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
-    prepared("SLIPWAY_BIN", "/var/tmp/slipway-bin", name)
+    let program = prepared("SLIPWAY_BIN", "/var/tmp/slipway-bin", name);
+    // Of Rust's programs; a test may bring another.
+    if name == "front" || name.starts_with("slipway") {
+        fresh::check(&program);
+    }
+    program
 }
 
 /// Returns the ordinary user's number, which is also their group's.
