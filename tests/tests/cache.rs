@@ -65,7 +65,11 @@ fn what_is_kept_is_listed_and_cleaned() {
     succeed(&mut place.front(&["-q", "cache", "clean", "-f", "--days", "2"]));
     assert_eq!(place.kept("images").len(), 0);
     let wrong = run(&mut place.front(&["cache", "list", "--type", "apples"]));
-    assert!(wrong.stderr.contains("expected blob, oci"), "{wrong:?}");
+    assert!(
+        wrong.stderr.contains("expected one of blob, oci"),
+        "{wrong:?}"
+    );
+    assert_eq!(wrong.code, 1);
 }
 
 #[test]

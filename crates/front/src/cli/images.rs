@@ -3,8 +3,9 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use clap::{Args, Subcommand, ValueEnum};
+
 use crate::flags::NetworkFlags;
-use clap::{Args, Subcommand};
 
 /// `front build`.
 #[derive(Debug, Args)]
@@ -150,14 +151,42 @@ pub enum CacheCommand {
 /// Which entries of the cache.
 #[derive(Debug, Args)]
 pub struct CacheTypes {
-    /// The types: blob, oci, oras, library, net, extracted, all
+    /// The types, several with commas; all where none is named
     #[arg(
         short = 'T',
         long = "type",
         value_name = "TYPES",
-        value_delimiter = ','
+        value_delimiter = ',',
+        value_enum
     )]
-    pub names: Vec<String>,
+    pub names: Vec<CacheType>,
+}
+
+/// A type of what is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum CacheType {
+    /// Layers and documents of images, as a registry has them.
+    #[value(alias = "blobs")]
+    Blob,
+    /// SIFs made of such images.
+    Oci,
+    /// SIFs from registries.
+    Oras,
+    /// SIFs from a library.
+    Library,
+    /// SIFs from elsewhere on the network.
+    Net,
+    /// Images that were unpacked, where nothing can mount them.
+    Extracted,
+    /// Which entry a name led to when it was last looked up.
+    Reference,
+    /// Facts that were found out about an image and the host.
+    Discovery,
+    /// Kept by Singularity; there is none of it here.
+    #[value(hide = true)]
+    Shub,
+    /// All of them.
+    All,
 }
 
 /// `front cache list`.

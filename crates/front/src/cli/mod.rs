@@ -24,7 +24,7 @@ use crate::flags::{ContainerFlags, Global, ShellFlags};
 pub use cdi::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use doctor::Doctor;
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
-pub use images::{Build, CacheClean, CacheCommand, CacheList, Inspect, Pull, Push};
+pub use images::{Build, CacheClean, CacheCommand, CacheList, CacheType, Inspect, Pull, Push};
 pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
 pub use keys::{
     KeyCommand, KeyExport, KeyNewpair, KeyRemove, RegistryCommand, RegistryLogin, Sign, Verify,

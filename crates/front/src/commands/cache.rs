@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use image::{Cache, Kept, Kind, Selection};
 
 use crate::caller::Caller;
-use crate::cli::{CacheClean, CacheCommand, CacheList};
+use crate::cli::{CacheClean, CacheCommand, CacheList, CacheType};
 use crate::messages::Messages;
 use crate::prompt;
 
@@ -36,7 +36,7 @@ fn is_record(kind: Kind) -> bool {
 
 fn list(cache: &Cache, args: &CacheList) -> Result<String> {
     let selection = Selection {
-        kinds: kinds(&args.types.names)?,
+        kinds: kinds(&args.types.names),
         ..Selection::default()
     };
     let all = cache.select(&selection)?;
@@ -88,7 +88,7 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
 
 fn clean(cache: &Cache, args: &CacheClean, messages: &Messages) -> Result<()> {
     let selection = Selection {
-        kinds: kinds(&args.types.names)?,
+        kinds: kinds(&args.types.names),
         unused_for: Duration::from_secs(args.days.unwrap_or(0) * 24 * 60 * 60),
     };
     if args.dry_run {
@@ -118,26 +118,22 @@ fn clean(cache: &Cache, args: &CacheClean, messages: &Messages) -> Result<()> {
 }
 
 /// The kinds that words name; without words, all.
-fn kinds(words: &[String]) -> Result<Vec<Kind>> {
-    if words.is_empty() {
-        return Ok(Kind::ALL.to_vec());
+fn kinds(types: &[CacheType]) -> Vec<Kind> {
+    if types.is_empty() || types.contains(&CacheType::All) {
+        return Kind::ALL.to_vec();
     }
-    let mut kinds = Vec::new();
-    for word in words {
-        let found = Kind::ALL.into_iter().find(|kind| kind.name() == word);
-        match (word.as_str(), found) {
-            ("all", _) => return Ok(Kind::ALL.to_vec()),
-            ("blobs", _) => kinds.push(Kind::Blob),
-            // Kept by Singularity; there is none of it here.
-            ("shub", _) => {}
-            (_, Some(kind)) => kinds.push(kind),
-            (other, None) => {
-                let names: Vec<&str> = Kind::ALL.iter().map(|kind| kind.name()).collect();
-                bail!("--type {other}: expected {} or all", names.join(", "));
-            }
-        }
-    }
-    Ok(kinds)
+    let kinds = types.iter().filter_map(|one| match one {
+        CacheType::Blob => Some(Kind::Blob),
+        CacheType::Oci => Some(Kind::Image),
+        CacheType::Oras => Some(Kind::Oras),
+        CacheType::Library => Some(Kind::Library),
+        CacheType::Net => Some(Kind::Net),
+        CacheType::Extracted => Some(Kind::Extracted),
+        CacheType::Reference => Some(Kind::Reference),
+        CacheType::Discovery => Some(Kind::Discovery),
+        CacheType::Shub | CacheType::All => None,
+    });
+    kinds.collect()
 }
 
 fn size(bytes: u64) -> String {
