@@ -208,13 +208,16 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let joined =
         { prepared.cgroup.as_deref() }.filter(|path| path.starts_with('/') && own.is_none());
     let joined = joined.filter(|_| namespaces::makes(&document, "cgroup"));
-    let act = || prepare_and_build(request, document, prepared, own.as_ref());
     let made = match is_ours {
         true => within(own.as_ref(), || {
-            joined.map_or(Ok(()), cgroup::join_what_libcontainer_does_not)?;
-            act()
+            if let Some(path) = joined {
+                cgroup::run_hooks_outside(&mut document)
+                    .map_err(|source| Error::system("find the runtime's own cgroups", source))?;
+                cgroup::join_what_libcontainer_does_not(path)?;
+            }
+            prepare_and_build(request, document, prepared, own.as_ref())
         }),
-        false => act(),
+        false => prepare_and_build(request, document, prepared, None),
     };
     if let Some(courier) = courier {
         courier.wait();

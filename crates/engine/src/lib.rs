@@ -34,7 +34,7 @@ mod terminal;
 mod userns;
 mod watch;
 
-pub use cgroup::{cover_cgroups, own_cgroup};
+pub use cgroup::{HOOK_OUTSIDE, cover_cgroups, hook_outside, own_cgroup};
 pub use checkpoint::{Checkpoint, CriuOptions, Extent, Restore, checkpoint, restore};
 pub use container::{Container, forget, list};
 pub use create::{Create, ExecutorBox, create};

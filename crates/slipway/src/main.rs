@@ -19,6 +19,14 @@ use crate::log::Log;
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == engine::HOOK_OUTSIDE)
+    {
+        let Err(reason) = engine::hook_outside(std::env::args_os().skip(2));
+        eprintln!("slipway: {reason}");
+        return ExitCode::FAILURE;
+    }
     // Before all else, since it begins all again.
     let sealed = if std::env::args_os().any(|arg| ENTERING.iter().any(|name| arg == *name)) {
         seal::seal()

@@ -127,3 +127,37 @@ fn a_namespace_of_cgroups_begins_at_the_containers_own() {
     }
     assert_eq!(victim.1.try_wait().unwrap(), None, "the victim has ended");
 }
+
+/// Hooks of the runtime's namespaces are not the container's: what they leave behind is not for it to end.
+#[test]
+fn a_hook_of_the_runtimes_is_not_in_the_containers_cgroup() {
+    let own = fs::read_to_string("/proc/self/cgroup").unwrap();
+    for point in ["prestart", "createRuntime"] {
+        let (bundle, root) = own_root(&["true"], |spec| {
+            let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+            namespaces.retain(|one| one["type"] != "cgroup");
+            namespaces.push(json!({"type": "cgroup"}));
+        });
+        let told = root.join("told");
+        let script = format!(
+            "cat /proc/self/cgroup >{}; echo $0 $1 >>{0}",
+            told.display()
+        );
+        let config = bundle.path().join("config.json");
+        let mut spec: serde_json::Value =
+            serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+        spec["hooks"][point] = json!([{"path": "/bin/sh", "args": ["sh", "-c", script, "zero", "one"], "env": ["A=1"]}]);
+        fs::write(&config, spec.to_string()).unwrap();
+        succeed(&mut bundle.slipway(&["run", "c1"]));
+        assert_eq!(
+            fs::read_to_string(told).unwrap(),
+            format!("{own}zero one\n"),
+            "{point}"
+        );
+        spec["hooks"][point] = json!([{"path": "/nosuch"}]);
+        fs::write(&config, spec.to_string()).unwrap();
+        let outcome = tests::run(&mut bundle.slipway(&["run", "c1"]));
+        assert_ne!(outcome.code, 0, "{outcome:?}");
+        assert_eq!(bundle.left(), Vec::<String>::new());
+    }
+}

@@ -3,6 +3,7 @@
 mod cover;
 mod devices;
 mod freezer;
+mod outside;
 mod own;
 mod place;
 pub(crate) mod spawn;
@@ -13,6 +14,8 @@ mod update;
 pub(crate) use cover::{bind_what_covers, has_old_hierarchies, is_old_and_closed, is_unified};
 pub use cover::{cover_cgroups, own_cgroup};
 pub(crate) use freezer::{freeze, is_frozen, refuse_frozen};
+pub use outside::{HOOK_OUTSIDE, hook_outside};
+pub(crate) use outside::{join_what_libcontainer_does_not, run_hooks_outside};
 pub(crate) use own::Own;
 pub(crate) use place::{Place, memory_directory};
 pub(crate) use stats::stats;
@@ -21,7 +24,6 @@ pub(crate) use update::{apply, merge, touched};
 use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
-use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -143,46 +145,6 @@ pub(crate) fn old_hierarchies() -> Vec<(String, Hierarchy)> {
             .then_some((name, hierarchy))
     });
     found.collect()
-}
-
-/// The controllers of old hierarchies that libcontainer knows, and has a container's process join by itself.
-const JOINED_BY_LIBCONTAINER: [&str; 12] = [
-    "blkio",
-    "cpu",
-    "cpuacct",
-    "cpuset",
-    "devices",
-    "freezer",
-    "hugetlb",
-    "memory",
-    "net_cls",
-    "net_prio",
-    "perf_event",
-    "pids",
-];
-
-/// Has the calling process join the cgroup at `path` in the other old hierarchies, systemd's among them, and in the
-/// unified one beside them: the namespace of cgroups that it makes next has its root there, and not in the host's.
-/// Where it may not, as an ordinary user, it may change nothing there either.
-pub(crate) fn join_what_libcontainer_does_not(path: &str) -> Result<(), Error> {
-    for (name, hierarchy) in old_hierarchies() {
-        let is_joined = |one: &str| JOINED_BY_LIBCONTAINER.contains(&one);
-        let Hierarchy::Mounted(mounted) = hierarchy else {
-            continue;
-        };
-        if name.split(',').any(is_joined) {
-            continue;
-        }
-        let own = mounted.join(path.trim_start_matches('/'));
-        let joined =
-            fs::create_dir_all(&own).and_then(|()| fs::write(own.join("cgroup.procs"), "0"));
-        match joined.map_err(|error| (error.kind(), error)) {
-            Err((ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, _)) => {}
-            Err((_, error)) => return Err(Error::state("join", &own)(error)),
-            Ok(()) => {}
-        }
-    }
-    Ok(())
 }
 
 /// Where the mounts of a container that sees the host's old hierarchies are, and what they show of
