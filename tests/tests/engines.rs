@@ -188,8 +188,8 @@ fn podman_without_root() {
     });
     nothing_left(&runtime.join("slipway"));
     // podman keeps a process for the user's namespaces.
-    let keeper = fs::read_to_string(runtime.join("libpod/tmp/pause.pid")).unwrap_or_default();
-    if let Ok(pid) = keeper.trim().parse() {
+    let pause = fs::read_to_string(runtime.join("libpod/tmp/pause.pid")).unwrap_or_default();
+    if let Ok(pid) = pause.trim().parse() {
         let _ = nix::sys::signal::kill(
             nix::unistd::Pid::from_raw(pid),
             nix::sys::signal::Signal::SIGKILL,

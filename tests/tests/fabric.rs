@@ -1,4 +1,4 @@
-//! Fast networks: what an image lacks to reach the host's is lent to it.
+//! Fast networks: what an image lacks to reach the host's is injected.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -277,8 +277,8 @@ fn podman(
         let nothing = container(&[]);
         assert!(!nothing.stdout.contains('/'), "{what}: {nothing:?}");
         let mounts = expected(&container(&["-e", "NVIDIA_VISIBLE_DEVICES=all"]), &what);
-        let keeper = fs::read_to_string(runs.join("libpod/tmp/pause.pid")).unwrap_or_default();
-        if let Ok(pid) = keeper.trim().parse() {
+        let pause = fs::read_to_string(runs.join("libpod/tmp/pause.pid")).unwrap_or_default();
+        if let Ok(pid) = pause.trim().parse() {
             let _ = nix::sys::signal::kill(
                 nix::unistd::Pid::from_raw(pid),
                 nix::sys::signal::Signal::SIGKILL,

@@ -279,15 +279,15 @@ fn a_job_is_listed_and_joined() {
     }
 }
 
-/// How long the keepers of the ordinary user's sessions have run, in ticks of the clock.
-fn keepers_time() -> u64 {
+/// How long the monitors of the ordinary user's sessions have run, in ticks of the clock.
+fn monitors_time() -> u64 {
     let processes = fs::read_dir("/proc").unwrap().flatten();
     let times = processes.filter_map(|process| {
         let stat = fs::read_to_string(process.path().join("stat")).ok()?;
         let (name, fields) = stat.rsplit_once(')')?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
-        let is_keeper = name.ends_with("(front: session");
-        is_keeper.then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
+        let is_monitor = name.ends_with("(front: session");
+        is_monitor.then(|| fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap())
     });
     times.sum()
 }
@@ -304,9 +304,9 @@ fn who_waits_for_the_last_rank_sleeps() {
     ]);
     let mut job = job.spawn().unwrap();
     std::thread::sleep(Duration::from_secs(1));
-    let before = keepers_time();
+    let before = monitors_time();
     std::thread::sleep(Duration::from_secs(1));
-    let spent = keepers_time().saturating_sub(before);
+    let spent = monitors_time().saturating_sub(before);
     assert!(spent < 20, "{spent} of 100");
     job.wait().unwrap();
 }

@@ -87,7 +87,7 @@ fn whoever_is_killed_the_job_ends_and_nothing_is_left() {
     {
         *killed.entry(name).or_insert(0) += 1;
     }
-    // Ranks, launchers, keepers and servers.
+    // Ranks, launchers, monitors and servers.
     for name in ["sleep", "front: session", "front: image", "mpirun.openmpi"] {
         assert!(killed.contains_key(name), "{name}: {killed:?}");
     }

@@ -299,7 +299,7 @@ fn answers_are_right_on_ten_images() {
         );
         outcome.stdout
     };
-    let lent = |text: &str, library: &str| {
+    let injected = |text: &str, library: &str| {
         let (decision, why) = explained(text, library);
         assert_eq!(decision, "injected", "{library}: {why}");
         why
@@ -319,7 +319,7 @@ fn answers_are_right_on_ten_images() {
         )),
         "{one}"
     );
-    lent(&one, "libcuda.so.1");
+    injected(&one, "libcuda.so.1");
     left(
         &one,
         "libGLX_nvidia.so.0",
@@ -327,7 +327,7 @@ fn answers_are_right_on_ten_images() {
     );
     // 2. The same under a host of today: the dispatchers are its own, the driver's libraries are not.
     let two = text(newer, "/images/old");
-    let cuda = lent(&two, "libcuda.so.1");
+    let cuda = injected(&two, "libcuda.so.1");
     assert!(
         cuda.ends_with(&format!("libcuda.so.{new_driver}")),
         "{cuda}"
@@ -350,8 +350,8 @@ fn answers_are_right_on_ten_images() {
     // 3. A newer glibc than the host's carries everything that needs no more than that.
     let three = text(older, "/images/py");
     assert!(three.starts_with("/images/py: glibc 2.41; "), "{three}");
-    lent(&three, "libEGL.so.1");
-    lent(&three, "libGLdispatch.so.0");
+    injected(&three, "libEGL.so.1");
+    injected(&three, "libGLdispatch.so.0");
     // 4. The same image as a SIF.
     let four = text(older, "/images/py.sif");
     assert_eq!(
@@ -360,7 +360,7 @@ fn answers_are_right_on_ten_images() {
     );
     // 5. An image of today with GLVND and X.
     let five = text(newer, "/images/new");
-    lent(&five, "libGLX_nvidia.so.0");
+    injected(&five, "libGLX_nvidia.so.0");
     assert_eq!(explained(&five, "libGLdispatch.so.0").0, "own");
     // 6, 7. No C library, and another.
     for (image, has) in [
@@ -431,7 +431,7 @@ fn answers_are_right_on_ten_images() {
         &format!("usr/lib/x86_64-linux-gnu/nvidia/current/{library}"),
         into,
     );
-    let nine = lent(&text(older, &baked.name), "libcuda.so.1");
+    let nine = injected(&text(older, &baked.name), "libcuda.so.1");
     assert!(
         nine.contains(&format!("in place of the image's /{into}")),
         "{nine}"
@@ -445,7 +445,7 @@ fn answers_are_right_on_ten_images() {
         bare.root.join("etc/ld.so.cache"),
     )
     .unwrap();
-    lent(&text(older, &bare.name), "libcuda.so.1");
+    injected(&text(older, &bare.name), "libcuda.so.1");
     let smi = front(older, &["exec", "--nv", &bare.name, "nvidia-smi"]);
     assert!(smi.stdout.contains("couldn't communicate"), "{smi:?}");
 }

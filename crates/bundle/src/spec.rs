@@ -131,11 +131,11 @@ fn devices(request: &Request<'_>) -> Result<Vec<LinuxDevice>, Error> {
     }
     let (host, edits) = (&request.host.devices, request.edits);
     // What is injected and what the caller may open anyway are, in `/dev`, the same nodes.
-    let lent = |device: &&Device| edits.device_nodes.contains(&device.path);
+    let injected = |device: &&Device| edits.device_nodes.contains(&device.path);
     let own = |device: &&Device| !edits.device_nodes.contains(&device.path);
     host.iter()
         .filter(own)
-        .chain(host.iter().filter(lent))
+        .chain(host.iter().filter(injected))
         .map(|device| {
             Ok(LinuxDeviceBuilder::default()
                 .path(device.path.clone())
@@ -152,9 +152,9 @@ fn devices(request: &Request<'_>) -> Result<Vec<LinuxDevice>, Error> {
 }
 
 /// The hooks that run while a container is made.
-fn hooks(lent: &[cdi::Hook]) -> Result<Option<Hooks>, Error> {
+fn hooks(injected: &[cdi::Hook]) -> Result<Option<Hooks>, Error> {
     let of = |stage: &str| {
-        let of_it = lent.iter().filter(|hook| hook.hook_name == stage);
+        let of_it = injected.iter().filter(|hook| hook.hook_name == stage);
         let built = of_it.map(|hook| {
             let mut builder = HookBuilder::default()
                 .path(hook.path.clone())
@@ -167,7 +167,7 @@ fn hooks(lent: &[cdi::Hook]) -> Result<Option<Hooks>, Error> {
         });
         built.collect::<Result<Vec<_>, _>>()
     };
-    if lent.is_empty() {
+    if injected.is_empty() {
         return Ok(None);
     }
     let hooks = HooksBuilder::default()

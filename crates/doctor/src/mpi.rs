@@ -118,7 +118,7 @@ pub fn mpi(
         }
     };
     let host_libraries = host_libraries.as_ref();
-    let lent = fabric::resolve(
+    let resolved = fabric::resolve(
         host,
         image,
         machine,
@@ -127,7 +127,7 @@ pub fn mpi(
             ..seen
         },
     )?;
-    findings.extend(network(&lent, obstacle));
+    findings.extend(network(&resolved, obstacle));
     findings.extend(wireup(&used, wanted.job));
     findings.push(match wanted.shared {
         true => Finding::works("shared memory", "ranks on a node share a container, and read each other's memory"),
@@ -155,12 +155,12 @@ fn lacking(what: String, is_whole: bool) -> Finding {
 }
 
 /// Which of the host's networks are reached, and by what. `obstacle` is why the host's MPI cannot stand in.
-fn network(lent: &fabric::Resolved, obstacle: Option<String>) -> Vec<Finding> {
+fn network(resolved: &fabric::Resolved, obstacle: Option<String>) -> Vec<Finding> {
     let finding = |network: &fabric::Reached| match &network.reason {
         None => {
             let mut what = format!("{}, by {}", network.kind, network.by.join(" and "));
-            if !lent.names.is_empty() {
-                what += &format!("; injected for it: {}", lent.names.join(", "));
+            if !resolved.names.is_empty() {
+                what += &format!("; injected for it: {}", resolved.names.join(", "));
             }
             Finding::works("network", what)
         }
@@ -176,7 +176,7 @@ fn network(lent: &fabric::Resolved, obstacle: Option<String>) -> Vec<Finding> {
             )
         }
     };
-    lent.networks.iter().map(finding).collect()
+    resolved.networks.iter().map(finding).collect()
 }
 
 fn wireup(used: &Implementation, job: Option<&Job>) -> Option<Finding> {

@@ -41,7 +41,11 @@ pub fn driver_edits(
 ) -> Result<(Edits, Option<String>), Error> {
     let machine = inject::machine(root).or_else(|| inject::machine(host.files()));
     let machine = machine.ok_or_else(|| Error::Refused("the image has no programs".to_owned()))?;
-    let lent = inject::driver_edits(host, root, machine, wanted).map_err(Error::Look)?;
-    let driver = lent.drivers.into_iter().next().map(|(_, driver)| driver);
-    Ok((lent.edits, driver))
+    let injected = inject::driver_edits(host, root, machine, wanted).map_err(Error::Look)?;
+    let driver = injected
+        .drivers
+        .into_iter()
+        .next()
+        .map(|(_, driver)| driver);
+    Ok((injected.edits, driver))
 }

@@ -50,9 +50,9 @@ fn edits(container: &Container, host: &Host, root: &Directory) -> Result<Edits, 
         library_path: container.variable("LD_LIBRARY_PATH").map(OsStr::new),
         ..Program::default()
     };
-    let lent = fabric::resolve(host, root, machine, program).map_err(Error::Look)?;
-    if !lent.host_libraries.mounts.is_empty() {
-        let put = lent.host_libraries.add_to(&mut edits, root, machine);
+    let resolved = fabric::resolve(host, root, machine, program).map_err(Error::Look)?;
+    if !resolved.host_libraries.mounts.is_empty() {
+        let put = resolved.host_libraries.add_to(&mut edits, root, machine);
         put.map_err(Error::Look)?;
     }
     Ok(edits)

@@ -301,7 +301,7 @@ impl Audit {
         }
     }
 
-    /// Calls an abstract socket. A keeper of `front`'s is asked, by one byte, what it would tell.
+    /// Calls an abstract socket. A monitor of `front`'s is asked, by one byte, what it would tell.
     fn call(&mut self, name: &str, kind: SocketType) {
         let called = socket_with(AddressFamily::UNIX, kind, SocketFlags::NONBLOCK, None).and_then(
             |socket| {
@@ -565,7 +565,7 @@ impl Audit {
     }
 }
 
-/// Asks a keeper what it would tell; how long each answer is, and how many descriptors come with it.
+/// Asks a monitor what it would tell; how long each answer is, and how many descriptors come with it.
 fn ask(socket: &OwnedFd) -> Vec<(usize, usize)> {
     let waiting = rustix::io::ioctl_fionbio(socket, false)
         .and_then(|()| set_socket_timeout(socket, Timeout::Recv, Some(Duration::from_millis(500))))

@@ -144,7 +144,7 @@ fn a_server_that_is_stopped_goes_on() {
 
 /// A payload may set the limits of its user's processes: one without descriptors learns of nothing any more.
 #[test]
-fn a_keeper_that_may_have_no_descriptors_ends() {
+fn a_monitor_that_may_have_no_descriptors_ends() {
     let take = "import os, resource\n\
         for pid in filter(str.isdigit, os.listdir(\\\"/proc\\\")):\n\
         \x20   if open(\\\"/proc/%s/comm\\\" % pid).read().strip() == \\\"front: session\\\":\n\
@@ -160,7 +160,7 @@ fn a_keeper_that_may_have_no_descriptors_ends() {
             grep -c taken taken
             ends $F exec $I echo hi
             wait
-            # Its keeper learns of this, and of nothing more: it ends, and the instance with it.
+            # Its monitor learns of this, and of nothing more: it ends, and the instance with it.
             ends $F -q instance stop one >stopped
             none "front: session"
             none "front: image"

@@ -59,7 +59,7 @@ pub fn edits(
     if !devices.is_empty() {
         let machine = host::machine(&image.root).context("the image has no programs")?;
         let notes = inject::add_devices(&mut edits, &devices, &host, &image.root, machine);
-        for note in notes.context("lend the devices")? {
+        for note in notes.context("inject the devices")? {
             messages.warning(format_args!("--device: {note}"));
         }
     }
@@ -167,7 +167,7 @@ fn drivers(
     for note in &record.notes {
         messages.warning(note);
     }
-    tracing::debug!(mounts = record.edits.mounts.len(), "lent");
+    tracing::debug!(mounts = record.edits.mounts.len(), "injected");
     Ok(record.edits)
 }
 

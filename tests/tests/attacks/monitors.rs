@@ -54,7 +54,7 @@ fn a_session_whose_server_has_ended_is_not_joined() {
     }
 }
 
-/// Calls keepers of the user as a payload, in each way that a program of ours does, and prints what they hand out.
+/// Calls monitors of the user as a payload, in each way that a program of ours does, and prints what they hand out.
 const CALLER: &str = r#"
 import os, socket, struct, sys
 for line in open("/proc/net/unix"):
@@ -68,11 +68,11 @@ for line in open("/proc/net/unix"):
             s.connect(b"\0" + name.encode())
             s.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             hello, extra, _, _ = s.recvmsg(100, 100)
-            keeper = struct.unpack("iii", extra[0][2])[0]
+            monitor = struct.unpack("iii", extra[0][2])[0]
             answer = int.from_bytes(hello[1:9], sys.byteorder)
             for number in (hello[9:].decode(), "0", "5", "6", "7", "8", "9"):
                 try:
-                    fd = os.open("/proc/%d/fd/%s" % (keeper, number), os.O_RDONLY)
+                    fd = os.open("/proc/%d/fd/%s" % (monitor, number), os.O_RDONLY)
                     print("opened", name, number, os.readlink("/proc/self/fd/%d" % fd))
                 except OSError:
                     pass
@@ -86,9 +86,9 @@ for line in open("/proc/net/unix"):
 print("tried")
 "#;
 
-/// Where `/proc` hides processes, a keeper cannot look at its callers: their user namespace tells.
+/// Where `/proc` hides processes, a monitor cannot look at its callers: their user namespace tells.
 #[test]
-fn a_contained_payload_gets_nothing_of_keepers_that_it_calls() {
+fn a_contained_payload_gets_nothing_of_monitors_that_it_calls() {
     let image = fixture("py").display().to_string();
     let uid = tests::tester();
     for hidden in ["0", "2"] {
@@ -218,7 +218,7 @@ while time.time() < end:
         held = held[100:]
 "#;
 
-/// A contained payload has no more say with a keeper than any other caller: those are let in by turns.
+/// A contained payload has no more say with a monitor than any other caller: those are let in by turns.
 #[test]
 fn calls_without_end_keep_nobody_waiting() {
     let (bb, py) = (
