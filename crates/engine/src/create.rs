@@ -211,9 +211,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let made = match is_ours {
         true => within(own.as_ref(), || {
             if let Some(path) = joined {
-                cgroup::run_hooks_outside(&mut document)
-                    .map_err(|source| Error::system("find the runtime's own cgroups", source))?;
-                cgroup::join_what_libcontainer_does_not(path)?;
+                cgroup::join_what_libcontainer_does_not(path, &mut document)?;
             }
             prepare_and_build(request, document, prepared, own.as_ref())
         }),

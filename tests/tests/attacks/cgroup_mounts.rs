@@ -161,3 +161,39 @@ fn a_hook_of_the_runtimes_is_not_in_the_containers_cgroup() {
         assert_eq!(bundle.left(), Vec::<String>::new());
     }
 }
+
+/// Deeper than a path can name: the container's processes are listed and ended, and its cgroups removed.
+#[test]
+fn cgroups_of_any_depth_are_ended_and_removed() {
+    let name = "x".repeat(120);
+    let script = format!(
+        "for h in systemd unified pids; do ( cd /sys/fs/cgroup/$h || exit; for i in $(seq 40); do mkdir {name} && cd {name} || exit; done; \
+         [ $h != pids ] || echo 0 >cgroup.procs ) ; done; echo deep; exec sleep 100"
+    );
+    let (bundle, _) = own_root(&["/bin/sh", "-c", &script], |spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["type"] != "cgroup");
+        mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}));
+        // Without a namespace of processes nothing but the cgroups tells whose they are.
+        let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+        namespaces.retain(|one| one["type"] != "pid");
+    });
+    let deleted = crate::Deleted(&bundle);
+    crate::start(&bundle);
+    let pid = crate::pid(&bundle);
+    let is_deep = || {
+        let status = fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        status.starts_with("sleep")
+    };
+    tests::wait_for("its cgroups", std::time::Duration::from_secs(20), is_deep);
+    assert!(succeed(&mut bundle.slipway(&["ps", "c1"])).contains("sleep"));
+    succeed(&mut bundle.slipway(&["delete", "-f", "c1"]));
+    drop(deleted);
+    assert_eq!(bundle.left(), Vec::<String>::new());
+    for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+        assert!(
+            !hierarchy.path().join(bundle.id()).exists(),
+            "{hierarchy:?}"
+        );
+    }
+}

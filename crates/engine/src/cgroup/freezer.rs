@@ -30,12 +30,15 @@ pub(crate) fn is_frozen(pid: Pid) -> bool {
         let membership = memberships.iter().find(|one| one.has(controller))?;
         Some(membership.path.trim_start_matches('/').to_owned())
     };
-    let mounted = Path::new(MOUNTED);
+    let (mounted, unified) = (Path::new(MOUNTED), path(""));
     // Version 1 where it is mounted: it is what libcgroups then uses.
     if let Some(path) = path("freezer").filter(|_| !is_cgroup2(mounted)) {
-        return holds(&mounted.join("freezer").join(path));
+        // A container may have frozen itself in the unified hierarchy beside it.
+        let beside = unified.map(|path| mounted.join("unified").join(path));
+        return holds(&mounted.join("freezer").join(path))
+            || beside.is_some_and(|path| holds(&path));
     }
-    path("").is_some_and(|path| holds(&mounted.join(path)))
+    unified.is_some_and(|path| holds(&mounted.join(path)))
 }
 
 /// Refuses a cgroup that is frozen, or in one that is: a process that comes there stops where nothing but a thaw

@@ -8,14 +8,15 @@ mod own;
 mod place;
 pub(crate) mod spawn;
 mod stats;
+mod tree;
 mod unified;
 mod update;
 
 pub(crate) use cover::{bind_what_covers, has_old_hierarchies, is_old_and_closed, is_unified};
 pub use cover::{cover_cgroups, own_cgroup};
 pub(crate) use freezer::{freeze, is_frozen, refuse_frozen};
+pub(crate) use outside::join_what_libcontainer_does_not;
 pub use outside::{HOOK_OUTSIDE, hook_outside};
-pub(crate) use outside::{join_what_libcontainer_does_not, run_hooks_outside};
 pub(crate) use own::Own;
 pub(crate) use place::{Place, memory_directory};
 pub(crate) use stats::stats;
@@ -192,37 +193,18 @@ pub(crate) fn processes(
         return Ok(init.map(namesakes).unwrap_or_default());
     }
     let mut found = BTreeSet::new();
+    let mut failed = Ok(());
     for directory in directories {
-        collect(&directory, &mut found).map_err(Error::state("read", &directory))?;
+        let looked = tree::processes(&directory, &mut |process| {
+            found.insert(process);
+        });
+        failed = failed.and(looked.map_err(Error::state("read", &directory)));
+    }
+    // What is known of them is enough to end them, a look at a time.
+    if found.is_empty() {
+        failed?;
     }
     Ok(found.into_iter().map(Pid::from_raw).collect())
-}
-
-/// Adds the processes of a cgroup and of those below. One that goes meanwhile has none.
-fn collect(directory: &Path, found: &mut BTreeSet<i32>) -> std::io::Result<()> {
-    let gone = |error: &std::io::Error| {
-        let code = error.raw_os_error();
-        code == Some(nix::libc::ENOENT) || code == Some(nix::libc::ENODEV)
-    };
-    let text = match fs::read_to_string(directory.join("cgroup.procs")) {
-        Err(error) if gone(&error) => return Ok(()),
-        // A threaded cgroup does not say; its domain, above it, does.
-        Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => String::new(),
-        text => text?,
-    };
-    found.extend(text.lines().filter_map(|line| line.parse::<i32>().ok()));
-    for child in children(directory) {
-        collect(&child, found)?;
-    }
-    Ok(())
-}
-
-/// The cgroups right below one.
-fn children(directory: &Path) -> impl Iterator<Item = PathBuf> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries
-        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
-        .map(|entry| entry.path())
 }
 
 /// A process and, if it has a PID namespace of its own, all others in it.
@@ -248,32 +230,18 @@ pub(crate) fn remove(path: &Path, systemd: bool, id: &str) -> Result<(), Error> 
             .remove()
             .map_err(|error| Error::library("remove the container's cgroup", &error));
     }
+    let mut failed = Ok(());
     for directory in directories(&path.to_string_lossy()) {
-        match remove_tree(&directory) {
+        match tree::remove(&directory) {
             // Somebody else's of the same name: where we may remove nothing, nothing is ours.
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
-            removed => removed.map_err(Error::state("remove cgroup", &directory))?,
-        }
-    }
-    Ok(())
-}
-
-fn remove_tree(directory: &Path) -> std::io::Result<()> {
-    for child in children(directory) {
-        remove_tree(&child)?;
-    }
-    let mut result = fs::remove_dir(directory);
-    for _ in 0..ATTEMPTS {
-        match &result {
-            Err(error) if error.raw_os_error() == Some(nix::libc::EBUSY) => {
-                std::thread::sleep(INTERVAL);
-                result = fs::remove_dir(directory);
+            // The others go all the same.
+            removed => {
+                failed = failed.and(removed.map_err(Error::state("remove cgroup", &directory)))
             }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            _ => break,
         }
     }
-    result
+    failed
 }
 
 /// Tells of a failure after which the rest goes on.

@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 
 use super::{Hierarchy, old_hierarchies};
 use crate::Error;
+use crate::shadow_bundle::has_hooks;
 
 /// The controllers of old hierarchies that libcontainer knows.
 const KNOWN: [&str; 12] = [
@@ -38,6 +39,9 @@ const KNOWN: [&str; 12] = [
 /// The first argument by which the runtime's program runs a hook outside: see [`hook_outside`].
 pub const HOOK_OUTSIDE: &str = "hook-outside";
 
+/// The hooks that run in the runtime's namespaces while a container is made.
+const HOOK_POINTS: [&str; 2] = ["prestart", "createRuntime"];
+
 /// This very program.
 const OWN: &str = "/proc/self/exe";
 
@@ -54,56 +58,71 @@ fn unknown() -> impl Iterator<Item = (String, PathBuf)> {
         })
 }
 
-/// Has the calling process join the cgroup at `path` in the hierarchies that libcontainer does not know. Where it may not,
-/// as an ordinary user, a container may change nothing there either.
-pub(crate) fn join_what_libcontainer_does_not(path: &str) -> Result<(), Error> {
-    for (_, mounted) in unknown() {
+/// Has the calling process join the cgroup at `path` in the hierarchies that libcontainer does not know, and the hooks of
+/// `document` that run in the runtime's namespaces go back to where it was. Where it may not join, as an ordinary user, a
+/// container may change nothing there either; and where a hook could not go back, nobody joins.
+pub(crate) fn join_what_libcontainer_does_not(
+    path: &str,
+    document: &mut Value,
+) -> Result<(), Error> {
+    let has_hooks = HOOK_POINTS.iter().any(|point| has_hooks(document, point));
+    let lines = fs::read_to_string("/proc/self/cgroup");
+    let lines = lines.map_err(|source| Error::system("find the runtime's own cgroups", source))?;
+    let mut left = Vec::new();
+    for (name, mounted) in unknown() {
+        let present = present(&lines, &name, &mounted);
+        if has_hooks && present.is_none() {
+            continue;
+        }
         let own = mounted.join(path.trim_start_matches('/'));
         let joined = fs::create_dir_all(&own).and_then(|()| enter(&own));
         match joined.map_err(|error| (error.kind(), error)) {
-            Ok(()) | Err((ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, _)) => {}
+            Ok(()) => left.extend(present),
+            Err((ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem, _)) => {}
             Err((_, error)) => return Err(Error::state("join", &own)(error)),
         }
     }
+    if !left.is_empty() {
+        run_hooks_in(&left, document);
+    }
     Ok(())
+}
+
+/// The directory of the calling process's cgroup in a hierarchy. Inside of containers the mount may show a part of the
+/// hierarchy, or the namespace of cgroups: only a directory that lists the process is it.
+fn present(lines: &str, name: &str, mounted: &Path) -> Option<PathBuf> {
+    let path = own_cgroup(lines, name)?.trim_start_matches('/');
+    let own = std::process::id().to_string();
+    let lists = |directory: &PathBuf| {
+        let processes = fs::read_to_string(directory.join("cgroup.procs")).unwrap_or_default();
+        processes.lines().any(|line| line == own)
+    };
+    [mounted.join(path), mounted.to_owned()]
+        .into_iter()
+        .find(lists)
 }
 
 fn enter(cgroup: &Path) -> io::Result<()> {
     fs::write(cgroup.join("cgroup.procs"), "0")
 }
 
-/// Has the hooks of a document that run in the runtime's namespaces go back to the cgroups in which the calling process
-/// is, before it joins the container's.
-///
-/// # Errors
-///
-/// Fails when the kernel does not tell which those are.
-pub(crate) fn run_hooks_outside(document: &mut Value) -> io::Result<()> {
-    let lines = fs::read_to_string("/proc/self/cgroup")?;
-    let present: Vec<String> = unknown()
-        .filter_map(|(name, mounted)| Some(join(&mounted, own_cgroup(&lines, &name)?)))
-        .collect();
-    for point in ["prestart", "createRuntime"] {
+/// Has the hooks of a document that run in the runtime's namespaces begin by going to these cgroups.
+fn run_hooks_in(cgroups: &[PathBuf], document: &mut Value) {
+    for point in HOOK_POINTS {
         let hooks = document.pointer_mut(&format!("/hooks/{point}"));
         for hook in hooks.and_then(Value::as_array_mut).into_iter().flatten() {
             let path = hook["path"].take();
             let args = hook["args"].as_array().filter(|args| !args.is_empty());
             let args = args.cloned().unwrap_or_else(|| vec![path.clone()]);
             let mut words = vec![json!("slipway"), json!(HOOK_OUTSIDE)];
-            words.push(json!(present.len().to_string()));
-            words.extend(present.iter().map(|cgroup| json!(cgroup)));
+            words.push(json!(cgroups.len().to_string()));
+            words.extend(cgroups.iter().map(|cgroup| json!(cgroup)));
             words.push(path);
             words.extend(args);
             hook["path"] = json!(OWN);
             hook["args"] = Value::from(words);
         }
     }
-    Ok(())
-}
-
-fn join(mounted: &Path, cgroup: &str) -> String {
-    let path = mounted.join(cgroup.trim_start_matches('/'));
-    path.display().to_string()
 }
 
 /// The cgroup of a process in a hierarchy that is mounted under a name, in the lines of `/proc/PID/cgroup` ([cgroups(7)]):
@@ -157,7 +176,7 @@ mod tests {
     #[test]
     fn a_hook_keeps_its_words() {
         let mut document = json!({"hooks": {"prestart": [{"path": "/bin/a", "args": ["x", "y"]}], "poststop": [{"path": "/b"}]}});
-        run_hooks_outside(&mut document).unwrap();
+        run_hooks_in(&["/sys/fs/cgroup/unified".into()], &mut document);
         let words = document["hooks"]["prestart"][0]["args"].as_array().unwrap();
         assert_eq!(
             words.last_chunk::<3>().unwrap(),

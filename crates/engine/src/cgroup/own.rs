@@ -18,7 +18,7 @@ use rustix::fs::OFlags;
 use serde_json::Value;
 
 use super::cover::is_cgroup2;
-use super::{MOUNTED, remove_tree};
+use super::{MOUNTED, tree};
 
 /// The files of the decoy.
 const DECOYS: [&str; 2] = ["cgroup.procs", "cgroup.kill"];
@@ -139,7 +139,7 @@ impl Own {
     /// Removes the cgroup of a container that could not be made, with all that is in it.
     pub(crate) fn remove(&self) {
         self.kill();
-        let _ = remove_tree(&self.directory);
+        let _ = tree::remove(&self.directory);
         self.remove_decoy();
     }
 }
