@@ -237,7 +237,7 @@ pub(crate) fn remove(path: &Path, systemd: bool, id: &str) -> Result<(), Error> 
             Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {}
             // The others go all the same.
             removed => {
-                failed = failed.and(removed.map_err(Error::state("remove cgroup", &directory)))
+                failed = failed.and(removed.map_err(Error::state("remove cgroup", &directory)));
             }
         }
     }
