@@ -1,15 +1,15 @@
 //! `slipway`: an OCI runtime with runc's command line.
 
 #![forbid(unsafe_code)]
+#![cfg_attr(not(test), no_main)]
 
 mod cli;
 mod commands;
 mod log;
 mod seal;
 
-use std::process::ExitCode;
-
 use clap::Parser;
+use sys::ExitCode;
 
 use crate::cli::{Cli, Command};
 use crate::log::Log;
@@ -18,7 +18,11 @@ use crate::log::Log;
 /// arguments; then it is sealed in vain.
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
-fn main() -> ExitCode {
+#[cfg(not(test))]
+sys::main!(run);
+
+#[cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
+fn run() -> ExitCode {
     if std::env::args_os()
         .nth(1)
         .is_some_and(|word| word == engine::HOOK_OUTSIDE)

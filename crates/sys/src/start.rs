@@ -11,6 +11,8 @@ pub struct ExitCode(u8);
 impl ExitCode {
     /// All is well.
     pub const SUCCESS: Self = Self(0);
+    /// Something went wrong.
+    pub const FAILURE: Self = Self(1);
 }
 
 impl From<u8> for ExitCode {

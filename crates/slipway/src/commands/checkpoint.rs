@@ -1,9 +1,8 @@
 //! `slipway checkpoint`
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 use engine::{CriuOptions, Extent};
+use sys::ExitCode;
 
 use crate::cli::{Checkpoint, Criu, Global};
 

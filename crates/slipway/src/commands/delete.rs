@@ -1,8 +1,7 @@
 //! `slipway delete`
 
-use std::process::ExitCode;
-
 use anyhow::Result;
+use sys::ExitCode;
 
 use crate::cli::{Delete, Global};
 

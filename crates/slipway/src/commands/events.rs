@@ -1,12 +1,12 @@
 //! `slipway events`
 
 use std::io::Write;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use engine::{Container, Event, Watch};
 use serde_json::{Value, json};
+use sys::ExitCode;
 
 use crate::cli::{Events, Global};
 

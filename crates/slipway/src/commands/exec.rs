@@ -1,9 +1,8 @@
 //! `slipway exec`
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
+use sys::ExitCode;
 
 use crate::cli::{Exec, Global};
 

@@ -1,9 +1,8 @@
 //! `slipway features`
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use serde_json::json;
+use sys::ExitCode;
 
 /// Prints the features document of the specification, 1.1, `features.md`: what holds after our
 /// normalising, not what libcontainer alone would take.

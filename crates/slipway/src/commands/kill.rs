@@ -1,8 +1,7 @@
 //! `slipway kill`
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
+use sys::ExitCode;
 
 use crate::cli::{Global, Kill};
 

@@ -1,10 +1,10 @@
 //! `slipway list`
 
 use std::io::Write;
-use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 use engine::State;
+use sys::ExitCode;
 
 use crate::cli::{Global, List, ListFormat};
 

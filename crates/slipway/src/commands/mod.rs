@@ -21,9 +21,9 @@ mod update;
 use std::fs::Permissions;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use sys::ExitCode;
 
 use crate::cli::{Cli, Command, Global};
 

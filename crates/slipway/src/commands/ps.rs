@@ -1,9 +1,10 @@
 //! `slipway ps`
 
 use std::io::Write;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use sys::ExitCode;
 
 use crate::cli::{Global, ListFormat, Ps};
 

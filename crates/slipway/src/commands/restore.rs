@@ -1,9 +1,8 @@
 //! `slipway restore`
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use engine::{Create, Foreground};
+use sys::ExitCode;
 
 use crate::cli::{Global, Restore};
 

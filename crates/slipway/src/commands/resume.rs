@@ -1,8 +1,7 @@
 //! `slipway resume`
 
-use std::process::ExitCode;
-
 use anyhow::Result;
+use sys::ExitCode;
 
 use crate::cli::Global;
 

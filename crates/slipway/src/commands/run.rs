@@ -1,9 +1,8 @@
 //! `slipway run`
 
-use std::process::ExitCode;
-
 use anyhow::Result;
 use engine::Foreground;
+use sys::ExitCode;
 
 use crate::cli::{Global, Run};
 

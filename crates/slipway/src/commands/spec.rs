@@ -2,10 +2,10 @@
 
 use std::fs::File;
 use std::io::{ErrorKind, Write};
-use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{getegid, geteuid};
+use sys::ExitCode;
 
 use crate::cli::Spec;
 

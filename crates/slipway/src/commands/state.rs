@@ -1,8 +1,7 @@
 //! `slipway state`
 
-use std::process::ExitCode;
-
 use anyhow::Result;
+use sys::ExitCode;
 
 use crate::cli::Global;
 

@@ -1,9 +1,8 @@
 //! `slipway update`
 
-use std::process::ExitCode;
-
 use anyhow::{Context, Result};
 use serde_json::{Map, Value, json};
+use sys::ExitCode;
 
 use crate::cli::{Global, Update};
 
