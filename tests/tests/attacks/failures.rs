@@ -25,9 +25,6 @@ fn impossible() -> Vec<(&'static str, Change)> {
         ("rlimits", |spec| {
             spec["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 20, "hard": 10}]);
         }),
-        ("nofile", |spec| {
-            spec["process"]["rlimits"] = json!([{"type": "RLIMIT_NOFILE", "soft": 4, "hard": 4}]);
-        }),
         ("dev", |spec| {
             let mounts = spec["mounts"].as_array_mut().unwrap();
             mounts.push(json!({"destination": "/dev", "type": "nosuch", "source": "none"}));
