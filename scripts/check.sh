@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What to run before a commit: format, clippy, unit tests, and the end-to-end tests that need no more than busybox: no
+# What to run before a commit: format, clippy, documentation, unit tests, and the end-to-end tests that need no more than busybox: no
 # Docker, Slurm, QEMU or downloads of images. Names of end-to-end tests may be given: scripts/check.sh contain binds
 . "$(dirname "$0")/common.sh"
 check=${SLIPWAY_CHECK:-/var/tmp/slipway-check}
@@ -21,11 +21,8 @@ for image in /var/tmp/slipway-fixtures/*; do
   [ -e "$SLIPWAY_FIXTURES/$(basename "$image")" ] || [ $# = 0 ] || as_root ln -s "$image" "$SLIPWAY_FIXTURES/"
 done
 [ -e "$SLIPWAY_FIXTURES/bb.sif" ] || "$SLIPWAY_BIN/front" -q build "$SLIPWAY_FIXTURES/bb.sif" "$SLIPWAY_FIXTURES/bb"
+"$top/scripts/lint.sh"
 cd "$top"
-say "format"
-cargo fmt --all --check
-say "clippy"
-cargo clippy --quiet --locked --workspace --all-targets -- -D warnings
 say "unit tests"
 cargo test --quiet --locked --workspace --exclude tests
 say "end-to-end tests"

@@ -7,12 +7,8 @@ install perf=linux-perf
 [ "$(id -u)" = 0 ] || die "only root may ask perf for all processes"
 image=${1:?the folder of a root file system with /bin/true, which everybody may read}
 cd "$top"
-target=$(rustc -vV | sed -n 's/^host: //p')
-library=$(dirname "$(find /usr/lib -name libseccomp.a 2>/dev/null | head -n 1)")
 say "building front with its symbols"
-LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$library CARGO_PROFILE_RELEASE_STRIP=none \
-  RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
-  cargo build --quiet --release --locked --target "$target" --target-dir target/layout -p front
+CARGO_PROFILE_RELEASE_STRIP=none build_static --quiet --release --target-dir target/layout --package=front
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 chmod 755 "$place"

@@ -14,7 +14,7 @@ pub struct Variable {
     pub meaning: Meaning,
 }
 
-/// What a variable means.
+/// The meaning of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
     /// As this flag, by its name in `clap`.

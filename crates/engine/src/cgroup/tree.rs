@@ -47,7 +47,11 @@ pub(super) fn remove(top: &Path) -> io::Result<()> {
     };
     loop {
         if let Some(child) = children(&current)?.pop() {
-            current = openat(&current, &child, DIRECTORY, Mode::empty())?;
+            match openat(&current, &child, DIRECTORY, Mode::empty()) {
+                // Another has removed it meanwhile.
+                Err(Errno::NOENT) => continue,
+                opened => current = opened?,
+            }
             above.push(child);
         } else if let Some(name) = above.pop() {
             current = openat(&current, "..", DIRECTORY, Mode::empty())?;
@@ -102,10 +106,14 @@ fn walk(top: &Path, visit: &mut dyn FnMut(&OwnedFd)) -> io::Result<()> {
     Ok(())
 }
 
-/// The names of the cgroups right below one.
+/// The names of the cgroups right below one; none of one that has gone.
 fn children(cgroup: &OwnedFd) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
-    for entry in Dir::read_from(cgroup)? {
+    let directory = match Dir::read_from(cgroup) {
+        Err(error) if is_gone(&error.into()) => return Ok(names),
+        directory => directory?,
+    };
+    for entry in directory {
         let entry = match entry {
             Err(error) if is_gone(&error.into()) => break,
             entry => entry?,

@@ -10,7 +10,7 @@ use clap::Args;
 use super::Variable;
 use crate::variables::Variables;
 
-/// What the program in it finds.
+/// The environment and the working directory of the program in it.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Environment")]
 pub struct EnvironmentFlags {
@@ -31,7 +31,7 @@ const CWD: Variable = Variable::of("cwd", &["CWD", "PWD", "TARGET_CWD", "TARGET_
 /// The variables that stand for them.
 pub(super) const VARIABLES: &[Variable] = &[CLEANENV, CWD];
 
-/// What the program in a container finds.
+/// The environment and the working directory of a program in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
     /// Variables to be set inside, by falling strength: of `--env`, then of `APPTAINERENV_…`.

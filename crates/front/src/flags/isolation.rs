@@ -6,7 +6,7 @@ use clap::Args;
 use super::Variable;
 use crate::variables::Variables;
 
-/// What the container has for itself.
+/// The flags that give a container its own.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Isolation")]
 pub struct IsolationFlags {
@@ -32,7 +32,7 @@ const IPC: Variable = Variable::of("ipc", &["IPC", "UNSHARE_IPC"]);
 /// The variables that stand for them.
 pub(super) const VARIABLES: &[Variable] = &[CONTAIN, CONTAINALL, PID, IPC];
 
-/// Whose something is that a container sees.
+/// The owner of a thing that a container sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The host's.

@@ -29,19 +29,19 @@ pub use shell::ShellFlags;
 /// The flags of every command that starts a container.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ContainerFlags {
-    /// What of the host is shown.
+    /// The paths of the host that are shown.
     #[command(flatten)]
     pub mounts: MountFlags,
-    /// What the program in it finds.
+    /// The environment and the working directory.
     #[command(flatten)]
     pub environment: EnvironmentFlags,
-    /// What the container has for itself.
+    /// The container's own.
     #[command(flatten)]
     pub isolation: IsolationFlags,
     /// Which devices and drivers of the host's it gets.
     #[command(flatten)]
     pub devices: DeviceFlags,
-    /// What ranks of a job get.
+    /// The MPI library of a job's ranks.
     #[command(flatten)]
     pub mpi: MpiFlags,
     /// With whom it shares its container.

@@ -9,7 +9,7 @@ use clap::Args;
 use super::Variable;
 use crate::caller::Caller;
 
-/// What of the host is shown.
+/// The paths of the host that are shown.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Mounts")]
 pub struct MountFlags {
@@ -23,7 +23,7 @@ const BIND: Variable = Variable::of("bind", &["BIND", "BINDPATH"]);
 /// The variables that stand for them.
 pub(super) const VARIABLES: &[Variable] = &[BIND];
 
-/// What of the host a container shows.
+/// The paths of the host that a container shows.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mounts {
     /// The user's binds, their sources absolute: those of flags, then those of variables.

@@ -1,4 +1,4 @@
-//! Whose MPI library a program gets, and where the host's may be.
+//! The MPI library that a program gets, and where the host's may be.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ use crate::caller::Caller;
 use crate::site::Site;
 use crate::variables::Variables;
 
-/// What ranks of a job get.
+/// The MPI library of a job's ranks.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "MPI")]
 pub struct MpiFlags {
@@ -42,10 +42,10 @@ pub enum MpiMode {
     None,
 }
 
-/// Whose MPI library a program gets, and where the host's may be.
+/// The MPI library that a program gets, and where the host's may be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mpi {
-    /// Whose.
+    /// The host's, the image's, or the better of the two.
     pub mode: MpiMode,
     /// Where the host's may be, as far as the environment says.
     pub hints: Hints,

@@ -24,11 +24,11 @@ pub use source::Source;
 pub struct Request {
     /// The image.
     pub source: Source,
-    /// What makes one container of an image different from another.
+    /// The properties that make one container of an image different from another.
     pub container: Container,
-    /// What to start in it.
+    /// The action to start in it.
     pub action: Action,
-    /// What that finds.
+    /// The environment of that.
     pub environment: Environment,
     /// With whom it shares its container.
     pub sharing: Sharing,
@@ -40,13 +40,13 @@ pub struct Request {
     pub dry_run: bool,
 }
 
-/// What makes one container of an image different from another: all of it is part of the name under which a container is
+/// The properties that make one container of an image different from another: all of it is part of the name under which a container is
 /// found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Container {
-    /// What of the host it shows.
+    /// The paths of the host that it shows.
     pub mounts: Mounts,
-    /// What it has for itself.
+    /// Its own files, processes and memory.
     pub isolation: Isolation,
     /// The devices and drivers that it gets.
     pub devices: Devices,
