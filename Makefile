@@ -1,20 +1,20 @@
-# What a person does with Slipway. Every target installs what it needs.
+# The targets for people. Every target installs what it needs.
 
 .PHONY: help demo check test build dist bench lint fuzz clean
 
-help: ## what each target does
+help: ## print what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
 
 demo: ## run a real Debian image as an ordinary user
 	scripts/demo.sh
 
-check: ## what to run before a commit: under three minutes
+check: ## the checks before a commit: under three minutes
 	scripts/check.sh
 
 test: ## everything that must pass
 	scripts/test.sh
 
-build: ## the two static programs, in build/
+build: ## the static programs, in build/
 	scripts/build.sh
 
 dist: build ## build, prove in an empty root, print sizes

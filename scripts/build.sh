@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# The two static programs and the hooks, in build/.
+# build.sh [PROGRAM...]: builds the static programs, or only those that are named, into build/.
 . "$(dirname "$0")/common.sh"
 install_build_tools
-say "building the static programs"
+[ $# = 0 ] || programs=("$@")
+say "building ${programs[*]}"
 cd "$top"
 build_static --release "${programs[@]/#/--package=}"
 mkdir -p build

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# What to run before a commit: format, clippy, documentation, unit tests, and the end-to-end tests that need no more than busybox: no
+# The checks before a commit: format, clippy, documentation, unit tests, and the end-to-end tests that need no more than busybox: no
 # Docker, Slurm, QEMU or downloads of images. Names of end-to-end tests may be given: scripts/check.sh contain binds
 . "$(dirname "$0")/common.sh"
 check=${SLIPWAY_CHECK:-/var/tmp/slipway-check}
@@ -16,7 +16,7 @@ fi
 "$top/scripts/fixtures.sh" bb
 "$top/scripts/programs.sh"
 chmod 755 "$check" "$SLIPWAY_FIXTURES"
-# Whatever image a test of one's choice needs is that of make test.
+# A test that was named may need the images of make test.
 for image in /var/tmp/slipway-fixtures/*; do
   [ -e "$SLIPWAY_FIXTURES/$(basename "$image")" ] || [ $# = 0 ] || as_root ln -s "$image" "$SLIPWAY_FIXTURES/"
 done

@@ -53,8 +53,8 @@ as_tester() {
     sh -c 'cd "$HOME" && exec "$@"' sh "$@"
 }
 
-# What make builds: the two programs and the hooks.
-programs=(front slipway slipway-hook-nvidia slipway-hook-rocm slipway-hook-mpi slipway-hook-fabric)
+# What make builds: the two programs, and the one of the hooks.
+programs=(front slipway slipway-hook)
 
 # build_static WORD…: cargo build of static programs for this machine
 build_static() {

@@ -2,7 +2,7 @@
 # A real Debian image with Python, run as an ordinary user. With no network, once built, the last
 # part still works: an image that is built into the program.
 . "$(dirname "$0")/common.sh"
-[ -x "$top/build/front" ] || "$top/scripts/build.sh"
+[ -x "$top/build/front" ] || "$top/scripts/build.sh" front
 make_tester
 install_programs
 image=$SLIPWAY_FIXTURES/demo.sqsh
@@ -14,7 +14,7 @@ make_image() {
   tree=$(mktemp -d)
   mmdebstrap --quiet --variant=minbase --include=python3-minimal trixie "$tree/debian"
   mkdir -p "$SLIPWAY_FIXTURES"
-  mksquashfs "$tree/debian" "$image.part" -quiet -no-progress -comp zstd
+  mksquashfs "$tree/debian" "$image.part" -quiet -no-progress -comp zstd -Xcompression-level 1
   mv "$image.part" "$image"
   rm -rf --one-file-system "$tree"
   chmod 755 "$SLIPWAY_FIXTURES"

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Gives every fuzz target noise for a while, from its seeds and what earlier runs found, and fails when one
-# crashes: SECONDS_EACH=60 scripts/fuzz.sh [TARGET…]. What crashes is left in fuzz/artifacts.
+# crashes: SECONDS_EACH=60 scripts/fuzz.sh [TARGET…]. Inputs that crash are left in fuzz/artifacts.
 . "$(dirname "$0")/common.sh"
 install_build_tools
 install c++=g++

@@ -1,4 +1,5 @@
-//! Builds the program of the built-in image, `embedded/hello.rs`, and says how this one is laid out.
+//! Builds the program of the built-in image, `embedded/hello.rs`, and sets the order of functions
+//! in `front` itself.
 
 use std::env;
 use std::path::Path;
@@ -46,7 +47,7 @@ fn main() {
     assert!(status.success(), "rustc could not build {source}");
 }
 
-/// Has the linker put the functions of a launch side by side, where the program is built to be fast.
+/// Makes the linker put the functions of a launch next to each other in a release build.
 fn lay_out() {
     let script = "launch.ld";
     println!("cargo::rerun-if-changed={script}");

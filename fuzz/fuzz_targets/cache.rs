@@ -24,8 +24,8 @@ fuzz_target!(|data: &[u8]| {
     check(&cache);
 });
 
-/// What was written says the same, in the order that the loader's binary search needs, and is written the
-/// same again.
+/// Checks that a written cache has the same entries, in the order that the loader's binary search
+/// needs, and is written identically again.
 fn check(cache: &Cache) {
     let Some(bytes) = cache.to_bytes() else {
         return;

@@ -1,4 +1,4 @@
-//! Any text is a file of devices or a broken one, and a device that is listed can be had.
+//! Any text is a CDI file or an error, and the edits of each listed device are found.
 
 #![no_main]
 
@@ -13,7 +13,7 @@ use tempfile::TempDir;
 static DIRECTORY: LazyLock<TempDir> =
     LazyLock::new(|| tempfile::tempdir().expect("a temporary directory"));
 
-// The first byte says in which language the rest is.
+// The first byte selects the language of the rest.
 fuzz_target!(|data: &[u8]| {
     if let Ok(text) = std::str::from_utf8(data) {
         let _ = Name::parse(text);
@@ -33,7 +33,7 @@ fuzz_target!(|data: &[u8]| {
         .map(|name| Name::parse(name).expect("a name that is listed"));
     let parsed: Vec<Name> = parsed.collect();
     let all = registry.edits(&parsed).expect("one file has no conflicts");
-    // A written file is read again.
+    // The edits are the same after they are written and read again.
     let text = serde_json::to_string(&all).expect("text");
     let again: cdi::ContainerEdits =
         serde_json::from_str(&text).expect("what was written can be read");

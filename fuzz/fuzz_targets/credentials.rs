@@ -13,7 +13,7 @@ use tempfile::TempDir;
 #[allow(dead_code)]
 mod credentials;
 
-// What it takes from its crate, and from the client.
+// The items that the module takes from its crate, and from the client.
 extern crate self as oci_client;
 
 /// Why there are no credentials.
@@ -23,7 +23,7 @@ enum Error {
     Credentials { host: String, reason: String },
 }
 
-/// The client's words for them.
+/// The client's type for credentials.
 pub mod secrets {
     #[allow(missing_docs)]
     pub enum RegistryAuth {
@@ -39,7 +39,7 @@ static DIRECTORY: LazyLock<TempDir> =
 
 fuzz_target!(
     init: {
-        // A file may name programs that know credentials: none is found here.
+        // A file may name programs that know credentials: with this path, none is found.
         // SAFETY: nothing else runs yet.
         unsafe { std::env::set_var("PATH", "/nonexistent") };
     },
@@ -65,7 +65,7 @@ fuzz_target!(
         let known = Login::known(&path).expect("what was written can be read");
         assert!(known.iter().any(|name| name == "quay.io"));
         let found = Credentials { given: None, files: vec![path.clone()] }.find_in_files("quay.io");
-        // A helper of the file's may come first; there is none.
+        // A helper that the file names would come first; there is none.
         assert!(!matches!(found, Ok(Some(other)) if other != login), "another's credentials");
         assert!(Login::forget(&path, "quay.io").expect("what was written can be changed"));
         assert!(!Login::forget(&path, "quay.io").expect("what was written can be changed"));

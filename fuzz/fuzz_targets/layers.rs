@@ -1,4 +1,4 @@
-//! Any bytes are a layer or an error, and what is read can be written.
+//! Any bytes are a layer or an error, and a layer that was read can be written.
 
 #![no_main]
 
@@ -17,10 +17,10 @@ impl Blobs for Two<'_> {
     }
 }
 
-/// How large files may be that are written.
+/// Largest size of the files that are written, in bytes.
 const MOST: u64 = 64 << 20;
 
-// Half of the bytes are one layer, half another.
+// One half of the bytes is one layer, the other half another.
 fuzz_target!(|data: &[u8]| {
     let (lower, upper) = data.split_at(data.len() / 2 / 512 * 512);
     let blobs = Two([lower, upper]
@@ -39,7 +39,7 @@ fuzz_target!(|data: &[u8]| {
     let Ok(merged) = Merged::new(&image, &blobs) else {
         return;
     };
-    // A sparse file may be said to have a tebibyte.
+    // A sparse file may claim to have a tebibyte.
     if merged.size() > MOST {
         return;
     }

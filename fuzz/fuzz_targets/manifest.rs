@@ -7,7 +7,7 @@ use std::io::Read;
 use libfuzzer_sys::fuzz_target;
 use oci::{Blobs, Digest, Error, Image, Platform};
 
-/// Whatever is asked for is the same text.
+/// Blobs that are all the same text.
 struct Same<'a>(&'a [u8]);
 
 impl Blobs for Same<'_> {
@@ -16,7 +16,8 @@ impl Blobs for Same<'_> {
     }
 }
 
-// The text of the manifest names the digest of what follows it, so that configurations are read too.
+// In the manifest, a digest of zeros stands for the text that follows it, so that configurations
+// are read, too.
 fuzz_target!(|data: &[u8]| {
     let middle = data
         .iter()

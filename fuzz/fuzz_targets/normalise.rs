@@ -1,4 +1,4 @@
-//! Any document ends in another one or in words.
+//! Any document is normalised, or refused with a message.
 
 #![no_main]
 
@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
         available_capabilities: &capabilities,
     };
     if let Ok(normalised) = normalise(&document, &context) {
-        // What is right stays as it is.
+        // A normalised document does not change again.
         let again = normalise(&normalised.document, &context);
         assert_eq!(again.map(|again| again.document), Ok(normalised.document));
     }

@@ -1,4 +1,4 @@
-//! Any document is a process that can be started in a container, or is refused in words.
+//! Any document is a process that can be started in a container, or is refused with a message.
 
 #![no_main]
 
@@ -7,7 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use oci_spec::runtime::Process;
 use serde_json::Value;
 
-// Two documents, a zero byte between them: what is asked for, and the process of the container.
+// Two documents with a zero byte between them: the requested process, and the process of the
+// container.
 fuzz_target!(|data: &[u8]| {
     let middle = data
         .iter()
@@ -20,13 +21,13 @@ fuzz_target!(|data: &[u8]| {
     let container: Value =
         serde_json::from_slice(rest.get(1..).unwrap_or_default()).unwrap_or(Value::Null);
     let capabilities = ["CAP_KILL".to_owned(), "CAP_CHOWN".to_owned()];
-    // A container's document is kept as it was normalised.
+    // A container's document is stored in its normalised form.
     let container = process(&container, &Value::Null, &capabilities);
     let container = container.map_or(Value::Null, |(container, _)| container);
     let Ok((normalised, _)) = process(&asked, &container, &capabilities) else {
         return;
     };
-    // A sound process stays as it is, and no capability comes from nowhere.
+    // A normalised process does not change again, and gets no capability that was not available.
     let again = process(&normalised, &container, &capabilities).map(|(again, _)| again);
     assert_eq!(again.as_ref(), Ok(&normalised));
     if let Some(sets) = normalised["capabilities"].as_object() {

@@ -10,15 +10,15 @@ use std::os::fd::AsFd;
 use libfuzzer_sys::fuzz_target;
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
-// It is nobody's but the session's, so there is nothing to import.
+// The module is private to the session crate, so it cannot be imported.
 #[path = "../../crates/session/src/protocol.rs"]
 #[allow(dead_code)]
 mod protocol;
 
-/// More than any message has.
+/// More descriptors than any message has.
 const DESCRIPTORS: usize = 7;
 
-// The first byte is how many descriptors come along, the rest the datagram.
+// The first byte is the number of descriptors that are sent along, the rest the datagram.
 fuzz_target!(|data: &[u8]| {
     let Some((count, datagram)) = data.split_first() else {
         return;

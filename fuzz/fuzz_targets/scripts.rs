@@ -4,12 +4,12 @@
 
 use libfuzzer_sys::fuzz_target;
 
-// `front` is a program, so there is no crate to ask.
+// `front` is a program, so there is no crate to import.
 #[path = "../../crates/front/src/scripts/plain.rs"]
 #[allow(dead_code)]
 mod plain;
 
-/// What `plain` takes from its crate.
+/// The item that `plain` takes from its crate.
 mod environment {
     pub type Set = std::collections::BTreeMap<std::ffi::OsString, std::ffi::OsString>;
 }

@@ -16,7 +16,7 @@ fuzz_target!(|data: &[u8]| {
     };
     let _ = sif.primary();
     let ids: Vec<u32> = sif.descriptors.iter().map(|one| one.id).collect();
-    // What lies within the file has a size that can be zeroed.
+    // Data that lie within the file have a size that can be zeroed.
     for id in ids.into_iter().take(2) {
         let _ = sif.set_primary(&file, id, 0);
         let _ = sif.delete(&file, id, 0);

@@ -8,7 +8,7 @@ use std::io::Write;
 use libfuzzer_sys::fuzz_target;
 use squashfs::Filesystem;
 
-/// A tree that leads into itself has no end.
+/// Largest number of entries that are visited: a tree that contains itself has no end.
 const ENTRIES: usize = 2000;
 
 fuzz_target!(|data: &[u8]| {

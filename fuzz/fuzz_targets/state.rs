@@ -1,5 +1,5 @@
-//! Whatever stands in a container's state, it is a container that can be told of, or an error; and what
-//! a runtime says to a hook is a container or an error.
+//! Any files of a container's state are a container that can be described, or an error. Any message
+//! of a runtime to a hook is a container or an error.
 
 #![no_main]
 
@@ -12,10 +12,10 @@ use libfuzzer_sys::fuzz_target;
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[path = "../../crates/hook/src/error.rs"]
+#[path = "../../hooks/src/error.rs"]
 #[allow(dead_code)]
 mod error;
-#[path = "../../crates/hook/src/container.rs"]
+#[path = "../../hooks/src/container.rs"]
 #[allow(dead_code)]
 mod hook;
 
@@ -29,7 +29,7 @@ static ROOT: LazyLock<TempDir> = LazyLock::new(|| {
     root
 });
 
-// Three documents, zero bytes between them: the state, the settings, the specification.
+// Three documents with zero bytes between them: the state, the settings, the specification.
 fuzz_target!(|data: &[u8]| {
     let mut documents = data.splitn(3, |byte| *byte == 0);
     let mut next = || documents.next().unwrap_or_default();
@@ -48,7 +48,8 @@ fuzz_target!(|data: &[u8]| {
     hooked(state);
 });
 
-/// A hook reads the bundle that the state names; ours, so that nothing else is opened.
+/// Reads a hook's container. A hook reads the bundle that the state names; it is always ours here,
+/// so that nothing else is opened.
 fn hooked(state: &[u8]) {
     let Ok(mut state) = serde_json::from_slice::<Value>(state) else {
         return;

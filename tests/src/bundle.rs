@@ -1,4 +1,4 @@
-//! A bundle to try `slipway` on by hand.
+//! A bundle for running `slipway` directly.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,22 @@ use std::process::{Command, Stdio};
 
 use crate::{Outcome, fixture, program, run, succeed};
 
-/// Makes a shell's `/sys/fs/cgroup` one of version 2 alone.
-pub const UNIFIED: &str = "mount -t cgroup2 none /sys/fs/cgroup";
+/// A shell command that mounts only version 2 at `/sys/fs/cgroup`, unless the host has nothing else.
+pub const UNIFIED: &str =
+    "[ -e /sys/fs/cgroup/cgroup.controllers ] || mount -t cgroup2 none /sys/fs/cgroup";
 
-/// A bundle and a state root of its own.
+/// A bundle with a state root of its own.
 #[derive(Debug)]
 pub struct Bundle {
     directory: tempfile::TempDir,
 }
 
 impl Bundle {
-    /// Makes a bundle of busybox that runs `args`, with what `change` does to its specification.
+    /// Makes a bundle of busybox that runs `args`. `change` changes its specification.
     ///
     /// # Panics
     ///
-    /// Panics when it cannot be written.
+    /// Panics when the bundle cannot be written.
     pub fn new(args: &[&str], change: impl Fn(&mut serde_json::Value)) -> Self {
         let bundle = Self {
             directory: tempfile::tempdir_in("/var/tmp").unwrap(),
@@ -45,8 +46,8 @@ impl Bundle {
         self.directory.path().to_owned()
     }
 
-    /// `slipway` with arguments, in which `c1` stands for an id that no other test has: containers of
-    /// one id would share a cgroup.
+    /// Returns `slipway` with arguments. The argument `c1` is replaced by an id that no other test
+    /// has: containers with the same id would share a cgroup.
     #[must_use]
     pub fn slipway(&self, args: &[&str]) -> Command {
         let id = self.id();
@@ -56,7 +57,7 @@ impl Bundle {
         command
     }
 
-    /// Returns the id that `c1` stands for.
+    /// Returns the id that replaces `c1`.
     ///
     /// # Panics
     ///
@@ -73,8 +74,8 @@ impl Bundle {
         format!("c1{name}")
     }
 
-    /// Runs a script in a mount namespace of its own, with an end: `$S` is `slipway` with its root, `$I` the id, and
-    /// `before` makes the mounts.
+    /// Runs a script in a mount namespace of its own, with a time limit. `$S` is `slipway` with its
+    /// root, `$I` the id, and `before` makes the mounts.
     #[must_use]
     pub fn script(&self, before: &str, script: &str) -> Outcome {
         let slipway = self.slipway(&[]);
@@ -88,7 +89,7 @@ impl Bundle {
             words.join(" "),
             self.id()
         );
-        // A process in a frozen cgroup would keep the test for ever.
+        // A process in a frozen cgroup would block the test for ever.
         let mut command = Command::new("timeout");
         command.args([
             "-k",
@@ -102,7 +103,7 @@ impl Bundle {
         run(command.args(["sh", "-c", &text]).stdin(Stdio::null()))
     }
 
-    /// Returns what is left in the state root.
+    /// Returns the names that are left in the state root.
     #[must_use]
     pub fn left(&self) -> Vec<String> {
         let entries = |directory: PathBuf| fs::read_dir(directory).into_iter().flatten().flatten();

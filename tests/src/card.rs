@@ -1,4 +1,4 @@
-//! Cards of fast networks, where there is none.
+//! Imitations of cards of fast networks.
 
 use std::fs;
 use std::path::Path;
@@ -6,19 +6,20 @@ use std::process::Command;
 
 use crate::succeed;
 
-/// The device of a card, as far as its name goes; it is gone when this is dropped. All that runs meanwhile sees it.
+/// The device of a card, which has only its name. It is removed when this is dropped. Everything
+/// that runs meanwhile sees it.
 #[derive(Debug)]
 pub struct Card(&'static str);
 
 impl Card {
-    /// Makes it.
+    /// Makes the device.
     ///
     /// # Panics
     ///
-    /// Panics when it cannot be made.
+    /// Panics when the device cannot be made.
     #[must_use]
     pub fn new(path: &'static str) -> Self {
-        // One that a test that was killed has left.
+        // A test that was killed may have left one.
         let _ = fs::remove_file(Path::new(path));
         succeed(Command::new("mknod").args(["-m", "666", path, "c", "1", "3"]));
         Self(path)

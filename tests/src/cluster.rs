@@ -1,4 +1,4 @@
-//! A real Slurm, on this machine alone.
+//! A real Slurm on this machine alone.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -12,11 +12,11 @@ use crate::{TESTER, fixture, home, run, succeed, tester};
 pub struct Cluster(PathBuf, Option<tempfile::TempDir>);
 
 impl Cluster {
-    /// Starts it, its things in `directory`.
+    /// Starts the cluster, with its files in `directory`.
     ///
     /// # Panics
     ///
-    /// Panics when it does not come up.
+    /// Panics when the cluster does not start.
     #[must_use]
     pub fn start(directory: PathBuf) -> Self {
         let cluster = Self(directory, None);
@@ -24,12 +24,12 @@ impl Cluster {
         cluster
     }
 
-    /// Starts the newer Slurm of a Debian of its own, whose nodes have names, `/tmp` and `/dev/shm` of theirs; `prepare` may
-    /// put files beside its configuration before.
+    /// Starts the newer Slurm of a separate Debian, whose nodes have names, `/tmp` and `/dev/shm`
+    /// of their own. `prepare` may put files beside its configuration before.
     ///
     /// # Panics
     ///
-    /// Panics when it does not come up.
+    /// Panics when the cluster does not start.
     #[must_use]
     pub fn newer(prepare: impl FnOnce(&Path)) -> Self {
         let home = tempfile::tempdir_in("/var/tmp").expect("there is room");
@@ -42,7 +42,7 @@ impl Cluster {
         cluster
     }
 
-    /// Returns where its configuration is; the directory above may be written to by all.
+    /// Returns the directory of its configuration. Everybody may write to the directory above.
     #[must_use]
     pub fn directory(&self) -> &Path {
         &self.0
@@ -66,11 +66,11 @@ impl Cluster {
         command
     }
 
-    /// Starts it in a directory of its own.
+    /// Starts the cluster in a directory of its own.
     ///
     /// # Panics
     ///
-    /// Panics when it does not come up.
+    /// Panics when the cluster does not start.
     #[must_use]
     pub fn own() -> Self {
         let home = home();
@@ -81,13 +81,13 @@ impl Cluster {
         cluster
     }
 
-    /// Returns its configuration, for `SLURM_CONF`.
+    /// Returns the path of its configuration, for `SLURM_CONF`.
     #[must_use]
     pub fn conf(&self) -> PathBuf {
         self.0.join("slurm.conf")
     }
 
-    /// Returns a file that its users are shown.
+    /// Returns a file of the documentation for Slurm's users.
     #[must_use]
     pub fn integration(name: &str) -> PathBuf {
         let top = Path::new(env!("CARGO_MANIFEST_DIR")).parent();

@@ -1,4 +1,4 @@
-//! Container engines' daemons, each with a place of its own.
+//! Daemons of container engines, each with directories of its own.
 
 use std::fs;
 use std::path::Path;
@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use crate::{run, wait_for};
 
-/// How long a daemon may take to answer.
+/// Time that a daemon may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A daemon that ends with the test, and how to speak to it.
+/// A daemon that ends with the test, and its address.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
@@ -19,11 +19,11 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts dockerd with these runtimes, its things below `home`.
+    /// Starts dockerd with these runtimes, with its files below `home`.
     ///
     /// # Panics
     ///
-    /// Panics when it does not come up.
+    /// Panics when the daemon does not start.
     #[must_use]
     pub fn docker(home: &Path, runtimes: &serde_json::Value) -> Self {
         let file = |name: &str| home.join(name).display().to_string();
@@ -44,11 +44,11 @@ impl Daemon {
         Self::start(dockerd, home, "docker", address)
     }
 
-    /// Starts containerd, its things below `home`.
+    /// Starts containerd, with its files below `home`.
     ///
     /// # Panics
     ///
-    /// Panics when it does not come up.
+    /// Panics when the daemon does not start.
     #[must_use]
     pub fn containerd(home: &Path) -> Self {
         let file = |name: &str| home.join(name).display().to_string();
@@ -92,7 +92,7 @@ impl Daemon {
         daemon
     }
 
-    /// Returns a command of its client.
+    /// Returns a command of the daemon's client.
     #[must_use]
     pub fn client(&self, args: &[&str]) -> Command {
         let mut command = Command::new(self.client);
@@ -101,7 +101,7 @@ impl Daemon {
         command
     }
 
-    /// Tells a command where the daemon is.
+    /// Sets the daemon's address for a command.
     pub fn reach(&self, command: &mut Command) {
         let (name, value) = &self.address;
         command.env(name, value);

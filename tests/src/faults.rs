@@ -1,4 +1,4 @@
-//! A way to a server that fails: connections through it break.
+//! A faulty connection to a server.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
@@ -6,29 +6,30 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread;
 
-/// What happens to connections.
+/// The fault of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
-    /// Each ends after so many bytes of the server's.
+    /// Each ends after this number of bytes from the server.
     Cut(u64),
-    /// The first so many are cut after so many bytes, the others are not.
+    /// The first ones, as many as the first number says, are cut after this number of bytes. The
+    /// others are not cut.
     CutFirst(usize, u64),
-    /// A byte of each, that far from its beginning, is another.
+    /// The byte at this offset of each is changed.
     Corrupt(u64),
 }
 
-/// Something that listens on a port and leads to another.
+/// A proxy that listens on one port and forwards to another.
 #[derive(Debug)]
 pub struct Faulty {
     port: u16,
     ended: Arc<AtomicBool>,
     connections: Arc<AtomicUsize>,
-    /// The bytes that went through.
+    /// The number of bytes that were forwarded.
     bytes: Arc<AtomicU64>,
 }
 
 impl Faulty {
-    /// Leads to a port of this machine.
+    /// Makes a proxy in front of a port of this machine.
     ///
     /// # Panics
     ///
@@ -65,19 +66,19 @@ impl Faulty {
         faulty
     }
 
-    /// Its port.
+    /// Returns the proxy's port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// How many connections there were.
+    /// Returns the number of connections so far.
     #[must_use]
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// How many bytes of the server's went through.
+    /// Returns the number of bytes from the server that were forwarded.
     #[must_use]
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)

@@ -1,11 +1,11 @@
-//! Tests of programs that are older than their sources tell nothing.
+//! Programs that are older than their sources, whose tests would prove nothing.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::SystemTime;
 
-/// The newest source, and when it was written.
+/// Returns the newest source, and the time when it was written.
 fn newest() -> &'static (SystemTime, PathBuf) {
     static NEWEST: OnceLock<(SystemTime, PathBuf)> = OnceLock::new();
     NEWEST.get_or_init(|| {

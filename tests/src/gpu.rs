@@ -1,4 +1,4 @@
-//! What tests of GPUs share.
+//! Helpers for tests of GPUs.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::{Outcome, fixture, program, run, succeed, tester};
 
-/// Where the driver is installed, with nodes for two GPUs.
+/// Returns the root in which the driver is installed, with nodes for two GPUs.
 ///
 /// # Panics
 ///
@@ -18,7 +18,7 @@ pub fn nvidia_driver() -> PathBuf {
     for (name, minor) in [("nvidia0", "0"), ("nvidia1", "1"), ("nvidiactl", "255")] {
         let node = root.join("dev").join(name);
         if !node.exists() {
-            // Another test may be at it.
+            // Another test may make it at the same time.
             run(Command::new("mknod")
                 .args(["-m", "666"])
                 .arg(&node)
@@ -29,8 +29,8 @@ pub fn nvidia_driver() -> PathBuf {
     root
 }
 
-/// Where ROCm is installed, with nodes for one GPU and what the kernel would tell of it; and an image that can
-/// carry its libraries.
+/// Returns the root in which ROCm is installed, with nodes for one GPU and the kernel's files about
+/// it, and an image that can load its libraries.
 ///
 /// # Panics
 ///
@@ -72,11 +72,11 @@ pub fn rocm_driver(into: &Path) -> (PathBuf, PathBuf) {
     (root, image)
 }
 
-/// A busybox with the C library of an older Debian: enough for `nvidia-smi`.
+/// Makes a busybox with the C library of an older Debian, which is enough for `nvidia-smi`.
 ///
 /// # Panics
 ///
-/// Panics when it cannot be made.
+/// Panics when the image cannot be made.
 #[must_use]
 pub fn small_glibc(into: &Path) -> PathBuf {
     let (image, old) = (into.join("image"), fixture("old"));
@@ -102,16 +102,16 @@ pub fn small_glibc(into: &Path) -> PathBuf {
     image
 }
 
-/// Runs `front` as the ordinary user in a root with a driver's packages; `enter` is the program that goes
-/// there.
+/// Runs `front` as the ordinary user in a root with a driver's packages. `enter` is the program
+/// that enters this root.
 ///
 /// # Panics
 ///
-/// Panics when it cannot be put there.
+/// Panics when `front` cannot be copied there.
 #[must_use]
 pub fn front_in(enter: &str, host: &str, args: &[&str]) -> Outcome {
     let binary = fixture(host).join("usr/local/bin/front");
-    // By a rename, since an earlier one may be running.
+    // By a rename, because an earlier copy may be running.
     let part = binary.with_extension(format!("{:?}", std::thread::current().id()));
     succeed(
         Command::new("cp")

@@ -1,4 +1,4 @@
-//! A machine of another kernel, Debian 12's, which has a network card made of software.
+//! A machine with another kernel, Debian 12's, which has a network card in software.
 
 use std::fs;
 use std::io::Write;
@@ -8,12 +8,13 @@ use std::process::Command;
 
 use crate::{Outcome, fixture, run};
 
-/// Runs a script as root in a guest of Linux 6.1 with the network card `rxe0`. Its files are this machine's, read-only but for
-/// `/tmp`; the script is left in `directory`, which the guest must be able to see. The output is both streams'.
+/// Runs a script as root in a guest of Linux 6.1 with the network card `rxe0`. The guest sees this
+/// machine's files, read-only except for `/tmp`. The script is left in `directory`, which the guest
+/// must be able to see. The output combines both streams.
 ///
 /// # Panics
 ///
-/// Panics when the guest does not come to the script's end.
+/// Panics when the guest does not reach the script's end.
 #[must_use]
 pub fn in_guest(directory: &Path, script: &str) -> Outcome {
     let (guest, path) = (fixture("guest"), directory.join("script"));

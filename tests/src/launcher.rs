@@ -1,26 +1,26 @@
-//! What starts the ranks of a job, as an ordinary user.
+//! Launchers, which start the ranks of a job, as an ordinary user.
 
 use std::process::Command;
 
 use crate::{Cluster, Outcome, as_tester, fixture, program, run};
 
-/// How ranks find each other.
+/// The way in which ranks find each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wireup {
     /// PMI-1 or PMI-2.
     Pmi,
     /// PMIx.
     Pmix,
-    /// Not at all.
+    /// None.
     Nothing,
 }
 
-/// A launcher, by its words before the program.
+/// A launcher.
 #[derive(Debug)]
 pub struct Launcher {
-    /// Itself, and its flags.
+    /// The launcher and its flags.
     pub words: Vec<String>,
-    /// How its ranks find each other.
+    /// The way in which its ranks find each other.
     pub offers: Wireup,
     environment: Vec<(&'static str, String)>,
 }
@@ -34,7 +34,7 @@ impl Launcher {
         }
     }
 
-    /// Those that start `ranks` ranks on a machine.
+    /// Returns the launchers that start `ranks` ranks on one machine.
     #[must_use]
     pub fn of_mpis(ranks: u32) -> Vec<Self> {
         let number = ranks.to_string();
@@ -52,7 +52,7 @@ impl Launcher {
         ]
     }
 
-    /// `srun` with each of its wire-ups.
+    /// Returns `srun` with each of its wire-ups.
     #[must_use]
     pub fn of_slurm(cluster: &Cluster, ranks: u32) -> Vec<Self> {
         let number = format!("-n{ranks}");
@@ -66,7 +66,7 @@ impl Launcher {
             let mut launcher = Self::new(&words, offers);
             let conf = cluster.conf().display().to_string();
             launcher.environment.push(("SLURM_CONF", conf));
-            // Its nodes have no names that a network would know.
+            // The nodes have no names that a network would know.
             launcher
                 .environment
                 .push(("OMPI_MCA_btl_tcp_if_include", "lo".to_owned()));
@@ -75,11 +75,11 @@ impl Launcher {
         each.map(srun).into()
     }
 
-    /// Returns what starts a program in each rank.
+    /// Returns a command that starts a program in each rank.
     ///
     /// # Panics
     ///
-    /// Panics when it has no words.
+    /// Panics when the launcher has no words.
     #[must_use]
     pub fn command(&self, words: &[&str]) -> Command {
         let (first, rest) = self.words.split_first().expect("it has words");

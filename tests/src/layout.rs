@@ -12,20 +12,21 @@ use crate::succeed;
 /// An entry of a layer. Nothing is checked.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// Its name, as it is written.
+    /// The entry's name, as it is written.
     pub name: Vec<u8>,
-    /// Its type: `0` a file, `1` a hard link, `2` a symbolic link, `3` and `4` devices, `5` a directory.
+    /// The entry's type: `0` a file, `1` a hard link, `2` a symbolic link, `3` and `4` devices, `5`
+    /// a directory.
     pub kind: u8,
-    /// Where a link leads.
+    /// A link's target.
     pub link: Vec<u8>,
     /// A file's content.
     pub content: Vec<u8>,
-    /// Its permissions.
+    /// The permissions.
     pub mode: u32,
 }
 
 impl Member {
-    /// A file.
+    /// Returns a file.
     #[must_use]
     pub fn file(name: &[u8], content: &[u8]) -> Self {
         Self {
@@ -37,7 +38,7 @@ impl Member {
         }
     }
 
-    /// A link, of whatever type.
+    /// Returns a link, of any type.
     #[must_use]
     pub fn link(kind: u8, name: &[u8], to: &[u8]) -> Self {
         Self {
@@ -47,7 +48,7 @@ impl Member {
         }
     }
 
-    /// Writes it as ustar, with GNU's members for what is too long.
+    /// Writes the entry as ustar, with GNU's members for long names.
     ///
     /// # Panics
     ///
@@ -104,7 +105,7 @@ pub fn layer(members: &[Member]) -> Vec<u8> {
     tar
 }
 
-/// Writes a layout with one image of these layers, the files of which are moved into it.
+/// Writes a layout with one image of these layers. The layers' files are moved into it.
 ///
 /// # Panics
 ///

@@ -1,6 +1,6 @@
-//! What the end-to-end tests share: the programs, the fixtures, and an ordinary user to run as.
+//! Helpers for the end-to-end tests: the programs, the fixtures, and an ordinary user to run as.
 //!
-//! `make test` prepares all of it; a test that misses something fails and says so.
+//! `make test` prepares everything. A test that lacks something fails with a message.
 
 #![forbid(unsafe_code)]
 
@@ -15,10 +15,10 @@ mod guest;
 mod launcher;
 mod layout;
 mod nodes;
-mod place;
 mod podman;
 mod registry;
 mod saved;
+mod test_directory;
 
 pub use bundle::{Bundle, UNIFIED};
 pub use card::Card;
@@ -30,10 +30,10 @@ pub use guest::in_guest;
 pub use launcher::{Launcher, Wireup};
 pub use layout::{Member, layer, layout};
 pub use nodes::Nodes;
-pub use place::{Place, is_bb};
 pub use podman::keep_below;
 pub use registry::Registry;
 pub use saved::saved;
+pub use test_directory::{TestDirectory, is_bb};
 
 use std::ffi::OsStr;
 use std::fs;
@@ -51,7 +51,7 @@ pub const TESTER: &str = "slipway-tester";
 ///
 /// # Panics
 ///
-/// Panics when it is not there.
+/// Panics when the path does not exist.
 #[must_use]
 pub fn prepared(variable: &str, default: &str, name: &str) -> PathBuf {
     let directory =
@@ -71,7 +71,7 @@ pub fn fixture(name: &str) -> PathBuf {
     prepared("SLIPWAY_FIXTURES", "/var/tmp/slipway-fixtures", name)
 }
 
-/// Returns a new directory that all may enter, whatever is shown of `/tmp`.
+/// Returns a new directory that everybody may enter, even if `/tmp` is replaced.
 ///
 /// # Panics
 ///
@@ -83,7 +83,7 @@ pub fn home() -> tempfile::TempDir {
     home
 }
 
-/// Packs the busybox fixture into `directory`, as an engine imports it.
+/// Packs the busybox fixture into `directory`, in the form that an engine imports.
 ///
 /// # Panics
 ///
@@ -106,14 +106,14 @@ pub fn archive(directory: &Path) -> PathBuf {
 #[must_use]
 pub fn program(name: &str) -> PathBuf {
     let program = prepared("SLIPWAY_BIN", "/var/tmp/slipway-bin", name);
-    // Of Rust's programs; a test may bring another.
+    // Only Rust's programs are checked; a test may use another.
     if name == "front" || name.starts_with("slipway") {
         fresh::check(&program);
     }
     program
 }
 
-/// Returns the ordinary user's number, which is also their group's.
+/// Returns the ordinary user's id, which is also that of their group.
 ///
 /// # Panics
 ///
@@ -128,7 +128,7 @@ pub fn tester() -> u32 {
     number.unwrap_or_else(|| panic!("there is no user {TESTER}; run `make test`"))
 }
 
-/// Returns a command that runs as the ordinary user, at home, with a small environment.
+/// Returns a command that runs as the ordinary user, in their home, with a small environment.
 #[must_use]
 pub fn as_tester(program: impl AsRef<OsStr>) -> Command {
     let uid = tester();
@@ -155,16 +155,16 @@ pub fn front<I: AsRef<OsStr>>(args: impl IntoIterator<Item = I>) -> Command {
     command
 }
 
-/// What a command came to.
+/// The result of a command.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outcome {
-    /// Its standard output.
+    /// The standard output.
     pub stdout: String,
-    /// Its standard error.
+    /// The standard error.
     pub stderr: String,
-    /// Its exit code, or 128 and its signal.
+    /// The exit code, or 128 plus the signal.
     pub code: i32,
-    /// The signal that ended it.
+    /// The signal that ended the command.
     pub signal: Option<i32>,
 }
 
@@ -187,7 +187,7 @@ impl From<Output> for Outcome {
 ///
 /// # Panics
 ///
-/// Panics when it cannot be started.
+/// Panics when the command cannot be started.
 pub fn run(command: &mut Command) -> Outcome {
     command
         .output()
@@ -199,7 +199,7 @@ pub fn run(command: &mut Command) -> Outcome {
 ///
 /// # Panics
 ///
-/// Panics when it cannot be started.
+/// Panics when the command cannot be started.
 pub fn run_with_input(command: &mut Command, input: &[u8]) -> Outcome {
     let mut child = command
         .stdin(Stdio::piped())
@@ -208,7 +208,7 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Outcome {
         .spawn()
         .unwrap_or_else(|error| panic!("{command:?}: {error}"));
     let mut stdin = child.stdin.take().expect("there is a pipe");
-    // A command that does not read all is free to do so.
+    // A command need not read all of its input.
     let _ = stdin.write_all(input);
     drop(stdin);
     child
@@ -217,11 +217,11 @@ pub fn run_with_input(command: &mut Command, input: &[u8]) -> Outcome {
         .into()
 }
 
-/// Runs a command that must succeed, and returns what it printed.
+/// Runs a command that must succeed, and returns its standard output.
 ///
 /// # Panics
 ///
-/// Panics when it fails.
+/// Panics when the command fails.
 pub fn succeed(command: &mut Command) -> String {
     let outcome = run(command);
     assert_eq!(outcome.code, 0, "{command:?}: {outcome:#?}");
@@ -232,7 +232,7 @@ pub fn succeed(command: &mut Command) -> String {
 ///
 /// # Panics
 ///
-/// Panics when it does not within `limit`.
+/// Panics when the condition does not hold within `limit`.
 pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool) {
     let start = Instant::now();
     while !condition() {
@@ -241,7 +241,7 @@ pub fn wait_for(what: &str, limit: Duration, mut condition: impl FnMut() -> bool
     }
 }
 
-/// Ends a child without mercy when dropped.
+/// Kills a child when dropped.
 #[derive(Debug)]
 pub struct Killed(pub Child);
 
@@ -275,11 +275,11 @@ pub fn testers_processes() -> Vec<(u32, String)> {
         .collect()
 }
 
-/// Writes an executable script that the ordinary user can run.
+/// Makes a file or directory readable and executable for everybody.
 ///
 /// # Panics
 ///
-/// Panics when it cannot be written.
+/// Panics when the permissions cannot be set.
 pub fn open_to_all(path: &Path) {
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).expect("permissions can be set");
 }

@@ -1,5 +1,5 @@
-//! Two machines, as far as the network, the host's name and `/tmp` go: namespaces with a link between, and a real
-//! sshd in each.
+//! Two machines with separate networks, host names and `/tmp`: namespaces with a link between them,
+//! and a real sshd in each.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
@@ -17,18 +17,19 @@ pub struct Nodes {
     servers: Vec<Child>,
 }
 
-/// Their addresses.
+/// The machines' addresses.
 const ADDRESSES: [&str; 2] = ["10.77.3.1", "10.77.3.2"];
 
-/// What makes a process one of a machine's: a network, a name and temporary files of its own.
+/// A shell command that makes a process one of a machine's, with a host name and temporary files of
+/// its own.
 const ENTER: &str = "hostname $0 && mount -t tmpfs -o mode=1777 none /tmp && exec \"$@\"";
 
 impl Nodes {
-    /// Makes them.
+    /// Makes the machines.
     ///
     /// # Panics
     ///
-    /// Panics when they cannot be made.
+    /// Panics when the machines cannot be made.
     #[must_use]
     pub fn start() -> Self {
         let home = home();

@@ -1,15 +1,16 @@
-//! podman as root, with a place of its own.
+//! podman as root, with directories of its own.
 
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-/// What needs neither systemd nor `CAP_SYS_RESOURCE`, and knows our runtime.
+/// A configuration that needs neither systemd nor `CAP_SYS_RESOURCE`, and knows our runtime.
 const CONF: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=4096:4096\"]\n\
     [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\n\
     runtime_supports_json = [\"runc\", \"slipway\"]\n";
 
-/// Has a command, whose last word is `podman` or stands for it, keep its things below `home`.
+/// Makes a command keep its files below `home`. The last word of the command is `podman`, or stands
+/// for it.
 ///
 /// # Panics
 ///

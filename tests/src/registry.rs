@@ -16,38 +16,38 @@ pub struct Registry {
     child: Option<Killed>,
 }
 
-/// The user that a registry with passwords knows, and the password.
+/// The user and the password of a registry with passwords.
 const USER: (&str, &str) = ("user", "secret");
 
 impl Registry {
-    /// Starts one, which has nothing yet.
+    /// Starts an empty registry.
     ///
     /// # Panics
     ///
-    /// Panics when it does not start.
+    /// Panics when the registry does not start.
     #[must_use]
     pub fn start() -> Self {
         Self::with("", "")
     }
 
-    /// Starts one that wants TLS, and the password `secret` of `user`.
+    /// Starts a registry that requires TLS, and the password `secret` of `user`.
     ///
     /// # Panics
     ///
-    /// Panics when it does not start.
+    /// Panics when the registry does not start.
     #[must_use]
     pub fn closed() -> Self {
         let auth = "auth: {htpasswd: {realm: here, path: HOME/passwords}}\n";
-        // A server's own certificate, which may sign no others.
+        // A server's own certificate, which must not sign others.
         Self::with("basicConstraints = critical, CA:FALSE", auth)
     }
 
-    /// Starts one that wants TLS. Its certificate vouches for itself, is good for `localhost` and has these extensions
-    /// (x509v3_config(5ssl)).
+    /// Starts a registry that requires TLS. Its certificate is self-signed, valid for `localhost`,
+    /// and has these extensions (x509v3_config(5ssl)).
     ///
     /// # Panics
     ///
-    /// Panics when it does not start.
+    /// Panics when the registry does not start.
     #[must_use]
     pub fn certified(extensions: &str) -> Self {
         Self::with(extensions, "")
@@ -101,11 +101,11 @@ impl Registry {
         registry
     }
 
-    /// Starts it again.
+    /// Starts the registry again.
     ///
     /// # Panics
     ///
-    /// Panics when it does not start.
+    /// Panics when the registry does not start.
     pub fn up(&mut self) {
         let log = fs::File::options()
             .append(true)
@@ -125,30 +125,30 @@ impl Registry {
         });
     }
 
-    /// Ends it, as by a crash.
+    /// Ends the registry, as by a crash.
     pub fn down(&mut self) {
         self.child = None;
     }
 
-    /// Its port.
+    /// Returns the registry's port.
     #[must_use]
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// The name of an image in it.
+    /// Returns the name of an image in the registry.
     #[must_use]
     pub fn image(&self, name: &str) -> String {
         format!("localhost:{}/{name}", self.port)
     }
 
-    /// The certificate of one that wants TLS.
+    /// Returns the certificate of a registry that requires TLS.
     #[must_use]
     pub fn certificate(&self) -> PathBuf {
         self.home.path().join("cert.pem")
     }
 
-    /// The files of what it has.
+    /// Returns the directory of the registry's data.
     #[must_use]
     pub fn data(&self) -> PathBuf {
         self.home.path().join("data")
@@ -158,11 +158,11 @@ impl Registry {
         self.home.path().join("log")
     }
 
-    /// How often it was asked for a path that has `part` in it, by what answered with a status of success.
+    /// Returns the number of GET requests that succeeded for paths that contain `part`.
     ///
     /// # Panics
     ///
-    /// Panics when its log cannot be read.
+    /// Panics when the log cannot be read.
     #[must_use]
     pub fn served(&self, part: &str) -> usize {
         let log = fs::read_to_string(self.log_file()).expect("the registry has a log");
@@ -174,11 +174,11 @@ impl Registry {
             .count()
     }
 
-    /// Puts an image of a layout in it, with Debian's `skopeo`.
+    /// Pushes an image of a layout to the registry, with Debian's `skopeo`.
     ///
     /// # Panics
     ///
-    /// Panics when that fails.
+    /// Panics when this fails.
     pub fn push(&self, layout: &Path, name: &str) {
         let mut skopeo = Command::new("skopeo");
         let (user, password) = USER;

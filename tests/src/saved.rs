@@ -1,4 +1,4 @@
-//! An image in files.
+//! An image saved in files.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use crate::{archive, succeed};
 
 /// Returns a directory with one image in the three forms that podman saves, `layout`, `oci.tar` and
-/// `docker.tar`, for everybody to read.
+/// `docker.tar`. Everybody may read them.
 ///
 /// # Panics
 ///

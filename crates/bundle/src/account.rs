@@ -1,4 +1,4 @@
-//! The caller as the host's databases know them.
+//! The caller's entries in the host's databases.
 
 use std::path::PathBuf;
 
@@ -26,6 +26,6 @@ pub struct Account {
 pub struct Group {
     /// The group's name.
     pub name: String,
-    /// Its number.
+    /// The group's number.
     pub gid: u32,
 }

@@ -11,16 +11,17 @@ use crate::Error;
 pub struct Bind {
     /// The path on the host, as given; may be relative.
     pub source: PathBuf,
-    /// The absolute path in the container, without `.` and `..`; `None` means where the source is.
+    /// The absolute path in the container, without `.` and `..`; `None` means the path of the
+    /// source.
     pub destination: Option<PathBuf>,
-    /// Whether it may not be written to.
+    /// Whether the bind is read-only.
     pub read_only: bool,
 }
 
 /// Reads the binds in one `--bind` argument.
 ///
-/// A word behind a comma that is an option belongs to the bind before it; anything else begins the
-/// next bind, as in Singularity. Empty pieces are passed over.
+/// A word after a comma that is an option belongs to the bind before it. Any other word begins the
+/// next bind, as in Singularity. Empty pieces are skipped.
 ///
 /// # Errors
 ///
@@ -67,7 +68,7 @@ pub fn parse_binds(argument: &OsStr) -> Result<Vec<Bind>, Error> {
     Ok(binds)
 }
 
-/// Returns what an option says about writing; `None` for what is no option.
+/// Returns whether an option makes the bind read-only; `None` if the word is not an option.
 fn read_only(word: &[u8]) -> Option<bool> {
     match word {
         b"ro" => Some(true),
@@ -76,7 +77,7 @@ fn read_only(word: &[u8]) -> Option<bool> {
     }
 }
 
-/// Splits at `separator`s that no backslash precedes; backslashes stay.
+/// Splits at each `separator` without a backslash before it. Backslashes stay.
 fn split(text: &[u8], separator: u8) -> Vec<Vec<u8>> {
     let mut pieces = vec![Vec::new()];
     let mut bytes = text.iter().copied();
@@ -111,7 +112,7 @@ fn unescape(text: &[u8]) -> OsString {
     OsString::from_vec(plain)
 }
 
-/// Resolves `.` and `..` of an absolute path by its text alone.
+/// Resolves `.` and `..` in an absolute path, using only its text.
 pub(crate) fn clean(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_absolute() {
         return Err(Error::RelativeDestination(path.to_owned()));

@@ -10,7 +10,7 @@ pub enum Error {
     /// A bind has more than three parts.
     #[error("bad bind syntax {0:?}: expected SOURCE[:DESTINATION[:OPTIONS]]")]
     BindSyntax(String),
-    /// The third part of a bind is no option.
+    /// The third part of a bind is not an option.
     #[error("{option} is not a valid bind option in {bind:?}; known are ro and rw")]
     BindOption {
         /// The bind.
@@ -18,7 +18,7 @@ pub enum Error {
         /// The word.
         option: String,
     },
-    /// A bind says `SRC:` and nothing behind.
+    /// A bind has an empty destination: `SRC:`.
     #[error("bind {0:?}: the destination is empty")]
     NoDestination(String),
     /// A destination does not begin with a slash.
@@ -27,30 +27,30 @@ pub enum Error {
     /// The destination is `/` or `/dev`.
     #[error("{} cannot be bound over {}", source_path.display(), destination.display())]
     Forbidden {
-        /// What was to be bound.
+        /// The source of the bind.
         source_path: PathBuf,
-        /// Where.
+        /// The destination of the bind.
         destination: PathBuf,
     },
     /// A directory was to be bound onto a file, or a file onto a directory.
     #[error("could not mount {} at {}: {reason}", source_path.display(), destination.display())]
     TypeMismatch {
-        /// What was to be bound.
+        /// The source of the bind.
         source_path: PathBuf,
-        /// Where.
+        /// The destination of the bind.
         destination: PathBuf,
-        /// Which is what.
+        /// The kinds of the source and the destination.
         reason: &'static str,
     },
     /// The image could not be read.
-    #[error("read {} in the image: {source}", path.display())]
+    #[error("read {} in the image", path.display())]
     Image {
         /// The path in the image.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// The document could not be put together.
-    #[error("write config.json: {0}")]
+    /// The document could not be assembled.
+    #[error("write config.json")]
     Spec(#[from] oci_spec::OciSpecError),
 }

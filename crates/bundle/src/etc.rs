@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use crate::Account;
 
-/// Returns the image's `passwd` with a line for the caller. If a line has the caller's number
-/// already, only its home field is changed.
+/// Returns the image's `passwd` with a line for the caller. If a line already has the caller's
+/// number, only its home field is changed.
 pub(crate) fn passwd(image: &str, account: &Account) -> String {
     let uid = account.uid.to_string();
     let home = account.home.to_string_lossy();

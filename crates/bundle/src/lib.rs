@@ -1,8 +1,8 @@
-//! From a request, a root file system and edits to an OCI bundle: `config.json` and the files that
-//! it mounts from beside it.
+//! Turns a request, a root file system and edits into an OCI bundle: `config.json` and the files
+//! that are mounted from beside it.
 //!
-//! Pure: it reads the image through [`image::RootFs`] and is told everything else. What it writes
-//! follows the [OCI runtime specification], 1.2.
+//! This crate is pure: it reads the image through [`rootfs::Files`], and gets all other facts as
+//! arguments. Its output follows the [OCI runtime specification], 1.2.
 //!
 //! [OCI runtime specification]: https://github.com/opencontainers/runtime-spec/blob/main/config.md
 

@@ -1,17 +1,16 @@
-//! Which mounts a container has, and in which order.
+//! The mounts of a container, and their order.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use image::RootFs;
 use oci_spec::runtime::{Mount, MountBuilder};
 
-use tree::{Entry, Files, Step};
+use rootfs::{Entry, Files, Step};
 
 use crate::{Bind, Error, MountPoint, Request, Warning};
 
-/// The mounts, and what making them takes.
+/// The mounts, the mount points that they need, and warnings.
 pub(crate) struct Mounts {
     pub(crate) mounts: Vec<Mount>,
     /// Destinations that the image lacks.
@@ -19,7 +18,7 @@ pub(crate) struct Mounts {
     pub(crate) warnings: Vec<Warning>,
 }
 
-/// Names in the directory of generated files, and where they are bound.
+/// The names of generated files in their directory, and the paths at which they are bound.
 pub(crate) const GENERATED: [(&str, &str); 4] = [
     ("passwd", "/etc/passwd"),
     ("group", "/etc/group"),
@@ -27,15 +26,15 @@ pub(crate) const GENERATED: [(&str, &str); 4] = [
     ("ld.so.cache", "/etc/ld.so.cache"),
 ];
 
-/// A mount on its way to becoming one of the specification's.
+/// A mount that is not yet converted to one of the specification's.
 struct Planned {
     destination: PathBuf,
     source: PathBuf,
     kind: &'static str,
     options: Vec<String>,
-    /// Whether the source is a directory; `None` when it is no bind.
+    /// Whether the source is a directory; `None` if the mount is not a bind.
     directory: Option<bool>,
-    /// Whether it belongs on a link in its place, whatever that leads to.
+    /// Whether a link at the destination is mounted on instead of followed.
     on_link: bool,
     /// Whether a container can do without it.
     optional: bool,
@@ -47,8 +46,8 @@ impl Planned {
             destination: destination.to_owned(),
             source: source.to_owned(),
             kind: "bind",
-            // Recursive, so that what is mounted below on the host is there; never setuid or
-            // device nodes through it.
+            // Recursive, so that mounts of the host below it are included; never setuid or device
+            // nodes through it.
             options: words(&["rbind", "nosuid", "nodev"]),
             directory: Some(directory),
             on_link: false,
@@ -56,7 +55,8 @@ impl Planned {
         }
     }
 
-    /// One that every container gets which can have it: a file replaces what the image has in its place, also a link.
+    /// Marks a mount that every container gets if possible. A file replaces the image's file at its
+    /// destination, even a link.
     fn usual(self) -> Self {
         Self {
             on_link: self.directory == Some(false),
@@ -65,7 +65,7 @@ impl Planned {
         }
     }
 
-    /// Nothing is written through it, nor through what is mounted below.
+    /// Makes the mount read-only, with all mounts below it.
     fn read_only(mut self) -> Self {
         self.options.push("rro".to_owned());
         self
@@ -109,7 +109,7 @@ pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, 
     if let Some(cwd) = working_directory(request, &planned) {
         planned.push(cwd);
     }
-    // Parents before children, whatever order they were asked in.
+    // Parents before children, whatever the order of the requests.
     planned.sort_by_key(|mount| mount.destination.components().count());
     let (planned, mount_points) = fit(request.root, planned, &mut warnings)?;
     let mounts = planned.into_iter().map(finish).collect::<Result<_, _>>()?;
@@ -120,9 +120,9 @@ pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, 
     })
 }
 
-/// Refuses an image whose `/dev` leads elsewhere: the engine makes nodes and links in there by their
+/// Refuses an image whose `/dev` is a link: the engine makes nodes and links in there by their
 /// paths.
-fn refuse_links(root: &RootFs) -> Result<(), Error> {
+fn refuse_links(root: &dyn Files) -> Result<(), Error> {
     let path = Path::new("/dev");
     let failed = |source| Error::Image {
         path: path.to_owned(),
@@ -136,7 +136,7 @@ fn refuse_links(root: &RootFs) -> Result<(), Error> {
     }
 }
 
-/// What every container gets, unless the user binds something else there.
+/// Returns the mounts that every container gets, unless the user binds something else there.
 fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     let host = request.host;
     let processes = if request.own_processes {
@@ -146,15 +146,16 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     };
     let mut planned = vec![
         processes,
-        // Cgroups that were delegated to the user lie in there, and could freeze and kill what is outside.
+        // It contains cgroups that were delegated to the user, with which processes outside could
+        // be frozen and killed.
         match request.contained || request.own_processes {
             true => Planned::bind(Path::new("/sys"), Path::new("/sys"), true).read_only(),
             false => Planned::bind(Path::new("/sys"), Path::new("/sys"), true),
         },
-        // A fresh /dev that is filled node by node: the engine replaces /dev/ptmx, and must never
-        // do that to the host's.
+        // A new /dev that is filled node by node: the engine replaces /dev/ptmx, and must never do
+        // that to the host's.
         Planned::with("tmpfs", "/dev", &["nosuid", "mode=755", "size=65536k"]),
-        // An instance of its own, since the host's gives new terminals only through its own ptmx.
+        // A new instance, since the host's provides new terminals only through its own ptmx.
         Planned::with(
             "devpts",
             "/dev/pts",
@@ -176,9 +177,10 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
             planned.push(Planned::bind(directory, directory, true).device());
         }
     }
-    // One with process ids of its own outlives its caller, whose terminal is none of its business.
+    // A container with process ids of its own outlives its caller, so it does not get the caller's
+    // terminal.
     if let Some(terminal) = host.terminal.as_ref().filter(|_| !request.own_processes) {
-        // The caller's terminal has no name in our devpts; this one lets ttyname(3) find it.
+        // The caller's terminal has no name in our devpts. This bind lets ttyname(3) find it.
         planned.push(Planned::bind(terminal, Path::new("/dev/console"), false).device());
     }
     for path in crate::HostFacts::SHARED.map(Path::new) {
@@ -206,13 +208,13 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     planned
 }
 
-/// An empty directory of the container's own.
+/// Returns a mount of an empty directory of the container's own.
 fn empty(path: &Path, mode: &str) -> Planned {
     let options = ["nosuid", "nodev", &format!("mode={mode}")];
     Planned::with("tmpfs", &path.to_string_lossy(), &options)
 }
 
-/// What the user asked for, and what the host injects.
+/// Returns the mounts that the user requested, and those that the host injects.
 fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Planned>, Error> {
     let mut asked: Vec<Planned> = Vec::new();
     for bind in request.binds {
@@ -232,7 +234,7 @@ fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Plann
         }
     }
     for mount in &request.edits.mounts {
-        // A user's own bind in the same place wins over what is injected.
+        // A user's own bind at the same destination wins over an injected mount.
         if !asked
             .iter()
             .any(|other| other.destination == mount.container_path)
@@ -245,7 +247,7 @@ fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Plann
             if mount.container_path.starts_with("/dev") {
                 planned = planned.device();
             }
-            // Of the others none means anything for a bind of somebody without rights.
+            // The other options have no effect on a bind without privileges.
             let known = mount
                 .options
                 .iter()
@@ -263,7 +265,7 @@ fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
         None => crate::bind::clean(&bind.source)?,
     };
     if destination == Path::new("/dev") && bind.source == Path::new("/dev") {
-        // It is there already.
+        // The container has it anyway.
         return Ok(None);
     }
     if [Path::new("/"), Path::new("/dev")].contains(&destination.as_path()) {
@@ -282,7 +284,7 @@ fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
     Ok(Some(mount))
 }
 
-/// Binds the caller's working directory, unless it is there already.
+/// Returns a bind of the caller's working directory, unless it is already visible.
 fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Planned> {
     let cwd = request.host.shown_cwd().filter(|_| !request.contained)?;
     let covering = planned
@@ -290,17 +292,17 @@ fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Plann
         .filter(|mount| cwd.starts_with(&mount.destination))
         .max_by_key(|mount| mount.destination.components().count());
     let visible = covering.is_some_and(|mount| mount.destination == mount.source);
-    // Below a place where the user put something else, that is what they want to see.
+    // The user has put something else over this path, and wants to see that.
     if visible || covering.is_some() {
         return None;
     }
     Some(Planned::bind(cwd, cwd, true))
 }
 
-/// Checks every destination against the image. Returns the mounts that fit, and the mount points that it lacks; leaves
-/// out, and says so, what does not fit and is not needed.
+/// Checks every destination against the image. Returns the mounts that fit, and the mount points
+/// that the image lacks. Leaves out, with a warning, mounts that do not fit and are not required.
 fn fit(
-    root: &RootFs,
+    root: &dyn Files,
     planned: Vec<Planned>,
     warnings: &mut Vec<Warning>,
 ) -> Result<(Vec<Planned>, Vec<MountPoint>), Error> {
@@ -310,7 +312,7 @@ fn fit(
         .map(|mount| mount.destination.clone())
         .collect();
     for mount in planned {
-        // Below another mount the image says nothing about what is there.
+        // Below another mount, the image does not show what is there.
         let mut above = fitting.iter();
         if above.any(|parent| mount.destination.starts_with(&parent.destination)) {
             fitting.push(mount);
@@ -320,8 +322,8 @@ fn fit(
             path: mount.destination.clone(),
             source,
         };
-        let place = Place::find(root, &mount).map_err(failed)?;
-        // The place that the image's link means is mounted on by itself.
+        let place = Target::find(root, &mount).map_err(failed)?;
+        // The target of the image's link is mounted on separately.
         if mount.optional && place.is_link && is_shown(&place.path, &destinations) {
             continue;
         }
@@ -351,14 +353,14 @@ fn fit(
     Ok((fitting, missing))
 }
 
-/// Whether a path is one of those that are mounted on, or lies below one.
+/// Whether a path is the destination of a mount, or below one.
 fn is_shown(path: &Path, destinations: &BTreeSet<PathBuf>) -> bool {
     path.ancestors().any(|above| destinations.contains(above))
 }
 
-/// Where something is to be mounted in an image.
-struct Place {
-    /// Where it comes to lie, without links.
+/// The place of a mount in an image.
+struct Target {
+    /// The path of the mount point, without links.
     path: PathBuf,
     /// Whether a link leads there.
     is_link: bool,
@@ -367,16 +369,16 @@ struct Place {
 
 /// The state of the place.
 enum State {
-    /// Something that can be mounted on.
+    /// A file that can be mounted on.
     Fits,
-    /// Nothing.
+    /// There is nothing.
     Missing,
-    /// Something that cannot be mounted on, and why.
+    /// A file that cannot be mounted on, for this reason.
     Other(&'static str),
 }
 
-impl Place {
-    fn find(root: &RootFs, mount: &Planned) -> io::Result<Self> {
+impl Target {
+    fn find(root: &dyn Files, mount: &Planned) -> io::Result<Self> {
         let destination = &mount.destination;
         let itself = match (destination.parent(), destination.file_name()) {
             (Some(parent), Some(name)) => root.locate(parent)?.path.join(name),
@@ -412,7 +414,7 @@ impl Place {
     }
 }
 
-/// The option's name, as crun has it: the destination is not followed where it is a link.
+/// The option, under crun's name, not to follow a link at the destination.
 const ON_LINK: &str = "dest-nofollow";
 
 fn finish(mut mount: Planned) -> Result<Mount, Error> {

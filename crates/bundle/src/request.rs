@@ -1,37 +1,37 @@
-//! What goes in and what comes out.
+//! The input and the output of this crate.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use image::RootFs;
 use inject::Edits;
 use oci_spec::runtime::Spec;
+use rootfs::Files;
 
 use crate::{Account, Bind};
 
-/// Everything that decides what the container is.
+/// Everything that determines the container.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
     /// The image's root file system.
-    pub root: &'a RootFs,
-    /// Who runs it.
+    pub root: &'a dyn Files,
+    /// The user who runs the container.
     pub account: &'a Account,
-    /// What runs in it.
+    /// The container's process.
     pub process: &'a Process,
     /// The user's binds: those of the command line, then those of the environment.
     pub binds: &'a [Bind],
-    /// What the host injects.
+    /// The host's edits.
     pub edits: &'a Edits,
-    /// Whether it gets an empty home, empty temporary directories, and no devices but those that every
-    /// container has and those that are injected.
+    /// Whether the container has an empty home, empty temporary directories, and only those devices
+    /// that every container has or that are injected.
     pub contained: bool,
-    /// Whether it has process ids of its own, and sees no others.
+    /// Whether the container has process ids of its own, and sees no others.
     pub own_processes: bool,
-    /// Whether it has shared memory, semaphores and message queues of its own.
+    /// Whether the container has shared memory, semaphores and message queues of its own.
     pub own_ipc: bool,
-    /// What the host has.
+    /// Facts about the host.
     pub host: &'a HostFacts,
-    /// Where things will lie when the container is made.
+    /// The paths that will exist when the container is made.
     pub paths: &'a Paths,
 }
 
@@ -44,11 +44,11 @@ pub struct Process {
     pub env: Vec<(OsString, OsString)>,
     /// The working directory.
     pub cwd: PathBuf,
-    /// Whether it keeps the caller's capabilities, as real root does.
+    /// Whether the process keeps the caller's capabilities, as real root does.
     pub privileged: bool,
 }
 
-/// What the host has, found out before.
+/// Facts about the host, found out before.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct HostFacts {
     /// The character and block devices in `/dev` that the caller may open.
@@ -57,28 +57,28 @@ pub struct HostFacts {
     pub device_directories: Vec<PathBuf>,
     /// The caller's terminal, if a standard stream is one.
     pub terminal: Option<PathBuf>,
-    /// The caller's working directory, to be had inside under the same path.
+    /// The caller's working directory, which should be available inside under the same path.
     pub cwd: Option<PathBuf>,
     /// The content of `/etc/resolv.conf`.
     pub resolv_conf: Option<Vec<u8>>,
-    /// Of the paths that are bound by default, those that exist; see [`HostFacts::SHARED`].
+    /// Those default paths that exist; see [`HostFacts::SHARED`].
     pub present: Vec<PathBuf>,
 }
 
 /// A device node of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
-    /// Its path, the same on the host and inside.
+    /// The device's path, the same on the host and inside.
     pub path: PathBuf,
-    /// Whether it is a block device.
+    /// Whether the device is a block device.
     pub block: bool,
-    /// Its major number.
+    /// The device's major number.
     pub major: u32,
-    /// Its minor number.
+    /// The device's minor number.
     pub minor: u32,
 }
 
-/// Directories of every image that a bind of the host's would hide.
+/// Directories of every image that a bind from the host would hide.
 const SYSTEM: [&str; 12] = [
     "/", "/bin", "/boot", "/dev", "/etc", "/lib", "/lib64", "/proc", "/sbin", "/sys", "/usr",
     "/var",
@@ -89,8 +89,8 @@ impl HostFacts {
     /// default configuration.
     pub const SHARED: [&'static str; 4] = ["/tmp", "/var/tmp", "/etc/hosts", "/etc/localtime"];
 
-    /// Returns the caller's working directory, if a container may show it: one that every image has would
-    /// be hidden.
+    /// Returns the caller's working directory, if a container may show it. A directory that every
+    /// image has is left out, because the image's would be hidden.
     #[must_use]
     pub fn shown_cwd(&self) -> Option<&Path> {
         let cwd = self.cwd.as_deref()?;
@@ -103,14 +103,14 @@ impl HostFacts {
     }
 }
 
-/// Where the session will have things, as absolute paths outside the container.
+/// The paths of the session's files, absolute and outside the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Paths {
     /// The root file system.
     pub root: PathBuf,
     /// The directory of the generated files.
     pub files: PathBuf,
-    /// The cgroup that the engine is told of.
+    /// The path of the cgroup for the engine.
     pub cgroup: PathBuf,
 }
 
@@ -121,43 +121,43 @@ pub struct Bundle {
     pub spec: Spec,
     /// The files to be written into [`Paths::files`].
     pub files: Vec<GeneratedFile>,
-    /// The mount points that the image lacks, so that it needs a layer with them.
+    /// The mount points that the image lacks. It needs a layer with them.
     pub mount_points: Vec<MountPoint>,
-    /// What the user should know.
+    /// Warnings for the user.
     pub warnings: Vec<Warning>,
 }
 
-/// A place in the container where something is mounted.
+/// A mount point in the container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountPoint {
-    /// Its absolute path, without links.
+    /// The absolute path, without links.
     pub path: PathBuf,
-    /// Whether it is a directory, else an empty file.
+    /// Whether the mount point is a directory; otherwise it is an empty file.
     pub directory: bool,
 }
 
 /// A file that is made for this container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GeneratedFile {
-    /// Its name in [`Paths::files`].
+    /// The file's name in [`Paths::files`].
     pub name: &'static str,
-    /// Its content.
+    /// The file's content.
     pub content: Vec<u8>,
 }
 
-/// What the user should know, though it does not stop the run.
+/// A message for the user that does not stop the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Warning {
-    /// Two binds have one destination; the first wins.
+    /// Two binds have the same destination; the first wins.
     DuplicateDestination {
         /// The bind that is left out.
         source: PathBuf,
-        /// Where it was to go.
+        /// The destination.
         destination: PathBuf,
     },
     /// A default mount does not fit this image.
     DoesNotFit {
-        /// Where it was to go.
+        /// The destination.
         destination: PathBuf,
         /// The obstacle.
         reason: &'static str,

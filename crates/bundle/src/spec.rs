@@ -1,4 +1,4 @@
-//! Putting `config.json` together.
+//! Assembling `config.json`.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -10,19 +10,17 @@ use oci_spec::runtime::{
     UserBuilder,
 };
 
-use tree::Files;
-
 use crate::mounts::{GENERATED, plan};
 use crate::{Bundle, Device, Error, GeneratedFile, Process, Request, etc};
 
-/// How much of an image's `passwd` or `group` is read, in bytes.
+/// Largest part of an image's `passwd` or `group` that is read, in bytes.
 const ACCOUNT_FILE_LIMIT: usize = 4 << 20;
 
 /// Turns a request into a bundle.
 ///
 /// # Errors
 ///
-/// Fails when a bind cannot be made as asked, and when the image cannot be read.
+/// Fails when a bind cannot be made as requested, or the image cannot be read.
 pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
     let files = generated_files(request)?;
     let names: Vec<&str> = files.iter().map(|file| file.name).collect();
@@ -40,7 +38,7 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
         .collect::<Result<Vec<_>, _>>()?;
     let linux = LinuxBuilder::default()
         .namespaces(namespaces)
-        // Below the caller's own cgroup, which a job's limits and accounting hold.
+        // Below the caller's own cgroup, to which a job's limits and accounting apply.
         .cgroups_path(request.paths.cgroup.clone())
         .devices(devices(request)?)
         .build()?;
@@ -66,7 +64,8 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
     })
 }
 
-/// The builder's defaults are those of an isolated container; ours shares what it does not name.
+/// Removes the builder's defaults, which are those of an isolated container. Ours shares everything
+/// that the document does not name.
 fn without_defaults(mut linux: oci_spec::runtime::Linux) -> oci_spec::runtime::Linux {
     linux
         .set_resources(None)
@@ -126,11 +125,11 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
 
 fn devices(request: &Request<'_>) -> Result<Vec<LinuxDevice>, Error> {
     if request.contained {
-        // Those that are injected are mounts: what the engine would make has to be at the top of `/dev`.
+        // Injected devices are mounts here: the engine makes devices only at the top of `/dev`.
         return Ok(Vec::new());
     }
     let (host, edits) = (&request.host.devices, request.edits);
-    // What is injected and what the caller may open anyway are, in `/dev`, the same nodes.
+    // In `/dev`, injected devices and those that the caller may open anyway are the same nodes.
     let injected = |device: &&Device| edits.device_nodes.contains(&device.path);
     let own = |device: &&Device| !edits.device_nodes.contains(&device.path);
     host.iter()
@@ -151,7 +150,7 @@ fn devices(request: &Request<'_>) -> Result<Vec<LinuxDevice>, Error> {
         .collect()
 }
 
-/// The hooks that run while a container is made.
+/// Returns the hooks that run while a container is made.
 fn hooks(injected: &[cdi::Hook]) -> Result<Option<Hooks>, Error> {
     let of = |stage: &str| {
         let of_it = injected.iter().filter(|hook| hook.hook_name == stage);
@@ -203,7 +202,8 @@ fn process(process: &Process, request: &Request<'_>) -> Result<oci_spec::runtime
     };
     built.set_rlimits(None);
     if process.privileged {
-        // The caller's own stay; the document has no word for that but silence.
+        // The process keeps the caller's capabilities. The document can express this only by
+        // leaving them out.
         built.set_capabilities(None);
     }
     Ok(built)
@@ -220,7 +220,8 @@ fn no_capabilities() -> Result<LinuxCapabilities, Error> {
         .build()?)
 }
 
-/// JSON has no bytes. What is run keeps them; what is printed shows them as well as it can.
+/// Converts bytes, which JSON does not have, to text. The executed program gets the original bytes;
+/// a printed document shows them as well as possible.
 fn text(bytes: &OsStr) -> String {
     bytes.to_string_lossy().into_owned()
 }

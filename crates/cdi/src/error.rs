@@ -1,38 +1,38 @@
-//! Why there is no such device.
+//! Why a device cannot be found.
 
 use std::path::PathBuf;
 
-/// Why there is no such device.
+/// Why a device cannot be found.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// A name is not of the form `vendor/class=name`.
+    /// A name does not have the form `vendor/class=name`.
     #[error("{0} is no name of a device: VENDOR/CLASS=NAME is, such as nvidia.com/gpu=0")]
     Name(String),
     /// No file has the device.
     #[error("there is no device {name}: {}", list(.known))]
     Unknown {
-        /// What was asked for.
+        /// The requested device.
         name: String,
-        /// What there is.
+        /// The known devices.
         known: Vec<String>,
     },
-    /// Two files of one directory have it.
+    /// Two files of one directory define the device.
     #[error("the device {name} is in {} and in {}", first.display(), second.display())]
     Conflict {
-        /// What was asked for.
+        /// The requested device.
         name: String,
-        /// One of the files.
+        /// One of the two files.
         first: PathBuf,
-        /// The other.
+        /// The other file.
         second: PathBuf,
     },
-    /// A file is not what it should be.
+    /// A file is invalid or cannot be read.
     #[error("{}: {reason}", path.display())]
     File {
-        /// Which.
+        /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be used.
         reason: String,
     },
 }

@@ -1,5 +1,5 @@
-//! How much a YAML document comes to, before it is read: aliases repeat what is long, and aliases of
-//! aliases do so without end.
+//! The size of a YAML document with its aliases expanded, checked before it is parsed. Aliases can
+//! repeat long values, and aliases of aliases multiply them.
 
 use std::cell::Cell;
 use std::fmt;
@@ -9,19 +9,19 @@ use serde::de::{
     DeserializeSeed, EnumAccess, Error, IgnoredAny, MapAccess, SeqAccess, VariantAccess, Visitor,
 };
 
-/// The most that a document costs with all aliases followed, in bytes of text and [`VALUE`]s: more than an
-/// honest file of the largest size does.
+/// Largest cost of a document with all aliases expanded, in bytes of text and [`VALUE`]s. Even the
+/// largest valid file costs less.
 const MOST: usize = 2 << 20;
-/// The cost of a value beside its text.
+/// The cost of a value, in addition to its text.
 const VALUE: usize = 16;
-/// How deep brackets may lie in each other. The reader's time grows with the square of it.
+/// Deepest nesting of brackets. The parser's time grows with the square of the depth.
 const DEEPEST: usize = 64;
 
-/// Checks that a document is one that can be read.
+/// Checks that a document is small enough to be parsed.
 ///
 /// # Errors
 ///
-/// Says what is too much.
+/// Returns a message that names the exceeded limit.
 pub(crate) fn check(text: &str) -> Result<(), String> {
     nesting(text)?;
     let left = Cell::new(MOST);
@@ -29,8 +29,8 @@ pub(crate) fn check(text: &str) -> Result<(), String> {
     counted.map_err(|error| error.to_string())
 }
 
-/// Whether lines open no more than they may. Where in a text quotes hide brackets is not looked at: no
-/// honest file has so many even there.
+/// Checks how deeply values are nested. Brackets inside quotes are counted too: no valid file has
+/// so many of them.
 fn nesting(text: &str) -> Result<(), String> {
     let mut depth = 0_usize;
     for line in text.lines() {
@@ -56,7 +56,7 @@ fn nesting(text: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Counts all that a document comes to.
+/// A visitor that adds up the cost of a document.
 #[derive(Clone, Copy)]
 struct Counter<'a>(&'a Cell<usize>);
 

@@ -1,6 +1,6 @@
-//! The Container Device Interface: files that say what a device is to a container.
+//! The Container Device Interface: files that describe the changes a device makes to a container.
 //!
-//! After the [CDI specification], 1.1.0.
+//! Follows the [CDI specification], 1.1.0.
 //!
 //! [CDI specification]: https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md
 

@@ -4,21 +4,21 @@ use std::fmt;
 
 use crate::Error;
 
-/// A device's whole name.
+/// The full name of a device.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Name {
-    /// `nvidia.com/gpu`.
+    /// The vendor and class, such as `nvidia.com/gpu`.
     pub kind: String,
-    /// `0`.
+    /// The device within the kind, such as `0`.
     pub device: String,
 }
 
 impl Name {
-    /// Reads `vendor/class=name`.
+    /// Parses `vendor/class=name`.
     ///
     /// # Errors
     ///
-    /// Fails on anything else.
+    /// Fails on any other form.
     pub fn parse(text: &str) -> Result<Self, Error> {
         let wrong = || Error::Name(text.to_owned());
         let (kind, device) = text.split_once('=').ok_or_else(wrong)?;
@@ -38,8 +38,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// Whether it is `vendor/class`: each begins with a letter, ends with a letter or digit, and has of other
-/// characters only `_`, `-` and `.`.
+/// Whether a text is `vendor/class`. Each part begins with a letter, ends with a letter or digit,
+/// and has letters, digits, `_`, `-` and `.` in between.
 pub(crate) fn is_kind(text: &str) -> bool {
     let Some((vendor, class)) = text.split_once('/') else {
         return false;
@@ -47,7 +47,8 @@ pub(crate) fn is_kind(text: &str) -> bool {
     is_word(vendor, "_-.", false) && is_word(class, "_-.", false)
 }
 
-/// Whether it is a device's name: as a vendor's, with `:` besides, and a digit may come first.
+/// Whether a text is a device's name. The rules are those of a vendor, but `:` is allowed and the
+/// first character may be a digit.
 pub(crate) fn is_device(text: &str) -> bool {
     is_word(text, "_-.:", true)
 }

@@ -1,4 +1,4 @@
-//! The files of a host.
+//! The CDI files of a host.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -6,28 +6,29 @@ use std::path::{Path, PathBuf};
 
 use crate::{ContainerEdits, Error, Name, Spec, expanse};
 
-/// The most bytes of a file: those of a node with sixteen GPUs in parts have a fifth of it.
+/// Largest file that is read, in bytes. The file of a node with sixteen partitioned GPUs has a
+/// fifth of this size.
 const LONGEST: u64 = 1 << 20;
-/// The most bytes of all files together.
+/// Largest total size of all files, in bytes.
 const ALL: u64 = 4 << 20;
-/// The most names that are looked at in a directory.
+/// Largest number of names that are read in a directory.
 const NAMES: usize = 4096;
 
-/// The files of a host's directories.
+/// The CDI files in a host's directories.
 #[derive(Debug, Default)]
 pub struct Registry {
-    /// By rising priority: where it was found, in the how manieth directory, and what is in it.
+    /// The files by rising priority: each file's path, the index of its directory, and its content.
     specs: Vec<(PathBuf, usize, Spec)>,
-    /// Files that are not what they should be.
+    /// The errors of files that cannot be used.
     broken: Vec<Error>,
 }
 
 impl Registry {
-    /// Where files are, by rising priority.
+    /// The directories of CDI files, by rising priority.
     pub const DIRECTORIES: [&'static str; 2] = ["/etc/cdi", "/var/run/cdi"];
 
-    /// Reads the files of directories, by rising priority. What is no file for this is left out, and told
-    /// when something is not found.
+    /// Reads the files of directories, by rising priority. An invalid file is skipped; it is
+    /// reported when a device is not found.
     #[must_use]
     pub fn read(directories: &[PathBuf]) -> Self {
         let mut registry = Self::default();
@@ -71,17 +72,18 @@ impl Registry {
         sorted.into_iter().collect()
     }
 
-    /// Returns the files that are not what they should be.
+    /// Returns the errors of the files that cannot be used.
     #[must_use]
     pub fn broken(&self) -> &[Error] {
         &self.broken
     }
 
-    /// Returns what some devices are to a container. What a file has for all of its devices comes once.
+    /// Returns the edits for some devices. The edits that a file has for all its devices are added
+    /// once.
     ///
     /// # Errors
     ///
-    /// Fails on a name that no file has, and on one that two of one directory have.
+    /// Fails when no file has a device, or two files of one directory have it.
     pub fn edits(&self, names: &[Name]) -> Result<ContainerEdits, Error> {
         let mut edits = ContainerEdits::default();
         let mut files: BTreeSet<&Path> = BTreeSet::new();
@@ -120,14 +122,14 @@ impl Registry {
     }
 }
 
-/// Reads a file, if it has no more than is left of all that is read.
+/// Reads a file, if it is not larger than `left`, the rest of the total limit.
 fn read_file(path: &Path, left: &mut u64) -> Result<Spec, Error> {
     let broken = |reason: String| Error::File {
         path: path.to_owned(),
         reason,
     };
     let text = sys::read_file(path, LONGEST.min(*left));
-    let text = text.map_err(|error| broken(sys::words(&error)))?;
+    let text = text.map_err(|error| broken(text::message(&error)))?;
     *left -= text.len() as u64;
     let text = String::from_utf8(text).map_err(|error| broken(error.to_string()))?;
     let spec: Spec = if path.extension().is_some_and(|name| name == "yaml") {
@@ -241,7 +243,7 @@ devices:
         };
         let bomb: String = (0..20).map(bomb).collect();
         fs::write(at("e.yaml"), format!("a: &a [x,x]\n{bomb}")).unwrap();
-        // Few aliases of what is long do as much.
+        // A few aliases of a long value cost as much.
         let long = format!("devices: &a [{}]\n", "x,".repeat(100_000));
         let devices = "d: *a\n".repeat(50_000);
         fs::write(at("f.yaml"), long + &devices).unwrap();

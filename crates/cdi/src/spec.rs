@@ -1,4 +1,4 @@
-//! What stands in a file.
+//! The content of a CDI file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -7,10 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{is_device, is_kind};
 
-/// The newest version that this knows.
+/// The newest supported version of the specification.
 pub const VERSION: &str = "1.1.0";
 
-/// The versions that there are.
+/// All supported versions of the specification.
 const VERSIONS: [&str; 9] = [
     "0.1.0", "0.2.0", "0.3.0", "0.4.0", "0.5.0", "0.6.0", "0.7.0", "1.0.0", VERSION,
 ];
@@ -19,16 +19,16 @@ const VERSIONS: [&str; 9] = [
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Spec {
-    /// The version of the specification that it follows.
+    /// The version of the specification that the file follows.
     pub cdi_version: String,
-    /// `vendor/class`.
+    /// The kind of its devices, `vendor/class`.
     pub kind: String,
-    /// For people and tools.
+    /// Information for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
     /// The devices.
     pub devices: Vec<Device>,
-    /// What each of them needs besides its own.
+    /// The edits that every device needs in addition to its own.
     #[serde(default, skip_serializing_if = "ContainerEdits::is_empty")]
     pub container_edits: ContainerEdits,
 }
@@ -37,23 +37,23 @@ pub struct Spec {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Device {
-    /// Its name within the kind.
+    /// The device's name within the kind.
     pub name: String,
-    /// For people and tools.
+    /// Information for people and tools.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// What it is to a container.
+    /// The changes that the device makes to a container.
     pub container_edits: ContainerEdits,
 }
 
-/// What to add to a container.
+/// Changes to a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ContainerEdits {
-    /// Variables, `NAME=VALUE`.
+    /// Environment variables, `NAME=VALUE`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// Nodes.
+    /// Device nodes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub device_nodes: Vec<DeviceNode>,
     /// Mounts.
@@ -62,17 +62,17 @@ pub struct ContainerEdits {
     /// Hooks.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hooks: Vec<Hook>,
-    /// Groups that its process shall be in.
+    /// Additional groups of the container's process.
     #[serde(
         default,
         rename = "additionalGids",
         skip_serializing_if = "Vec::is_empty"
     )]
     pub additional_gids: Vec<u32>,
-    /// Shares of caches and bandwidth.
+    /// The Intel RDT shares of caches and memory bandwidth.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub intel_rdt: Option<serde_json::Value>,
-    /// Network devices to be moved into it.
+    /// Network devices that are moved into the container.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub net_devices: Vec<serde_json::Value>,
 }
@@ -81,30 +81,30 @@ pub struct ContainerEdits {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct DeviceNode {
-    /// Where in the container.
+    /// The node's path in the container.
     pub path: PathBuf,
-    /// Where on the host, if elsewhere.
+    /// The node's path on the host, if it is another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub host_path: Option<PathBuf>,
-    /// `c`, `b`, `u` or `p`.
+    /// The type of the node: `c`, `b`, `u` or `p`.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
-    /// Its major number.
+    /// The node's major number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub major: Option<i64>,
-    /// Its minor number.
+    /// The node's minor number.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minor: Option<i64>,
-    /// Its permission bits.
+    /// The node's permission bits.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_mode: Option<u32>,
-    /// What the container may do: of `rwm`.
+    /// The permitted accesses: a subset of `rwm`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub permissions: Option<String>,
-    /// Its owner.
+    /// The user id of the node's owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uid: Option<u32>,
-    /// Its group.
+    /// The group id of the node's owner.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gid: Option<u32>,
 }
@@ -113,14 +113,14 @@ pub struct DeviceNode {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Mount {
-    /// What, on the host.
+    /// The source path on the host.
     pub host_path: PathBuf,
-    /// Where, in the container.
+    /// The destination path in the container.
     pub container_path: PathBuf,
-    /// How.
+    /// The mount options.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub options: Vec<String>,
-    /// The type of file system; without one, or `bind`, it is bound.
+    /// The type of the file system. Without a type, or with `bind`, the path is bind-mounted.
     #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
 }
@@ -129,17 +129,17 @@ pub struct Mount {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Hook {
-    /// When: `createContainer` and so on.
+    /// The point in time: `createContainer` and so on.
     pub hook_name: String,
-    /// The program.
+    /// The path of the hook's program.
     pub path: PathBuf,
-    /// Its arguments, its own name first.
+    /// The program's arguments, including its own name as the first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub args: Vec<String>,
-    /// Its environment.
+    /// The program's environment.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
-    /// How many seconds it may take.
+    /// The time limit, in seconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout: Option<i64>,
 }
@@ -154,13 +154,13 @@ const HOOKS: [&str; 6] = [
 ];
 
 impl ContainerEdits {
-    /// Whether nothing is added.
+    /// Whether there are no changes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Adds others to these.
+    /// Appends the changes of another list.
     pub fn extend(&mut self, others: &Self) {
         self.env.extend(others.env.iter().cloned());
         self.device_nodes
@@ -203,7 +203,7 @@ impl ContainerEdits {
 }
 
 impl Spec {
-    /// Checks what the types do not.
+    /// Checks the rules that the types do not enforce.
     pub(crate) fn check(&self) -> Result<(), String> {
         if !VERSIONS.contains(&self.cdi_version.as_str()) {
             return Err(format!("cdiVersion {:?} is not known", self.cdi_version));

@@ -1,15 +1,15 @@
-//! GPUs: the host's driver against the image.
+//! Checks the host's GPU driver against the image.
 
 use std::io;
 
 use elf::{Flavour, Loader, Object};
-use inject::{Host, Vendor, Wanted, driver_edits, nvidia};
-use tree::Files;
+use inject::{Host, Note, Vendor, Wanted, driver_edits, nvidia};
+use rootfs::Files;
 
 use crate::Finding;
 
-/// Looks at what the host's GPUs need of an image. `asked` are those whose drivers are injected, `cuda` is the
-/// release that the image says it was made with: `12.4.1`.
+/// Reports whether the host's GPU drivers work with an image. `asked` are the vendors whose drivers
+/// are injected. `cuda` is the release that the image says it was made with: `12.4.1`.
 ///
 /// # Errors
 ///
@@ -51,13 +51,9 @@ fn injected(
     let flag = vendor.flag();
     if Loader::new(image, machine)?.flavour() != Some(Flavour::Glibc) {
         let what = format!(
-            "{flag}: the driver's libraries need the GNU C library, which the image has not"
+            "{flag}: the driver's libraries need the GNU C library, which the image does not have"
         );
-        return Ok(vec![Finding::fails(
-            "GPU",
-            what,
-            "take an image with glibc",
-        )]);
+        return Ok(vec![Finding::fails("GPU", what, "use an image with glibc")]);
     }
     let injected = driver_edits(host, image, machine, &Wanted::all(vec![vendor]))?;
     let driver = injected
@@ -66,16 +62,14 @@ fn injected(
         .map(|(_, driver)| driver.clone())
         .unwrap_or_default();
     let mut findings: Vec<Finding> = Vec::new();
-    let uses_own = injected.notes.iter().any(|note| note.contains("are used"));
-    for note in injected
-        .notes
-        .iter()
-        .filter(|note| note.contains("is left out"))
-    {
+    let mut notes = injected.notes.iter();
+    let uses_own = notes.any(|note| matches!(note, Note::OwnCuda { .. }));
+    let notes = injected.notes.iter();
+    for note in notes.filter(|note| matches!(note, Note::LeftOut { .. })) {
         findings.push(Finding::fails(
             "GPU",
-            note.clone(),
-            "take a newer image; front gpu explain IMAGE says more",
+            note.to_string(),
+            "use a newer image; `front gpu explain IMAGE` shows details",
         ));
     }
     let number = |text: &str| {
@@ -91,7 +85,7 @@ fn injected(
         findings.push(Finding::fails(
             "GPU",
             format!("the image is made for CUDA {wanted}, and the driver {driver} has CUDA {known}.{minor}"),
-            "take an image for an older CUDA, or one with its cuda-compat package",
+            "use an image for an older CUDA, or one with its cuda-compat package",
         ));
     }
     if findings.is_empty() {

@@ -1,6 +1,6 @@
-//! What will work, what will be slow and what will fail, told before anything is started.
+//! Reports, before anything is started, what will work, what will be slow and what will fail.
 //!
-//! Nothing of an image is run. Each finding says what was looked at, the verdict, and what mends it.
+//! Nothing of an image is run. Each finding has a topic, a verdict and a remedy.
 
 #![forbid(unsafe_code)]
 
@@ -9,6 +9,7 @@ mod host;
 mod mpi;
 mod processor;
 mod program;
+mod shared_memory;
 
 pub use gpu::gpus;
 pub use host::host;
@@ -18,20 +19,20 @@ pub use program::{Program, program};
 
 use serde::Serialize;
 
-/// How something will turn out.
+/// The expected result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verdict {
-    /// As it should.
+    /// It works.
     Works,
-    /// It works, and costs more than it need.
+    /// It works, but slower than necessary.
     Slow,
-    /// It will not.
+    /// It does not work.
     Fails,
 }
 
 impl Verdict {
-    /// The word for it.
+    /// Returns the verdict as a word.
     #[must_use]
     pub fn word(self) -> &'static str {
         match self {
@@ -42,24 +43,24 @@ impl Verdict {
     }
 }
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    /// What it is about: `wire-up`.
+    /// The topic: `wire-up`.
     pub topic: &'static str,
-    /// How it will turn out.
+    /// The verdict.
     pub verdict: Verdict,
-    /// The node where it was found, where that is not the job's first.
+    /// The node of the finding, if it is not the job's first.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
-    /// What was found.
+    /// The description.
     pub what: String,
-    /// What mends it: a flag, a command, or whom to ask.
+    /// The remedy: a flag, a command, or the person to ask.
     pub remedy: Option<String>,
 }
 
 impl Finding {
-    /// Whether it may be otherwise on another node, where the image and the launcher are the same.
+    /// Whether the finding may differ on another node, if the image and the launcher are the same.
     #[must_use]
     pub fn is_of_the_node(&self) -> bool {
         let of_the_job = [

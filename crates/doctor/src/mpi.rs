@@ -1,164 +1,176 @@
-//! MPI: whose library, how ranks find each other, and what their messages cost.
+//! MPI: the library that is used, the wire-up of the ranks, and the cost of their messages.
 
 use std::io;
 
-use elf::{Loader, Object};
-use inject::mpi::{self, Facts, Hints, Implementation, Policy};
-use inject::{Host, fabric};
+use elf::Loader;
+use inject::mpi::{self, Facts, Family, Hints, Implementation, Policy};
+use inject::{HostLibraries, View, fabric};
 use launcher::Job;
-use tree::Files;
 
-use crate::{Finding, Program};
+use crate::{Finding, Program, shared_memory};
 
-/// What a program is asked to do with MPI.
+/// The user's wishes and the job, as far as they matter for MPI.
 #[derive(Debug, Clone)]
 pub struct Wanted<'a> {
-    /// Whose library.
+    /// The choice between the image's library and the host's.
     pub policy: Policy,
-    /// Where the host's may be.
+    /// Places where the host's may be.
     pub hints: &'a Hints,
-    /// The job that it would be a rank of.
+    /// The job in which the program would be a rank.
     pub job: Option<&'a Job>,
     /// Whether ranks share a container.
     pub shared: bool,
 }
 
-/// Looks at the MPI of an image's program; finds nothing where it has none.
+/// Checks the MPI of an image's program. Returns no findings for a program without MPI.
 ///
 /// # Errors
 ///
 /// Fails when the image or the host cannot be read.
-pub fn mpi(
-    host: &Host,
-    image: &dyn Files,
-    machine: Object,
-    program: Program<'_>,
-    wanted: &Wanted<'_>,
-) -> io::Result<Vec<Finding>> {
-    let mut loader = Loader::new(image, machine)?;
-    if let Some(path) = program.library_path {
+pub fn mpi(view: View<'_>, program: Program<'_>, wanted: &Wanted<'_>) -> io::Result<Vec<Finding>> {
+    let mut loader = Loader::new(view.image, view.machine)?;
+    if let Some(path) = view.library_path {
         loader.set_library_path(path);
     }
-    let found = mpi::find(&loader, image, (program.files, program.path))?;
+    let found = mpi::find(&loader, view.image, (program.files, program.path))?;
     let Some(found) = found.filter(|found| found.linked) else {
         return Ok(Vec::new());
     };
-    let mut findings = Vec::new();
-    let own = found.implementation;
+    let used = match choose(view, program, wanted, found.family, found.implementation)? {
+        Choice::Used(used) => used,
+        Choice::None(finding) => return Ok(vec![finding]),
+    };
+    let seen = fabric::Program {
+        host_libraries: used.host_libraries.as_ref(),
+        ..seen_by_networks(program, wanted)
+    };
+    let resolved = fabric::resolve(view, seen)?;
+    let mut findings = vec![used.finding];
+    findings.extend(network(&resolved, used.obstacle));
+    findings.extend(wireup(&used.library, wanted.job));
+    findings.push(shared_memory::of_ranks(wanted.shared));
+    Ok(findings)
+}
+
+/// The MPI library that the program would use.
+struct Used {
+    library: Implementation,
+    /// The host's libraries that are injected for it.
+    host_libraries: Option<HostLibraries>,
+    /// The reason why the host's library cannot replace the image's.
+    obstacle: Option<String>,
+    finding: Finding,
+}
+
+enum Choice {
+    Used(Used),
+    /// There is no library that the program could use.
+    None(Finding),
+}
+
+/// Decides as a launch does, by [`Policy::takes_hosts`].
+fn choose(
+    view: View<'_>,
+    program: Program<'_>,
+    wanted: &Wanted<'_>,
+    family: Family,
+    own: Option<Implementation>,
+) -> io::Result<Choice> {
     let need = mpi::Wanted {
-        family: found.family,
+        family,
         own: own.as_ref(),
     };
     let swap = match wanted.policy {
         Policy::Container => None,
         _ => Some(mpi::swap(
-            host,
-            image,
-            machine,
+            view,
             (program.files, program.path),
-            program.library_path,
             need,
             wanted.hints,
         )?),
     };
-    let seen = fabric::Program {
-        file: Some((program.files, program.path)),
-        library_path: program.library_path,
-        host_libraries: None,
-        directories: &wanted.hints.libraries,
-    };
     let takes = match &swap {
-        Some(Ok(swap)) => {
-            let host_libraries = Some(&swap.host_libraries);
-            let program = fabric::Program {
-                host_libraries,
-                ..seen
-            };
-            wanted.policy.takes_hosts(Facts {
-                own: own.as_ref(),
-                hosts: &swap.implementation,
-                // It is looked for only where it decides.
-                reaches_more: wanted.policy == Policy::Auto
-                    && own.is_some()
-                    && fabric::is_worth(host, image, machine, program)?,
-                job: wanted.job,
-            })
-        }
+        Some(Ok(swap)) => wanted.policy.takes_hosts(Facts {
+            own: own.as_ref(),
+            hosts: &swap.implementation,
+            // This costs a search of the image, so it is done only if it decides.
+            is_worth: wanted.policy == Policy::Auto
+                && own.is_some()
+                && fabric::is_worth(
+                    view,
+                    fabric::Program {
+                        host_libraries: Some(&swap.host_libraries),
+                        ..seen_by_networks(program, wanted)
+                    },
+                )?,
+            job: wanted.job,
+        }),
         Some(Err(_)) | None => false,
     };
-    let (used, host_libraries, obstacle) = match (swap, own) {
+    Ok(match (swap, own) {
         (Some(Ok(swap)), own) if takes => {
             let theirs = &swap.implementation;
             let what = match own {
-                Some(own) => format!("the host's {theirs} stands in for the image's {own}"),
+                Some(own) => format!("the host's {theirs} replaces the image's {own}"),
                 None => format!("the host's {theirs}; the image has none"),
             };
-            findings.push(Finding::works("MPI library", what));
-            (swap.implementation, Some(swap.host_libraries), None)
+            Choice::Used(Used {
+                finding: Finding::works("MPI library", what),
+                library: swap.implementation,
+                host_libraries: Some(swap.host_libraries),
+                obstacle: None,
+            })
         }
         (Some(Err(reason)), Some(own)) if wanted.policy == Policy::Host => {
-            findings.push(Finding::fails(
+            Choice::None(Finding::fails(
                 "MPI library",
-                format!("the host's cannot stand in for the image's {own}: {reason}"),
-                "--mpi=container takes the image's",
-            ));
-            return Ok(findings);
+                format!("the host's cannot replace the image's {own}: {reason}"),
+                "use the image's with --mpi=container",
+            ))
         }
-        (swap, Some(own)) => {
-            findings.push(Finding::works("MPI library", format!("the image's {own}")));
-            (own, None, swap.and_then(Result::err))
-        }
+        (swap, Some(own)) => Choice::Used(Used {
+            finding: Finding::works("MPI library", format!("the image's {own}")),
+            library: own,
+            host_libraries: None,
+            obstacle: swap.and_then(Result::err),
+        }),
         (swap, None) => {
-            let mut what = format!("the image has no {}, which it needs", found.family);
+            let mut what = format!("the program needs {family}, which the image does not have");
             if let Some(Err(reason)) = swap {
                 what += &format!(", and {reason}");
             }
-            findings.push(lacking(what, program.is_whole));
-            return Ok(findings);
+            Choice::None(lacking(what, program.is_whole))
         }
-    };
-    let host_libraries = host_libraries.as_ref();
-    let resolved = fabric::resolve(
-        host,
-        image,
-        machine,
-        fabric::Program {
-            host_libraries,
-            ..seen
-        },
-    )?;
-    findings.extend(network(&resolved, obstacle));
-    findings.extend(wireup(&used, wanted.job));
-    findings.push(match wanted.shared {
-        true => Finding::works("shared memory", "ranks on a node share a container, and read each other's memory"),
-        false => Finding::slow(
-            "shared memory",
-            "each rank has a container of its own: none can read another's memory, MPI copies long messages twice, \
-             and some libraries do not start",
-            "leave --no-share out",
-        ),
-    });
-    Ok(findings)
+    })
 }
 
-/// Nothing that is looked at has an MPI for the program.
+fn seen_by_networks<'a>(program: Program<'a>, wanted: &Wanted<'a>) -> fabric::Program<'a> {
+    fabric::Program {
+        file: Some((program.files, program.path)),
+        host_libraries: None,
+        directories: &wanted.hints.libraries,
+    }
+}
+
+/// Reports that neither the image nor the host has an MPI for the program.
 fn lacking(what: String, is_whole: bool) -> Finding {
-    let remedy = "load a module with one and leave --mpi=auto, or bind one and name its directory: --env LD_LIBRARY_PATH=…";
+    let remedy = "load a module with an MPI and keep --mpi=auto, or bind an MPI and set --env LD_LIBRARY_PATH=…";
     match is_whole {
         true => Finding::fails("MPI library", what, remedy),
         false => Finding::slow(
             "MPI library",
-            format!("{what}; what is bound may have it"),
+            format!("{what}; a bound directory may have it"),
             remedy,
         ),
     }
 }
 
-/// Which of the host's networks are reached, and by what. `obstacle` is why the host's MPI cannot stand in.
+/// Reports which of the host's networks are reached, and through which libraries. `obstacle` is the
+/// reason why the host's MPI cannot replace the image's.
 fn network(resolved: &fabric::Resolved, obstacle: Option<String>) -> Vec<Finding> {
     let finding = |network: &fabric::Reached| match &network.reason {
         None => {
-            let mut what = format!("{}, by {}", network.kind, network.by.join(" and "));
+            let mut what = format!("{}, through {}", network.kind, network.by.join(" and "));
             if !resolved.names.is_empty() {
                 what += &format!("; injected for it: {}", resolved.names.join(", "));
             }
@@ -167,7 +179,7 @@ fn network(resolved: &fabric::Resolved, obstacle: Option<String>) -> Vec<Finding
         Some(reason) => {
             let mut what = format!("this host's {} is not reached: {reason}", network.kind);
             if let Some(obstacle) = &obstacle {
-                what += &format!("; the host's MPI cannot stand in: {obstacle}");
+                what += &format!("; the host's MPI cannot replace the image's: {obstacle}");
             }
             Finding::slow(
                 "network",
@@ -183,12 +195,12 @@ fn wireup(used: &Implementation, job: Option<&Job>) -> Option<Finding> {
     let Some(job) = job else {
         let ways: Vec<String> = used.speaks.iter().map(ToString::to_string).collect();
         let what = format!(
-            "its ranks find each other by {}; no launcher started this",
+            "its ranks find each other by {}; this process was not started by a launcher",
             ways.join(" or ")
         );
         return (!ways.is_empty()).then(|| Finding::works("wire-up", what));
     };
-    Some(match mpi::alone(used, job) {
+    Some(match mpi::wireup_mismatch(used, job) {
         Some(alone) => Finding::fails("wire-up", alone.to_string(), alone.remedy()),
         None => {
             let offers: Vec<String> = job.offers.iter().map(ToString::to_string).collect();

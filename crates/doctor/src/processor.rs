@@ -1,11 +1,11 @@
-//! What this machine's processor can do.
+//! The capabilities of this machine's processor.
 
 use std::fmt;
 
 use elf::Object;
 
-/// A machine, and the level of x86-64 that it has: 1 is what all have, 4 has AVX-512 (x86-64 psABI,
-/// "Micro-Architecture Levels"); 0 on others.
+/// A machine, with its level of x86-64: all processors have level 1, level 4 has AVX-512 (x86-64
+/// psABI, "Micro-Architecture Levels"). On other machines the level is 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Processor {
     /// The kind of its programs.
@@ -14,7 +14,7 @@ pub struct Processor {
     pub level: u32,
 }
 
-/// What each level adds, as `/proc/cpuinfo` calls it.
+/// The flags that each level adds, as `/proc/cpuinfo` names them.
 const LEVELS: [&[&str]; 3] = [
     &[
         "cx16", "lahf_lm", "popcnt", "pni", "sse4_1", "sse4_2", "ssse3",
@@ -26,7 +26,7 @@ const LEVELS: [&[&str]; 3] = [
 ];
 
 impl Processor {
-    /// Works it out from the text of `/proc/cpuinfo`.
+    /// Determines the level from the text of `/proc/cpuinfo`.
     #[must_use]
     pub fn new(machine: Object, cpuinfo: &str) -> Self {
         let mut lines = cpuinfo.lines();
@@ -44,7 +44,7 @@ impl Processor {
         Self { machine, level }
     }
 
-    /// The name of a machine's kind.
+    /// Returns the name of a machine.
     #[must_use]
     pub fn name(machine: Object) -> String {
         match machine.machine {

@@ -1,4 +1,4 @@
-//! Reading pieces of a file, none of them larger than what an honest one has.
+//! Reading pieces of a file, with limits that valid files do not reach.
 
 use std::cell::Cell;
 use std::io::{Read, Seek};
@@ -7,13 +7,13 @@ use std::ops::Range;
 use object::ReadRef;
 use object::read::ReadCache;
 
-/// The largest table that is read, in bytes. The largest known symbol tables have a tenth of it.
+/// Largest table that is read, in bytes. The largest known symbol tables have a tenth of this size.
 const LARGEST: u64 = 64 << 20;
 
-/// How much is read of one file in all, in bytes.
+/// Largest number of bytes that are read of one file in total.
 const ALL: u64 = 256 << 20;
 
-/// A file whose claims about the sizes of its tables are not believed.
+/// A reader of a file that does not trust the stated sizes of its tables.
 pub(crate) struct Bounded<R: Read + Seek> {
     cache: ReadCache<R>,
     left: Cell<u64>,
@@ -45,7 +45,7 @@ impl<'a, R: Read + Seek> ReadRef<'a> for &'a Bounded<R> {
     }
 
     fn read_bytes_at_until(self, range: Range<u64>, delimiter: u8) -> Result<&'a [u8], ()> {
-        // What the cache reads at most for a string.
+        // The most that the cache reads for a string.
         self.take(4096)?;
         self.cache.read_bytes_at_until(range, delimiter)
     }

@@ -1,9 +1,9 @@
-//! `/etc/ld.so.cache`: which file stands for a library's name, read and written.
+//! Reading and writing `/etc/ld.so.cache`, which maps the names of libraries to files.
 //!
 //! The format is glibc's own, "glibc-ld.so.cache1.1" (`sysdeps/generic/dl-cache.h`): a header of 48
-//! bytes, entries of 24 bytes, then the strings and, since glibc 2.33, extensions. Caches written for
-//! old loaders hold the previous format in front ("ld.so-1.7.0"), whose 12-byte entries are stepped
-//! over; every loader since 2.2 takes one without.
+//! bytes, entries of 24 bytes, then the strings and, since glibc 2.33, extensions. Caches written
+//! for old loaders begin with the previous format ("ld.so-1.7.0"), whose 12-byte entries are
+//! skipped. Every loader since 2.2 accepts a cache without the previous format.
 
 use std::cmp::Ordering;
 use std::collections::HashMap;
@@ -20,46 +20,47 @@ const OLD_ENTRY: usize = 12;
 const HEADER: usize = 48;
 const ENTRY: usize = 24;
 
-/// The longest string that is read, in bytes: a path's limit.
+/// Longest string that is read, in bytes: the limit of a path.
 const LONGEST: usize = 4096;
-/// How much of names and paths is kept of one cache, in bytes; the largest known have a tenth.
+/// Largest total size of the names and paths of a cache, in bytes. The largest known caches have a
+/// tenth of it.
 const KEPT: usize = 16 << 20;
 
 /// `cache_extension_magic`.
 const EXTENSION_MAGIC: u32 = 0xeaa4_2174;
-/// `cache_extension_tag_glibc_hwcaps`: offsets of the names of subdirectories for better processors.
+/// `cache_extension_tag_glibc_hwcaps`: the offsets of the names of glibc-hwcaps subdirectories.
 const HWCAPS_TAG: u32 = 1;
 
-/// Why bytes are not a cache.
+/// Why bytes are not a cache that we can read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CacheError {
-    /// No known magic, or a header cut short.
+    /// The bytes have no known magic, or the header is truncated.
     #[error("not an ld.so.cache of glibc's format 1.1")]
     NotACache,
-    /// Written on a machine of the other byte order.
+    /// The cache was written on a machine with the other byte order.
     #[error("an ld.so.cache of the other byte order")]
     ByteOrder,
 }
 
-/// One line of `ldconfig -p`.
+/// An entry of the cache: one line of `ldconfig -p`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CacheEntry {
     /// The library's name, usually its SONAME: `libcuda.so.1`.
     pub name: OsString,
-    /// The file.
+    /// The path of the library's file.
     pub path: PathBuf,
-    /// Which loader it is for; see [`flags`].
+    /// The kind of loader that the entry is for; see [`flags`].
     pub flags: u32,
-    /// The oldest kernel that it needs, as old loaders check it.
+    /// The oldest kernel that the library supports. Only old loaders check it.
     os_version: u32,
-    /// Which processors it is for, 0 for all; with bit 62 set, the low half is the number of a
-    /// subdirectory.
+    /// The processors that the entry is for, 0 for all. With bit 62 set, the low half is the number
+    /// of a glibc-hwcaps subdirectory.
     hwcap: u64,
 }
 
 impl CacheEntry {
-    /// An entry for every processor.
+    /// Returns an entry for every processor.
     #[must_use]
     pub fn new(name: OsString, path: PathBuf, flags: u32) -> Self {
         Self {
@@ -71,15 +72,15 @@ impl CacheEntry {
         }
     }
 
-    /// Whether it is for better processors only.
+    /// Whether the entry is only for processors with certain features.
     #[must_use]
     pub fn is_special(&self) -> bool {
         self.hwcap != 0
     }
 }
 
-/// Returns the flags of the entries that a machine's loader takes: `FLAG_ELF_LIBC6` and the machine's
-/// own bits of `sysdeps/generic/ldconfig.h`. `None` for a machine that this does not know.
+/// Returns the flags of the entries that a machine's loader accepts: `FLAG_ELF_LIBC6` and the
+/// machine's own bits of `sysdeps/generic/ldconfig.h`. Returns `None` for an unknown machine.
 #[must_use]
 pub fn flags(object: &Object) -> Option<u32> {
     use crate::Class::{Elf32, Elf64};
@@ -93,33 +94,33 @@ pub fn flags(object: &Object) -> Option<u32> {
     })
 }
 
-/// The entries of a cache, in its order, which is the loader's order of preference.
+/// A cache. The order of its entries is the loader's order of preference.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Cache {
     /// The entries.
     pub entries: Vec<CacheEntry>,
-    /// The names of the subdirectories for better processors, as the entries number them.
+    /// The names of the glibc-hwcaps subdirectories, by the numbers that the entries use.
     hwcaps: Vec<OsString>,
 }
 
 impl Cache {
-    /// Reads a cache.
+    /// Reads a cache. Entries that point outside of the cache are left out.
     ///
     /// # Errors
     ///
-    /// Fails when the bytes are no cache; entries that point outside are left out.
+    /// Fails when the bytes are not a cache of this format.
     pub fn parse(bytes: &[u8]) -> Result<Self, CacheError> {
-        // Offsets of the new format count from its own header, wherever that stands.
+        // Offsets of the new format count from its own header, which may follow the old format.
         let cache = new_format(bytes).ok_or(CacheError::NotACache)?;
         let count = u32_at(cache, 20).ok_or(CacheError::NotACache)? as usize;
-        // `flags` of the header: 2 is little-endian, 3 big-endian, 0 not said.
+        // The header's `flags`: 2 is little-endian, 3 big-endian, 0 unspecified.
         let order = cache.get(28).copied().unwrap_or(0) & 3;
         let foreign = if cfg!(target_endian = "little") { 3 } else { 2 };
         if order == foreign {
             return Err(CacheError::ByteOrder);
         }
         let table = cache.get(HEADER..).unwrap_or_default();
-        // Entries may share a string, so a small file may stand for a large cache.
+        // Entries may share a string, so a small file could expand to a very large cache.
         let mut left = KEPT;
         let entries = table.chunks_exact(ENTRY).take(count).filter_map(|entry| {
             let name = text(cache, u32_at(entry, 4)?)?;
@@ -135,7 +136,7 @@ impl Cache {
             })
         });
         let entries = entries.collect();
-        // Entries for subdirectories that have no name are for nobody.
+        // Without these names, no loader uses the entries for the subdirectories.
         let hwcaps = hwcaps(cache).unwrap_or_default();
         Ok(Self { entries, hwcaps })
     }
@@ -147,7 +148,8 @@ impl Cache {
             .filter(move |entry| entry.name.as_bytes().starts_with(prefix.as_bytes()))
     }
 
-    /// Returns the file that a loader of these flags takes for a name, on any processor.
+    /// Returns the entry that a loader with these flags uses for a name. Entries for every
+    /// processor are preferred.
     #[must_use]
     pub fn find(&self, name: &OsStr, flags: u32) -> Option<&CacheEntry> {
         let fits = |entry: &&CacheEntry| entry.name == name && entry.flags == flags;
@@ -156,20 +158,20 @@ impl Cache {
         fitting.clone().find(plain).or_else(|| fitting.next())
     }
 
-    /// Puts an entry in, in place of all that have its name and flags.
+    /// Adds an entry, which replaces all entries with the same name and flags.
     pub fn replace(&mut self, entry: CacheEntry) {
         self.entries
             .retain(|other| other.name != entry.name || other.flags != entry.flags);
         self.entries.push(entry);
     }
 
-    /// Writes the cache.
+    /// Returns the bytes of the cache's file.
     ///
-    /// Returns `None` when it does not fit into the format, whose offsets have 32 bits.
+    /// Returns `None` when the cache does not fit into the format, whose offsets have 32 bits.
     #[must_use]
     pub fn to_bytes(&self) -> Option<Vec<u8>> {
         let mut entries: Vec<&CacheEntry> = self.entries.iter().collect();
-        // Stable: what has one name stays in the loader's order of preference.
+        // The sort is stable: entries with the same name stay in the loader's order of preference.
         entries.sort_by(|a, b| compare(b.name.as_bytes(), a.name.as_bytes()));
         let start = HEADER.checked_add(entries.len().checked_mul(ENTRY)?)?;
         let mut strings = Strings::new(start);
@@ -214,7 +216,7 @@ impl Cache {
     }
 }
 
-/// The strings of a cache that is being written, each once.
+/// The strings of a cache that is being written. Each string is stored once.
 struct Strings<'a> {
     start: usize,
     bytes: Vec<u8>,
@@ -242,8 +244,9 @@ impl<'a> Strings<'a> {
     }
 }
 
-/// The order of names that the loader's binary search relies on, backwards: `_dl_cache_libcmp` of
-/// `elf/dl-cache.c`, in which runs of digits count as numbers, as wide as C's `int`.
+/// Compares names as the loader's binary search does, `_dl_cache_libcmp` of `elf/dl-cache.c`: runs
+/// of digits count as numbers, which wrap like C's `int`. The cache is sorted by this order in
+/// reverse.
 fn compare(mut a: &[u8], mut b: &[u8]) -> Ordering {
     let number = |text: &mut &[u8]| {
         let mut value = 0i32;
@@ -254,7 +257,7 @@ fn compare(mut a: &[u8], mut b: &[u8]) -> Ordering {
         }
         value
     };
-    // C's strings end in a zero, and its characters have a sign here.
+    // C's strings end with a zero byte, and `char` is signed here.
     let first = |text: &[u8]| text.first().map_or(0, |byte| byte.cast_signed());
     loop {
         match (first(a), first(b)) {
@@ -276,7 +279,7 @@ fn compare(mut a: &[u8], mut b: &[u8]) -> Ordering {
     }
 }
 
-/// The names of the subdirectories for better processors (`struct cache_extension`).
+/// Reads the names of the glibc-hwcaps subdirectories (`struct cache_extension`).
 fn hwcaps(cache: &[u8]) -> Option<Vec<OsString>> {
     let extension = cache.get(u32_at(cache, 32)? as usize..)?;
     if u32_at(cache, 32)? == 0 || u32_at(extension, 0)? != EXTENSION_MAGIC {
@@ -300,7 +303,7 @@ fn new_format(bytes: &[u8]) -> Option<&[u8]> {
     }
     let count = u32_at(bytes, OLD_MAGIC.len())? as usize;
     let end = count.checked_mul(OLD_ENTRY)?.checked_add(OLD_HEADER)?;
-    // The new header is aligned to 8, as its 64-bit fields need.
+    // The new header is aligned to 8 bytes because of its 64-bit fields.
     bytes
         .get(end.checked_next_multiple_of(8)?..)
         .filter(|rest| rest.starts_with(MAGIC))

@@ -1,4 +1,4 @@
-//! What a program is put together from, and what it lacks.
+//! The objects that a loader loads for a program, and the libraries that are missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -9,45 +9,46 @@ use std::rc::Rc;
 use crate::linkage::Linkage;
 use crate::search::expand;
 
-/// An object that a program is put together from.
+/// An object that the loader loads for a program.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// The name it was asked for by; for the first, its path.
+    /// The name by which it was needed; for the program itself, its path.
     pub name: OsString,
-    /// Where it lies, without links.
+    /// The path of its file, without links.
     pub path: PathBuf,
-    /// Whether it is of another file system: one of those that were [injected](crate::Loader::inject).
+    /// Whether it comes from another file system: a library that was
+    /// [injected](crate::Loader::inject).
     pub injected: bool,
-    /// What it asks for and offers.
+    /// The libraries and symbol versions that it needs and provides.
     pub linkage: Rc<Linkage>,
 }
 
-/// What a program is put together from.
+/// The objects that a loader loads for a program.
 #[derive(Debug, Clone, Default)]
 pub struct Closure {
     /// The objects, in the order of loading; the first is the program itself.
     pub objects: Vec<Loaded>,
-    /// What is missing.
+    /// The missing libraries and versions.
     pub problems: Vec<Problem>,
 }
 
 /// Why a program will not start.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Problem {
-    /// A library is nowhere.
+    /// A library cannot be found.
     Missing {
-        /// Its name.
+        /// The library's name.
         library: OsString,
-        /// Who needs it.
+        /// The name of the object that needs it.
         needed_by: OsString,
     },
     /// A library is too old.
     Version {
-        /// Its name.
+        /// The library's name.
         library: OsString,
-        /// The version that it lacks.
+        /// The symbol version that the library does not define.
         version: OsString,
-        /// Who needs it.
+        /// The name of the object that needs it.
         needed_by: OsString,
     },
 }
@@ -77,14 +78,15 @@ impl fmt::Display for Problem {
 }
 
 impl Loaded {
-    /// The directories of a search path of its own. What was injected will lie elsewhere than where it lies now.
+    /// Returns the directories of one of the object's search paths. An injected object will have
+    /// another path in the container, so its `$ORIGIN` is unknown.
     pub(crate) fn expand(&self, path: &OsStr) -> Vec<PathBuf> {
         let origin = self.path.parent().filter(|_| !self.injected);
         expand(path, self.linkage.object, origin)
     }
 }
 
-/// What an object is called among people.
+/// Returns a short name of an object, for messages.
 pub(crate) fn short(object: &Loaded) -> OsString {
     let name = object.linkage.soname.clone();
     name.unwrap_or_else(|| object.path.file_name().unwrap_or(&object.name).to_owned())
@@ -104,7 +106,7 @@ pub(crate) fn check_versions(closure: &mut Closure, loaded: &BTreeMap<OsString, 
                 continue;
             };
             let defined = &library.linkage.versions_defined;
-            // One without any versions is taken for what is asked, with a warning of the loader's.
+            // The loader accepts a library without any versions, with a warning.
             if !defined.is_empty() && !defined.contains(&need.version) {
                 problems.insert(Problem::Version {
                     library: need.library.clone(),

@@ -1,4 +1,4 @@
-//! What a dynamic loader reads: the machine an object is for, and the cache of libraries.
+//! The files that a dynamic loader reads: ELF objects and the cache of libraries.
 //!
 //! Pure: bytes in, facts out. Hostile bytes give an error or fewer facts, never a panic.
 

@@ -1,7 +1,8 @@
-//! What an object asks of the loader, and what it offers to others.
+//! The libraries and symbol versions that an object needs and provides.
 //!
-//! Layouts: System V gABI, chapter 5, "Dynamic Linking"; symbol versions as the Linux Standard Base,
-//! chapter 10.7, has them; the note of needed instruction sets as the x86-64 psABI, chapter 5.
+//! The layouts follow the System V gABI, chapter 5, "Dynamic Linking". Symbol versions follow the
+//! Linux Standard Base, chapter 10.7, and the note of needed instruction sets the x86-64 psABI,
+//! chapter 5.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Seek};
@@ -14,55 +15,57 @@ use object::{Endianness, ReadRef};
 use crate::bounded::Bounded;
 use crate::object::{Object, ObjectError};
 
-/// What an object asks of the loader, and what it offers to others.
+/// The libraries and symbol versions that an object needs and provides.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Linkage {
-    /// Which machine it is for.
+    /// The machine that the object is for.
     pub object: Object,
-    /// The loader that it names (`PT_INTERP`); programs have one.
+    /// The path of the loader (`PT_INTERP`). Programs have one.
     pub interpreter: Option<OsString>,
-    /// Its own name (`DT_SONAME`).
+    /// The object's own name (`DT_SONAME`).
     pub soname: Option<OsString>,
-    /// The names of what it needs (`DT_NEEDED`), in its order.
+    /// The names of the libraries that the object needs (`DT_NEEDED`), in their order.
     pub needed: Vec<OsString>,
-    /// Directories to search first, for all that is loaded for it too (`DT_RPATH`).
+    /// Directories to search first for this object's libraries, and for the libraries of those
+    /// (`DT_RPATH`).
     pub rpath: Option<OsString>,
-    /// Directories to search for what it needs itself (`DT_RUNPATH`); with one, the former is void.
+    /// Directories to search for this object's libraries only (`DT_RUNPATH`). With it, `rpath` is
+    /// ignored.
     pub runpath: Option<OsString>,
-    /// The symbol versions that others must define.
+    /// The symbol versions that other objects must define.
     pub versions_needed: Vec<VersionNeed>,
-    /// The symbol versions that it defines.
+    /// The symbol versions that this object defines.
     pub versions_defined: Vec<OsString>,
-    /// The instruction sets that it needs (`GNU_PROPERTY_X86_ISA_1_NEEDED`), as the note has them.
+    /// The instruction sets that the object needs, as the bits of `GNU_PROPERTY_X86_ISA_1_NEEDED`.
     pub isa_needed: u32,
 }
 
-/// The longest name, in bytes, and how many of them there may be; honest objects have a tenth.
+/// Longest name in bytes, and largest numbers of names. Valid objects have a tenth of them.
 const LONGEST: usize = 255;
 const MOST_NEEDED: usize = 1024;
 const MOST_VERSIONS: usize = 8192;
-/// The longest search path, in bytes.
+/// Longest search path, in bytes.
 const LONGEST_PATH: usize = 4096;
 
-/// A symbol version that an object needs of another.
+/// A symbol version that an object needs from another.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct VersionNeed {
-    /// The name of the other: `libc.so.6`.
+    /// The name of the other object: `libc.so.6`.
     pub library: OsString,
     /// The version: `GLIBC_2.34`.
     pub version: OsString,
-    /// Whether the loader goes on without it (`VER_FLG_WEAK`).
+    /// Whether the loader continues without it (`VER_FLG_WEAK`).
     pub weak: bool,
 }
 
 /// A symbol of an object's dynamic table.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Symbol {
-    /// Its name.
+    /// The symbol's name.
     pub name: OsString,
-    /// Whether another object must define it.
+    /// Whether another object must define the symbol.
     pub undefined: bool,
-    /// Whether it may be missing.
+    /// Whether the symbol may be missing.
     pub weak: bool,
 }
 
@@ -71,7 +74,7 @@ impl Linkage {
     ///
     /// # Errors
     ///
-    /// Fails on what is no ELF object, and on one that is damaged where this looks.
+    /// Fails when the content is not an ELF object, or when a part that is read here is damaged.
     pub fn read(content: impl Read + Seek) -> Result<Self, ObjectError> {
         let data = &Bounded::new(content);
         let head = data.read_bytes_at(0, Object::HEAD as u64);
@@ -87,7 +90,7 @@ impl Linkage {
         }
     }
 
-    /// Whether it is of the size that objects have.
+    /// Whether all names are within the limits that valid objects keep.
     fn is_honest(&self) -> bool {
         let versions = self.versions_needed.iter();
         let names = versions.flat_map(|need| [&need.library, &need.version]);
@@ -106,7 +109,7 @@ impl Linkage {
             && { names }.all(|name| name.len() <= LONGEST)
     }
 
-    /// About how many bytes it takes.
+    /// Returns the approximate size of this value in memory, in bytes.
     pub(crate) fn size(&self) -> usize {
         let versions = self.versions_needed.iter();
         let versions = versions.map(|need| need.library.len() + need.version.len() + 64);
@@ -118,8 +121,8 @@ impl Linkage {
         versions.chain(names).sum::<usize>() + 512
     }
 
-    /// Returns the level of x86-64 that it needs: 1 is what all have, 4 has AVX-512; 0 when it does
-    /// not say.
+    /// Returns the level of x86-64 that the object needs: every processor has 1, and 4 has AVX-512.
+    /// Returns 0 when the object does not state a level.
     #[must_use]
     pub fn x86_64_level(&self) -> u32 {
         u32::BITS - (self.isa_needed & 0xf).leading_zeros()
@@ -148,7 +151,6 @@ where
     R: ReadRef<'a>,
 {
     let header = Elf::parse(data)?;
-    let endian = header.endian()?;
     let mut found = Linkage {
         object,
         interpreter: None,
@@ -160,12 +162,28 @@ where
         versions_defined: Vec::new(),
         isa_needed: 0,
     };
-    let text = |bytes: &[u8]| OsStr::from_bytes(bytes).to_owned();
+    read_segments(header, data, &mut found)?;
+    read_dynamic(header, data, &mut found)?;
+    read_versions(header, data, &mut found)?;
+    Ok(found)
+}
+
+fn text(bytes: &[u8]) -> OsString {
+    OsStr::from_bytes(bytes).to_owned()
+}
+
+/// Reads the interpreter and the instruction sets that the file says it needs.
+fn read_segments<'a, Elf, R>(header: &Elf, data: R, found: &mut Linkage) -> object::Result<()>
+where
+    Elf: FileHeader<Endian = Endianness>,
+    R: ReadRef<'a>,
+{
+    let endian = header.endian()?;
     for segment in header.program_headers(endian, data)? {
         if let Some(path) = segment.interpreter(endian, data)? {
             found.interpreter = Some(text(path));
         }
-        // The properties have a segment of their own, too, which is none of notes here.
+        // The properties also have a segment of their own, which is not a segment of notes.
         let Some(mut notes) = segment.notes(endian, data)? else {
             continue;
         };
@@ -180,6 +198,16 @@ where
             }
         }
     }
+    Ok(())
+}
+
+/// Reads the names of libraries and the search paths.
+fn read_dynamic<'a, Elf, R>(header: &Elf, data: R, found: &mut Linkage) -> object::Result<()>
+where
+    Elf: FileHeader<Endian = Endianness>,
+    R: ReadRef<'a>,
+{
+    let endian = header.endian()?;
     let sections = header.sections(endian, data)?;
     for section in sections.iter() {
         if section.sh_type(endian) != elf::SHT_DYNAMIC {
@@ -203,13 +231,24 @@ where
             }
         }
     }
+    Ok(())
+}
+
+/// Reads the symbol versions that the file needs and defines.
+fn read_versions<'a, Elf, R>(header: &Elf, data: R, found: &mut Linkage) -> object::Result<()>
+where
+    Elf: FileHeader<Endian = Endianness>,
+    R: ReadRef<'a>,
+{
+    let endian = header.endian()?;
+    let sections = header.sections(endian, data)?;
     if let Some((mut needs, strings)) = sections.gnu_verneed(endian, data)? {
         let strings = sections.strings(endian, data, strings)?;
         while let Some((need, mut versions)) = needs.next()? {
             let library = text(need.file(endian, strings)?);
             while let Some(version) = versions.next()? {
                 if found.versions_needed.len() > MOST_VERSIONS {
-                    return Ok(found);
+                    return Ok(());
                 }
                 found.versions_needed.push(VersionNeed {
                     library: library.clone(),
@@ -222,15 +261,14 @@ where
     if let Some((mut definitions, strings)) = sections.gnu_verdef(endian, data)? {
         let strings = sections.strings(endian, data, strings)?;
         while let Some((_, mut names)) = definitions.next()? {
-            // The first is its own; the others are those it follows.
+            // The first name is the version itself; the others are its predecessors.
             if let Some(name) = names.next()? {
-                found
-                    .versions_defined
-                    .push(text(name.name(endian, strings)?));
+                let name = text(name.name(endian, strings)?);
+                found.versions_defined.push(name);
             }
         }
     }
-    Ok(found)
+    Ok(())
 }
 
 fn dynamic_symbols<'a, Elf, R>(data: R) -> object::Result<Vec<Symbol>>
@@ -272,7 +310,7 @@ mod tests {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// What stands in brackets behind a tag.
+    /// Returns the text in brackets behind a tag.
     fn tagged<'a>(text: &'a str, tag: &str) -> Vec<&'a str> {
         let lines = text.lines().filter(|line| line.contains(tag));
         lines
@@ -300,7 +338,8 @@ mod tests {
                 );
             }
             let names = versions.matches("  Name: ").count();
-            // Names of definitions, their parents apart, and of needs.
+            // The output of `readelf` has the names of definitions and of needs, but not of
+            // parents.
             assert!(
                 names >= ours.versions_needed.len() + ours.versions_defined.len(),
                 "{path}"

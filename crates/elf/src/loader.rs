@@ -1,7 +1,8 @@
-//! A loader's eye: which files a program would be put together from, without running it.
+//! A model of the dynamic loader: finds the files that it would load for a program, without running
+//! the program.
 //!
-//! The rules are those of [ld.so(8)] and of musl's `ldso/dynlink.c`; `LD_PRELOAD` is not part of a root
-//! file system, and not asked.
+//! The rules are those of [ld.so(8)] and of musl's `ldso/dynlink.c`. `LD_PRELOAD` is ignored, since
+//! it is not part of a root file system.
 //!
 //! [ld.so(8)]: https://man7.org/linux/man-pages/man8/ld.so.8.html
 
@@ -14,7 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use tree::{Entry, Files};
+use rootfs::{Entry, Files};
 
 use crate::cache::{self, Cache};
 use crate::closure::{Closure, Loaded, Problem, check_versions, short};
@@ -22,47 +23,47 @@ use crate::linkage::Linkage;
 use crate::object::Object;
 use crate::search::{MOST_DIRECTORIES, musl_directories, musl_name, system_directories};
 
-/// glibc's cache.
+/// The path of glibc's cache.
 pub const CACHE: &str = "/etc/ld.so.cache";
 
-/// How much of a cache is read, in bytes.
+/// Largest part of a cache that is read, in bytes.
 const LIMIT: usize = 4 << 20;
 
-/// How many objects one program may be put together from; the largest known have some hundreds.
+/// Largest number of objects of one program. The largest known programs have some hundreds.
 const MOST: usize = 1024;
 
-/// How often a loader looks for a file, and how many bytes of what it has read it keeps: what is hostile
-/// ends there.
+/// Largest number of files that are looked up, and largest total size of the objects that are kept,
+/// in bytes. These limits stop hostile images.
 const LOOKS: usize = 200_000;
 const KEPT: usize = 64 << 20;
 
-/// Whose loader it is.
+/// The C library that the loader belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flavour {
-    /// The GNU C library's.
+    /// The GNU C library.
     Glibc,
-    /// musl's.
+    /// musl.
     Musl,
 }
 
-/// By file system and path; `None` for what is for another machine.
+/// The objects that were read, by file system and path. `None` for objects of another machine.
 type Known = HashMap<(usize, PathBuf), Option<Rc<Linkage>>>;
 
-/// Where an object lies, without links, and what is in it.
+/// The path of an object, without links, and its linkage.
 type Found = (PathBuf, Rc<Linkage>);
 
-/// A loader, as a root file system has it.
+/// The loader of a root file system.
 pub struct Loader<'a> {
     root: &'a dyn Files,
     machine: Object,
     flavour: Option<Flavour>,
     cache: Cache,
     directories: Vec<PathBuf>,
-    /// What the environment names.
+    /// The directories of `LD_LIBRARY_PATH`.
     library_path: Vec<PathBuf>,
     injected: BTreeMap<OsString, (&'a dyn Files, PathBuf)>,
     known: RefCell<Known>,
-    /// How often it may still look, and how many bytes it may still keep.
+    /// How many files may still be looked up, and how many bytes may still be kept.
     left: Cell<(usize, usize)>,
 }
 
@@ -76,7 +77,7 @@ impl fmt::Debug for Loader<'_> {
 }
 
 impl<'a> Loader<'a> {
-    /// Looks at the loader for `machine` that `root` has.
+    /// Reads the loader for `machine` that `root` has.
     ///
     /// # Errors
     ///
@@ -94,7 +95,7 @@ impl<'a> Loader<'a> {
             left: Cell::new((LOOKS, KEPT)),
         };
         if let Some(bytes) = root.read(Path::new(CACHE), LIMIT)? {
-            // Damaged or of another kind: the loader passes it over, too.
+            // The real loader also ignores a cache that is damaged or has another format.
             loader.cache = Cache::parse(&bytes).unwrap_or_default();
         }
         loader.directories = system_directories(&machine);
@@ -108,25 +109,25 @@ impl<'a> Loader<'a> {
         Ok(loader)
     }
 
-    /// Returns whose loader it is; `None` where none was found.
+    /// Returns the C library that the loader belongs to. Returns `None` when no loader was found.
     #[must_use]
     pub fn flavour(&self) -> Option<Flavour> {
         self.flavour
     }
 
-    /// Returns the machine it loads for.
+    /// Returns the machine that the loader is for.
     #[must_use]
     pub fn machine(&self) -> Object {
         self.machine
     }
 
-    /// Returns the cache; empty where there is none.
+    /// Returns the cache, which is empty if there is no file.
     #[must_use]
     pub fn cache(&self) -> &Cache {
         &self.cache
     }
 
-    /// Has the loader search the directories of an `LD_LIBRARY_PATH`; relative ones are passed over.
+    /// Sets the directories of `LD_LIBRARY_PATH`. Relative directories are ignored.
     pub fn set_library_path(&mut self, path: &OsStr) {
         let text = path.to_string_lossy();
         let directories = text.split([':', ';']).filter(|one| one.starts_with('/'));
@@ -136,19 +137,22 @@ impl<'a> Loader<'a> {
             .collect();
     }
 
-    /// Has the loader take a library of another file system for `name`, before all of its own.
+    /// Makes the loader use a library of another file system for `name`, in preference to all
+    /// others.
     pub fn inject(&mut self, name: OsString, files: &'a dyn Files, path: PathBuf) {
         self.injected.insert(name, (files, path));
     }
 
-    /// Takes a injected library back.
+    /// Removes an injected library again.
     pub fn withdraw(&mut self, name: &OsStr) {
         self.injected.remove(name);
     }
 
-    /// Returns the version of the GNU C library, such as `2.36`; `None` without one.
+    /// Returns the version of the GNU C library, such as `2.36`. Returns `None` without a GNU C
+    /// library.
     ///
-    /// Before 2.34 its file was called by it; since then every release has brought symbols of its own.
+    /// Before 2.34 the version is part of the file's name. Since then every release has added
+    /// symbols of its own version.
     ///
     /// # Errors
     ///
@@ -175,8 +179,9 @@ impl<'a> Loader<'a> {
         Ok(plain.max_by_key(|text| numbers(text)).map(str::to_owned))
     }
 
-    /// Returns the file that the root itself has for a library's name, as for a program without
-    /// search paths of its own, and what is in it: by the [library path](Loader::set_library_path) first.
+    /// Finds the file that the root itself has for a library's name, and its linkage. The search is
+    /// that of a program without search paths of its own; the [library
+    /// path](Loader::set_library_path) comes first.
     ///
     /// # Errors
     ///
@@ -203,7 +208,7 @@ impl<'a> Loader<'a> {
         Ok(None)
     }
 
-    /// The object at a path, if it is for this machine.
+    /// Returns the object at a path, if it is for this machine.
     fn fitting(&self, files: &dyn Files, path: &Path) -> io::Result<Option<Found>> {
         let too_much = || io::Error::other("libraries without end");
         let (looks, bytes) = self.left.get();
@@ -236,8 +241,8 @@ impl<'a> Loader<'a> {
         Ok(linkage.map(|linkage| (place.path, linkage)))
     }
 
-    /// Puts together what starts with the object at `path` of `files`, which need not be the root.
-    /// `None` when there is no object for this machine.
+    /// Finds all objects that are loaded for the object at `path` of `files`, which need not be the
+    /// root. Returns `None` when the path has no object for this machine.
     ///
     /// # Errors
     ///
@@ -253,10 +258,10 @@ impl<'a> Loader<'a> {
             linkage,
         };
         let mut closure = Closure::default();
-        // By which names an object that is loaded answers.
+        // The loaded objects by all names that refer to them.
         let mut loaded: BTreeMap<OsString, usize> = BTreeMap::new();
         let mut missing: BTreeSet<OsString> = BTreeSet::new();
-        // Whose `DT_RPATH` an object falls back to: those that it was loaded for.
+        // For each object, the object that it was loaded for. Its `DT_RPATH` is searched too.
         let mut parents: Vec<Option<usize>> = vec![None];
         let mut ahead = VecDeque::from([0]);
         loaded.extend(first.linkage.soname.clone().map(|name| (name, 0)));
@@ -301,7 +306,7 @@ impl<'a> Loader<'a> {
         Ok(Some(closure))
     }
 
-    /// Finds what `object` needs, in the loader's order.
+    /// Finds a library that `object` needs, in the loader's search order.
     fn take(
         &self,
         name: &OsStr,
@@ -327,7 +332,8 @@ impl<'a> Loader<'a> {
             let linkage = &object.linkage;
             let path = match (&linkage.rpath, &linkage.runpath) {
                 (rpath, Some(runpath)) if musl => Some(rpath.as_ref().unwrap_or(runpath)),
-                // Who has a path of the newer kind has no other's of the older.
+                // For an object with a `DT_RUNPATH`, the loader ignores the `DT_RPATH` of its
+                // ancestors.
                 (Some(rpath), None) if first.is_none() => Some(rpath),
                 _ => None,
             };
@@ -354,10 +360,10 @@ impl<'a> Loader<'a> {
     }
 }
 
-/// Whether an error means that the loader would find nothing there, and look elsewhere.
+/// Whether an error means that the loader finds no file there, and searches on.
 fn is_nothing(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidFilename, NotADirectory, NotFound, Other, PermissionDenied};
-    // Loops of links are none of those.
+    // ELOOP, a loop of links, is none of these kinds.
     let errno = error.raw_os_error() == Some(40);
     errno
         || [
@@ -370,7 +376,8 @@ fn is_nothing(error: &io::Error) -> bool {
         .contains(&error.kind())
 }
 
-/// Whether musl's loader, which is its C library, stands for a name itself (`load_library`).
+/// Whether musl's loader, which is also its C library, provides this library itself
+/// (`load_library`).
 fn is_musls_own(name: &OsStr) -> bool {
     let own = ["c.", "pthread.", "rt.", "m.", "dl.", "util.", "xnet."];
     let name = name.to_string_lossy();
@@ -380,11 +387,11 @@ fn is_musls_own(name: &OsStr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use tree::Directory;
+    use rootfs::Directory;
 
     use super::*;
 
-    /// The machine that the tests run on has a loader of its own; `ldd` is the judge.
+    /// The test machine has a loader of its own, so the result must equal the output of `ldd`.
     #[test]
     fn agrees_with_ldd() {
         let root = Directory::open_root(Path::new("/")).unwrap();
@@ -452,7 +459,7 @@ mod tests {
             (loader.flavour(), loader.glibc_version().unwrap()),
             (None, None)
         );
-        // A program of this machine finds nothing there, and says what.
+        // A program of the test machine finds no library there, and the problems name them.
         let host = Directory::open_root(Path::new("/")).unwrap();
         let closure = loader
             .closure(&host, Path::new("/bin/bash"))

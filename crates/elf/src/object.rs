@@ -1,4 +1,4 @@
-//! The head of an ELF object: for which machine it is.
+//! The header of an ELF object, which states the machine that the object is for.
 //!
 //! Layout: System V gABI, chapter 4, "ELF header".
 
@@ -6,13 +6,13 @@
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ObjectError {
-    /// The magic is missing, or the header is cut short.
+    /// The magic is missing, or the header is truncated.
     #[error("not an ELF object")]
     NotElf,
-    /// The class or byte order is none that exists.
+    /// The class or the byte order has an undefined value.
     #[error("ELF object of unknown class or byte order")]
     UnknownKind,
-    /// A table points outside of the file, or is larger than any honest one.
+    /// A table points outside of the file, or exceeds a limit.
     #[error("damaged ELF object: {0}")]
     Damaged(String),
 }
@@ -26,19 +26,20 @@ pub enum Class {
     Elf64,
 }
 
-/// The kind of machine an object is for. Equal objects can be loaded into one process.
+/// The kind of machine that an object is for. Objects with equal values can be loaded into one
+/// process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Object {
-    /// Its word size.
+    /// The word size.
     pub class: Class,
-    /// Whether its numbers are little-endian.
+    /// Whether numbers are little-endian.
     pub little_endian: bool,
     /// `e_machine`: 62 is x86-64, 183 AArch64, 3 i386.
     pub machine: u16,
 }
 
 impl Object {
-    /// Bytes of the file that are enough for [`Object::parse`].
+    /// Number of bytes that [`Object::parse`] needs.
     pub const HEAD: usize = 20;
 
     /// Reads the first bytes of a file.
@@ -69,7 +70,7 @@ impl Object {
         })
     }
 
-    /// Returns the kind of 32 bits that its processor runs, too: i386 of x86-64.
+    /// Returns the 32-bit machine that the processor can run too: i386 for x86-64.
     #[must_use]
     pub fn of_32_bits(self) -> Option<Self> {
         (self.class == Class::Elf64 && self.machine == 62).then_some(Self {

@@ -1,22 +1,22 @@
-//! Where loaders look.
+//! The directories that loaders search.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tree::Files;
+use rootfs::Files;
 
 use crate::object::{Class, Object};
 
-/// How many directories one search path may have.
+/// Largest number of directories in a search path.
 pub(crate) const MOST_DIRECTORIES: usize = 64;
 
-/// How much of a path file is read, in bytes.
+/// Largest part of a path file that is read, in bytes.
 const LIMIT: usize = 64 << 10;
 
-/// The directories of a search path. `$ORIGIN`, `$LIB` and `$PLATFORM` stand for what the loader puts
-/// there; `origin` is where the object lies, if that is known. An entry that is empty or relative depends on the working
-/// directory, and is nothing here.
+/// Returns the directories of a search path. `$ORIGIN`, `$LIB` and `$PLATFORM` are replaced as the
+/// loader does; `origin` is the directory of the object, if it is known. Empty and relative entries
+/// depend on the working directory, and are left out.
 pub(crate) fn expand(path: &OsStr, machine: Object, origin: Option<&Path>) -> Vec<PathBuf> {
     let origin = origin.map(|origin| origin.to_string_lossy().into_owned());
     let library = match machine.class {
@@ -43,7 +43,7 @@ pub(crate) fn expand(path: &OsStr, machine: Object, origin: Option<&Path>) -> Ve
     whole.take(MOST_DIRECTORIES).map(PathBuf::from).collect()
 }
 
-/// The directories that a glibc searches by itself; each distribution has its own of these.
+/// Returns the directories that glibc searches by default. They differ between distributions.
 pub(crate) fn system_directories(machine: &Object) -> Vec<PathBuf> {
     let triplet = match (machine.class, machine.machine) {
         (Class::Elf64, 62) => Some("x86_64-linux-gnu"),
@@ -67,7 +67,7 @@ pub(crate) fn system_directories(machine: &Object) -> Vec<PathBuf> {
         .collect()
 }
 
-/// The name of musl's loader, which is also its C library: `ld-musl-x86_64`.
+/// Returns the name of musl's loader, which is also its C library: `ld-musl-x86_64`.
 pub(crate) fn musl_name(root: &dyn Files, machine: &Object) -> io::Result<Option<String>> {
     for name in root.list(Path::new("/lib"))? {
         let Some(name) = name.to_str() else { continue };
@@ -86,7 +86,7 @@ pub(crate) fn musl_name(root: &dyn Files, machine: &Object) -> io::Result<Option
     Ok(None)
 }
 
-/// What musl searches: its path file, else its defaults.
+/// Returns the directories that musl searches: those of its path file, or its defaults.
 pub(crate) fn musl_directories(root: &dyn Files, name: &str) -> io::Result<Vec<PathBuf>> {
     let file = root.read(&Path::new("/etc").join(format!("{name}.path")), LIMIT)?;
     let text = file.map(|bytes| String::from_utf8_lossy(&bytes).into_owned());

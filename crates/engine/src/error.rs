@@ -1,4 +1,4 @@
-//! What can go wrong. The words are runc's where engines look for them.
+//! Errors. They have runc's texts where engines look for them.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,65 +19,73 @@ pub enum Error {
     /// The bundle has no `config.json`.
     #[error("JSON specification file config.json not found in {}", .0.display())]
     NoConfig(PathBuf),
-    /// `config.json` is not what the specification says.
+    /// `config.json` does not follow the specification.
     #[error("{}: {reason}", path.display())]
     Config {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The fault in the file.
         reason: String,
     },
-    /// Something is asked that is not supported, or contradicts itself.
+    /// The specification asks for something unsupported, or contradicts itself.
     #[error("config.json: {0}")]
     Refused(String),
-    /// A process to start in a container is not what the specification says, or cannot be given.
+    /// A hook failed.
+    #[error("hook {}: {reason}", path.display())]
+    Hook {
+        /// The hook's program.
+        path: PathBuf,
+        /// The reason.
+        reason: String,
+    },
+    /// A process to be started in a container does not follow the specification, or is impossible.
     #[error("process: {0}")]
     Process(String),
     /// A process could not be started in a container.
     #[error("exec failed: unable to start container process: {0}")]
     Exec(String),
-    /// Limits are not what the specification says, or cannot be set.
+    /// Limits do not follow the specification, or cannot be set.
     #[error("resources: {0}")]
     Resources(String),
     /// A file or directory of the state cannot be used.
-    #[error("{action} {}: {source}", path.display())]
+    #[error("{action} {}", path.display())]
     State {
-        /// What was to be done.
+        /// The attempted action.
         action: &'static str,
-        /// The file.
+        /// The file or directory.
         path: PathBuf,
-        /// Why it was not.
+        /// The cause.
         source: io::Error,
     },
     /// libcontainer could not make the container.
     #[error("unable to start container process: {0}")]
     Create(String),
-    /// What went wrong in a process of ours.
+    /// An error that a child process of ours reported.
     #[error("{0}")]
     Reported(String),
-    /// A signal came while the container was made; nothing of it is left.
-    #[error("{0} while the container was created")]
+    /// A signal came while the container was being made. Nothing of the container is left.
+    #[error("interrupted by {0}")]
     Interrupted(&'static str),
-    /// The container is not in a state in which this can be done.
+    /// The container is not in a state that allows this operation.
     #[error("{0}")]
     WrongStatus(String),
-    /// Saving a container's processes, or bringing them back.
+    /// A container's processes could not be saved or restored.
     #[error("{0}")]
     Criu(String),
-    /// libcontainer failed at something else.
+    /// libcontainer failed at another action.
     #[error("{action}: {reason}")]
     Library {
-        /// What was to be done.
+        /// The attempted action.
         action: &'static str,
-        /// Why it was not.
+        /// The cause.
         reason: String,
     },
-    /// The kernel refused.
-    #[error("{action}: {source}")]
+    /// The kernel refused an action.
+    #[error("{action}")]
     System {
-        /// What was to be done.
+        /// The attempted action.
         action: &'static str,
-        /// Why it was not.
+        /// The cause.
         source: io::Error,
     },
 }
@@ -86,7 +94,7 @@ impl Error {
     pub(crate) fn library(action: &'static str, error: &(dyn std::error::Error + 'static)) -> Self {
         Self::Library {
             action,
-            reason: sys::one_line(error),
+            reason: of_library(error),
         }
     }
 
@@ -107,4 +115,19 @@ impl Error {
             source,
         }
     }
+}
+
+/// Returns an error of libcontainer's in one line. Its errors contain the messages of their causes,
+/// some of them and at any place; such a message is not repeated.
+pub(crate) fn of_library(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        let message = cause.to_string();
+        if !text.to_lowercase().contains(&message.to_lowercase()) {
+            text = format!("{text}: {message}");
+        }
+        next = cause.source();
+    }
+    text::printable(&text)
 }

@@ -1,37 +1,42 @@
 //! Running a container in the foreground: create, start, pass on signals, wait, delete.
 
+use std::io;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
+use std::path::Path;
+
+use nix::unistd::Pid;
 
 use crate::create::{check, make};
 use crate::pidfd::open_process;
 use crate::shadow_bundle::{make_private, scratch};
-use crate::supervise::Attendance;
+use crate::supervise::Supervisor;
 use crate::terminal::{Terminal, receive_master};
-use crate::{Create, Error};
+use crate::{Container, Create, Error};
 
-/// How a container is run. The terminal of an attached one is connected to our own.
+/// How a container is run. The terminal of an attached container is connected to our own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreground {
-    /// It is started and left to itself.
+    /// The container is started and left to itself.
     Detached,
-    /// We wait for its end, and remove it then unless `keep`.
+    /// We wait for the container's end, and then remove it unless `keep` is set.
     Attached {
-        /// Whether its state stays.
+        /// Whether the container's state is kept.
         keep: bool,
     },
 }
 
-/// Creates and starts a container; returns its exit code, 128 and the number for a signal, 0 when
-/// detached.
+/// Creates and starts a container. Returns its exit code, 128 plus the number for a signal, or 0
+/// when detached.
 ///
 /// # Errors
 ///
-/// Fails when it cannot be created or started; nothing is left of it then.
+/// Fails when the container cannot be created or started. Nothing of it is left then.
 pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
     let prepared = check(&mut request)?;
-    let (root, id) = (request.root.clone(), request.id.clone());
     let Foreground::Attached { keep } = mode else {
-        start(make(request, &prepared)?, &root, &id)?;
+        let container = make(request, &prepared)?.knowing(prepared.document);
+        start(container)?;
         return Ok(0);
     };
     if request.console_socket.is_some() {
@@ -39,42 +44,59 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
             "a console socket is for a detached container".to_owned(),
         ));
     }
-    let attendance = Attendance::begin()?;
-    request.mask = attendance.before;
-    let listener = if prepared.terminal {
+    let supervisor = Supervisor::begin()?;
+    request.mask = supervisor.before;
+    let listener = if prepared.document.has_terminal() {
         Some(console_socket(&mut request)?)
     } else {
         None
     };
-    let container = make(request, &prepared)?;
-    let pid = container.pid().ok_or(Error::Missing)?;
-    let terminal = match listener {
-        Some((listener, _directory)) => {
-            let (socket, _) = listener
-                .accept()
-                .map_err(|source| Error::system("receive the container's terminal", source))?;
-            Some(Terminal::attach(receive_master(&socket)?)?)
-        }
-        None => None,
+    let container = make(request, &prepared)?.knowing(prepared.document);
+    let (pid, pidfd, terminal) = match attach(&container, listener) {
+        Ok(attached) => attached,
+        Err(error) => return Err(remove(container, error)),
     };
-    let pidfd = open_process(pid)?;
-    start(container, &root, &id)?;
-    let code = attendance.wait(pid, &pidfd, terminal)?;
+    let container = start(container)?;
+    let code = supervisor.wait(pid, &pidfd, terminal)?;
     if !keep {
-        crate::Container::load(&root, &id)?.delete(true)?;
+        container.remove_ended()?;
     }
     Ok(code)
 }
 
-fn start(mut container: crate::Container, root: &std::path::Path, id: &str) -> Result<(), Error> {
-    container.start().inspect_err(|_| {
-        if let Ok(container) = crate::Container::load(root, id) {
-            let _ = container.delete(true);
-        }
-    })
+fn start(mut container: Container) -> Result<Container, Error> {
+    match container.start_created() {
+        Ok(()) => Ok(container),
+        Err(error) => Err(remove(container, error)),
+    }
 }
 
-/// Makes a socket for the container's terminal, in a directory that goes with the returned handle.
+/// Removes a container that cannot be run, and returns why it cannot.
+fn remove(container: Container, error: Error) -> Error {
+    let _ = container.remove(true);
+    error
+}
+
+/// Attaches the first process of a container that waits for its start. It has sent its terminal
+/// already.
+fn attach(
+    container: &Container,
+    listener: Option<(UnixListener, Scratch)>,
+) -> Result<(Pid, OwnedFd, Option<Terminal>), Error> {
+    let pid = container.pid().ok_or(Error::Missing)?;
+    let pidfd = open_process(pid)?;
+    let Some((listener, _directory)) = listener else {
+        return Ok((pid, pidfd, None));
+    };
+    let failed = |source: io::Error| Error::system("receive the container's terminal", source);
+    listener.set_nonblocking(true).map_err(failed)?;
+    let (socket, _) = listener.accept().map_err(failed)?;
+    let terminal = Terminal::attach(receive_master(&socket)?)?;
+    Ok((pid, pidfd, Some(terminal)))
+}
+
+/// Makes a socket for the container's terminal, in a directory that is removed with the returned
+/// handle.
 fn console_socket(request: &mut Create) -> Result<(UnixListener, Scratch), Error> {
     let directory = Scratch::new(&request.root, &request.id)?;
     let path = directory.0.join("console");
@@ -87,7 +109,7 @@ fn console_socket(request: &mut Create) -> Result<(UnixListener, Scratch), Error
 struct Scratch(std::path::PathBuf);
 
 impl Scratch {
-    fn new(root: &std::path::Path, id: &str) -> Result<Self, Error> {
+    fn new(root: &Path, id: &str) -> Result<Self, Error> {
         let path = scratch(root, "console", id);
         let _ = std::fs::remove_dir_all(&path);
         make_private(&path)?;

@@ -1,36 +1,39 @@
-//! The home directory of a container's user, by the container's own database.
+//! The home directory of a container's user, from the container's own user database.
 //!
-//! The database is the image's: no code of the C library reads it, which would load the modules that the image names
-//! for that (CVE-2019-14271), and no more of it is read than any real one has.
+//! The database comes from the image. The C library must not read it, because it would load the
+//! modules that the image names for this purpose (CVE-2019-14271). The number of bytes read is
+//! limited to more than any real database has.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+use rootfs::{Directory, Files};
 use serde_json::Value;
-use tree::{Directory, Files};
 
-/// The most that is read of a database, in bytes.
+use crate::Document;
+
+/// Largest size of a database that is read, in bytes.
 const LIMIT: usize = 4 << 20;
 
-/// Where there is no other home.
+/// The home of a user who has no other.
 const NONE: &str = "/";
 
-/// Returns the home of a user whose container's root is ours.
+/// Returns the home of a user, from the database of the current root directory.
 pub(crate) fn home(uid: u32) -> PathBuf {
     let passwd = sys::read_file(Path::new("/etc/passwd"), LIMIT as u64);
     home_in(&passwd.unwrap_or_default(), uid)
 }
 
-/// Gives a document's process the variable `HOME`, if it has none or an empty one: libcontainer would ask the C library
-/// for it, in the container's root. What the program gets in the end is found out there, once the mounts are made.
-pub(crate) fn give_home(document: &mut Value) {
+/// Gives a document's process the variable `HOME`, if it has none or an empty one. libcontainer
+/// would ask the C library for it, in the container's root. The program's final home is found there
+/// once the mounts are made.
+pub(crate) fn give_home(document: &mut Document) {
     let uid = document
         .pointer("/process/user/uid")
         .and_then(Value::as_u64);
     let uid = uid.and_then(|uid| u32::try_from(uid).ok()).unwrap_or(0);
-    let root = document.pointer("/root/path").and_then(Value::as_str);
-    let root = root.unwrap_or_default().to_owned();
-    let Some(process) = document.get_mut("process").and_then(Value::as_object_mut) else {
+    let root = document.root_path().unwrap_or_default().to_owned();
+    let Some(process) = document.object_mut("process") else {
         return;
     };
     let env = process
@@ -40,7 +43,7 @@ pub(crate) fn give_home(document: &mut Value) {
         return;
     };
     let variables = env.iter().filter_map(Value::as_str);
-    // Of several, libcontainer takes the last.
+    // If there are several, libcontainer takes the last.
     let last = variables
         .filter_map(|one| one.strip_prefix("HOME="))
         .next_back();
@@ -98,15 +101,15 @@ mod tests {
         std::fs::create_dir(root.path().join("etc")).unwrap();
         std::fs::write(root.path().join("etc/passwd"), "u:x:5:5::/h:/x").unwrap();
         for (env, last) in rows {
-            let mut document = json!({
+            let mut document = Document::from(json!({
                 "root": {"path": root.path()},
                 "process": {"user": {"uid": 5}, "env": env},
-            });
+            }));
             give_home(&mut document);
             let given = document["process"]["env"].as_array().unwrap();
             assert_eq!(given.last().unwrap(), last, "{env}");
         }
-        let mut document = json!({"process": {}});
+        let mut document = Document::from(json!({"process": {}}));
         give_home(&mut document);
         assert_eq!(document["process"]["env"], json!(["HOME=/"]));
     }

@@ -7,7 +7,9 @@ use rustix::fs::{
 };
 use serde_json::Value;
 
-/// The links that libcontainer makes there, and does not expect to find.
+use crate::Document;
+
+/// The links that libcontainer makes there; it fails if they exist.
 const LINKS: [(&str, &str); 5] = [
     ("kcore", "/proc/kcore"),
     ("fd", "/proc/self/fd"),
@@ -16,7 +18,8 @@ const LINKS: [(&str, &str); 5] = [
     ("stderr", "/proc/self/fd/2"),
 ];
 
-/// The devices that it makes there, which every container has (runtime-spec, config-linux.md, default devices).
+/// The devices that libcontainer makes there. Every container has them (runtime-spec,
+/// config-linux.md, default devices).
 const DEVICES: [(&str, u32, u32); 6] = [
     ("null", 1, 3),
     ("zero", 1, 5),
@@ -26,19 +29,19 @@ const DEVICES: [(&str, u32, u32); 6] = [
     ("tty", 5, 0),
 ];
 
-/// Removes those that are just what libcontainer makes, where no mount is to cover them. One that cannot be removed
-/// is libcontainer's to fail at.
-pub(crate) fn remove(document: &Value) {
-    let mounts = document.get("mounts").and_then(Value::as_array);
+/// Removes the links and devices that equal those libcontainer makes, unless a mount will cover
+/// `/dev`. If one cannot be removed, libcontainer reports the failure.
+pub(crate) fn remove(document: &Document) {
     let covers = |mount: &Value| {
         let destination = mount.get("destination").and_then(Value::as_str);
         destination.is_some_and(|path| Path::new(path) == Path::new("/dev"))
     };
-    let root = document.pointer("/root/path").and_then(Value::as_str);
-    let Some(root) = root.filter(|_| !mounts.into_iter().flatten().any(covers)) else {
+    let root = document.root_path();
+    let Some(root) = root.filter(|_| !document.mounts().any(covers)) else {
         return;
     };
-    // A link in the place of `/dev` was refused before; another of the moment leads nowhere.
+    // A symbolic link in place of `/dev` was refused before. One that appears only now is not
+    // followed.
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let devices = openat(CWD, root, flags - OFlags::NOFOLLOW, Mode::empty())
         .and_then(|root| openat(root, "dev", flags, Mode::empty()));
@@ -90,14 +93,15 @@ mod tests {
             names
         };
         make();
-        let mut document =
-            json!({"root": {"path": root.path()}, "mounts": [{"destination": "/dev/"}]});
+        let mut document = Document::from(
+            json!({"root": {"path": root.path()}, "mounts": [{"destination": "/dev/"}]}),
+        );
         remove(&document);
         assert_eq!(left(), ["fd", "stdin", "stdout"]);
         document["mounts"] = json!([{"destination": "/dev/pts"}]);
         remove(&document);
         assert_eq!(left(), ["stdin", "stdout"]);
-        // A link in the place of the directory is not followed.
+        // A link in place of the directory is not followed.
         let moved = root.path().join("elsewhere");
         fs::rename(&devices, &moved).unwrap();
         symlink("/proc/self/fd", moved.join("fd")).unwrap();

@@ -1,11 +1,11 @@
-//! Puts a specification right that libcontainer refuses or reads wrongly.
+//! Corrects specifications that libcontainer refuses or reads wrongly.
 //!
-//! Pure: a JSON document in, the same or a better one out. It works on plain JSON because
-//! `oci-spec` refuses a whole document for one unknown word.
+//! This module is pure: it takes a JSON document and returns the same or a better one. It works on
+//! plain JSON because `oci-spec` refuses a whole document for one unknown word.
 
 use serde_json::{Map, Value, json};
 
-/// What the result depends on beside the document.
+/// The inputs that the result depends on besides the document.
 #[derive(Debug, Clone)]
 pub struct Context<'a> {
     /// The container's id.
@@ -14,16 +14,16 @@ pub struct Context<'a> {
     pub bundle: &'a str,
     /// Whether systemd manages the cgroups.
     pub systemd_cgroup: bool,
-    /// The capabilities that this process could give, as `CAP_X`.
+    /// The capabilities that this process could grant, as `CAP_X`.
     pub available_capabilities: &'a [String],
 }
 
-/// A document that libcontainer can take.
+/// A document that libcontainer accepts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Normalised {
     /// The document.
     pub document: Value,
-    /// What the user should know.
+    /// Messages for the user.
     pub warnings: Vec<String>,
 }
 
@@ -31,7 +31,7 @@ pub struct Normalised {
 ///
 /// # Errors
 ///
-/// Tells what is asked that cannot be done.
+/// Returns a message about a request that cannot be carried out.
 pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, String> {
     refuse_nul(document, "")?;
     let mut fixed = without_nulls(document);
@@ -59,12 +59,12 @@ pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, 
     })
 }
 
-/// Normalises a process that is to be started in a container; what it leaves open is taken from
-/// the container's own, as runc does. Returns what the user should know, too.
+/// Normalises a process that is to be started in a container. As in runc, settings that it lacks
+/// are taken from the container's own process. Also returns messages for the user.
 ///
 /// # Errors
 ///
-/// Tells what is wrong with it.
+/// Returns a message about the fault in the process.
 pub fn process(
     document: &Value,
     container: &Value,
@@ -92,7 +92,8 @@ pub fn process(
     Ok((fixed, warnings))
 }
 
-/// The kernel's strings end at a NUL byte, and some are used only when nobody listens any more.
+/// Refuses strings with a NUL byte. The kernel would cut them off there, and some are used only
+/// when errors can no longer be reported.
 fn refuse_nul(value: &Value, at: &str) -> Result<(), String> {
     match value {
         Value::String(text) if text.contains('\0') => Err(format!("{at} holds a NUL byte")),
@@ -107,7 +108,8 @@ fn refuse_nul(value: &Value, at: &str) -> Result<(), String> {
     }
 }
 
-/// A null is what is not there, as in Go; `oci-spec` knows it in some places only.
+/// Removes null values, which mean an absent field, as in Go. `oci-spec` accepts them only in some
+/// places.
 fn without_nulls(value: &Value) -> Value {
     match value {
         Value::Object(map) => map
@@ -120,8 +122,8 @@ fn without_nulls(value: &Value) -> Value {
     }
 }
 
-/// The highest number of a user or group that runc takes. To the kernel 4294967295 means that nothing is to change, and
-/// the program would keep root's (setresuid(2); the class of CVE-2024-40635).
+/// Highest id of a user or group that runc accepts. To the kernel, 4294967295 means "no change", so
+/// the program would keep root's id (setresuid(2); the class of CVE-2024-40635).
 const LAST_ID: u64 = i32::MAX as u64;
 
 fn check_id(name: &str, id: &Value) -> Result<(), String> {
@@ -133,13 +135,14 @@ fn check_id(name: &str, id: &Value) -> Result<(), String> {
     }
 }
 
-/// runc fills in what `oci-spec` requires; an absent set of capabilities is an empty one.
+/// Fills in fields that `oci-spec` requires, as runc does. An absent set of capabilities is an
+/// empty one.
 fn complete_process(
     process: &mut Map<String, Value>,
     available_capabilities: &[String],
     warnings: &mut Vec<String>,
 ) -> Result<(), String> {
-    // libcontainer loads a filter after the capabilities are gone when it sees `false`.
+    // If libcontainer sees `false`, it loads a filter after the capabilities are gone.
     if process.get("noNewPrivileges") == Some(&Value::Bool(false)) {
         process.remove("noNewPrivileges");
     }
@@ -189,7 +192,8 @@ fn text<'a>(parent: &'a Map<String, Value>, name: &str) -> Option<&'a str> {
     parent.get(name).and_then(Value::as_str)
 }
 
-/// The document may be read from another place than the bundle.
+/// Makes the root's path absolute, because the document may be read from a place other than the
+/// bundle.
 fn root_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<(), String> {
     let root = object(spec, "root").ok_or("root is missing")?;
     let path = text(root, "path")
@@ -202,8 +206,8 @@ fn root_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<(),
     Ok(())
 }
 
-/// An absolute path makes libcontainer use the file system whatever else it is told; a relative one
-/// would go to systemd, or fail, as soon as there is a user namespace.
+/// Makes the cgroup's path absolute. With an absolute path, libcontainer always uses the file
+/// system. A relative path would go to systemd, or fail, as soon as there is a user namespace.
 fn cgroups_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<(), String> {
     let linux = object(spec, "linux").ok_or("linux is missing")?;
     let path = text(linux, "cgroupsPath").unwrap_or_default();
@@ -220,17 +224,22 @@ fn cgroups_path(spec: &mut Map<String, Value>, context: &Context<'_>) -> Result<
     }
     let absolute = match path {
         "" => format!("/{}", context.id),
-        path if path.starts_with('/') => path.to_owned(),
-        path => format!("/{path}"),
+        path => {
+            let parts = path
+                .split('/')
+                .filter(|part| !part.is_empty() && *part != ".");
+            format!("/{}", parts.collect::<Vec<_>>().join("/"))
+        }
     };
-    if absolute.trim_matches('/').is_empty() {
+    if absolute == "/" {
         return Err("cgroupsPath is the root of the hierarchy".to_owned());
     }
     linux.insert("cgroupsPath".to_owned(), absolute.into());
     Ok(())
 }
 
-/// The specification: unknown names and those the host cannot give are warned of, not refused.
+/// Removes capabilities that are unknown or that the host cannot grant. The specification asks for
+/// a warning instead of an error.
 fn capabilities(
     process: &mut Map<String, Value>,
     available: &[String],
@@ -258,7 +267,7 @@ fn capabilities(
     }
 }
 
-/// An empty path means a new namespace.
+/// Removes empty paths, which mean a new namespace.
 fn namespaces(linux: &mut Map<String, Value>) {
     let namespaces = linux.get_mut("namespaces").and_then(Value::as_array_mut);
     for namespace in namespaces
@@ -272,7 +281,8 @@ fn namespaces(linux: &mut Map<String, Value>) {
     }
 }
 
-/// libcontainer knows the four words; runc and the engines above also use the recursive ones.
+/// Translates the recursive words, which runc and the engines above also use: libcontainer knows
+/// only the four others.
 fn propagation(linux: &mut Map<String, Value>) -> Result<(), String> {
     let word = match text(linux, "rootfsPropagation") {
         None | Some("shared" | "slave" | "private" | "unbindable") => return Ok(()),

@@ -1,4 +1,5 @@
-//! Descriptors of processes, which no other process can be mistaken for.
+//! Descriptors of processes. Unlike a process id, such a descriptor never comes to mean another
+//! process.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
@@ -8,7 +9,7 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use crate::{Error, fd_passing};
+use crate::Error;
 
 /// Returns a descriptor of a process.
 pub(crate) fn open_process(pid: Pid) -> Result<OwnedFd, Error> {
@@ -18,18 +19,23 @@ pub(crate) fn open_process(pid: Pid) -> Result<OwnedFd, Error> {
     opened.map_err(|errno| Error::system("open the container's process", errno))
 }
 
-/// Sends a descriptor of a process to who listens on a socket.
+/// Sends a descriptor of a process to a listening socket.
 pub(crate) fn send_pidfd(path: &Path, pidfd: &OwnedFd) -> Result<(), Error> {
-    fd_passing::send(fd_passing::connect(path)?, b"pidfd", pidfd.as_fd())
+    sys::connect(path)
+        .and_then(|socket| sys::send_fd(socket, b"pidfd", pidfd.as_fd()))
         .map_err(|source| Error::system("send the pidfd", source))
 }
 
 /// Whether a process ends within a time.
 pub(crate) fn ends_within(pidfd: &OwnedFd, limit: Duration) -> rustix::io::Result<bool> {
-    let limit = Timespec {
-        tv_sec: i64::try_from(limit.as_secs()).unwrap_or(i64::MAX),
-        tv_nsec: limit.subsec_nanos().into(),
-    };
     let mut fds = [PollFd::new(pidfd, PollFlags::IN)];
-    Ok(poll(&mut fds, Some(&limit))? > 0)
+    Ok(poll(&mut fds, Some(&timespec(limit)))? > 0)
+}
+
+/// Returns a time in the form in which the kernel waits.
+pub(crate) fn timespec(time: Duration) -> Timespec {
+    Timespec {
+        tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
+        tv_nsec: time.subsec_nanos().into(),
+    }
 }

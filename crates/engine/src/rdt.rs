@@ -1,24 +1,22 @@
-//! A container's share of the cache and of the memory's bandwidth, Intel's Resource Director Technology
-//! (Documentation/arch/x86/resctrl.rst).
+//! A container's share of the cache and of the memory's bandwidth by Intel's Resource Director
+//! Technology (Documentation/arch/x86/resctrl.rst).
 
 use std::fs;
 use std::path::Path;
 
-use serde_json::Value;
+use crate::{Document, Error};
 
-use crate::Error;
-
-/// Where the kernel's groups are mounted.
+/// The mount point of the kernel's groups.
 const MOUNTED: &str = "/sys/fs/resctrl";
 
-/// Writes a schema, as `L3:0=f`, to the group of the container with this document.
-pub(crate) fn set(document: &Value, id: &str, schema: &str) -> Result<(), Error> {
+/// Writes a schema such as `L3:0=f` to the group of the container with this document.
+pub(crate) fn set(document: &Document, id: &str, schema: &str) -> Result<(), Error> {
     let rdt = document.pointer("/linux/intelRdt");
     let rdt = rdt
         .filter(|rdt| !rdt.is_null())
         .ok_or_else(|| Error::Resources("the container has no linux.intelRdt".to_owned()))?;
     let group = rdt["closID"].as_str().unwrap_or(id);
-    // The name was taken from a document.
+    // The name comes from a document, and must not lead to another directory.
     if group.contains('/') || group.starts_with('.') {
         return Err(Error::Resources(format!("closID {group}: not a name")));
     }
@@ -34,10 +32,10 @@ mod tests {
 
     #[test]
     fn only_a_container_that_has_a_group_has_a_schema() {
-        let none = set(&json!({"linux": {}}), "c1", "L3:0=f").unwrap_err();
+        let none = set(&json!({"linux": {}}).into(), "c1", "L3:0=f").unwrap_err();
         assert!(none.to_string().contains("no linux.intelRdt"));
         let out = json!({"linux": {"intelRdt": {"closID": "../../etc"}}});
-        let out = set(&out, "c1", "L3:0=f").unwrap_err();
+        let out = set(&out.into(), "c1", "L3:0=f").unwrap_err();
         assert!(out.to_string().contains("not a name"));
     }
 }

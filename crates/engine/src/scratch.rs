@@ -1,22 +1,23 @@
-//! A place to mount things of our own on, in a mount namespace of our own.
+//! A directory on which to mount things of our own, in a mount namespace of our own.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Directories that nearly every host has and that hardly anything is bound from.
+/// Directories that nearly every host has and that are hardly ever the source of a bind.
 const USUAL: [&str; 6] = ["/root", "/var/empty", "/mnt", "/media", "/srv", "/opt"];
 
-/// What a container gets of the kernel; never covered.
+/// The directories of the kernel's file systems, which containers need. They are never covered.
 const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 
-/// Finds a directory of the host's that can be covered without hiding any of the paths in `needed`:
-/// one of the usual, or on a host that has none of them any other at the top.
+/// Finds a directory of the host that can be covered without hiding any of the paths in `needed`.
+/// It is one of the usual directories, or any other at the top of the tree if the host has none of
+/// them.
 #[must_use]
 pub fn free_directory(needed: &[&Path]) -> Option<PathBuf> {
     free_directory_of(&USUAL, needed)
 }
 
-/// As [`free_directory`], with other directories to try first.
+/// Does the same as [`free_directory`], but tries other directories first.
 pub(crate) fn free_directory_of(first: &[&str], needed: &[&Path]) -> Option<PathBuf> {
     let needed: Vec<PathBuf> = needed
         .iter()
@@ -35,7 +36,7 @@ pub(crate) fn free_directory_of(first: &[&str], needed: &[&Path]) -> Option<Path
         .or_else(|| top().into_iter().find(&is_free))
 }
 
-/// The directories at the top of the host's tree, real ones only.
+/// Returns the real directories at the top of the host's tree, without links.
 fn top() -> Vec<PathBuf> {
     let entries = fs::read_dir("/").into_iter().flatten().flatten();
     let mut paths: Vec<PathBuf> = entries

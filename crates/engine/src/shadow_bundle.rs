@@ -1,78 +1,60 @@
 //! The bundle as libcontainer sees it.
 //!
-//! libcontainer reads `config.json` from a bundle directory by itself. It is given a shadow: a
-//! directory in the state with the normalised document and links to everything else in the true
-//! bundle. The shadow stays as long as the container: what is asked of it later does not depend on
-//! what became of the bundle.
+//! libcontainer always reads `config.json` from a bundle directory. It gets a shadow bundle: a
+//! directory in the state with the document that libcontainer is shown, the container's own
+//! document, and links to everything else in the true bundle. The shadow stays as long as the
+//! container, so that later operations do not depend on changes of the bundle.
 
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::normalise::{Context, normalise};
-use crate::{Error, hooks_dir, proc_mounts};
+use crate::{Document, Error, hooks, proc_mounts};
 
-/// The directory of shadows within the state root. No id begins with a dot and has no more.
-const SHADOWS: &str = ".bundles";
+/// The directory of shadow bundles within the state root. `list` leaves it out.
+pub(crate) const SHADOWS: &str = ".bundles";
 
-/// A bundle's document, fit for libcontainer.
+/// A bundle's document, normalised for libcontainer.
 #[derive(Debug)]
 pub(crate) struct Prepared {
     /// The document.
-    pub(crate) document: Value,
-    /// What the user should know.
+    pub(crate) document: Document,
+    /// Messages for the user.
     pub(crate) warnings: Vec<String>,
-    /// The path of the container's cgroup.
-    pub(crate) cgroup: Option<String>,
-    /// The rules about devices.
-    pub(crate) devices: Option<Value>,
-    /// Whether the process wants a terminal.
-    pub(crate) terminal: bool,
 }
 
 impl Prepared {
     /// Whether hooks run in the runtime's namespaces before the start.
     pub(crate) fn has_early_hooks(&self) -> bool {
-        let mut points = ["prestart", "createRuntime"].into_iter();
-        points.any(|point| has_hooks(&self.document, point))
+        hooks::EARLY
+            .iter()
+            .any(|point| self.document.has_hooks(point))
     }
 }
 
-/// Where a kept document says, besides what the specification has, that its container keeps the caller's keyring.
-const KEEPS_KEYRING: &str = "slipwayKeepsKeyring";
-
-/// Has a document say that its container's processes keep the session keyring of who starts them.
-pub(crate) fn keep_keyring(document: &mut Value) {
-    if let Some(document) = document.as_object_mut() {
-        document.insert(KEEPS_KEYRING.to_owned(), true.into());
-    }
-}
-
-/// Whether [`keep_keyring`] was said.
-pub(crate) fn keeps_keyring(document: &Value) -> bool {
-    document[KEEPS_KEYRING] == true
-}
-
-/// Whether a document names hooks of a kind.
-pub(crate) fn has_hooks(document: &Value, point: &str) -> bool {
-    let hooks = document.pointer(&format!("/hooks/{point}"));
-    hooks.is_some_and(|hooks| hooks.as_array().is_none_or(|list| !list.is_empty()))
-}
-
-/// Returns where a container has what is needed only while it is made. No two kinds share a directory,
-/// or the name of one container could be that of another's.
+/// Returns the path for things that a container has only while it is made. Each kind has a
+/// directory of its own, so that the names of two containers never collide.
 pub(crate) fn scratch(root: &Path, kind: &str, id: &str) -> PathBuf {
-    root.join(format!("{SHADOWS}.{kind}")).join(id)
+    scratch_directory(root, kind).join(id)
 }
 
-/// Returns where the shadow of a container's bundle is.
+/// Returns the directory of a kind of things, as [`scratch`] uses it.
+pub(crate) fn scratch_directory(root: &Path, kind: &str) -> PathBuf {
+    root.join(format!("{SHADOWS}.{kind}"))
+}
+
+/// Returns the path of the shadow of a container's bundle.
 pub(crate) fn shadow(root: &Path, id: &str) -> PathBuf {
     root.join(SHADOWS).join(id)
 }
+
+/// Largest document, in bytes.
+const LONGEST: u64 = 16 << 20;
 
 /// Reads and normalises the bundle's document.
 pub(crate) fn prepare(
@@ -82,7 +64,7 @@ pub(crate) fn prepare(
     systemd_cgroup: bool,
     hooks_directories: &[PathBuf],
 ) -> Result<Prepared, Error> {
-    let text = fs::read(config).map_err(|source| match source.kind() {
+    let text = sys::read_file(config, LONGEST).map_err(|source| match source.kind() {
         io::ErrorKind::NotFound => Error::NoConfig(bundle.to_owned()),
         _ => Error::State {
             action: "read",
@@ -90,11 +72,11 @@ pub(crate) fn prepare(
             source,
         },
     })?;
-    let mut document: Value = serde_json::from_slice(&text).map_err(|error| Error::Config {
+    let mut document: Document = serde_json::from_slice(&text).map_err(|error| Error::Config {
         path: config.to_owned(),
         reason: error.to_string(),
     })?;
-    hooks_dir::add(&mut document, hooks_directories)?;
+    hooks::add(&mut document, hooks_directories)?;
     let normalised = normalise(
         &document,
         &Context {
@@ -105,18 +87,13 @@ pub(crate) fn prepare(
         },
     )
     .map_err(Error::Refused)?;
-    let pointer = |path: &str| normalised.document.pointer(path);
-    crate::process::rlimits::check(pointer("/process/rlimits")).map_err(Error::Refused)?;
-    let cgroup = pointer("/linux/cgroupsPath")
-        .and_then(Value::as_str)
-        .map(str::to_owned);
-    let devices = pointer("/linux/resources/devices").cloned();
-    let terminal = pointer("/process/terminal")
-        .and_then(Value::as_bool)
-        .unwrap_or(false);
-    refuse_for_host(&normalised.document)?;
-    crate::namespaces::refuse_others(&normalised.document)?;
-    if let Some(root) = pointer("/root/path").and_then(Value::as_str) {
+    let document = Document::from(normalised.document);
+    let limits = document.pointer("/process/rlimits");
+    crate::process::rlimits::check(limits).map_err(Error::Refused)?;
+    hooks::check(&document).map_err(Error::Refused)?;
+    refuse_for_host(&document)?;
+    crate::namespaces::refuse_others(&document)?;
+    if let Some(root) = document.root_path() {
         let found = fs::metadata(root).and_then(|metadata| {
             if metadata.is_dir() {
                 Ok(())
@@ -124,22 +101,20 @@ pub(crate) fn prepare(
                 Err(io::ErrorKind::NotADirectory.into())
             }
         });
-        found
-            .map_err(|error| Error::Refused(format!("root.path {root}: {}", sys::words(&error))))?;
+        found.map_err(|error| {
+            Error::Refused(format!("root.path {root}: {}", text::message(&error)))
+        })?;
         refuse_links(Path::new(root))?;
-        proc_mounts::refuse(&normalised.document).map_err(Error::Refused)?;
+        proc_mounts::refuse(&document).map_err(Error::Refused)?;
     }
     Ok(Prepared {
-        document: normalised.document,
+        document,
         warnings: normalised.warnings,
-        cgroup,
-        devices,
-        terminal,
     })
 }
 
-/// Refuses a root file system whose `/dev` leads elsewhere: libcontainer makes nodes and links in there by
-/// their paths, and would make them where that leads on the host.
+/// Refuses a root file system whose `/dev` is a link. libcontainer makes nodes and links there by
+/// their paths, and would make them at the link's target on the host.
 fn refuse_links(root: &Path) -> Result<(), Error> {
     let device = root.join("dev");
     match fs::symlink_metadata(&device) {
@@ -151,8 +126,8 @@ fn refuse_links(root: &Path) -> Result<(), Error> {
     }
 }
 
-/// Refuses what this host does not have, and libcontainer would pass over in silence.
-fn refuse_for_host(document: &Value) -> Result<(), Error> {
+/// Refuses settings that this host does not support, and that libcontainer would silently ignore.
+fn refuse_for_host(document: &Document) -> Result<(), Error> {
     let is_set = |pointer: &str| match document.pointer(pointer) {
         Some(Value::String(text)) => !text.is_empty(),
         Some(Value::Object(map)) => !map.is_empty(),
@@ -167,7 +142,7 @@ fn refuse_for_host(document: &Value) -> Result<(), Error> {
         crate::process::selinux::refuse(label.unwrap_or_default())
             .map_err(|error| Error::Refused(format!("{name}: {error}")))?;
     }
-    // proc_pid_oom_score_adj(5)
+    // The range of proc_pid_oom_score_adj(5).
     let score = document
         .pointer("/process/oomScoreAdj")
         .and_then(Value::as_i64);
@@ -183,55 +158,89 @@ fn refuse_for_host(document: &Value) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the directory to hand over, and returns the document's text.
-pub(crate) fn make_shadow(
-    shadow: &Path,
-    bundle: &Path,
-    document: &Value,
-) -> Result<Vec<u8>, Error> {
-    // Left by a runtime that was killed; no container has this id, or we would not be here.
-    let _ = fs::remove_dir_all(shadow);
+/// The document that libcontainer is shown.
+const SHOWN: &str = "config.json";
+
+/// The container's own document.
+const OWN: &str = ".slipway.json";
+
+/// Makes the shadow bundle.
+pub(crate) fn make_shadow(shadow: &Path, bundle: &Path, document: &Document) -> Result<(), Error> {
     make_private(shadow)?;
     let entries = fs::read_dir(bundle).map_err(Error::state("read", bundle))?;
-    for entry in entries
-        .flatten()
-        .filter(|entry| entry.file_name() != "config.json")
-    {
-        let link = shadow.join(entry.file_name());
-        std::os::unix::fs::symlink(entry.path(), &link).map_err(Error::state("link", &link))?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    for name in names.filter(|name| name != SHOWN && name != OWN) {
+        let link = shadow.join(&name);
+        std::os::unix::fs::symlink(bundle.join(&name), &link)
+            .map_err(Error::state("link", &link))?;
     }
-    write_config(shadow, document)
+    write_new(&shadow.join(OWN), document)
 }
 
-/// Writes a container's document, and returns its text.
-pub(crate) fn write_config(shadow: &Path, document: &Value) -> Result<Vec<u8>, Error> {
-    let config = config(shadow);
-    let text = serde_json::to_vec(document).map_err(|error| Error::Config {
-        path: config.clone(),
+/// Changes a container's own document.
+pub(crate) fn change_document(shadow: &Path, document: &Document) -> Result<(), Error> {
+    let path = shadow.join(OWN);
+    write_whole(&path, &text_of(&path, document)?)
+}
+
+/// Writes the document that libcontainer is shown.
+pub(crate) fn show_document(shadow: &Path, document: &Document) -> Result<(), Error> {
+    write_new(&shadow.join(SHOWN), document)
+}
+
+fn text_of(path: &Path, document: &Document) -> Result<Vec<u8>, Error> {
+    serde_json::to_vec(document).map_err(|error| Error::Config {
+        path: path.to_owned(),
         reason: error.to_string(),
-    })?;
-    write_whole(&config, &text)?;
-    Ok(text)
+    })
 }
 
-/// Where the document is in a shadow.
-pub(crate) fn config(shadow: &Path) -> PathBuf {
-    shadow.join("config.json")
+/// Writes a file of a container that is being made. Nobody reads it if we are killed meanwhile.
+fn write_new(path: &Path, document: &Document) -> Result<(), Error> {
+    let text = text_of(path, document)?;
+    let created = File::options()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(path);
+    created
+        .and_then(|mut file| file.write_all(&text))
+        .map_err(Error::state("write", path))
 }
 
-/// Writes a file of the state, which only its owner may read.
+/// Reads a container's own document.
+pub(crate) fn read_document(shadow: &Path) -> Result<Document, Error> {
+    let mut path = shadow.join(OWN);
+    let mut text = fs::read(&path);
+    if text
+        .as_ref()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    {
+        // Earlier versions had shown libcontainer another document, and then put this one in its
+        // place.
+        path = shadow.join(SHOWN);
+        text = fs::read(&path);
+    }
+    let text = text.map_err(Error::state("read", &path))?;
+    serde_json::from_slice(&text).map_err(|error| Error::Config {
+        path,
+        reason: error.to_string(),
+    })
+}
+
+/// Writes a file of the state that only its owner may read.
 pub(crate) fn write_whole(path: &Path, text: &[u8]) -> Result<(), Error> {
     sys::replace_file(path, text, 0o600).map_err(Error::state("write", path))
 }
 
-/// Writes the id of a process where the caller wants it, for everybody to read.
+/// Writes the id of a process to the caller's file, which everybody may read.
 pub(crate) fn write_pid(path: &Path, pid: Pid) -> Result<(), Error> {
     let text = pid.to_string();
     sys::replace_file(path, text.as_bytes(), 0o644).map_err(Error::state("write", path))
 }
 
-/// Makes a directory of the state, and those above it, which only their owner may enter: a container's environment,
-/// and what else stands in its document, is nobody else's.
+/// Makes a directory of the state, and those above it, which only their owner may enter. Others
+/// must not read a container's environment and the rest of its document.
 pub(crate) fn make_private(directory: &Path) -> Result<(), Error> {
     let made = DirBuilder::new()
         .recursive(true)
@@ -240,7 +249,30 @@ pub(crate) fn make_private(directory: &Path) -> Result<(), Error> {
     made.map_err(Error::state("create", directory))
 }
 
-/// The names of our bounding set.
+/// Removes the directories of a container.
+pub(crate) fn remove_directories(root: &Path, id: &str) -> Result<(), Error> {
+    for directory in [
+        shadow(root, id),
+        scratch(root, "cgroup", id),
+        scratch(root, "console", id),
+        root.join(id),
+    ] {
+        remove_if_there(&directory)?;
+    }
+    Ok(())
+}
+
+/// Removes a directory with its content. One that is not there is no error.
+pub(crate) fn remove_if_there(directory: &Path) -> Result<(), Error> {
+    match fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            Err(Error::state("remove", directory)(error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Returns the names of the capabilities in our bounding set.
 pub(crate) fn available_capabilities() -> Vec<String> {
     let set = caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
     set.into_iter()

@@ -1,4 +1,4 @@
-//! A container's state, in the shape that runc prints.
+//! A container's state, in the form that runc prints.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-/// What `state` prints: the specification's fields, and runc's own.
+/// The output of `state`: the specification's fields, and runc's own.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct State {
@@ -14,36 +14,36 @@ pub struct State {
     pub oci_version: String,
     /// The container's id.
     pub id: String,
-    /// The id of its first process; 0 when stopped.
+    /// The id of the first process; 0 when stopped.
     pub pid: i32,
-    /// How far it has come.
+    /// The container's status.
     pub status: Status,
-    /// The bundle it was made from.
+    /// The bundle from which the container was made.
     pub bundle: PathBuf,
-    /// Its root directory.
+    /// The container's root directory.
     pub rootfs: PathBuf,
-    /// When it was made, RFC 3339.
+    /// The time when the container was made, in the format of RFC 3339.
     pub created: String,
     /// The bundle's annotations.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
-    /// Who made it.
+    /// The user who made the container.
     pub owner: String,
 }
 
-/// How far a container has come.
+/// A container's status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
-    /// It is being made.
+    /// The container is being made.
     Creating,
-    /// It waits for `start`.
+    /// The container waits for `start`.
     Created,
-    /// Its program runs.
+    /// The program runs.
     Running,
-    /// It is frozen.
+    /// The container is frozen.
     Paused,
-    /// Its program has ended.
+    /// The program has ended.
     Stopped,
 }
 

@@ -1,4 +1,4 @@
-//! Attending to a process in a container: its signals, its terminal, its end.
+//! Supervising a process in a container: its signals, its terminal, its end.
 
 use std::os::fd::{AsFd, OwnedFd};
 
@@ -12,7 +12,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use crate::Error;
 use crate::terminal::Terminal;
 
-/// Signals that are not for the container: those about our children and our own terminal.
+/// Signals that are not passed on: those about our children and our own terminal.
 const OWN: [Signal; 4] = [
     Signal::SIGCHLD,
     Signal::SIGWINCH,
@@ -20,16 +20,16 @@ const OWN: [Signal; 4] = [
     Signal::SIGPIPE,
 ];
 
-/// Attending to a process in a container: signals that come to us are its.
-pub(crate) struct Attendance {
+/// The supervision of a process in a container: it receives the signals that are sent to us.
+pub(crate) struct Supervisor {
     signals: SignalFd,
-    /// The signals that were blocked before; the process shall have the same.
+    /// The signals that were blocked before. The process gets the same mask.
     pub(crate) before: SigSet,
 }
 
-impl Attendance {
-    /// Holds all signals back. To be called before anything is made: one that came in between would
-    /// be lost.
+impl Supervisor {
+    /// Blocks all signals. Must be called before anything is made, or a signal in between would be
+    /// lost.
     pub(crate) fn begin() -> Result<Self, Error> {
         let mut before = SigSet::empty();
         sigprocmask(
@@ -44,7 +44,12 @@ impl Attendance {
         Ok(Self { signals, before })
     }
 
-    /// Waits for the end of a process, and returns its exit code, or 128 and the signal's number.
+    /// Returns a signal that asks us to end, if one has come. Drops the other signals that have.
+    pub(crate) fn ending(&self) -> Option<Signal> {
+        ending(&self.signals)
+    }
+
+    /// Waits for the end of a process. Returns its exit code, or 128 plus the signal's number.
     pub(crate) fn wait(
         &self,
         pid: Pid,
@@ -58,7 +63,19 @@ impl Attendance {
     }
 }
 
-/// Passes signals and the terminal's bytes on until the process ends.
+fn ending(signals: &SignalFd) -> Option<Signal> {
+    while let Ok(Some(info)) = signals.read_signal() {
+        let signal = Signal::try_from(info.ssi_signo.cast_signed());
+        if let Ok(signal @ (Signal::SIGHUP | Signal::SIGINT | Signal::SIGQUIT | Signal::SIGTERM)) =
+            signal
+        {
+            return Some(signal);
+        }
+    }
+    None
+}
+
+/// Passes on signals and the terminal's bytes until the process ends.
 fn wait_for_end(
     signals: &SignalFd,
     pidfd: &OwnedFd,
@@ -88,7 +105,7 @@ fn wait_for_end(
         }
         if ready.first() == Some(&true) {
             if let Some(terminal) = terminal {
-                terminal.drain();
+                terminal.drain(signals.as_fd(), || ending(signals).is_some());
             }
             return Ok(());
         }
@@ -105,13 +122,13 @@ fn forward(signals: &SignalFd, pid: Pid, terminal: Option<&Terminal>) {
                 }
             }
             Ok(signal) if OWN.contains(&signal) => {}
-            // One that has ended takes none; its end is seen next.
+            // A process that has ended takes no signal; its end is seen next.
             _ => drop(sys::kill(pid, number)),
         }
     }
 }
 
-/// Collects the process's status. Other children, if we are their reaper, are collected by the way.
+/// Collects the process's status, and that of other children if we are their reaper.
 fn collect(pid: Pid) -> Result<u8, Error> {
     let status = loop {
         match waitpid(pid, None) {

@@ -1,5 +1,5 @@
-//! User namespaces made by us: with any number of ranges, which libcontainer hands to a helper program
-//! that has none for root.
+//! User namespaces that we make, with any number of ranges. libcontainer leaves several ranges to a
+//! helper program, which has none for root.
 
 use std::fmt::Write as _;
 use std::fs::{self, File};
@@ -14,9 +14,10 @@ use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, getgid, getuid, setresgid, setresuid};
 use serde_json::Value;
 
-use crate::Error;
+use crate::{Document, Error};
 
-/// Ranges of ids, in the shape of user_namespaces(7): one a line, inside, outside, how many.
+/// Ranges of ids in the format of user_namespaces(7): one range per line, with the id inside, the
+/// id outside and the number of ids.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Mappings(String);
 
@@ -39,12 +40,12 @@ impl Mappings {
         Ok(Self(lines))
     }
 
-    /// Whether there is a root inside.
+    /// Whether id 0 is mapped inside.
     fn has_root(&self) -> bool {
         self.0.lines().any(|line| line.starts_with("0 "))
     }
 
-    /// Whether it maps this id of ours, and no other.
+    /// Whether the only mapped id is this one of ours.
     fn is_only(&self, id: u32) -> bool {
         let mut words = self.0.split_whitespace().skip(1);
         words.next() == Some(id.to_string().as_str())
@@ -53,19 +54,15 @@ impl Mappings {
     }
 }
 
-/// Whether this process is in a user namespace, where root is somebody else outside.
+/// Whether this process is in a user namespace, where root is another user outside.
 #[must_use]
 pub fn in_user_namespace() -> bool {
-    let map = fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
-    !map.split_whitespace().eq(["0", "0", "4294967295"])
+    !sys::in_first_user_namespace()
 }
 
-/// What a document asks for: a new user namespace with these maps.
-fn wanted(document: &Value) -> Result<Option<(Mappings, Mappings)>, Error> {
-    let namespaces = document
-        .pointer("/linux/namespaces")
-        .and_then(Value::as_array);
-    if !namespaces.is_some_and(|list| list.iter().any(is_new_user)) {
+/// Returns the maps of the new user namespace that a document asks for, if it does.
+fn wanted(document: &Document) -> Result<Option<(Mappings, Mappings)>, Error> {
+    if !document.namespaces().any(is_new_user) {
         return Ok(None);
     }
     let mappings = |name: &str| {
@@ -80,12 +77,12 @@ fn is_new_user(namespace: &Value) -> bool {
 }
 
 fn refused(name: &str, error: &io::Error) -> Error {
-    Error::Refused(format!("linux.{name}: {}", sys::words(error)))
+    Error::Refused(format!("linux.{name}: {}", text::message(error)))
 }
 
-/// Has the calling process enter the user namespace that a document asks for, if it is an ordinary
-/// user's. The document asks for none then: we are in it.
-pub(crate) fn enter_if_ordinary(document: &mut Value) -> Result<(), Error> {
+/// Moves the calling process into the user namespace that a document asks for, if an ordinary user
+/// runs it. The request is then removed from the document: we are in the namespace.
+pub(crate) fn enter_if_ordinary(document: &mut Document) -> Result<(), Error> {
     let may_map = [Capability::CAP_SETUID, Capability::CAP_SETGID]
         .iter()
         .all(|one| caps::has_cap(None, CapSet::Effective, *one).unwrap_or(false));
@@ -93,42 +90,40 @@ pub(crate) fn enter_if_ordinary(document: &mut Value) -> Result<(), Error> {
         return Ok(());
     };
     enter(&uids, &gids).map_err(|error| refused("uidMappings", &error))?;
-    let linux = &mut document["linux"];
-    if let Some(namespaces) = linux["namespaces"].as_array_mut() {
+    if let Some(namespaces) = document["linux"]["namespaces"].as_array_mut() {
         namespaces.retain(|one| !is_new_user(one));
     }
-    forget_mappings(linux);
+    forget_mappings(document);
     Ok(())
 }
 
-/// Makes the user namespace that a document asks for, and has the document name it by the returned
-/// descriptor, which has to stay open.
-pub(crate) fn make(document: &mut Value) -> Result<Option<OwnedFd>, Error> {
+/// Makes the user namespace that a document asks for, and puts its path into the document. The path
+/// uses the returned descriptor, which has to stay open.
+pub(crate) fn make(document: &mut Document) -> Result<Option<OwnedFd>, Error> {
     let Some((uids, gids)) = wanted(document)? else {
         return Ok(None);
     };
     let made = namespace(&uids, &gids).map_err(|error| refused("uidMappings", &error))?;
-    let linux = &mut document["linux"];
-    let namespaces = linux["namespaces"].as_array_mut().into_iter().flatten();
-    for namespace in namespaces.filter(|one| is_new_user(one)) {
-        // Of whichever process opens it: all that libcontainer makes inherit the descriptor.
+    for namespace in document.namespaces_mut().filter(|one| is_new_user(one)) {
+        // The path works in any process that opens it: all of libcontainer's processes inherit the
+        // descriptor.
         namespace["path"] = format!("/proc/self/fd/{}", made.as_raw_fd()).into();
     }
-    forget_mappings(linux);
+    forget_mappings(document);
     Ok(Some(made))
 }
 
-/// A namespace that is there has its maps, and naming others is an error.
-fn forget_mappings(linux: &mut Value) {
-    if let Some(linux) = linux.as_object_mut() {
+/// Removes the maps: an existing namespace has its own, and it is an error to give others.
+fn forget_mappings(document: &mut Document) {
+    if let Some(linux) = document.object_mut("linux") {
         linux.remove("uidMappings");
         linux.remove("gidMappings");
     }
 }
 
-/// Enters a new user namespace, as its root if it has one. A child that stays outside writes the maps: by itself if
-/// they are only about its own ids, else through newuidmap(1), which knows what an administrator has
-/// given the user.
+/// Enters a new user namespace, as its root if it has one. A child that stays outside writes the
+/// maps. It does so directly if they cover only its own ids, otherwise through newuidmap(1), which
+/// knows the ids that an administrator has given the user.
 fn enter(uids: &Mappings, gids: &Mappings) -> io::Result<()> {
     let ours = Pid::this();
     let (mut gate, hold) = io::pipe()?;
@@ -154,7 +149,7 @@ fn enter(uids: &Mappings, gids: &Mappings) -> io::Result<()> {
         WaitStatus::Exited(_, code) => return Err(io::Error::from_raw_os_error(code)),
         _ => return Err(io::ErrorKind::Interrupted.into()),
     }
-    // Where there is no root, the user goes on with all rights in it until something is executed.
+    // In a namespace without root, the user keeps all rights in it until something is executed.
     if gids.has_root() {
         let group = Gid::from_raw(0);
         setresgid(group, group, group)?;
@@ -169,7 +164,7 @@ fn enter(uids: &Mappings, gids: &Mappings) -> io::Result<()> {
 fn map(pid: Pid, uids: &Mappings, gids: &Mappings) -> io::Result<()> {
     let write = |name: &str, text: &str| fs::write(format!("/proc/{pid}/{name}"), text);
     if uids.is_only(getuid().as_raw()) && gids.is_only(getgid().as_raw()) {
-        // What allows an ordinary user to map a group, user_namespaces(7).
+        // Required for an ordinary user to map a group, user_namespaces(7).
         write("setgroups", "deny")?;
         write("uid_map", &uids.0)?;
         return write("gid_map", &gids.0);
@@ -186,21 +181,22 @@ fn map(pid: Pid, uids: &Mappings, gids: &Mappings) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a user namespace. A child is in it for a moment, since none is without a process.
+/// Makes a user namespace. A child is in it for a moment, because a namespace cannot exist without
+/// a process.
 pub(crate) fn namespace(uids: &Mappings, gids: &Mappings) -> io::Result<OwnedFd> {
-    let (mut ready, told) = io::pipe()?;
+    let (mut ready, outputs) = io::pipe()?;
     let (mut gate, hold) = io::pipe()?;
     let child = match sys::fork()? {
         sys::Fork::Child => {
             drop((ready, hold));
             let made = unshare(CloneFlags::CLONE_NEWUSER);
-            drop(told);
+            drop(outputs);
             let _ = gate.read(&mut [0]);
             sys::exit_at_once(i32::from(made.is_err()))
         }
         sys::Fork::Parent(pid) => pid,
     };
-    drop((told, gate));
+    drop((outputs, gate));
     let namespace = ready.read(&mut [0]).and_then(|_| {
         fs::write(format!("/proc/{child}/uid_map"), &uids.0)?;
         fs::write(format!("/proc/{child}/gid_map"), &gids.0)?;

@@ -1,4 +1,4 @@
-//! Waiting for what happens to a container.
+//! Waiting for events of a container.
 
 use std::fs::{self, File};
 use std::io::{Read, Seek};
@@ -6,34 +6,35 @@ use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 
-use crate::pidfd::open_process;
+use crate::pidfd::{open_process, timespec};
 use crate::{Container, Error, cgroup};
 
-/// What happened.
+/// An event of a container.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Event {
-    /// Nothing, for the time given.
+    /// Nothing happened in the given time.
     Quiet,
-    /// A process was killed for want of memory.
+    /// A process was killed for lack of memory.
     OutOfMemory,
     /// The container has ended.
     Ended,
 }
 
-/// Where the kernel tells of a want of memory.
+/// The source of the kernel's reports about lack of memory.
 enum Memory {
-    /// An eventfd of the old hierarchy; the file it stands for stays open with it.
+    /// An eventfd of the old hierarchy, and the file that it is registered for, which stays open
+    /// with it.
     Eventfd(
         OwnedFd,
         #[expect(dead_code, reason = "keeps the registration")] File,
     ),
-    /// `memory.events` of the unified hierarchy, and how many kills it told of last.
+    /// `memory.events` of the unified hierarchy, and the last number of kills in it.
     Events(File, u64),
 }
 
-/// Waits for events of one container.
+/// Waits for the events of one container.
 pub struct Watch {
     pidfd: OwnedFd,
     memory: Option<Memory>,
@@ -50,7 +51,7 @@ impl Watch {
     ///
     /// # Errors
     ///
-    /// Fails when it does not run.
+    /// Fails when the container does not run.
     pub fn new(container: &Container) -> Result<Self, Error> {
         let pid = container
             .pid()
@@ -68,24 +69,20 @@ impl Watch {
     ///
     /// Fails when the kernel cannot wait.
     pub fn next(&mut self, time: Duration) -> Result<Event, Error> {
-        let limit = Timespec {
-            tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),
-            tv_nsec: time.subsec_nanos().into(),
-        };
         let mut fds = vec![PollFd::new(&self.pidfd, PollFlags::IN)];
         match &self.memory {
             Some(Memory::Eventfd(fd, _)) => fds.push(PollFd::new(fd, PollFlags::IN)),
             Some(Memory::Events(file, _)) => fds.push(PollFd::new(file, PollFlags::PRI)),
             None => {}
         }
-        match poll(&mut fds, Some(&limit)) {
+        match poll(&mut fds, Some(&timespec(time))) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(errno) => return Err(Error::system("poll", errno)),
         }
         let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
         let ended = ready.first() == Some(&true);
-        let told = ready.get(1) == Some(&true) && self.out_of_memory();
-        Ok(match (told, ended) {
+        let outputs = ready.get(1) == Some(&true) && self.out_of_memory();
+        Ok(match (outputs, ended) {
             (true, _) => Event::OutOfMemory,
             (false, true) => Event::Ended,
             (false, false) => Event::Quiet,
@@ -118,7 +115,7 @@ fn memory(directory: PathBuf) -> Option<Memory> {
     Some(Memory::Eventfd(fd, control))
 }
 
-/// How many processes were killed, cgroup-v2.rst, `memory.events`.
+/// Returns the number of killed processes, cgroup-v2.rst, `memory.events`.
 fn kills(file: &mut File) -> u64 {
     let mut text = String::new();
     let read = file.rewind().and_then(|()| file.read_to_string(&mut text));

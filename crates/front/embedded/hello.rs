@@ -1,7 +1,7 @@
-//! The program of the built-in image: says where it is. It stands alone, without a library, so that
-//! it runs in a root file system that holds nothing else.
+//! The program of the built-in image. It prints where it runs. It uses no library, so that it runs
+//! in a root file system that holds nothing else.
 //!
-//! Built by `build.rs`, not part of the crate.
+//! `build.rs` builds it. It is not part of the crate.
 
 #![no_std]
 #![no_main]
@@ -31,7 +31,7 @@ mod nr {
 #[cfg(target_arch = "x86_64")]
 fn call(number: usize, a: usize, b: usize, c: usize) -> isize {
     let result: isize;
-    // SAFETY: the system calls of `nr` write only to the buffers that their callers inject.
+    // SAFETY: the system calls of `nr` write only to the buffers that their callers provide.
     unsafe {
         asm!("syscall", inlateout("rax") number => result, in("rdi") a, in("rsi") b, in("rdx") c,
              out("rcx") _, out("r11") _);
@@ -42,7 +42,7 @@ fn call(number: usize, a: usize, b: usize, c: usize) -> isize {
 #[cfg(target_arch = "aarch64")]
 fn call(number: usize, a: usize, b: usize, c: usize) -> isize {
     let result: isize;
-    // SAFETY: the system calls of `nr` write only to the buffers that their callers inject.
+    // SAFETY: the system calls of `nr` write only to the buffers that their callers provide.
     unsafe {
         asm!("svc 0", in("x8") number, inlateout("x0") a => result, in("x1") b, in("x2") c);
     }
@@ -109,18 +109,18 @@ extern "C" fn start() -> ! {
     loop {}
 }
 
-/// The compiler clears large buffers by this; there is no C library to have it from.
+/// The compiler clears large buffers with this function, and there is no C library that has it.
 #[unsafe(no_mangle)]
 extern "C" fn memset(start: *mut u8, byte: i32, length: usize) -> *mut u8 {
     for at in 0..length {
-        // SAFETY: the caller injects `length` bytes from `start`; volatile, lest the loop become a
-        // call of this very function.
+        // SAFETY: the caller provides `length` bytes from `start`. The write is volatile, because
+        // the compiler could otherwise replace the loop by a call of this function.
         unsafe { start.add(at).write_volatile(byte as u8) };
     }
     start
 }
 
-/// Named by the core library's tables; nothing here unwinds.
+/// The core library's tables refer to this symbol. Nothing here unwinds.
 #[unsafe(no_mangle)]
 extern "C" fn rust_eh_personality() {}
 

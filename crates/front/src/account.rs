@@ -1,7 +1,8 @@
-//! Looking the caller up: `/etc/passwd` and `/etc/group`, then `getent`, then the environment.
+//! Looks up the caller: in `/etc/passwd` and `/etc/group`, then with `getent`, then in the
+//! environment.
 //!
-//! A static binary cannot load the C library's own modules for LDAP and the like; `getent` is the
-//! host's program that can.
+//! A static binary cannot load the C library's own modules for LDAP and similar services. The
+//! host's program `getent` can.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,8 +13,8 @@ use nix::unistd::{getegid, geteuid, getgroups};
 
 use crate::variables::Variables;
 
-/// Returns what is known of the caller. There is always an answer: a user without an entry goes by
-/// the environment's name and home.
+/// Returns the caller's account. It never fails: a user without an entry gets the name and the home
+/// of the environment.
 pub fn find(variables: &Variables) -> Account {
     let (uid, gid) = (geteuid().as_raw(), getegid().as_raw());
     let number = uid.to_string();
@@ -92,7 +93,7 @@ fn file_line(path: &str, number: &str) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Asks the host's `getent`; nothing where there is none.
+/// Asks the host's `getent`. Returns nothing if there is none.
 fn getent(database: &str, keys: &[&str]) -> Vec<String> {
     let output = Command::new("getent")
         .arg(database)

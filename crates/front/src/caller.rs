@@ -1,4 +1,4 @@
-//! The process that called: its environment, working directory and account.
+//! The calling process: its environment, working directory and account.
 
 use std::cell::OnceCell;
 use std::path::{Component, Path, PathBuf};
@@ -10,24 +10,28 @@ use launcher::Job;
 use sys::ProcessStat;
 
 use crate::account;
+use crate::called::Called;
 use crate::flags::settings;
 use crate::variables::Variables;
 
-/// Who called, from where, with which environment.
+/// The calling process.
 #[derive(Debug)]
 pub struct Caller {
+    /// The name by which the caller called this program.
+    pub called: Called,
     /// The environment.
     pub variables: Variables,
-    /// The working directory, by the way that the caller came there; `None` when it is gone.
+    /// The working directory, by the path on which the caller entered it. `None` if it no longer
+    /// exists.
     pub cwd: Option<PathBuf>,
-    /// When it was looked at: what the caller did before is seen.
+    /// The time at which this value was made. Changes that the caller made earlier are seen.
     pub began: Instant,
-    /// The process that started this rank, and what the kernel tells of it.
+    /// The process that started this rank, with its data from the kernel.
     launcher: OnceCell<(u32, Option<ProcessStat>)>,
 }
 
-/// Whether a path names the working directory as a shell does: absolute, and without `.` and `..`, which mean something
-/// else after a link (POSIX, `pwd`).
+/// Whether a path names the working directory as a shell does: absolute, and without `.` and `..`,
+/// because their meaning changes after a link (POSIX, `pwd`).
 fn is_here(path: &Path) -> bool {
     let is_plain = path.is_absolute() && { path.components() }
         .all(|part| matches!(part, Component::RootDir | Component::Normal(_)));
@@ -36,7 +40,7 @@ fn is_here(path: &Path) -> bool {
 }
 
 impl Caller {
-    /// Looks at this process.
+    /// Reads the environment and the working directory of this process.
     pub fn find() -> Self {
         let variables = Variables(std::env::vars_os().collect());
         let cwd = std::env::current_dir().ok();
@@ -46,9 +50,10 @@ impl Caller {
         Self::new(variables, cwd)
     }
 
-    /// One with such an environment, in such a directory.
+    /// Returns a caller with this environment and working directory.
     pub fn new(variables: Variables, cwd: Option<PathBuf>) -> Self {
         Self {
+            called: Called::now(),
             variables,
             cwd,
             began: Instant::now(),
@@ -56,20 +61,23 @@ impl Caller {
         }
     }
 
-    /// Returns a path as an absolute one.
+    /// Makes a path absolute.
     ///
     /// # Errors
     ///
-    /// Fails on a relative one when the working directory is gone.
+    /// Fails on a relative path when the working directory no longer exists.
     pub fn absolute(&self, path: &Path) -> Result<PathBuf> {
         if path.is_absolute() {
             return Ok(path.components().collect());
         }
-        let cwd = self.cwd.as_ref().context("the working directory is gone")?;
+        let cwd = self
+            .cwd
+            .as_ref()
+            .context("the working directory no longer exists")?;
         Ok(cwd.join(path).components().collect())
     }
 
-    /// Returns the job that the caller is a rank of.
+    /// Returns the job in which the caller is a rank.
     pub fn job(&self) -> Option<Job> {
         let get = |name: &str| self.variables.text(name);
         let named = || {
@@ -80,9 +88,9 @@ impl Caller {
         Job::find(&get, &named)
     }
 
-    /// Returns a time from which on a rank may see its image. The ranks of a step are started at once: one that the launcher
-    /// itself has started cannot expect what was changed since the step began, and one that a script has started, or that
-    /// is started again, can.
+    /// Returns the time from which on a rank expects to see changes of its image. The ranks of a
+    /// step start together. A rank that the launcher itself started cannot expect changes made
+    /// after the step began. A rank that a script started, or that is started again, can.
     pub fn sees_image_since(&self) -> Instant {
         let (pid, stat) = self.launcher();
         let step = stat.as_ref().filter(|stat| {
@@ -96,23 +104,23 @@ impl Caller {
         began.unwrap_or(self.began)
     }
 
-    /// Returns the launcher's program; `None` for another user's.
+    /// Returns the launcher's program. Returns `None` if the launcher belongs to another user.
     pub fn launcher_program(&self) -> Option<PathBuf> {
         std::fs::read_link(format!("/proc/{}/exe", self.launcher().0)).ok()
     }
 
-    /// The process that started this rank: the nearest above that is not the rank itself, as a script that
-    /// binds it to its GPU is.
+    /// Finds the process that started this rank: the nearest ancestor that is not part of the rank.
+    /// A script that binds the rank to its GPU is part of it.
     fn launcher(&self) -> &(u32, Option<ProcessStat>) {
         self.launcher.get_or_init(|| {
             let look = |pid| (pid, ProcessStat::of(pid).ok());
             let mut launcher = look(std::os::unix::process::parent_id());
-            let rank = RANKS
-                .iter()
-                .find_map(|name| Some(format!("{name}={}", self.variables.text(name)?)));
+            let rank = launcher::rank_variable(&|name| self.variables.text(name))
+                .and_then(|name| Some(format!("{name}={}", self.variables.text(name)?)));
             let Some(rank) = rank else { return launcher };
             for _ in 0..FARTHEST {
-                // To read the environment of one that forks the next rank takes as long as that fork.
+                // To read the environment of a process that is forking the next rank takes as long
+                // as this fork.
                 if launcher.1.as_ref().is_some_and(is_launcher) {
                     return launcher;
                 }
@@ -135,7 +143,8 @@ impl Caller {
         account::find(&self.variables)
     }
 
-    /// Returns where images are cached: `…_CACHEDIR`, else the user's cache directory.
+    /// Returns the directory of the cache of images: `…_CACHEDIR`, or else the user's cache
+    /// directory.
     pub fn cache(&self, account: &Account) -> PathBuf {
         let base = match self.variables.value(&settings::CACHEDIR) {
             Some((_, directory)) => return PathBuf::from(directory).join("front"),
@@ -146,7 +155,15 @@ impl Caller {
             .join("front")
     }
 
-    /// Returns where Apptainer keeps what is the user's: `…_CONFIGDIR`, else below their home.
+    /// Returns the file that `front registry login` writes. It is Apptainer's, so that both
+    /// programs know the credentials.
+    pub fn login_file(&self) -> PathBuf {
+        let directory = self.configuration(&self.account());
+        directory.join("docker-config.json")
+    }
+
+    /// Returns the directory of Apptainer's files for the user: `…_CONFIGDIR`, or else one in the
+    /// user's home.
     pub fn configuration(&self, account: &Account) -> PathBuf {
         let chosen = self.variables.value(&settings::CONFIGDIR);
         chosen.map_or_else(
@@ -157,26 +174,8 @@ impl Caller {
 }
 
 fn is_launcher(stat: &ProcessStat) -> bool {
-    LAUNCHERS.contains(&stat.name.as_str())
+    launcher::is_launcher(&stat.name)
 }
 
-/// Variables that each rank has of its own.
-const RANKS: [&str; 4] = [
-    "OMPI_COMM_WORLD_RANK",
-    "PMI_RANK",
-    "PMIX_RANK",
-    "SLURM_PROCID",
-];
-
-/// Programs that start ranks and are never one: the first 15 bytes of their names.
-const LAUNCHERS: [&str; 6] = [
-    "hydra_pmi_proxy",
-    "mpiexec.hydra",
-    "orted",
-    "prted",
-    "prterun",
-    "slurmstepd",
-];
-
-/// How many processes there may be between a launcher and a program.
+/// Largest number of processes between a launcher and a program.
 const FARTHEST: usize = 16;

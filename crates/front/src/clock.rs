@@ -16,11 +16,11 @@ pub fn now() -> Result<i64> {
     Ok(i64::try_from(now.as_secs())?)
 }
 
-/// Returns the time, or what is to be taken for it so that builds can be repeated.
+/// Returns the time, or the time in `SOURCE_DATE_EPOCH`, by which builds can be repeated.
 ///
 /// # Errors
 ///
-/// As [`now`], and when `SOURCE_DATE_EPOCH` is no number.
+/// Fails as [`now`] does, and when `SOURCE_DATE_EPOCH` is not a number.
 pub fn build_time(caller: &Caller) -> Result<i64> {
     let Some(text) = caller.variables.get("SOURCE_DATE_EPOCH") else {
         return now();

@@ -1,4 +1,4 @@
-//! The image that is built in: one program, as its runscript.
+//! The built-in image: one program, as its runscript.
 
 use image::{Embedded, Image, Medium, RootFs};
 

@@ -1,31 +1,31 @@
-//! The container's environment: the image's beats the caller's, the user's overrides beat both.
+//! The variables that a rank needs in any container: those by which a launcher and its ranks communicate.
+//! both.
 //!
-//! The rules are Apptainer's, observed; `docs/environment.md` tells them in full.
+//! The rules were observed in Apptainer. `docs/reference/environment.md` has them in full.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
+use rootfs::DEFAULT_PATH;
+
+use crate::called::Called;
 use crate::request::Request;
 use crate::variables::Variables;
 
 /// A set of variables, by name.
 pub type Set = BTreeMap<OsString, OsString>;
 
-/// `PATH` inside, unless the image or the user says otherwise.
-pub const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// What is searched after the caller's own `PATH` in `USER_PATH`.
+/// Directories that follow the caller's own `PATH` in `USER_PATH`.
 const USER_PATH_TAIL: &str = ":/bin:/usr/bin:/sbin:/usr/sbin:/usr/local/bin:/usr/local/sbin";
 
-/// Where `--nv` and its kin put libraries; the last place where the loader looks.
+/// Directory of injected libraries. The loader searches it last.
 pub const LIBRARIES: &str = "/.singularity.d/libs";
 
 const ENVIRONMENT_FILE: &str = "/.singularity.d/env/91-environment.sh";
-const PROMPT: &str = "front> ";
 
-/// Variables that `--cleanenv` lets in.
+/// Variables that `--cleanenv` keeps.
 const CLEAN: [&str; 11] = [
     "TERM",
     "http_proxy",
@@ -40,7 +40,7 @@ const CLEAN: [&str; 11] = [
     "FTP_PROXY",
 ];
 
-/// Variables that the user may not override: the runtime itself decides them.
+/// Variables that the user may not override, because the runtime sets them.
 const FIXED: [&str; 5] = [
     "HOME",
     "APPTAINER_SHELL",
@@ -49,12 +49,14 @@ const FIXED: [&str; 5] = [
     "SINGULARITY_APPNAME",
 ];
 
-/// What the environment is made from.
+/// The data from which the environment is made.
 #[derive(Debug, Clone)]
 pub struct Ingredients {
+    /// The name by which the caller called this program.
+    pub called: Called,
     /// The caller's environment.
     pub caller: Variables,
-    /// What the user asked for.
+    /// The user's request.
     pub request: Request,
     /// The user's home inside.
     pub home: PathBuf,
@@ -66,7 +68,7 @@ pub struct Ingredients {
     pub libraries: bool,
 }
 
-/// Returns the overrides that count.
+/// Returns the overrides that have an effect.
 pub fn overrides(request: &Request) -> impl Iterator<Item = &(OsString, OsString)> {
     request
         .environment
@@ -98,8 +100,8 @@ pub fn base(ingredients: &Ingredients) -> Set {
     set
 }
 
-/// Returns the payload's environment. `image` is what the image's scripts exported, and
-/// `overrides` the user's variables with their values worked out; `PWD` is left to the end.
+/// Returns the payload's environment. `image` has the variables that the image's scripts exported.
+/// `overrides` has the user's variables with their final values. `PWD` is set later.
 pub fn finish(ingredients: &Ingredients, image: Set, overrides: Set) -> Set {
     let mut set = image;
     let path = path(set.get(OsStr::new("PATH")), &overrides);
@@ -114,8 +116,8 @@ pub fn finish(ingredients: &Ingredients, image: Set, overrides: Set) -> Set {
     for (name, value) in caller {
         set.entry(name).or_insert(value);
     }
-    // A variable that a script emptied is one that it took away; one that the user gives as empty says something:
-    // `CUDA_VISIBLE_DEVICES=` is no GPU, and without it all are seen.
+    // A variable that a script emptied counts as unset. A variable that the user gives as empty
+    // stays: `CUDA_VISIBLE_DEVICES=` means no GPU; without the variable, a program sees all GPUs.
     set.retain(|name, value| !value.is_empty() || given_empty.contains(name));
     set.insert("PATH".into(), path);
     set.insert("HOME".into(), ingredients.home.clone().into());
@@ -163,7 +165,7 @@ fn library_path(set: &mut Set, libraries: bool) {
     }
 }
 
-/// What the caller's own environment contributes.
+/// Returns the variables that the caller's own environment contributes.
 fn from_caller(ingredients: &Ingredients) -> Vec<(OsString, OsString)> {
     let variables = &ingredients.caller;
     if ingredients.request.environment.is_clean {
@@ -173,10 +175,10 @@ fn from_caller(ingredients: &Ingredients) -> Vec<(OsString, OsString)> {
                 .map(|value| (OsString::from(*name), value.to_owned()))
         });
         let kept = kept.chain([("LANG".into(), "C".into())]);
-        // A rank finds the others by these, in however clean an environment.
+        // A rank finds the others by these variables, so even a clean environment has them.
         let of_the_job = variables.0.iter().filter(|(name, _)| {
             let is_rank = ingredients.request.job.is_some();
-            is_rank && name.to_str().is_some_and(launcher::is_kept)
+            is_rank && name.to_str().is_some_and(launcher::is_passed)
         });
         return kept.chain(of_the_job.cloned()).collect();
     }
@@ -197,7 +199,7 @@ fn from_caller(ingredients: &Ingredients) -> Vec<(OsString, OsString)> {
     kept
 }
 
-/// What the container is told about itself, under both families' names.
+/// Returns the variables that describe the container, under both families' names.
 fn about(ingredients: &Ingredients) -> Set {
     let request = &ingredients.request;
     let (path, name) = &ingredients.image;
@@ -234,8 +236,8 @@ fn about(ingredients: &Ingredients) -> Set {
     set
 }
 
-/// A prompt that says where one is, whichever shell; a shell that reads start-up files gets it
-/// through `PROMPT_COMMAND`.
+/// Sets a prompt that shows the user that this is a container, in any shell. A shell that reads
+/// start-up files gets the prompt through `PROMPT_COMMAND`.
 fn prompt(ingredients: &Ingredients, set: &mut Set) {
     let own = |name: &str| {
         let kept = !ingredients.request.environment.is_clean;
@@ -244,7 +246,7 @@ fn prompt(ingredients: &Ingredients, set: &mut Set) {
             .get(name)
             .filter(|value| kept && !value.is_empty())
     };
-    let prompt = own("PS1").map_or_else(|| PROMPT.into(), OsStr::to_owned);
+    let prompt = own("PS1").map_or_else(|| ingredients.called.prompt().into(), OsStr::to_owned);
     let mut command = OsString::new();
     let restore = match own("PROMPT_COMMAND") {
         Some(theirs) => {
@@ -290,6 +292,7 @@ mod tests {
         overrides: &[(&str, &str)],
     ) -> Set {
         let ingredients = Ingredients {
+            called: Called::Front,
             caller: Variables(set(caller).into_iter().collect()),
             request: request(clean),
             home: "/home/ada".into(),

@@ -1,31 +1,31 @@
-//! Guesses at what a person meant, for the errors of commands that other programs take.
+//! Hints for the errors of commands that users of other programs type.
 
 use std::ffi::OsStr;
 use std::path::Path;
 
-/// Ends of names that images' files have.
+/// Suffixes of the names of image files.
 const FILES: [&str; 6] = [".sif", ".simg", ".img", ".sqsh", ".squashfs", ".tar"];
 
-/// Of an image that is no file: docker's users leave out where it is from.
+/// Returns a hint if an image is not a file: docker's users leave out the registry's prefix.
 pub fn of_missing_image(word: &str) -> Option<String> {
     let is_plain =
         !word.starts_with(['.', '/', '~']) && !FILES.iter().any(|end| word.ends_with(end));
     let is_name = is_plain && registry::reference(word).is_ok();
-    is_name.then(|| format!("an image of a registry is docker://{word}"))
+    is_name.then(|| format!("for an image in a registry, use docker://{word}"))
 }
 
-/// Of a program that could not be started: front's own flags stand before the image.
+/// Returns a hint if a program could not be started: front's own flags precede the image.
 pub fn of_program(program: &OsStr) -> &'static str {
     match program.as_encoded_bytes().starts_with(b"-") {
-        true => "; flags of front's stand before the image",
+        true => "; flags of front must come before the image",
         false => "",
     }
 }
 
-/// Of a command that is none: an image that is to be run.
+/// Returns a hint for an unknown command: the word may be an image to run.
 pub fn of_command(word: &str) -> String {
     match word.contains("://") || Path::new(word).exists() {
-        true => format!("; `front run {word}` runs an image"),
+        true => format!("; to run an image, use `front run {word}`"),
         false => String::new(),
     }
 }

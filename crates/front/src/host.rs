@@ -1,4 +1,4 @@
-//! Looking at the host for what a container shares with it.
+//! Collects facts about the host for what a container shares with it.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,13 +9,13 @@ use rustix::fs::{Access, FileType, major, minor};
 
 use crate::caller::Caller;
 
-/// Names in `/dev` that a container has of its own: the engine makes them.
+/// Names in `/dev` of which a container has its own nodes. The engine makes them.
 const OWN: [&str; 17] = [
     "null", "zero", "full", "random", "urandom", "tty", "ptmx", "pts", "console", "fd", "stdin",
     "stdout", "stderr", "core", "log", "initctl", "kmsg",
 ];
 
-/// Collects what the host has that a container may share.
+/// Collects the host's devices, paths and files that a container may share.
 pub fn facts(caller: &Caller, account: &Account) -> HostFacts {
     let (devices, device_directories) = devices();
     HostFacts {
@@ -25,7 +25,8 @@ pub fn facts(caller: &Caller, account: &Account) -> HostFacts {
     }
 }
 
-/// The same without the devices, each of which has to be looked at: who joins a container has those that it has.
+/// Collects the same without the devices, which need a system call each. A process that joins a
+/// container gets the container's devices.
 pub fn facts_without_devices(caller: &Caller, account: &Account) -> HostFacts {
     let present = HostFacts::SHARED
         .iter()
@@ -43,7 +44,8 @@ pub fn facts_without_devices(caller: &Caller, account: &Account) -> HostFacts {
     }
 }
 
-/// Returns the nodes in `/dev` that the caller may open, and the directories they may enter.
+/// Returns the nodes in `/dev` that the caller may open, and the directories that the caller may
+/// enter.
 fn devices() -> (Vec<Device>, Vec<PathBuf>) {
     let own = rustix::process::getuid().as_raw();
     let (mut nodes, mut directories) = (Vec::new(), Vec::new());
@@ -54,12 +56,14 @@ fn devices() -> (Vec<Device>, Vec<PathBuf>) {
             continue;
         }
         let path = entry.path();
-        // Links are made anew or point at what is looked at under its own name.
+        // Links are not followed: the engine makes some anew, and the targets of others are listed
+        // by their own names.
         let Ok(stat) = rustix::fs::lstat(&path) else {
             continue;
         };
-        // One that is its owner's alone needs no question: no list of access rights goes beyond the mode of a group
-        // that has none. That is most of the nodes, and two of three calls.
+        // A node that only its owner may use needs no further call: an access control list cannot
+        // grant more than the group's part of the mode. This is true of most nodes, and saves two
+        // of three calls.
         let is_others = own != 0 && stat.st_uid != own && stat.st_mode & 0o077 == 0;
         let may = |access| !is_others && rustix::fs::access(&path, access).is_ok();
         match FileType::from_raw_mode(stat.st_mode) {
@@ -97,18 +101,19 @@ fn terminal() -> Option<PathBuf> {
     path.starts_with("/dev/pts").then_some(path)
 }
 
-/// Returns this host, as one that injects what it has.
+/// Returns this host, as the source of injected files. Its programs are searched on the caller's
+/// `PATH`.
 ///
 /// # Errors
 ///
 /// Fails when its root directory cannot be opened.
-pub fn lender(caller: &Caller) -> Result<inject::Host> {
+pub fn with_programs(caller: &Caller) -> Result<inject::Host> {
     let path = caller.variables.get("PATH").unwrap_or_default();
-    inject::Host::new(Path::new("/"), path).context("look at the host")
+    inject::Host::new(Path::new("/"), path).context("examine the host")
 }
 
-/// Returns the machine of the container's programs, so that libraries match them: that of its
-/// shell, else of this program.
+/// Returns the machine of the container's programs, so that libraries match them: that of a usual
+/// program in it, or else that of this program.
 pub fn machine(root: &image::RootFs) -> Option<elf::Object> {
     inject::machine(root).or_else(own_machine)
 }
@@ -122,7 +127,7 @@ pub fn own_machine() -> Option<elf::Object> {
     elf::Object::parse(&head).ok()
 }
 
-/// Returns what this machine's processor can do.
+/// Returns the capabilities of this machine's processor.
 pub fn processor() -> Option<doctor::Processor> {
     let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     Some(doctor::Processor::new(own_machine()?, &cpuinfo))

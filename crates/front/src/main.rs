@@ -1,12 +1,13 @@
-//! `front`: Singularity's command line, translated onto OCI bundles.
+//! `front`: Singularity's command line, translated to OCI bundles.
 //!
-//! What is typed ([`cli`]) becomes what is meant ([`request`]); what is meant is carried out
-//! ([`launch`]). After the request nobody reads a flag or an environment variable again.
+//! The command line ([`cli`]) becomes a request ([`request`]), which is then carried out
+//! ([`launch`]).
 
 #![forbid(unsafe_code)]
 #![cfg_attr(not(test), no_main)]
 
 mod account;
+mod called;
 mod caller;
 mod cli;
 mod clock;
@@ -19,15 +20,16 @@ mod hints;
 mod host;
 mod launch;
 mod messages;
+mod mpi_mode;
 #[cfg(test)]
 mod pages;
 mod progress;
 mod prompt;
-mod refused;
 mod request;
 mod scripts;
 mod site;
 mod table;
+mod unsupported;
 mod variables;
 
 use sys::ExitCode;
@@ -46,14 +48,14 @@ fn run() -> ExitCode {
         return ExitCode::from(messages::FAILURE);
     }
     let caller = Caller::find();
-    let cli = match Cli::read() {
+    let cli = match Cli::read(caller.called) {
         Ok(cli) => cli,
-        Err(error) => return commands::usage(&error),
+        Err(error) => return commands::usage(&error, caller.called),
     };
     let messages = match Messages::new(&cli.global, &caller) {
         Ok(messages) => messages,
         Err(error) => {
-            eprintln!("FATAL:   {error}");
+            eprintln!("FATAL:   {}", text::one_line(error.as_ref()));
             return ExitCode::from(messages::FAILURE);
         }
     };

@@ -1,4 +1,4 @@
-//! What the program says, all on standard error, with Singularity's prefixes.
+//! The program's messages, all on standard error, with Singularity's prefixes.
 
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
@@ -8,10 +8,10 @@ use anyhow::Result;
 use crate::caller::Caller;
 use crate::flags::{Global, Level};
 
-/// Exit status when the container's program could not be started, or a command did not do its work.
+/// Exit status when the container's program could not be started, or a command failed.
 pub const FAILURE: u8 = 255;
 
-/// How much is said, and how.
+/// The level and the style of messages.
 #[derive(Debug, Clone, Copy)]
 pub struct Messages {
     level: Level,
@@ -19,11 +19,11 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Decides by the flags and their variables. With `--debug` the libraries speak too.
+    /// Combines the flags and their variables. With `--debug` the libraries print messages too.
     ///
     /// # Errors
     ///
-    /// Fails on variables that have no meaning.
+    /// Fails on variables with invalid values.
     pub fn new(global: &Global, caller: &Caller) -> Result<Self> {
         let variables = &caller.variables;
         let level = global.level(variables)?;
@@ -39,7 +39,8 @@ impl Messages {
         Ok(Self { level, coloured })
     }
 
-    /// Returns those that tell failures alone: for a look at what is looked at once more.
+    /// Returns messages of which only failures are printed. Used when the same thing is examined
+    /// again.
     pub fn of_failures(self) -> Self {
         Self {
             level: Level::Fatal,
@@ -47,39 +48,45 @@ impl Messages {
         }
     }
 
-    /// Whether the steps are told one by one.
+    /// Whether each step is printed.
     pub fn is_debug(&self) -> bool {
         self.level == Level::Debug
     }
 
-    /// Whether more than warnings is said.
+    /// Whether more than warnings is printed.
     pub fn is_informing(&self) -> bool {
         self.level >= Level::Info
     }
 
-    /// Says something that is as it should be.
+    /// Prints information.
     pub fn info(&self, text: impl Display) {
         self.say(Level::Info, "INFO:", "34", &text);
     }
 
-    /// Says something that may not be what the user wants.
+    /// Prints a warning: the result may not be the one that the user wants.
     pub fn warning(&self, text: impl Display) {
         self.say(Level::Warning, "WARNING:", "33", &text);
     }
 
-    /// Returns a warning as it would be said; `None` where it is not to be.
+    /// Returns a warning as it would be printed, or `None` if it would not be.
     pub fn warning_line(&self, text: impl Display) -> Option<String> {
         self.line(Level::Warning, "WARNING:", "33", &text)
     }
 
-    /// Says why nothing was run.
+    /// Prints the error because of which nothing was run.
     pub fn fatal(&self, error: &anyhow::Error) {
-        self.say(Level::Fatal, "FATAL:", "31", &sys::one_line(error.as_ref()));
+        self.say(
+            Level::Fatal,
+            "FATAL:",
+            "31",
+            &text::one_line(error.as_ref()),
+        );
     }
 
     fn say(&self, level: Level, prefix: &str, colour: &str, text: &dyn Display) {
         if let Some(line) = self.line(level, prefix, colour, text) {
-            // By one write, since other ranks speak too; nowhere is left to complain when it fails.
+            // One write, because other ranks print at the same time. If it fails, there is no other
+            // place for messages.
             let _ = std::io::stderr().write_all(line.as_bytes());
         }
     }
@@ -88,8 +95,9 @@ impl Messages {
         if level > self.level {
             return None;
         }
-        // One line that no terminal obeys, whatever a path or an image's label in it holds.
-        let text = sys::printable(&text.to_string());
+        // A path or a label in the text could contain line breaks or control sequences of
+        // terminals.
+        let text = text::printable(&text.to_string());
         let (on, off) = match self.coloured {
             true => (format!("\x1b[{colour}m"), "\x1b[0m"),
             false => (String::new(), ""),

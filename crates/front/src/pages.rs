@@ -1,30 +1,31 @@
-//! The page of all commands, flags and variables, `docs/flags.md`, and the README's table of flags: a test fails when they
-//! lag, and writes them.
+//! The page of all commands, flags and variables, `docs/reference/flags.md`, and the README's table
+//! of flags. A test fails when they are outdated, and can write them.
 
 use std::fmt::Write;
 use std::path::Path;
 
 use clap::{Arg, Args, Command};
 
+use crate::called::Called;
 use crate::cli::described::{described, variable};
 use crate::flags::{self, ContainerFlags};
 use crate::variables::Meaning;
 
-/// Has the test write the page.
+/// The variable that makes the test write the pages.
 const WRITE: &str = "SLIPWAY_WRITE_PAGES";
 
 const INTRODUCTION: &str = "\
 # Commands, flags and variables
 
 `front COMMAND --help` says the same. A variable has one of three prefixes: `FRONT_`, `APPTAINER_` or `SINGULARITY_`, the
-strongest first. A flag beats its variable. Flags stand before the image.
+strongest first. A flag beats its variable. Flags come before the image.
 
-This page is made of the program: `SLIPWAY_WRITE_PAGES=1 cargo test -p front pages` writes it.
+This page is generated: `SLIPWAY_WRITE_PAGES=1 cargo test -p front pages` writes it.
 ";
 
 fn page() -> String {
     let mut page = INTRODUCTION.to_owned();
-    let command = described();
+    let command = described(Called::Front);
     let all: Vec<&Arg> = command.get_arguments().collect();
     let _ = writeln!(page, "\n## Before the command\n");
     table(&all, &mut page);
@@ -55,7 +56,7 @@ fn page() -> String {
     page
 }
 
-/// Whether it is a flag of every command that starts a container.
+/// Whether an argument is a flag of every command that starts a container.
 fn is_of_containers(arg: &Arg) -> bool {
     let flags = ContainerFlags::augment_args(Command::new("front"));
     flags
@@ -78,7 +79,7 @@ fn section(command: &Command, above: &str, page: &mut String) {
     if starts_container {
         let _ = writeln!(
             page,
-            "\nAnd the [flags of a container](#flags-of-a-container)."
+            "\nAlso accepts the [flags of a container](#flags-of-a-container)."
         );
     }
     for below in command.get_subcommands() {
@@ -106,7 +107,7 @@ fn table(args: &[&Arg], page: &mut String) {
     }
 }
 
-/// A flag as it is typed, or what stands without one.
+/// Returns a flag with its values, or the name of a positional argument.
 fn names(arg: &Arg) -> String {
     let values = arg.get_value_names().unwrap_or_default();
     let values = values
@@ -129,19 +130,21 @@ fn names(arg: &Arg) -> String {
     short + &long.unwrap_or_default()
 }
 
-/// The README's table: every flag of a container but those by which images are reached.
+/// Returns the README's table: every flag of a container, except those for images that are not
+/// files.
 fn common_flags() -> String {
-    let exec = described();
+    let exec = described(Called::Front);
     let exec = exec.find_subcommand("exec").unwrap();
     let common = exec.get_arguments().filter(|arg| {
-        is_of_containers(arg) && arg.get_help_heading() != Some("Images that are no files")
+        is_of_containers(arg)
+            && arg.get_help_heading() != Some("Images from registries and daemons")
     });
     let mut text = String::new();
     table(&common.collect::<Vec<_>>(), &mut text);
     text
 }
 
-/// Compares a file with what it should be, and writes it if that is asked for.
+/// Compares a file with the right content, or writes it if `WRITE` is set.
 fn check(name: &str, right: impl Fn(&str) -> String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../..")
@@ -153,20 +156,20 @@ fn check(name: &str, right: impl Fn(&str) -> String) {
     } else {
         assert!(
             there == right,
-            "{name} lags: write it with {WRITE}=1 cargo test -p front pages"
+            "{name} is outdated: write it with {WRITE}=1 cargo test -p front pages"
         );
     }
 }
 
 #[test]
 fn the_page_of_flags_is_as_the_program() {
-    check("docs/flags.md", |_| page());
+    check("docs/reference/flags.md", |_| page());
 }
 
 #[test]
 fn the_readme_has_the_flags_of_the_program() {
     let (begin, end) = (
-        "<!-- flags: made of the program -->\n",
+        "<!-- flags: generated from the program -->\n",
         "<!-- end of flags -->\n",
     );
     check("README.md", |there| {

@@ -1,29 +1,30 @@
-//! How far a fetch or a build is: bars on a terminal, a line for each thing done in a log.
+//! The progress of a fetch or a build: bars on a terminal, or in a log one line for each finished
+//! task.
 
 use std::io::{IsTerminal, stderr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
-use registry::{Progress, Task};
+use progress::{Progress, Task};
 
 use crate::messages::Messages;
 
-/// What is shown to the user.
+/// The progress that the user sees.
 pub struct Bars {
     messages: Messages,
-    /// The bars, where there is a terminal and the user wants to see them.
+    /// The bars, if there is a terminal and the user wants messages.
     drawn: Option<MultiProgress>,
 }
 
-/// What a bar looks like, when the whole is known and when it is not.
+/// Layouts of a bar: with a known total, and without.
 const OF_KNOWN: &str = "{prefix:14} {bar:24} {binary_bytes:>11} / {binary_total_bytes:11} {binary_bytes_per_sec:>13} {eta:>4}";
 const OF_UNKNOWN: &str = "{prefix:14} {spinner} {binary_bytes:>11} {binary_bytes_per_sec:>13}";
-/// How often a spinner turns.
+/// Time between two steps of a spinner.
 const TURN: Duration = Duration::from_millis(100);
 
 impl Bars {
-    /// Decides what is shown.
+    /// Chooses between bars and lines.
     pub fn new(messages: &Messages) -> Self {
         let drawn = (stderr().is_terminal() && messages.is_informing()).then(MultiProgress::new);
         Self {
@@ -35,8 +36,8 @@ impl Bars {
 
 impl Progress for Bars {
     fn begin(&self, what: &str, total: Option<u64>) -> Box<dyn Task> {
-        // The end of an address tells more than its beginning.
-        let name: String = sys::printable(what.rsplit('/').next().unwrap_or(what))
+        // The end of a URL is more useful than its beginning.
+        let name: String = text::printable(what.rsplit('/').next().unwrap_or(what))
             .chars()
             .take(14)
             .collect();
@@ -88,7 +89,7 @@ impl Drop for Bar {
     }
 }
 
-/// A line when it is done.
+/// Prints a line when the task is finished.
 struct Line {
     messages: Messages,
     name: String,

@@ -1,4 +1,4 @@
-//! Asking the user: names, and passwords that are not shown.
+//! Asks the user for names, and for passwords, which are not shown.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, IsTerminal, Write, stdin};
@@ -6,7 +6,7 @@ use std::io::{BufRead, BufReader, IsTerminal, Write, stdin};
 use anyhow::{Context, Result, bail};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 
-/// Asks for a name, unless it is given, and a password.
+/// Asks for a name, unless it is given, and for a password.
 ///
 /// # Errors
 ///
@@ -34,7 +34,7 @@ pub fn line_of_input() -> Result<String> {
     Ok(line.trim_end_matches(['\r', '\n']).to_owned())
 }
 
-/// Asks on the terminal, whatever standard input is.
+/// Asks on the terminal, even if standard input is redirected.
 ///
 /// # Errors
 ///
@@ -45,7 +45,10 @@ pub fn ask(question: &str, shown: bool) -> Result<String> {
         true => Ok(None),
         false => Err(()),
     }) else {
-        bail!("there is no terminal to ask {question:?} on; use --username and --password-stdin");
+        bail!(
+            "no terminal to ask for {:?}; use --username and --password-stdin",
+            question.trim_end_matches([' ', ':'])
+        );
     };
     let Some(terminal) = &mut terminal else {
         return line_of_input();

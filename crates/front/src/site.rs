@@ -1,4 +1,4 @@
-//! What the site's administrator says, in `/etc/slipway/front.toml`.
+//! The site's configuration, in `/etc/slipway/front.toml`.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,18 @@ use anyhow::{Context, Result, bail};
 use registry::Mirror;
 use serde::Deserialize;
 
-use crate::flags::{MpiMode, settings};
+use crate::flags::settings;
+use crate::mpi_mode::MpiMode;
 use crate::variables::Variables;
 
-/// The site's configuration. Without a file all is as if it were empty.
+/// The site's configuration. A missing file counts as empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Site {
     /// The address of the library that `library://` means.
     pub library: Option<String>,
-    /// How many bytes a user's cache may take.
+    /// The largest size of a user's cache, in bytes.
     pub cache_limit: Option<u64>,
-    /// Which MPI library ranks get.
+    /// The MPI library that ranks get.
     pub mpi: Option<MpiMode>,
     registries: Vec<Registry>,
 }
@@ -51,15 +52,15 @@ struct Location {
     insecure: bool,
 }
 
-/// Where it is, unless `FRONT_CONFIG` names another file.
+/// Path of the file, unless `FRONT_CONFIG` names another.
 const PATH: &str = "/etc/slipway/front.toml";
 
 impl Site {
-    /// Reads the file; variables of the user beat it.
+    /// Reads the file. The user's variables beat it.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be read, or has what has no meaning.
+    /// Fails when the file cannot be read, or has invalid content.
     pub fn read(variables: &Variables) -> Result<Self> {
         let chosen = variables.value(&settings::CONFIG);
         let path = chosen.map_or(PathBuf::from(PATH), |(_, path)| PathBuf::from(path));
@@ -91,7 +92,7 @@ impl Site {
         })
     }
 
-    /// Returns the servers to ask before each registry.
+    /// Returns the mirrors, which are asked before their registries.
     pub fn mirrors(&self) -> Vec<Mirror> {
         let mirrors = self.registries.iter().flat_map(|registry| {
             registry.mirrors.iter().map(|mirror| Mirror {
@@ -103,14 +104,14 @@ impl Site {
         mirrors.collect()
     }
 
-    /// Returns the registries that may be without TLS.
+    /// Returns the registries that are accepted without TLS.
     pub fn insecure_hosts(&self) -> Vec<String> {
         let insecure = self.registries.iter().filter(|registry| registry.insecure);
         insecure.map(|registry| registry.location.clone()).collect()
     }
 }
 
-/// A number of bytes, in units of 1024 with a letter.
+/// Parses a number of bytes. Letters stand for units of powers of 1024.
 fn size(text: &str) -> Result<u64> {
     let text = text.trim();
     let (digits, unit) = match text.find(|letter: char| !letter.is_ascii_digit()) {

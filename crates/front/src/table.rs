@@ -1,11 +1,11 @@
 //! Text in columns.
 
-/// Puts rows under each other, columns as wide as they need be, four blanks between them. Cells are shown,
-/// whatever they hold.
+/// Aligns rows in columns with at least four blanks between them. Control characters in cells are
+/// made visible.
 pub fn table<const N: usize>(rows: impl IntoIterator<Item = [String; N]>) -> String {
     let rows = rows.into_iter();
     let rows: Vec<[String; N]> = rows
-        .map(|row| row.map(|cell| sys::printable(&cell)))
+        .map(|row| row.map(|cell| text::printable(&cell)))
         .collect();
     let width = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));

@@ -1,4 +1,4 @@
-//! The variables that stand for flags: `APPTAINER_X`, `SINGULARITY_X` and `FRONT_X`.
+//! The variables of flags: `APPTAINER_X`, `SINGULARITY_X` and `FRONT_X`.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 /// The variables of a flag, or of a setting that has no flag.
 #[derive(Debug, Clone, Copy)]
 pub struct Variable {
-    /// The names, without those of the families.
+    /// The names, without the families' prefixes.
     pub names: &'static [&'static str],
     /// Its meaning.
     pub meaning: Meaning,
@@ -17,37 +17,38 @@ pub struct Variable {
 /// The meaning of a variable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Meaning {
-    /// As this flag, by its name in `clap`.
+    /// Same as this flag, given by its name in `clap`.
     Flag(&'static str),
-    /// This, in words.
+    /// This description.
     Setting(&'static str),
 }
 
 impl Variable {
-    /// The variables of a flag.
+    /// Returns the variables of a flag.
     pub const fn of(flag: &'static str, names: &'static [&'static str]) -> Self {
         let meaning = Meaning::Flag(flag);
         Self { names, meaning }
     }
 
-    /// The variables of a setting.
+    /// Returns the variables of a setting.
     pub const fn setting(names: &'static [&'static str], words: &'static str) -> Self {
         let meaning = Meaning::Setting(words);
         Self { names, meaning }
     }
 }
 
-/// A process's environment, in its order.
+/// A process's environment, in the process's order.
 #[derive(Debug, Clone, Default)]
 pub struct Variables(pub Vec<(OsString, OsString)>);
 
-/// The families of variables, strongest first.
+/// The prefixes of the families of variables, strongest first.
 const FAMILIES: [&str; 3] = ["FRONT_", "APPTAINER_", "SINGULARITY_"];
 
-/// The families of variables that are set inside, strongest first.
+/// The prefixes of the families of variables that are set inside, strongest first.
 const FAMILIES_INSIDE: [&str; 3] = ["FRONTENV_", "APPTAINERENV_", "SINGULARITYENV_"];
 
-/// Returns what a variable is called in a family that it is of.
+/// Returns a variable's name without the prefix of a family, if the variable belongs to this
+/// family.
 fn within<'a>(name: &'a OsStr, family: &str) -> Option<&'a OsStr> {
     let inner = name.as_bytes().strip_prefix(family.as_bytes());
     inner.map(OsStr::from_bytes)
@@ -62,10 +63,13 @@ impl Variables {
             .map(|(_, value)| value.as_os_str())
     }
 
-    /// Returns what the variables are called that stand for flags, without their families' names.
-    pub fn names_of_flags(&self) -> impl Iterator<Item = &str> {
+    /// Returns the names of variables of all families: each family's prefix, and the rest.
+    pub fn names_of_flags(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let names = self.0.iter().filter_map(|(name, _)| name.to_str());
-        names.filter_map(|name| FAMILIES.iter().find_map(|family| name.strip_prefix(family)))
+        names.filter_map(|name| {
+            let mut families = FAMILIES.iter();
+            families.find_map(|family| Some((*family, name.strip_prefix(family)?)))
+        })
     }
 
     /// Returns a variable's value, if it is text and not empty.
@@ -74,7 +78,8 @@ impl Variables {
         value.filter(|value| !value.is_empty()).map(str::to_owned)
     }
 
-    /// Returns the value of the strongest set and non-empty variable of `name`, and its own name.
+    /// Returns the value of the strongest variable of `name` that is set and not empty, with the
+    /// variable's full name.
     pub fn flag(&self, name: &str) -> Option<(String, &OsStr)> {
         FAMILIES.iter().find_map(|family| {
             let mut variables = self.0.iter();
@@ -84,17 +89,17 @@ impl Variables {
         })
     }
 
-    /// Returns the values of a flag's variables, each with the variable's whole name.
+    /// Returns the values of a flag's variables, each with the variable's full name.
     pub fn values(&self, variable: &Variable) -> impl Iterator<Item = (String, &OsStr)> {
         variable.names.iter().filter_map(|name| self.flag(name))
     }
 
-    /// Returns the strongest of a flag's values, and the variable's whole name.
+    /// Returns the strongest of a flag's values, with the variable's full name.
     pub fn value(&self, variable: &Variable) -> Option<(String, &OsStr)> {
         self.values(variable).next()
     }
 
-    /// Returns the parts of the first of a flag's values, between commas.
+    /// Returns the comma-separated parts of the strongest of a flag's values.
     pub fn list(&self, variable: &Variable) -> Vec<String> {
         let value = self.value(variable);
         let value = value.map(|(_, value)| value.to_string_lossy().into_owned());
@@ -106,7 +111,7 @@ impl Variables {
     ///
     /// # Errors
     ///
-    /// As [`switch`](Self::switch).
+    /// Fails as [`switch`](Self::switch) does.
     pub fn is_set(&self, variable: &Variable) -> Result<bool> {
         for name in variable.names {
             if self.switch(name)? {
@@ -116,11 +121,11 @@ impl Variables {
         Ok(false)
     }
 
-    /// Returns whether a flag is set by a variable, in the words of Go's `ParseBool`.
+    /// Returns whether a variable sets a flag. The values are those of Go's `ParseBool`.
     ///
     /// # Errors
     ///
-    /// Fails on other words, naming the variable.
+    /// Fails on other values. The error names the variable.
     pub fn switch(&self, name: &str) -> Result<bool> {
         let Some((full, value)) = self.flag(name) else {
             return Ok(false);
@@ -132,8 +137,8 @@ impl Variables {
         }
     }
 
-    /// Returns the values that are set in the container: `APPTAINERENV_X` and its kin, by their
-    /// name inside, the strongest family only.
+    /// Returns the variables that are set in the container, such as those named `APPTAINERENV_X`,
+    /// by their names inside. The strongest family's value is used.
     pub fn overrides(&self) -> Vec<(OsString, OsString)> {
         let mut found: Vec<(OsString, OsString)> = Vec::new();
         for family in FAMILIES_INSIDE {
@@ -149,7 +154,7 @@ impl Variables {
         found
     }
 
-    /// Whether a variable is for this program alone and never passed on.
+    /// Whether a variable is only for this program and never passed on.
     pub fn is_ours(name: &OsStr) -> bool {
         let mut families = FAMILIES.iter().chain(&FAMILIES_INSIDE);
         families.any(|family| within(name, family).is_some())
@@ -158,7 +163,7 @@ impl Variables {
 
 #[cfg(test)]
 impl Variables {
-    /// Those, and no others.
+    /// Returns these variables and no others.
     pub fn of(pairs: &[(&str, &str)]) -> Self {
         let pairs = pairs.iter();
         Self(

@@ -1,4 +1,4 @@
-//! What an image says of itself, in `.singularity.d`.
+//! The metadata of an image, in `.singularity.d`.
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
@@ -8,70 +8,71 @@ use std::path::Path;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use tree::{Entry, Files as _};
+use rootfs::{Entry, Files as _};
 
 use crate::RootFs;
 
-/// What an image says of itself, in the order in which Apptainer prints it.
+/// The metadata of an image, in the order in which Apptainer prints it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Attributes {
-    /// Its applications (SCIF), by name.
+    /// The image's applications (SCIF), by name.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub apps: BTreeMap<String, App>,
-    /// Its environment scripts, by their paths in it.
+    /// The image's environment scripts, by their paths in the image.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// Its labels.
+    /// The image's labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// What `run` runs.
+    /// The script for `run`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runscript: Option<String>,
-    /// What `test` runs.
+    /// The script for `test`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
-    /// What `run-help` prints.
+    /// The text for `run-help`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helpfile: Option<String>,
-    /// What it was built of.
+    /// The definition file that the image was built from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub deffile: Option<String>,
-    /// What an instance runs.
+    /// The script for an instance.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub startscript: Option<String>,
 }
 
-/// What an application says of itself.
+/// The metadata of an application.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct App {
-    /// Its environment script, by its path in the image.
+    /// The application's environment script, by its path in the image.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub environment: BTreeMap<String, String>,
-    /// Its labels.
+    /// The application's labels.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: BTreeMap<String, String>,
-    /// What `run --app` runs.
+    /// The script for `run --app`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub runscript: Option<String>,
-    /// What `test --app` runs.
+    /// The script for `test --app`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub test: Option<String>,
-    /// Its help.
+    /// The application's help text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub helpfile: Option<String>,
 }
 
-/// The most that is read of a file.
-pub(crate) const LONGEST: usize = 1 << 20;
+/// Largest part of a file that is read, in bytes.
+pub const MAX_FILE: usize = 1 << 20;
 
-/// The most that is read of all files and names together.
+/// Largest total size of all files and names that are read, in bytes.
 const ALL: usize = 16 << 20;
-/// The cost of a name, since its files are looked for: an image can have a great many without content.
+/// The cost of a name, in bytes. Each name costs a search for its files, and an image can have many
+/// names without content.
 const NAME: usize = 1 << 10;
 
-/// An image's files, of which no more is read than all that an honest one says of itself.
+/// An image's files, with a limit on the total size that is read. Valid images do not reach it.
 struct Bounded<'a> {
-    files: &'a dyn Files,
+    files: &'a dyn SmallFiles,
     left: Cell<usize>,
 }
 
@@ -88,7 +89,7 @@ impl Bounded<'_> {
     }
 }
 
-impl Files for Bounded<'_> {
+impl SmallFiles for Bounded<'_> {
     fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
         let bytes = self.files.bytes(path)?;
         self.take(bytes.as_ref().map_or(0, Vec::len))?;
@@ -103,7 +104,7 @@ impl Files for Bounded<'_> {
 }
 
 impl Attributes {
-    /// Reads them from an image's files.
+    /// Reads the metadata of an image.
     ///
     /// # Errors
     ///
@@ -112,7 +113,12 @@ impl Attributes {
         Self::of(root)
     }
 
-    pub(crate) fn of(files: &dyn Files) -> io::Result<Self> {
+    /// Reads the metadata from files that need not be a [`RootFs`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when the image is damaged.
+    pub fn of(files: &dyn SmallFiles) -> io::Result<Self> {
         let files = &Bounded {
             files,
             left: Cell::new(ALL),
@@ -142,7 +148,7 @@ impl Attributes {
         })
     }
 
-    /// Returns them as `inspect --json` prints them.
+    /// Returns the document that `inspect --json` prints.
     #[must_use]
     pub fn document(&self) -> impl Serialize + '_ {
         Document {
@@ -164,7 +170,8 @@ struct Data<'a> {
     attributes: &'a Attributes,
 }
 
-/// What is no flat map of strings has no labels in it that could be shown.
+/// Reads labels from JSON. Anything but a flat map of strings is ignored, because it cannot be
+/// shown.
 fn labels(text: Option<String>) -> BTreeMap<String, String> {
     let document: Option<Map<String, Value>> =
         text.and_then(|text| serde_json::from_str(&text).ok());
@@ -174,17 +181,25 @@ fn labels(text: Option<String>) -> BTreeMap<String, String> {
         .collect()
 }
 
-/// Where files can be read by their paths in an image.
-pub(crate) trait Files {
-    /// The content of a small file; `None` when there is none.
+/// The scripts and labels of an image, read by their paths in it.
+pub trait SmallFiles {
+    /// Returns at most [`MAX_FILE`] bytes of a regular file, `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system cannot be read or is damaged there.
     fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>>;
-    /// The names in a directory; none when there is no such directory.
+    /// Returns the names in a directory, or no names when there is no such directory.
+    ///
+    /// # Errors
+    ///
+    /// As [`SmallFiles::bytes`].
     fn names(&self, path: &str) -> io::Result<Vec<String>>;
 }
 
-impl Files for RootFs {
+impl SmallFiles for RootFs {
     fn bytes(&self, path: &str) -> io::Result<Option<Vec<u8>>> {
-        self.read(Path::new(path), LONGEST)
+        self.read(Path::new(path), MAX_FILE)
     }
 
     fn names(&self, path: &str) -> io::Result<Vec<String>> {
@@ -197,7 +212,7 @@ impl Files for RootFs {
     }
 }
 
-fn text(files: &dyn Files, path: &str) -> io::Result<Option<String>> {
+fn text(files: &dyn SmallFiles, path: &str) -> io::Result<Option<String>> {
     let bytes = files.bytes(path)?;
     Ok(bytes.map(|bytes| {
         let text = String::from_utf8_lossy(&bytes);
@@ -205,13 +220,13 @@ fn text(files: &dyn Files, path: &str) -> io::Result<Option<String>> {
     }))
 }
 
-/// Whether an environment script is the image's own, and not one that every image has.
+/// Whether an environment script belongs to this image, unlike the scripts that every image has.
 fn is_told(name: &str) -> bool {
     name.ends_with(".sh") && name.starts_with("10-docker")
         || name.ends_with("-environment.sh") && name.starts_with('9')
 }
 
-fn scripts(files: &dyn Files, directory: &str) -> io::Result<BTreeMap<String, String>> {
+fn scripts(files: &dyn SmallFiles, directory: &str) -> io::Result<BTreeMap<String, String>> {
     let mut scripts = BTreeMap::new();
     for name in files.names(directory)? {
         let path = format!("{directory}/{name}");
@@ -234,7 +249,7 @@ mod tests {
         let env = home.path().join(".singularity.d/env");
         std::fs::create_dir_all(&env).unwrap();
         let root = crate::Image::open(home.path()).unwrap().root;
-        let script = "x".repeat(LONGEST);
+        let script = "x".repeat(MAX_FILE);
         for number in 0..8 {
             std::fs::write(env.join(format!("10-docker{number}.sh")), &script).unwrap();
         }

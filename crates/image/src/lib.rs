@@ -1,27 +1,19 @@
-//! What an image is: a path becomes a root file system that can be mounted, and read before it is.
+//! Opening an image: a path becomes a root file system, whose files can be read before it is
+//! mounted.
 //!
-//! The type is found from the content, never from the name. Everything in an image is hostile: a
-//! path inside it is resolved within it, whatever its links say.
+//! The type is determined by the content, never by the name. Images are not trusted: a path inside
+//! an image is resolved within it, even if its links point outside.
 
 #![forbid(unsafe_code)]
 
-mod cache;
 mod error;
 mod inspect;
-mod obtain;
 mod open;
-mod pack;
 mod platform;
-mod remote;
-mod rootfs;
-mod source;
+mod root_fs;
 
-pub use cache::{Cache, Kept, Kind, Selection};
 pub use error::Error;
-pub use inspect::{App, Attributes};
-pub use obtain::{Access, Opened, SIF_LAYER};
-pub use open::{Image, Medium};
-pub use pack::{Build, BuildError, Compression, whole_content, whole_directory, whole_file};
-pub use platform::host_platform;
-pub use rootfs::{Embedded, RootFs, Squashed};
-pub use source::{Source, SourceError};
+pub use inspect::{App, Attributes, MAX_FILE, SmallFiles};
+pub use open::{Image, Medium, is_known};
+pub use platform::host_architecture;
+pub use root_fs::{Embedded, RootFs, Squashed};

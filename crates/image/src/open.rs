@@ -5,42 +5,42 @@ use std::io;
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
+use rootfs::{Directory, Files};
 use rustix::fs::{Mode, OFlags};
 use sif::{Architecture, FileSystem, Sif};
-use tree::{Directory, Files};
 
 use crate::Error;
 use crate::platform::host_architecture;
-use crate::rootfs::{RootFs, Squashed};
+use crate::root_fs::{RootFs, Squashed};
 
 /// An opened image.
 #[derive(Debug)]
 pub struct Image {
-    /// Its absolute path, as the caller gave it (links not followed).
+    /// The image's absolute path, as given by the caller (links are not followed).
     pub path: PathBuf,
-    /// What kind of medium it is.
+    /// The kind of medium.
     pub medium: Medium,
-    /// Its root file system.
+    /// The image's root file system.
     pub root: RootFs,
-    /// Go's name of the architecture that it says it is for.
+    /// Go's name of the image's architecture, if the image states one.
     pub architecture: Option<&'static str>,
 }
 
-/// The kinds of medium an image comes on.
+/// The kinds of medium that hold an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Medium {
     /// A directory tree.
     Sandbox,
     /// A SIF.
     Sif,
-    /// A squashfs, bare or behind a `#!` line as Singularity 2 wrote it.
+    /// A squashfs, bare or behind a `#!` line as written by Singularity 2.
     Squashfs,
-    /// Files that the program itself brings.
+    /// Files that are embedded in this program.
     Embedded,
 }
 
-/// Enough of a file to tell every format: a SIF's magic ends at 42, a `#!` line is 31 long, and that of an
-/// ext3 ends 1082 bytes behind it.
+/// Number of bytes that are enough to recognise every format: a SIF's magic ends at 42, a `#!` line
+/// has 31 bytes, and the magic of an ext3 ends 1082 bytes behind that line.
 const PROBE: usize = 2048;
 
 impl Image {
@@ -48,8 +48,8 @@ impl Image {
     ///
     /// # Errors
     ///
-    /// Fails when the path cannot be read, is of no known format, is damaged in a part that must be
-    /// read to mount it, or is for another architecture than this program's.
+    /// Fails when the path cannot be read, has no known format, is for another architecture than
+    /// this program's, or is damaged in a part that must be read before it is mounted.
     pub fn open(path: &Path) -> Result<Self, Error> {
         let image = Self::open_foreign(path)?;
         match (image.architecture, host_architecture()) {
@@ -62,7 +62,7 @@ impl Image {
         }
     }
 
-    /// Opens the image at `path`, an absolute path, whatever architecture it is for.
+    /// Opens the image at `path`, an absolute path, even if it is for another architecture.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl Image {
     }
 }
 
-/// The kind of a file, and the architecture that it says it is for.
+/// The kind of a file, its root file system, and the architecture that the file states.
 type Opened = (Medium, RootFs, Option<&'static str>);
 
 fn open_file(path: &Path, file: File, size: u64) -> Result<Opened, Error> {
@@ -154,19 +154,20 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<Opened, Error> {
     Ok((medium, RootFs::Squashfs(Box::new(root)), architecture))
 }
 
-/// Whether a directory is an OCI layout (image-spec, image-layout.md), and no root file system.
+/// Whether a directory is an OCI layout (image-spec, image-layout.md) and not a root file system.
 fn is_layout(directory: &Directory) -> io::Result<bool> {
     let has = |path: &str| Ok::<_, io::Error>(directory.entry(Path::new(path))?.is_some());
     Ok(has("/oci-layout")? && has("/index.json")? && !has("/bin")? && !has("/usr")?)
 }
 
-/// Whether a file that begins so is a tar (POSIX, ustar), perhaps packed by gzip.
+/// Whether a file with these first bytes is a tar (POSIX, ustar), possibly compressed by gzip.
 fn is_tar(start: &[u8]) -> bool {
     start.get(257..262) == Some(b"ustar") || start.starts_with(&[0x1f, 0x8b])
 }
 
-/// Whether a file that begins so is of a format that can be opened.
-pub(crate) fn is_known(start: &[u8]) -> bool {
+/// Whether a file with these first bytes, 2048 or fewer, has a format that can be opened.
+#[must_use]
+pub fn is_known(start: &[u8]) -> bool {
     sif::is_sif(start) || squashfs_offset(start).is_some() || legacy_offset(start).is_some()
 }
 
@@ -183,14 +184,14 @@ fn read_start(file: &File, start: &mut [u8]) -> io::Result<usize> {
     Ok(filled)
 }
 
-/// Returns where a bare squashfs begins: at once, or behind the `#!` line that Singularity 2 put
-/// in front of a `.simg`.
+/// Returns the offset of a bare squashfs: 0, or behind the `#!` line that Singularity 2 put in
+/// front of a `.simg`.
 fn squashfs_offset(start: &[u8]) -> Option<u64> {
     behind_line(start, squashfs::is_squashfs)
 }
 
-/// Returns where an ext2, ext3 or ext4 begins, bare or behind such a line: its superblock is at 1024, and
-/// its magic 56 bytes into that (Linux, fs/ext4/ext4.h).
+/// Returns the offset of an ext2, ext3 or ext4, bare or behind such a line. The superblock is at
+/// 1024, and its magic is at byte 56 of it (Linux, fs/ext4/ext4.h).
 fn legacy_offset(start: &[u8]) -> Option<u64> {
     behind_line(start, |start| start.get(1080..1082) == Some(&[0x53, 0xef]))
 }
@@ -206,7 +207,7 @@ fn behind_line(start: &[u8], is_it: impl Fn(&[u8]) -> bool) -> Option<u64> {
     is_it(start.get(offset..)?).then_some(offset as u64)
 }
 
-/// Where the root file system begins, how long it is, and its architecture.
+/// The offset and the length of the root file system, and its architecture.
 type RootPartition = (u64, u64, Option<Architecture>);
 
 fn sif_partition(path: &Path, file: &File) -> Result<RootPartition, Error> {
@@ -282,7 +283,7 @@ mod tests {
             (dir.path().join("missing"), "no such file or directory"),
         ];
         for (path, message) in cases {
-            let error = Image::open(&path).unwrap_err().to_string();
+            let error = text::one_line(&Image::open(&path).unwrap_err());
             assert!(
                 error.contains(message) && error.contains(&*path.to_string_lossy()),
                 "{error}"

@@ -1,5 +1,5 @@
-//! Devices by name: what a CDI file says, made fit for a root file system that is read-only and a user
-//! who may make no nodes.
+//! Devices by name: the edits of a CDI file, adapted to a root file system that is read-only and to
+//! a user who may not create device nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
@@ -7,123 +7,141 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 
 use cdi::ContainerEdits;
-use elf::{Cache, CacheEntry, Linkage, Loader, Object};
-use tree::Files;
+use elf::{Cache, CacheEntry, Linkage, Loader};
+use rootfs::Files as _;
 
-use crate::{Edits, Host, Mount, Vendor};
+use crate::{Edits, Host, Mount, Vendor, View};
 
-/// Programs whose hooks only prepare files in the container, which is done here in another way.
-const KNOWN: [&str; 5] = [
-    "nvidia-cdi-hook",
-    "nvidia-ctk",
-    "slipway-hook-nvidia",
-    "slipway-hook-rocm",
-    "slipway-hook-fabric",
-];
+/// Programs whose hooks only prepare files in the container. This crate prepares them in another
+/// way.
+const KNOWN: [&str; 3] = ["nvidia-cdi-hook", "nvidia-ctk", OWN];
+
+/// Our own program of hooks. Its first argument names the hook.
+const OWN: &str = "slipway-hook";
 
 /// Hooks that run while a container is made.
 const EARLY: [&str; 3] = ["prestart", "createRuntime", "createContainer"];
 
-/// Whose drivers a CDI file injects by our own hooks, which choose libraries for each image.
+/// Returns the vendors whose drivers a CDI file injects through our own hooks, which choose
+/// libraries for each image.
 #[must_use]
 pub fn vendors(devices: &ContainerEdits) -> Vec<Vendor> {
-    let own = [
-        ("slipway-hook-nvidia", Vendor::Nvidia),
-        ("slipway-hook-rocm", Vendor::Amd),
-    ];
-    let has = |name: &str| devices.hooks.iter().any(|hook| hook.path.ends_with(name));
+    let own = [("nvidia", Vendor::Nvidia), ("rocm", Vendor::Amd)];
+    let ours = devices.hooks.iter().filter(|hook| hook.path.ends_with(OWN));
+    let has = |name: &str| {
+        ours.clone()
+            .any(|hook| hook.args.get(1).is_some_and(|arg| arg == name))
+    };
     let named = own.into_iter().filter(|(name, _)| has(name));
     named.map(|(_, vendor)| vendor).collect()
 }
 
-/// Adds what a CDI file says to edits. Returns what the user should know, in words.
-///
-/// # Errors
-///
-/// Fails when the image or the host cannot be read, and on what cannot be given.
-pub fn add_devices(
-    edits: &mut Edits,
-    devices: &ContainerEdits,
-    host: &Host,
-    image: &dyn Files,
-    machine: Object,
-) -> io::Result<Vec<String>> {
-    let mut notes = Vec::new();
-    for variable in &devices.env {
-        if let Some((name, value)) = variable.split_once('=') {
-            edits.env.push((name.to_owned(), value.to_owned()));
-        }
-    }
-    for node in &devices.device_nodes {
-        let source = node.host_path.as_ref().unwrap_or(&node.path);
-        // The same node in the same place is there, if it is for this user at all.
-        if !host.exists(source) {
-            notes.push(format!("{} is not there", source.display()));
-        } else if *source == node.path && node.path.starts_with("/dev") {
-            if !edits.device_nodes.contains(source) {
-                edits.device_nodes.push(node.path.clone());
-            }
-        } else {
-            edits
-                .mounts
-                .push(Mount::new(source.clone(), node.path.clone()));
-        }
-    }
-    for mount in &devices.mounts {
-        if let Some(kind) = mount
-            .kind
-            .as_deref()
-            .filter(|kind| !["", "bind", "none"].contains(kind))
-        {
-            let place = mount.container_path.display();
-            return Err(io::Error::other(format!(
-                "a mount of type {kind} on {place}"
-            )));
-        }
-        edits.mounts.push(Mount {
-            options: mount.options.clone(),
-            ..Mount::new(mount.host_path.clone(), mount.container_path.clone())
-        });
-    }
-    let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
-    let mut links: Vec<&str> = Vec::new();
-    for hook in &devices.hooks {
-        let name = hook
-            .path
-            .file_name()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .into_owned();
-        if KNOWN.contains(&name.as_str()) {
-            folders.extend(values(&hook.args, "--folder").map(PathBuf::from));
-            links.extend(values(&hook.args, "--link"));
-        } else if EARLY.contains(&hook.hook_name.as_str()) {
-            edits.hooks.push(hook.clone());
-        } else {
-            let (path, stage) = (hook.path.display(), &hook.hook_name);
-            notes.push(format!(
-                "the hook {path} is not run: there is no {stage} here"
-            ));
-        }
-    }
-    if !devices.additional_gids.is_empty() {
-        notes
-            .push("the groups that it names are left out: the program has the caller's".to_owned());
-    }
-    if !devices.net_devices.is_empty() || devices.intel_rdt.is_some() {
-        notes.push("network devices and shares of caches are left out".to_owned());
-    }
-    if !folders.is_empty() || !links.is_empty() {
-        let sonames = sonames(edits, host, machine)?;
-        for link in links {
-            edits.mounts.extend(alias(&edits.mounts, &sonames, link));
-        }
-        edits.library_cache = with_folders(edits, &folders, &sonames, image, machine)?;
-    }
-    Ok(notes)
+/// Edits that include devices of CDI files.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WithDevices {
+    /// The edits.
+    pub edits: Edits,
+    /// Messages for the user.
+    pub notes: Vec<String>,
 }
 
-/// The values of a flag, `--flag VALUE` or `--flag=VALUE`.
+impl Edits {
+    /// Adds the devices that CDI files describe.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the image or the host cannot be read, and on edits that cannot be applied here.
+    pub fn with_devices(self, devices: &ContainerEdits, view: View<'_>) -> io::Result<WithDevices> {
+        let mut edits = self;
+        let mut notes = missing_nodes(devices, view.host);
+        edits.env.extend(variables(devices));
+        edits.add_nodes(devices, view.host);
+        for mount in &devices.mounts {
+            edits.mounts.push(bind(mount)?);
+        }
+        let mut folders: BTreeSet<PathBuf> = BTreeSet::new();
+        let mut links: Vec<&str> = Vec::new();
+        for hook in &devices.hooks {
+            let name = hook.path.file_name().unwrap_or_default();
+            if KNOWN.iter().any(|known| name == *known) {
+                folders.extend(values(&hook.args, "--folder").map(PathBuf::from));
+                links.extend(values(&hook.args, "--link"));
+            } else if EARLY.contains(&hook.hook_name.as_str()) {
+                edits.hooks.push(hook.clone());
+            } else {
+                let (path, stage) = (hook.path.display(), &hook.hook_name);
+                notes.push(format!(
+                    "the hook {path} is not run: the stage {stage} is not supported"
+                ));
+            }
+        }
+        if !devices.additional_gids.is_empty() {
+            notes.push(
+                "additional groups are ignored: the program keeps the caller's groups".to_owned(),
+            );
+        }
+        if !devices.net_devices.is_empty() || devices.intel_rdt.is_some() {
+            notes.push("network devices and Intel RDT settings are ignored".to_owned());
+        }
+        if !folders.is_empty() || !links.is_empty() {
+            let sonames = sonames(&edits, view)?;
+            for link in links {
+                edits.mounts.extend(alias(&edits.mounts, &sonames, link));
+            }
+            edits.library_cache = with_folders(&edits, &folders, &sonames, view)?;
+        }
+        Ok(WithDevices { edits, notes })
+    }
+
+    /// Adds the device nodes that this host has.
+    fn add_nodes(&mut self, devices: &ContainerEdits, host: &Host) {
+        for node in &devices.device_nodes {
+            let source = node.host_path.as_ref().unwrap_or(&node.path);
+            if !host.exists(source) {
+                continue;
+            }
+            // A node that keeps its path below /dev is the host's node, with the host's
+            // permissions. Any other node needs a bind mount.
+            if *source != node.path || !node.path.starts_with("/dev") {
+                self.mounts
+                    .push(Mount::new(source.clone(), node.path.clone()));
+            } else if !self.device_nodes.contains(source) {
+                self.device_nodes.push(node.path.clone());
+            }
+        }
+    }
+}
+
+/// Returns a note for each device node that this host lacks.
+fn missing_nodes(devices: &ContainerEdits, host: &Host) -> Vec<String> {
+    let nodes = devices.device_nodes.iter();
+    nodes
+        .map(|node| node.host_path.as_ref().unwrap_or(&node.path))
+        .filter(|source| !host.exists(source))
+        .map(|source| format!("{} does not exist", source.display()))
+        .collect()
+}
+
+fn variables(devices: &ContainerEdits) -> impl Iterator<Item = (String, String)> + '_ {
+    let pairs = devices.env.iter().filter_map(|pair| pair.split_once('='));
+    pairs.map(|(name, value)| (name.to_owned(), value.to_owned()))
+}
+
+fn bind(mount: &cdi::Mount) -> io::Result<Mount> {
+    let kind = mount.kind.as_deref().unwrap_or_default();
+    if !["", "bind", "none"].contains(&kind) {
+        let place = mount.container_path.display();
+        return Err(io::Error::other(format!(
+            "mounts of type {kind} are not supported (on {place})"
+        )));
+    }
+    Ok(Mount {
+        options: mount.options.clone(),
+        ..Mount::new(mount.host_path.clone(), mount.container_path.clone())
+    })
+}
+
+/// Returns the values of a flag, given as `--flag VALUE` or `--flag=VALUE`.
 fn values<'a>(args: &'a [String], flag: &'a str) -> impl Iterator<Item = &'a str> {
     args.iter().enumerate().filter_map(move |(index, word)| {
         if word == flag {
@@ -133,17 +151,17 @@ fn values<'a>(args: &'a [String], flag: &'a str) -> impl Iterator<Item = &'a str
     })
 }
 
-/// The libraries that are mounted, by where the loader's tool would put a link to each: its directory,
-/// and the name that it gives itself.
-fn sonames(edits: &Edits, host: &Host, machine: Object) -> io::Result<BTreeMap<PathBuf, PathBuf>> {
+/// Returns the mounted libraries, by the path of the link that ldconfig would make to each: its
+/// directory and its soname.
+fn sonames(edits: &Edits, view: View<'_>) -> io::Result<BTreeMap<PathBuf, PathBuf>> {
     let mut found = BTreeMap::new();
     for mount in &edits.mounts {
-        let Some(content) = host.files().open(&mount.host_path)? else {
+        let Some(content) = view.host.files().open(&mount.host_path)? else {
             continue;
         };
         let linkage = Linkage::read(content)
             .ok()
-            .filter(|own| own.object == machine);
+            .filter(|own| own.object == view.machine);
         let Some(soname) = linkage.and_then(|linkage| linkage.soname) else {
             continue;
         };
@@ -153,7 +171,7 @@ fn sonames(edits: &Edits, host: &Host, machine: Object) -> io::Result<BTreeMap<P
     Ok(found)
 }
 
-/// In place of a link `TARGET::LINK`, another mount of what the target is.
+/// Returns a second mount of the target's file, in place of a link `TARGET::LINK`.
 fn alias(mounts: &[Mount], sonames: &BTreeMap<PathBuf, PathBuf>, link: &str) -> Option<Mount> {
     let (target, link) = link.split_once("::")?;
     let link = PathBuf::from(link);
@@ -168,7 +186,7 @@ fn alias(mounts: &[Mount], sonames: &BTreeMap<PathBuf, PathBuf>, link: &str) -> 
     })
 }
 
-/// A path without `.` and `..`, by its text.
+/// Removes `.` and `..` from a path, by its text only.
 fn clean(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -181,21 +199,20 @@ fn clean(path: &Path) -> PathBuf {
     clean
 }
 
-/// The loader's cache with the libraries that are mounted in some directories, by the names they have
-/// and those they give themselves.
+/// Returns the loader's cache with the libraries that are mounted in some directories, by their
+/// file names and their sonames.
 fn with_folders(
     edits: &Edits,
     folders: &BTreeSet<PathBuf>,
     sonames: &BTreeMap<PathBuf, PathBuf>,
-    image: &dyn Files,
-    machine: Object,
+    view: View<'_>,
 ) -> io::Result<Option<Vec<u8>>> {
-    let Some(flags) = elf::flags(&machine) else {
+    let Some(flags) = elf::flags(&view.machine) else {
         return Ok(None);
     };
     let mut cache = match &edits.library_cache {
         Some(bytes) => Cache::parse(bytes).unwrap_or_default(),
-        None => Loader::new(image, machine)?.cache().clone(),
+        None => Loader::new(view.image, view.machine)?.cache().clone(),
     };
     let own = edits
         .mounts

@@ -1,4 +1,4 @@
-//! The same discovery as a CDI file, for engines that read such.
+//! Writes the same discovery as a CDI file, for engines that read CDI.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -6,23 +6,24 @@ use std::path::{Path, PathBuf};
 
 use cdi::{ContainerEdits, Device, DeviceNode, Hook, Mount, Spec};
 use elf::{Loader, Object};
-use tree::Files;
+use rootfs::Files;
 
 use crate::compat::Class;
 use crate::drivers::{LIBRARIES, names};
 use crate::{Gpu, Host, Vendor, Wanted, fabric};
 
-/// The version that is written: the oldest that has all that is used, which podman 4 reads.
+/// CDI version of the file: the oldest that has everything used here. Podman 4 reads it.
 const VERSION: &str = "0.5.0";
 
-/// How what is injected is mounted.
+/// Mount options of everything that is injected.
 const OPTIONS: [&str; 5] = ["ro", "nosuid", "nodev", "rbind", "rprivate"];
 
-/// Describes a vendor's GPUs and driver as a CDI file; `None` where there is no driver.
+/// Describes a vendor's GPUs and driver as a CDI file. Returns `None` if there is no driver.
 ///
-/// `root` is where the host's files are for whoever reads the file. With `hook`, the program of
-/// `hooks/`, the libraries are chosen for each image when its container is made. Without, all of the
-/// driver's own are mounted, and found through `LD_LIBRARY_PATH`.
+/// `root` is the directory below which the reader of the file sees the host's files. With `hook`,
+/// the program of `hooks/`, the libraries are chosen for each image when its container is made.
+/// Without it, all of the driver's own libraries are mounted, and programs find them through
+/// `LD_LIBRARY_PATH`.
 ///
 /// # Errors
 ///
@@ -36,7 +37,7 @@ pub fn gpu_spec(
 ) -> io::Result<Option<Spec>> {
     let theirs = Loader::new(host.files(), machine)?;
     let wanted = Wanted::all(vec![vendor]);
-    // An image that has nothing: what depends on one is not in the file.
+    // The image is empty, so the file has nothing that depends on an image.
     let Some(inventory) = vendor.inventory(host, &theirs, &Nothing, &wanted)? else {
         return Ok(None);
     };
@@ -46,11 +47,15 @@ pub fn gpu_spec(
         ..ContainerEdits::default()
     };
     if vendor == Vendor::Nvidia {
-        // So that no hook does it a second time.
+        // Keeps other hooks from injecting the driver a second time.
         common.env.push("NVIDIA_VISIBLE_DEVICES=void".to_owned());
     }
     if let Some(hook) = hook {
-        common.hooks.push(libraries(hook, root));
+        let name = match vendor {
+            Vendor::Nvidia => "nvidia",
+            Vendor::Amd => "rocm",
+        };
+        common.hooks.push(libraries(hook, name, root));
     } else {
         let options: Vec<String> = OPTIONS.map(str::to_owned).into();
         let mount = |from: &Path, to: PathBuf| Mount {
@@ -63,7 +68,7 @@ pub fn gpu_spec(
             let directory = match candidate.class {
                 Class::Driver => Path::new(LIBRARIES),
                 Class::Program => Path::new("/usr/bin"),
-                // The image's own are best, and whether it has them is not known.
+                // The image's own are best, but it is not known whether it has them.
                 Class::Dispatch if vendor == Vendor::Nvidia => continue,
                 Class::Dispatch => Path::new(LIBRARIES),
             };
@@ -72,7 +77,8 @@ pub fn gpu_spec(
                 .mounts
                 .extend(places.map(|place| mount(&candidate.path, place)));
         }
-        // Links of a root elsewhere would lead out of it.
+        // If `root` is not `/`, a symbolic link below it would lead out of it. So the target is
+        // mounted.
         let files = inventory.files.iter();
         let files = files.filter_map(|path| Some(mount(&host.canonical(path)?, path.clone())));
         common.mounts.extend(files);
@@ -91,11 +97,11 @@ pub fn gpu_spec(
     }))
 }
 
-/// Describes a host's fast networks as a CDI file; `None` where there are none.
+/// Describes the host's fast networks as a CDI file. Returns `None` if there are none.
 ///
-/// `root` is where the host's files are for whoever reads the file. `hook` is the program of `hooks/` that
-/// injects the libraries that an image lacks; without it the file has the devices alone, since what
-/// else is needed depends on the image.
+/// `root` is the directory below which the reader of the file sees the host's files. `hook` is the
+/// program of `hooks/` that injects the libraries that an image lacks. Without it, the file has
+/// only the devices, because everything else depends on the image.
 #[must_use]
 pub fn fabric_spec(host: &Host, root: &Path, hook: Option<&Path>) -> Option<Spec> {
     let networks = fabric::networks(host);
@@ -106,7 +112,7 @@ pub fn fabric_spec(host: &Host, root: &Path, hook: Option<&Path>) -> Option<Spec
     let common = fabric::nodes(host).into_iter();
     let common = common.filter(|node| !networks.iter().any(|network| network.nodes.contains(node)));
     let device = |name: String, nodes: Vec<&PathBuf>| device(name, nodes, root);
-    // Omni-Path's have a node of each kind.
+    // An Omni-Path card has one node of each kind.
     let mut by_name: BTreeMap<String, Vec<&PathBuf>> = BTreeMap::new();
     for card in cards.clone() {
         let nodes = by_name.entry(fabric::card(host, card)).or_default();
@@ -122,13 +128,16 @@ pub fn fabric_spec(host: &Host, root: &Path, hook: Option<&Path>) -> Option<Spec
         devices,
         container_edits: ContainerEdits {
             device_nodes: common.map(|path| node(root, &path)).collect(),
-            hooks: hook.map(|hook| libraries(hook, root)).into_iter().collect(),
+            hooks: hook
+                .map(|hook| libraries(hook, "fabric", root))
+                .into_iter()
+                .collect(),
             ..ContainerEdits::default()
         },
     })
 }
 
-/// Where a file of the host's is for whoever reads the file.
+/// Returns the path at which the reader of the CDI file sees a file of the host.
 fn below(root: &Path, path: &Path) -> PathBuf {
     root.join(path.strip_prefix("/").unwrap_or(path))
 }
@@ -141,10 +150,12 @@ fn node(root: &Path, path: &Path) -> DeviceNode {
     }
 }
 
-/// The hook that injects the libraries that an image needs.
-fn libraries(hook: &Path, root: &Path) -> Hook {
-    let name = hook.file_name().unwrap_or_default().to_string_lossy();
-    let mut args = vec![name.into_owned(), "--libraries".to_owned()];
+/// The hook of a name that injects the libraries that an image needs. `hook` is the path of the
+/// program.
+fn libraries(hook: &Path, name: &str, root: &Path) -> Hook {
+    let program = hook.file_name().unwrap_or_default().to_string_lossy();
+    let words = [&*program, name, "--libraries"];
+    let mut args: Vec<String> = words.map(str::to_owned).into();
     if root != Path::new("/") {
         args.extend(["--driver-root".to_owned(), root.display().to_string()]);
     }
@@ -162,13 +173,13 @@ fn device(name: String, nodes: Vec<&PathBuf>, root: &Path) -> Device {
         annotations: BTreeMap::new(),
         container_edits: ContainerEdits {
             device_nodes: nodes.into_iter().map(|path| node(root, path)).collect(),
-            // A device must be something.
+            // CDI does not allow a device without edits.
             ..ContainerEdits::default()
         },
     }
 }
 
-/// Each GPU by its number and its UUID, its parts, and all together.
+/// Returns each GPU by its index and its UUID, the parts of each, and all GPUs together.
 fn devices(gpus: &[Gpu], root: &Path) -> Vec<Device> {
     let device = |name: String, nodes: Vec<&PathBuf>| device(name, nodes, root);
     let mut all: Vec<&PathBuf> = Vec::new();
@@ -191,19 +202,20 @@ fn devices(gpus: &[Gpu], root: &Path) -> Vec<Device> {
     devices
 }
 
-/// A root file system with nothing in it.
+/// An empty root file system.
+#[derive(Debug)]
 struct Nothing;
 
 impl Files for Nothing {
-    fn step(&self, _: &Path) -> io::Result<Option<tree::Step>> {
+    fn step(&self, _: &Path) -> io::Result<Option<rootfs::Step>> {
         Ok(None)
     }
 
-    fn entry(&self, _: &Path) -> io::Result<Option<tree::Entry>> {
+    fn entry(&self, _: &Path) -> io::Result<Option<rootfs::Entry>> {
         Ok(None)
     }
 
-    fn open(&self, _: &Path) -> io::Result<Option<Box<dyn tree::Content + '_>>> {
+    fn open(&self, _: &Path) -> io::Result<Option<Box<dyn rootfs::Content + '_>>> {
         Ok(None)
     }
 

@@ -1,4 +1,4 @@
-//! Which of the host's libraries an image can carry, and which it needs at all.
+//! Decides which of the host's libraries work in an image, and which of them the image needs.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -10,32 +10,33 @@ use serde::{Deserialize, Serialize};
 
 use crate::Host;
 
-/// Why a library is considered.
+/// The reason why a library is considered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Class {
-    /// Made for the kernel's driver, of the same version: only the host's works.
+    /// Made for one version of the kernel's driver: only the host's works.
     Driver,
-    /// Of no driver, it hands calls on to the one that is there: any will do, the image's own best.
+    /// Independent of the driver: it forwards calls to the driver's library that is present. Any
+    /// works; the image's own is best.
     Dispatch,
     /// A program.
     Program,
 }
 
-/// A library or program of the host's that a container may want.
+/// A library or program of the host that a container may need.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Candidate {
-    /// The name the loader knows it by; of a program, its file name.
+    /// The name by which the loader knows it; a program's file name.
     pub(crate) name: OsString,
-    /// Where it lies on the host, without links.
+    /// Its path on the host, without links.
     pub(crate) path: PathBuf,
     pub(crate) class: Class,
-    /// The library whose presence in the image speaks for this one, too: those that are made for each
-    /// other are never mixed.
+    /// The library whose presence in the image decides for this one too. Libraries that are made
+    /// for each other are never mixed.
     pub(crate) family: Option<&'static str>,
 }
 
-/// Adds a library that no other speaks for, if none of its name is there.
+/// Adds a library without a family, unless one of its name is there.
 pub(crate) fn add(candidates: &mut Vec<Candidate>, name: &OsStr, path: &Path, class: Class) {
     if !candidates.iter().any(|known| known.name == name) {
         candidates.push(Candidate {
@@ -47,42 +48,42 @@ pub(crate) fn add(candidates: &mut Vec<Candidate>, name: &OsStr, path: &Path, cl
     }
 }
 
-/// What becomes of a library or program.
+/// The decision on one library or program.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verdict {
     /// Its name.
     pub name: OsString,
-    /// Why it was considered.
+    /// The reason why it was considered.
     pub class: Class,
-    /// Where it lies on the host.
+    /// Its path on the host.
     pub host_path: PathBuf,
-    /// What becomes of it.
+    /// The decision.
     pub decision: Decision,
 }
 
-/// What becomes of a library or program of the host's.
+/// The decision on a library or program of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "is", content = "why")]
 pub enum Decision {
-    /// It is injected; with the image's own that it replaces, if there is one.
+    /// It is injected, and replaces the image's if there is one.
     Injected {
-        /// Where the image has one of that name.
+        /// The path of the image's library of that name.
         instead_of: Option<PathBuf>,
     },
     /// The image's own is used.
     Own {
-        /// Where it lies in the image.
+        /// Its path in the image.
         path: PathBuf,
     },
     /// It would not load, and is left out.
     Left {
-        /// Why, in words.
+        /// The reason, for the user.
         reason: String,
     },
 }
 
-/// Decides about the candidates, for an image's loader. `own` are names that the image is known to
-/// bring itself, and where.
+/// Decides on the candidates, for an image's loader. `own` are the names of libraries that the
+/// image is known to have itself, with their paths.
 ///
 /// # Errors
 ///
@@ -102,7 +103,8 @@ pub(crate) fn check<'a>(
             loader.inject(candidate.name.clone(), host.files(), candidate.path.clone());
         }
     }
-    // What is taken back may be what another needs, so until nothing changes.
+    // Another candidate may need a library that is withdrawn here. So this repeats until nothing
+    // changes.
     let mut changed = true;
     while changed {
         changed = false;
@@ -113,10 +115,10 @@ pub(crate) fn check<'a>(
             let closure = loader.closure(host.files(), &candidate.path)?;
             let reason = match closure.as_ref().map(|closure| closure.problems.as_slice()) {
                 Some([]) => continue,
-                Some(problems) => in_words(problems, glibc.as_deref(), &fates),
-                // A script, as some distributions have them.
+                Some(problems) => describe(problems, glibc.as_deref(), &fates),
+                // A script: some distributions have scripts instead of programs.
                 None if candidate.class == Class::Program => continue,
-                None => "it is no library for the image's programs".to_owned(),
+                None => "it is not a library for the architecture of the image".to_owned(),
             };
             fates.insert(&candidate.name, Decision::Left { reason });
             loader.withdraw(&candidate.name);
@@ -145,7 +147,7 @@ pub(crate) fn check<'a>(
         .collect()
 }
 
-/// What needs no look at what the candidate is made of.
+/// Returns the decision on a candidate if it does not depend on the candidate's content.
 fn settled(
     loader: &Loader<'_>,
     candidate: &Candidate,
@@ -158,9 +160,9 @@ fn settled(
     match loader.flavour() {
         Some(Flavour::Glibc) => {}
         Some(Flavour::Musl) => {
-            return left("it is made for the GNU C library, and the image has musl");
+            return left("it needs the GNU C library, but the image has musl");
         }
-        None => return left("it needs the GNU C library, and the image has none"),
+        None => return left("it needs the GNU C library, but the image has none"),
     }
     if let Some(path) = own.get(&candidate.name) {
         return Ok(Some(Decision::Own { path: path.clone() }));
@@ -177,14 +179,14 @@ fn settled(
     match loader.find(&candidate.name)? {
         Some((path, _)) => Ok(Some(Decision::Own { path })),
         None => left(&format!(
-            "the image has its own {}, which the host's must not be mixed with",
+            "the image has its own {}, and the two must not be mixed",
             path.display()
         )),
     }
 }
 
-/// Tells the first of some problems so that a person knows what to change.
-fn in_words(
+/// Describes the problem that best shows the user what to change.
+fn describe(
     problems: &[Problem],
     glibc: Option<&str>,
     fates: &BTreeMap<&OsStr, Decision>,
@@ -193,7 +195,7 @@ fn in_words(
         let Problem::Version { version, .. } = problem else {
             return None;
         };
-        // The highest number says most.
+        // The highest version is the most useful one.
         let text = version.to_string_lossy().into_owned();
         let numbers: Vec<u32> = text
             .split(['_', '.'])
@@ -210,19 +212,19 @@ fn in_words(
         Some(Problem::Version {
             library, version, ..
         }) if library == "libc.so.6" => format!(
-            "it needs {} and the image has glibc {}",
+            "it needs {}, but the image has glibc {}",
             version.display(),
             glibc.unwrap_or("of unknown version")
         ),
         Some(Problem::Version {
             library, version, ..
         }) => format!(
-            "it needs {} of {}, and the image's is older",
+            "it needs {} of {}, but the image's is older",
             version.display(),
             library.display()
         ),
         Some(Problem::Missing { library, .. }) if fates.contains_key(library.as_os_str()) => {
-            format!("it needs {}, which is left out, too", library.display())
+            format!("it needs {}, which is also left out", library.display())
         }
         Some(Problem::Missing { library, .. }) => {
             format!(

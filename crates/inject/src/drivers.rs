@@ -1,7 +1,7 @@
-//! From what the host has to what one container gets.
+//! Selects, from the host's drivers, the edits for one container.
 //!
-//! Libraries go to `/.singularity.d/libs`, programs to `/usr/bin`, as Apptainer has them; data and sockets
-//! lie where they lie on the host.
+//! Libraries go to `/.singularity.d/libs` and programs to `/usr/bin`, as in Apptainer. Data and
+//! sockets keep the paths that they have on the host.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -9,38 +9,39 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use elf::{Cache, CacheEntry, Flavour, Loader, Object};
-use tree::Files;
+use rootfs::Files;
 
 use crate::compat::{Class, Decision, Verdict, check};
 use crate::inventory::{Backend, Inventory};
+use crate::note::Note;
 use crate::{Edits, Gpu, Host, Mount, nvidia, rocm};
 
-/// Where the libraries go.
+/// Directory of the injected libraries in the container.
 pub const LIBRARIES: &str = "/.singularity.d/libs";
 
-/// Where those for programs of 32 bits go; only the loader's cache leads there.
+/// Directory of the injected 32-bit libraries. Only the loader's cache leads there.
 const LIBRARIES_32: &str = "/.singularity.d/libs/i386";
 
-/// Whose GPUs.
+/// A vendor of GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Vendor {
-    /// NVIDIA's: `--nv`.
+    /// NVIDIA: `--nv`.
     Nvidia,
-    /// AMD's: `--rocm`.
+    /// AMD: `--rocm`.
     Amd,
 }
 
-/// What a container wants of the host's.
+/// The drivers that a container asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Whose drivers.
+    /// The vendors of the drivers.
     pub vendors: Vec<Vendor>,
-    /// What of NVIDIA's.
+    /// The parts of NVIDIA's driver.
     pub capabilities: nvidia::Capabilities,
 }
 
 impl Wanted {
-    /// All that the drivers of some vendors have.
+    /// Everything that the drivers of some vendors have.
     #[must_use]
     pub fn all(vendors: Vec<Vendor>) -> Self {
         Self {
@@ -50,21 +51,21 @@ impl Wanted {
     }
 }
 
-/// What a container gets of the host's.
+/// The driver files that a container gets from the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DriverEdits {
-    /// The drivers' versions; none for a vendor who has no driver here.
+    /// The drivers' versions. A vendor without a driver on this host is missing.
     pub drivers: Vec<(Vendor, String)>,
-    /// What to add to the container: everything but the GPUs' own nodes.
+    /// The edits, except for the GPUs' own nodes.
     pub edits: Edits,
-    /// What became of each library and program.
+    /// The decision on each library and program.
     pub verdicts: Vec<Verdict>,
-    /// What the user should know, in words.
-    pub notes: Vec<String>,
+    /// Messages for the user.
+    pub notes: Vec<Note>,
 }
 
 impl Vendor {
-    /// The flag that asks for them.
+    /// Returns the flag that asks for this vendor's GPUs.
     #[must_use]
     pub fn flag(self) -> &'static str {
         match self {
@@ -96,12 +97,13 @@ impl Vendor {
     }
 }
 
-/// Returns what the host's part of the answer of [`driver_edits`] depends on, as text that changes with it: the
-/// drivers, the loader's cache, which every installation writes anew, and the programs' places.
+/// Returns a text that changes with everything on the host that the result of [`driver_edits`]
+/// depends on: the drivers, the loader's cache, which every installation rewrites, and the paths of
+/// the programs.
 ///
 /// # Errors
 ///
-/// Fails when the host cannot be looked at.
+/// Fails when the host cannot be read.
 pub fn identity(host: &Host, wanted: &Wanted) -> io::Result<String> {
     let cache = host.files().stamp(Path::new(elf::CACHE))?;
     let each = wanted.vendors.iter().map(|vendor| match vendor {
@@ -112,7 +114,8 @@ pub fn identity(host: &Host, wanted: &Wanted) -> io::Result<String> {
     Ok(format!("{wanted:?} {cache} {each:?}"))
 }
 
-/// Works out what an image needs of the host's drivers. `machine` is that of the image's programs.
+/// Determines which parts of the host's drivers an image needs. `machine` is that of the image's
+/// programs.
 ///
 /// # Errors
 ///
@@ -130,13 +133,13 @@ pub fn driver_edits(
         notes: Vec::new(),
     };
     let theirs = Loader::new(host.files(), machine)?;
-    let offers = offers(host, &theirs, image, wanted)?;
-    if offers.is_empty() {
+    let inventories = inventories(host, &theirs, image, wanted)?;
+    if inventories.is_empty() {
         return Ok(injected);
     }
     let mut loader = Loader::new(image, machine)?;
     let mut cache = loader.cache().clone();
-    for (vendor, inventory) in offers {
+    for (vendor, inventory) in inventories {
         let mut verdicts = check(host, &mut loader, &inventory.candidates, &inventory.own)?;
         verdicts.extend(inventory.left.iter().cloned());
         let edits = &mut injected.edits;
@@ -167,7 +170,7 @@ pub fn driver_edits(
     Ok(injected)
 }
 
-/// As [`driver_edits`], for the programs of 32 bits of an image that has a C library for them.
+/// Does the same as [`driver_edits`] for 32-bit programs, if the image has a C library for them.
 fn driver_edits_32(
     host: &Host,
     image: &dyn Files,
@@ -181,11 +184,11 @@ fn driver_edits_32(
         return Ok(());
     }
     let theirs = Loader::new(host.files(), machine)?;
-    for (_, mut inventory) in offers(host, &theirs, image, wanted)? {
+    for (_, mut inventory) in inventories(host, &theirs, image, wanted)? {
         inventory
             .candidates
             .retain(|candidate| candidate.class != Class::Program);
-        // What an image brings itself has 64 bits.
+        // The libraries that an image has itself are 64-bit.
         inventory.own.clear();
         let verdicts = check(host, &mut loader, &inventory.candidates, &inventory.own)?;
         let mounts = mounts(&verdicts, &inventory, LIBRARIES_32);
@@ -200,23 +203,24 @@ fn driver_edits_32(
     Ok(())
 }
 
-fn offers(
+/// Returns the drivers of the wanted vendors that this host has.
+fn inventories(
     host: &Host,
     theirs: &Loader<'_>,
     image: &dyn Files,
     wanted: &Wanted,
 ) -> io::Result<Vec<(Vendor, Inventory)>> {
-    let mut offers = Vec::new();
+    let mut inventories = Vec::new();
     for vendor in &wanted.vendors {
         let inventory = vendor.inventory(host, theirs, image, wanted)?;
-        offers.extend(inventory.map(|inventory| (*vendor, inventory)));
+        inventories.extend(inventory.map(|inventory| (*vendor, inventory)));
     }
-    Ok(offers)
+    Ok(inventories)
 }
 
 type Aliases = [(&'static str, &'static str)];
 
-/// A library's name, and the others by which programs ask for it.
+/// Returns a library's name, and its aliases.
 pub(crate) fn names<'a>(
     name: &'a OsStr,
     aliases: &'a Aliases,
@@ -249,13 +253,14 @@ fn mounts(verdicts: &[Verdict], inventory: &Inventory, libraries: &str) -> Vec<M
     mounts
 }
 
-/// Data and sockets, which lie in the container where they lie on the host.
+/// Returns mounts of data and sockets, which keep the paths that they have on the host.
 fn data(inventory: &Inventory) -> impl Iterator<Item = Mount> {
     let files = inventory.files.iter();
     files.map(|path| Mount::read_only(path.clone(), path.clone()))
 }
 
-/// Libraries that those of the image look for beside themselves, as far as they would load.
+/// Returns mounts of libraries that the image's libraries look for beside themselves, if they would
+/// load.
 fn backends(host: &Host, loader: &Loader<'_>, backends: &[Backend]) -> io::Result<Vec<Mount>> {
     let mut mounts = Vec::new();
     for Backend { of, place, path } in backends {
@@ -271,7 +276,7 @@ fn backends(host: &Host, loader: &Loader<'_>, backends: &[Backend]) -> io::Resul
     Ok(mounts)
 }
 
-/// Has the injected libraries stand for their names in the image's cache, and those that the image brings.
+/// Enters the injected libraries, and those that the image has itself, in the image's cache.
 fn enter(
     cache: &mut Cache,
     machine: Object,
@@ -296,28 +301,21 @@ fn enter(
     }
 }
 
-/// What is left out and will be missed.
-fn missing(
-    loader: &Loader<'_>,
-    vendor: Vendor,
-    vital: &[&str],
-    verdicts: &[Verdict],
-) -> Vec<String> {
-    let flag = vendor.flag();
+/// Returns notes about important libraries that are left out.
+fn missing(loader: &Loader<'_>, vendor: Vendor, vital: &[&str], verdicts: &[Verdict]) -> Vec<Note> {
     if loader.flavour() != Some(Flavour::Glibc) {
         let has = loader.flavour().map_or("none", |_| "musl");
-        return vec![format!(
-            "{flag}: no library is injected: the driver's are made for the GNU C library, and the image has {has}"
-        )];
+        return vec![Note::NoGlibc { vendor, has }];
     }
     let vital = verdicts
         .iter()
         .filter(|verdict| vital.iter().any(|name| verdict.name == *name));
     let left = vital.filter_map(|verdict| match &verdict.decision {
-        Decision::Left { reason } => Some(format!(
-            "{flag}: {} is left out: {reason}",
-            verdict.name.display()
-        )),
+        Decision::Left { reason } => Some(Note::LeftOut {
+            vendor,
+            library: verdict.name.clone(),
+            reason: reason.clone(),
+        }),
         _ => None,
     });
     left.collect()

@@ -1,21 +1,21 @@
-//! Edits to a container, as the Container Device Interface names them.
+//! Edits of a container, in the terms of the Container Device Interface.
 
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-/// What to add to a container: `containerEdits` of the [CDI specification], 1.0, and the loader's
-/// cache, for which that has no word.
+/// Edits of a container: `containerEdits` of the [CDI specification], 1.0, and the loader's cache,
+/// for which CDI has no field.
 ///
 /// [CDI specification]: https://github.com/cncf-tags/container-device-interface/blob/main/SPEC.md
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Edits {
-    /// `deviceNodes`: host nodes to have at the same path inside.
+    /// `deviceNodes`: nodes of the host, at the same paths inside.
     pub device_nodes: Vec<PathBuf>,
     /// `mounts`: files and directories to bind.
     pub mounts: Vec<Mount>,
-    /// The content of `/etc/ld.so.cache`, by which the libraries are found; `None` where the image's
-    /// loader reads none, and `LD_LIBRARY_PATH` has to do.
+    /// Content of `/etc/ld.so.cache`, which leads to the libraries. `None` if the image's loader
+    /// reads no cache; then only `LD_LIBRARY_PATH` leads to them.
     pub library_cache: Option<Vec<u8>>,
     /// `env`: variables.
     #[serde(default)]
@@ -32,13 +32,13 @@ pub struct Mount {
     pub host_path: PathBuf,
     /// The path in the container.
     pub container_path: PathBuf,
-    /// How, besides what holds for all that is injected.
+    /// Options, besides those that all injected mounts have.
     #[serde(default)]
     pub options: Vec<String>,
 }
 
 impl Mount {
-    /// A mount with nothing special about it.
+    /// Returns a mount without options.
     #[must_use]
     pub fn new(host_path: PathBuf, container_path: PathBuf) -> Self {
         Self {
@@ -48,7 +48,7 @@ impl Mount {
         }
     }
 
-    /// One that nobody writes through.
+    /// Returns a read-only mount.
     pub(crate) fn read_only(host_path: PathBuf, container_path: PathBuf) -> Self {
         Self {
             options: vec!["ro".to_owned()],
@@ -58,9 +58,14 @@ impl Mount {
 }
 
 impl Edits {
-    /// Returns whether there is nothing to add.
+    /// Adds device nodes, each once.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.device_nodes.is_empty() && self.mounts.is_empty()
+    pub fn with_nodes(mut self, nodes: impl IntoIterator<Item = PathBuf>) -> Self {
+        for node in nodes {
+            if !self.device_nodes.contains(&node) {
+                self.device_nodes.push(node);
+            }
+        }
+        self
     }
 }

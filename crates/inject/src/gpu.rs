@@ -1,4 +1,4 @@
-//! A GPU, of whichever vendor.
+//! A GPU of any vendor.
 
 use std::path::PathBuf;
 
@@ -7,27 +7,27 @@ use serde::Serialize;
 /// A GPU of this host.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Gpu {
-    /// Its number, as the vendor's own tools count.
+    /// Its index, as the vendor's own tools count.
     pub index: usize,
-    /// What it is called for good: `GPU-…`. Empty when that cannot be found out.
+    /// Its permanent name, `GPU-…`. Empty if it is unknown.
     pub uuid: String,
     /// Its model.
     pub model: String,
-    /// Its place on the PCI bus, `0000:3b:00.0`.
+    /// Its address on the PCI bus, `0000:3b:00.0`.
     pub bus: String,
-    /// Its nodes: its own, and those for graphics.
+    /// Its device nodes: its own, and those for graphics.
     pub nodes: Vec<PathBuf>,
-    /// What it is divided into.
+    /// The parts that it is divided into.
     pub parts: Vec<Part>,
 }
 
-/// A part of a GPU: of NVIDIA's MIG, a compute instance of a GPU instance.
+/// A part of a GPU. With NVIDIA's MIG, a compute instance of a GPU instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Part {
     /// The number of the GPU instance.
     pub gpu_instance: u32,
     /// The number of the compute instance in it.
     pub compute_instance: u32,
-    /// The nodes that give access to the two.
+    /// The device nodes that give access to both instances.
     pub nodes: Vec<PathBuf>,
 }

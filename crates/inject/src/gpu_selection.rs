@@ -1,36 +1,35 @@
-//! Which of the GPUs.
+//! Selects GPUs.
 
 use std::path::PathBuf;
 
 use crate::{Gpu, Part};
 
-/// Which GPUs are wanted, as `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES` say it.
+/// The requested GPUs, in the syntax of `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum GpuSelection {
-    /// All there are.
+    /// All GPUs.
     All,
-    /// None.
+    /// No GPU.
     None,
-    /// These: indices, UUIDs or their beginnings, `GPU:INDEX` and `MIG-GPU-UUID/GI/CI` of parts, places on
-    /// the bus.
+    /// These GPUs: indices, UUIDs or their beginnings, `GPU:INDEX` and `MIG-GPU-UUID/GI/CI` of
+    /// parts, PCI addresses.
     Some(Vec<String>),
 }
 
-/// Somebody wants what is not there.
+/// A requested GPU does not exist.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("there is no GPU {wanted}: there {}", list(.known))]
+#[error("no GPU {wanted} on this host; available: {}", list(.known))]
 pub struct Unknown {
-    /// What is wanted.
+    /// The requested GPU.
     pub wanted: String,
-    /// What there is.
+    /// The GPUs that exist.
     pub known: Vec<String>,
 }
 
 fn list(known: &[String]) -> String {
     match known {
-        [] => "is none".to_owned(),
-        [one] => format!("is {one}"),
-        several => format!("are {}", several.join(", ")),
+        [] => "none".to_owned(),
+        known => known.join(", "),
     }
 }
 
@@ -51,11 +50,11 @@ impl GpuSelection {
         }
     }
 
-    /// Returns the numbers of the chosen ones, each once, in their order.
+    /// Returns the indices of the selected GPUs, each once, in ascending order.
     ///
     /// # Errors
     ///
-    /// As [`GpuSelection::nodes`].
+    /// Fails as [`GpuSelection::nodes`] does.
     pub fn indices(&self, gpus: &[Gpu]) -> Result<Vec<usize>, Unknown> {
         let mut indices: Vec<usize> = match self {
             Self::None => Vec::new(),
@@ -74,11 +73,11 @@ impl GpuSelection {
         Ok(indices)
     }
 
-    /// Returns the nodes of the chosen ones.
+    /// Returns the device nodes of the selected GPUs.
     ///
     /// # Errors
     ///
-    /// Fails when one is wanted that is not there; the error lists what is.
+    /// Fails when a requested GPU does not exist. The error lists those that exist.
     pub fn nodes(&self, gpus: &[Gpu]) -> Result<Vec<PathBuf>, Unknown> {
         let mut nodes = Vec::new();
         let mut add = |new: Vec<PathBuf>| {
@@ -96,7 +95,7 @@ impl GpuSelection {
             }),
             Self::Some(words) => {
                 for word in words {
-                    // As CUDA has it, what stands behind this one is not seen.
+                    // As in CUDA, entries after this one are ignored.
                     if word == "-1" {
                         break;
                     }
@@ -121,9 +120,10 @@ impl Unknown {
     }
 }
 
-/// What a program's own variable must say where it sees the chosen GPUs only, and counts those. `None`
-/// where it may stay as it is: when it has no numbers, or when they fit what is seen and it did not choose
-/// itself, as under a scheduler that counts each job's own.
+/// Returns the new value of a program's own variable, if the program sees only the chosen GPUs and
+/// numbers these from 0. `chose` means that the GPUs were chosen by this variable. Returns `None`
+/// if the value may stay: it has no numbers, or its numbers fit the visible GPUs and it did not
+/// choose them, as under a scheduler that numbers the GPUs of each job.
 #[must_use]
 pub fn renumbered(words: &str, chosen: &[usize], chose: bool) -> Option<String> {
     let words = words
@@ -151,7 +151,7 @@ fn name(gpu: &Gpu) -> String {
     }
 }
 
-/// The GPU that a word means, and the part of it if it means one.
+/// Returns the GPU that a word means, and the part of it if the word means a part.
 fn find<'a>(gpus: &'a [Gpu], word: &str) -> Option<(&'a Gpu, Option<&'a Part>)> {
     let by_index = |text: &str| {
         let index: usize = text.parse().ok()?;
@@ -175,7 +175,7 @@ fn find<'a>(gpus: &'a [Gpu], word: &str) -> Option<(&'a Gpu, Option<&'a Part>)> 
         let part = parts.find(|part| part.gpu_instance == above && part.compute_instance == below);
         return part.map(|part| (gpu, Some(part)));
     }
-    // The beginning of a UUID will do, as for CUDA, if it is one's only.
+    // As in CUDA, the beginning of a UUID is enough, if only one GPU has it.
     let mut matching = gpus.iter().filter(|gpu| {
         word.len() > "GPU-".len() && gpu.uuid.starts_with(word)
             || !word.is_empty() && gpu.bus.eq_ignore_ascii_case(word)
@@ -233,7 +233,8 @@ mod tests {
             ("0,0", &[0], true, Some("0,0")),
             ("2,-1", &[2], true, Some("0")),
             ("GPU-abc", &[1], true, None),
-            // Slurm counts the machine's; the program's variable the machine's, or the job's.
+            // Slurm counts the machine's GPUs. The program's variable counts the machine's, or the
+            // job's.
             ("1", &[1], false, Some("0")),
             ("0", &[1], false, None),
             ("0,1", &[2, 3], false, None),
@@ -284,8 +285,9 @@ mod tests {
                 .nodes(&gpus())
                 .unwrap_err()
                 .to_string();
-            let said =
-                format!("there is no GPU {unknown}: there are 0 (GPU-0abc-def), 1 (GPU-1abc-def)");
+            let said = format!(
+                "no GPU {unknown} on this host; available: 0 (GPU-0abc-def), 1 (GPU-1abc-def)"
+            );
             assert_eq!(error, said);
         }
     }

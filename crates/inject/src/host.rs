@@ -1,17 +1,16 @@
-//! The host as discovery sees it.
+//! The host, as discovery sees it.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use elf::Object;
-use tree::{Directory, Entry, Files};
+use rootfs::{Directory, Entry, Files};
 
-/// How much of a file of `/proc` or `/sys` is read, in bytes.
+/// Largest part of a file in `/proc` or `/sys` that is read, in bytes.
 const LIMIT: usize = 64 << 10;
 
-/// Programs that root file systems have, by which their machine is told.
+/// Programs that root file systems usually have. Their headers show the machine.
 const PROGRAMS: [&str; 4] = [
     "/bin/sh",
     "/usr/bin/env",
@@ -19,7 +18,8 @@ const PROGRAMS: [&str; 4] = [
     "/usr/bin/python3",
 ];
 
-/// Returns the machine of a root file system's programs; `None` where it has none of the usual ones.
+/// Returns the machine of a root file system's programs. Returns `None` if it has none of the usual
+/// programs.
 #[must_use]
 pub fn machine(root: &dyn Files) -> Option<Object> {
     let head = |path: &&str| root.read(Path::new(path), Object::HEAD).ok().flatten();
@@ -27,27 +27,27 @@ pub fn machine(root: &dyn Files) -> Option<Object> {
     { heads }.find_map(|head| Object::parse(&head).ok())
 }
 
-/// The host to look at. Its root is `/` but in tests.
+/// The host whose files are read. Its root is `/`, except with `--driver-root` and in tests.
 #[derive(Debug)]
 pub struct Host {
     root: Directory,
-    /// Directories that are searched for programs, in order.
-    program_path: Vec<PathBuf>,
+    /// The directories in which programs are searched, as in `PATH`.
+    path: OsString,
 }
 
-/// A node that should be there is not.
+/// A device node that should exist does not.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{} is not there: nobody has used the GPU since the machine started; `nvidia-modprobe -u -c 0` as root, or the \
-     persistence daemon, makes it", .0.display()
+    "{} does not exist: the GPU has not been used since boot; `nvidia-modprobe -u -c 0` as root, or the \
+     persistence daemon, creates it", .0.display()
 )]
 pub struct Missing(pub PathBuf);
 
-/// Checks that the nodes of chosen GPUs are there: what `/proc` tells of may have none yet.
+/// Checks that the device nodes of chosen GPUs exist. A GPU that `/proc` lists may have none yet.
 ///
 /// # Errors
 ///
-/// Fails with the first that is not.
+/// Fails with the first that does not exist.
 pub fn check_nodes(host: &Host, nodes: &[PathBuf]) -> Result<(), Missing> {
     match nodes.iter().find(|node| !host.exists(node)) {
         Some(node) => Err(Missing(node.clone())),
@@ -62,15 +62,9 @@ impl Host {
     ///
     /// Fails when `root` cannot be opened.
     pub fn new(root: &Path, path: &OsStr) -> io::Result<Self> {
-        let program_path = path
-            .as_bytes()
-            .split(|byte| *byte == b':')
-            .filter(|part| part.starts_with(b"/"))
-            .map(|part| PathBuf::from(OsStr::from_bytes(part)))
-            .collect();
         Ok(Self {
             root: Directory::open_root(root)?,
-            program_path,
+            path: path.to_owned(),
         })
     }
 
@@ -80,39 +74,39 @@ impl Host {
         &self.root
     }
 
-    /// Whether something is at a path.
+    /// Whether a file exists at a path.
     #[must_use]
     pub fn exists(&self, path: &Path) -> bool {
         self.root.entry(path).is_ok_and(|entry| entry.is_some())
     }
 
-    /// Returns the sorted names in a directory; none when it cannot be read.
+    /// Returns the sorted names in a directory, or none if it cannot be read.
     pub(crate) fn names(&self, directory: &Path) -> Vec<OsString> {
         self.root.list(directory).unwrap_or_default()
     }
 
-    /// Returns a small text file, without the blanks around; `None` when it cannot be read.
+    /// Returns the content of a small text file, without surrounding white space. Returns `None` if
+    /// it cannot be read.
     pub fn text(&self, path: &Path) -> Option<String> {
         let bytes = self.root.read(path, LIMIT).ok().flatten()?;
         Some(String::from_utf8_lossy(&bytes).trim().to_owned())
     }
 
-    /// Returns where a path leads, without links; `None` when nothing is there.
+    /// Resolves a path to one without links. Returns `None` if nothing is there.
     pub(crate) fn canonical(&self, path: &Path) -> Option<PathBuf> {
         let place = self.root.locate(path).ok()?;
         place.entry.map(|_| place.path)
     }
 
-    /// Returns the first executable regular file of that name in `PATH`.
+    /// Returns the first executable regular file of a name in `PATH`.
     pub(crate) fn program(&self, name: &str) -> Option<PathBuf> {
         let executable = |path: &PathBuf| {
             let entry = self.root.entry(path);
             matches!(entry, Ok(Some(Entry::File { executable: true })))
         };
-        let candidates = self
-            .program_path
-            .iter()
-            .map(|directory| directory.join(name));
-        candidates.into_iter().find(executable)
+        // The working directory is not the host's to search.
+        let mut candidates =
+            rootfs::candidates(&self.path, OsStr::new(name)).filter(|path| path.is_absolute());
+        candidates.find(executable)
     }
 }

@@ -1,4 +1,4 @@
-//! Having libraries of the host's replace those of an image, or for none.
+//! Replaces libraries of an image by the host's, or adds the host's where the image has none.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
@@ -6,64 +6,38 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use elf::{Cache, CacheEntry, Closure, Loaded, Loader, Object, Problem};
+use rootfs::Files;
 use serde::{Deserialize, Serialize};
-use tree::Files;
 
 use crate::compat::{Candidate, Class, Decision, Verdict, check};
-use crate::{Edits, Host, LIBRARIES, Mount};
+use crate::{Edits, Host, LIBRARIES, Mount, View};
 
-/// How libraries of the host's get into a container.
+/// Libraries of the host, and the mounts by which they get into a container.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostLibraries {
-    /// What is bound.
+    /// The mounts.
     pub mounts: Vec<Mount>,
-    /// Where libraries are inside, by the names that programs ask for.
+    /// The paths of the libraries in the container, by the names that programs ask for.
     places: Vec<(OsString, PathBuf)>,
 }
 
 impl HostLibraries {
-    /// Adds it to what a container gets otherwise.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the image cannot be read.
-    pub fn add_to(&self, edits: &mut Edits, image: &dyn Files, machine: Object) -> io::Result<()> {
-        for mount in &self.mounts {
-            let place = &mount.container_path;
-            // What came first holds: a library that two of them need is injected once.
-            if !edits.mounts.iter().any(|own| own.container_path == *place) {
-                edits.mounts.push(mount.clone());
-            }
-        }
-        let known = edits.library_cache.as_deref();
-        let mut cache = match known.and_then(|bytes| Cache::parse(bytes).ok()) {
-            Some(cache) => cache,
-            None => Loader::new(image, machine)?.cache().clone(),
-        };
-        if let Some(flags) = elf::flags(&machine) {
-            for (name, place) in &self.places {
-                cache.replace(CacheEntry::new(name.clone(), place.clone(), flags));
-            }
-        }
-        edits.library_cache = cache.to_bytes();
-        Ok(())
-    }
-
-    /// Returns the libraries by their names, and where each lies on the host.
+    /// Returns the libraries: names and paths on the host.
     pub(crate) fn libraries(&self) -> impl Iterator<Item = (OsString, PathBuf)> + '_ {
         self.places.iter().map(|(name, place)| {
             let mount = self
                 .mounts
                 .iter()
                 .find(|mount| mount.container_path == *place);
-            // Those in a directory that is bound whole lie where they lie on the host.
+            // A library in a directory that is bound as a whole has its path on the host.
             let path = mount.map_or(place, |mount| &mount.host_path);
             (name.clone(), path.clone())
         })
     }
 
-    /// Binds what the verdicts inject. Libraries below `whole` are in a directory that is bound at its own
-    /// place. `closure` is that of the program, which may find some by paths of its own.
+    /// Binds the libraries that the verdicts inject. Libraries below `whole` are in a directory
+    /// that is bound at its own path. `closure` is that of the program, which may find some
+    /// libraries by paths of its own.
     pub(crate) fn assemble(
         host: &Host,
         verdicts: &[Verdict],
@@ -76,7 +50,8 @@ impl HostLibraries {
                 .entry(to.to_owned())
                 .or_insert_with(|| from.to_owned());
         };
-        // There its libraries find each other, and what they load later.
+        // In their own directory, its libraries find each other, and the files that they load
+        // later.
         if let Some(whole) = whole {
             mount(whole, whole);
         }
@@ -96,7 +71,7 @@ impl HostLibraries {
             }
             let mut shown = vec![place.clone()];
             places.push((verdict.name.clone(), place));
-            // What a program finds by a path of its own.
+            // The program finds this library by a path of its own.
             let own = closure
                 .objects
                 .iter()
@@ -109,7 +84,8 @@ impl HostLibraries {
                 mount(path, &own.path);
                 shown.push(own.path.clone());
             }
-            // Some look where they were built for, others beside themselves.
+            // Some libraries look for plugins at a path set at build time, others beside
+            // themselves.
             let plugins = plugins(host, path, &verdict.name).filter(|_| !is_there);
             if let Some((directory, name)) = plugins {
                 mount(&directory, &directory);
@@ -128,44 +104,78 @@ impl HostLibraries {
     }
 }
 
-/// An image as its programs see it: with their `LD_LIBRARY_PATH`, and with libraries of the host's that are
-/// injected already.
+impl Edits {
+    /// Adds libraries of the host to the edits, so that programs of `image`, which are for
+    /// `machine`, find them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the image cannot be read.
+    pub fn with_libraries(
+        mut self,
+        libraries: &HostLibraries,
+        image: &dyn Files,
+        machine: Object,
+    ) -> io::Result<Self> {
+        if libraries.mounts.is_empty() {
+            return Ok(self);
+        }
+        for mount in &libraries.mounts {
+            let place = &mount.container_path;
+            // The first mount stays: a library that two sets need is injected once.
+            if !self.mounts.iter().any(|own| own.container_path == *place) {
+                self.mounts.push(mount.clone());
+            }
+        }
+        let known = self.library_cache.as_deref();
+        let mut cache = match known.and_then(|bytes| Cache::parse(bytes).ok()) {
+            Some(cache) => cache,
+            None => Loader::new(image, machine)?.cache().clone(),
+        };
+        if let Some(flags) = elf::flags(&machine) {
+            for (name, place) in &libraries.places {
+                cache.replace(CacheEntry::new(name.clone(), place.clone(), flags));
+            }
+        }
+        self.library_cache = cache.to_bytes();
+        Ok(self)
+    }
+}
+
+/// An image as its programs see it after libraries of the host have been injected.
 #[derive(Clone)]
 pub(crate) struct Inside<'a> {
-    pub(crate) host: &'a Host,
-    pub(crate) image: &'a dyn Files,
-    pub(crate) machine: Object,
-    pub(crate) library_path: Option<&'a OsStr>,
+    pub(crate) view: View<'a>,
     pub(crate) injected: Vec<(OsString, PathBuf)>,
 }
 
 impl<'a> Inside<'a> {
-    /// Returns the loader that they have.
+    /// Returns the loader of the image's programs.
     pub(crate) fn loader(&self) -> io::Result<Loader<'a>> {
-        let mut loader = Loader::new(self.image, self.machine)?;
-        loader.set_library_path(self.library_path.unwrap_or_default());
+        let mut loader = Loader::new(self.view.image, self.view.machine)?;
+        loader.set_library_path(self.view.library_path.unwrap_or_default());
         for (name, path) in &self.injected {
-            loader.inject(name.clone(), self.host.files(), path.clone());
+            loader.inject(name.clone(), self.view.host.files(), path.clone());
         }
         Ok(loader)
     }
 
-    /// Weighs libraries, and takes the host's also in place of one of the image's that is too old for
-    /// another. Says, in words, what is in the way.
+    /// Checks libraries of the host. Where a library of the image is too old for another of them,
+    /// takes the host's too. The inner error is the reason why the libraries cannot be used.
     pub(crate) fn check_all(
         &self,
         mut wanted: Vec<Candidate>,
     ) -> io::Result<Result<Vec<Verdict>, String>> {
         loop {
             let mut loader = self.loader()?;
-            let verdicts = check(self.host, &mut loader, &wanted, &BTreeMap::new())?;
+            let verdicts = check(self.view.host, &mut loader, &wanted, &BTreeMap::new())?;
             let left = |verdict: &&Verdict| matches!(verdict.decision, Decision::Left { .. });
             let Some(first) = verdicts.iter().find(left) else {
                 return Ok(Ok(verdicts));
             };
             let mut old = BTreeSet::new();
             for verdict in verdicts.iter().filter(left) {
-                let closure = loader.closure(self.host.files(), &verdict.host_path)?;
+                let closure = loader.closure(self.view.host.files(), &verdict.host_path)?;
                 old.extend(closure.into_iter().flat_map(|closure| closure.problems));
             }
             let is_old = |candidate: &Candidate| {
@@ -187,7 +197,7 @@ impl<'a> Inside<'a> {
     }
 }
 
-/// Libraries of the C library and the compilers, which the image has of its own, and new enough or not.
+/// Libraries of the C library and the compilers. The image's are always used, new enough or not.
 const OF_THE_COMPILER: &[&str] = &[
     "ld-linux",
     "libc.so",
@@ -203,12 +213,12 @@ const OF_THE_COMPILER: &[&str] = &[
     "libnsl.so",
 ];
 
-/// Whether a library is one that every image has its own of.
+/// Whether a library is of the C library or the compilers, so that every image has its own.
 pub(crate) fn is_of_the_compiler(name: &OsStr) -> bool {
     begins(name, OF_THE_COMPILER)
 }
 
-/// Whether a name begins in one of some ways.
+/// Whether a name begins with one of some prefixes.
 pub(crate) fn begins(name: &OsStr, beginnings: &[&str]) -> bool {
     let name = name.to_string_lossy();
     beginnings
@@ -216,13 +226,13 @@ pub(crate) fn begins(name: &OsStr, beginnings: &[&str]) -> bool {
         .any(|beginning| name.starts_with(beginning))
 }
 
-/// Whether a library answers to a name.
+/// Whether a library has a name: as the requested name, the soname or the file name.
 pub(crate) fn is_called(object: &Loaded, name: &OsStr) -> bool {
     let soname = object.linkage.soname.as_deref();
     object.name == name || soname == Some(name) || object.path.file_name() == Some(name)
 }
 
-/// Libraries that load more from a directory beside themselves.
+/// Libraries that load plugins from a directory beside themselves, with the directory's name.
 const PLUGINS: &[(&str, &str)] = &[
     ("libfabric.so", "libfabric"),
     ("libucs.so", "ucx"),
@@ -231,7 +241,7 @@ const PLUGINS: &[(&str, &str)] = &[
     ("libpmix.so", "pmix2"),
 ];
 
-/// Returns the directory from which a library of the host's loads more, and what that is called.
+/// Returns the directory from which a library of the host loads plugins, and the directory's name.
 fn plugins(host: &Host, path: &Path, name: &OsStr) -> Option<(PathBuf, &'static str)> {
     let known = |(library, _): &&(&str, &str)| begins(name, &[library]);
     let (_, directory) = PLUGINS.iter().find(known)?;

@@ -1,4 +1,4 @@
-//! What a vendor's driver has for containers, before anybody has looked at one.
+//! The parts of a vendor's driver on the host, independent of a container.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
@@ -8,47 +8,49 @@ use elf::Loader;
 
 use crate::Host;
 use crate::compat::{Candidate, Class, Verdict};
+use crate::note::Note;
 
-/// What a vendor's driver has for a container.
+/// The parts of a vendor's driver that a container may get.
 #[derive(Debug)]
 pub(crate) struct Inventory {
     /// The driver's version.
     pub(crate) driver: String,
     /// Libraries and programs.
     pub(crate) candidates: Vec<Candidate>,
-    /// Those that need no second look.
+    /// Verdicts on libraries that need no check.
     pub(crate) left: Vec<Verdict>,
-    /// Libraries that the image brings in place of the host's, and where it has them.
+    /// Libraries that the image has itself in place of the host's, with their paths in the image.
     pub(crate) own: BTreeMap<OsString, PathBuf>,
-    /// Data and sockets, which lie in the container where they lie on the host.
+    /// Data and sockets, which keep the paths that they have on the host.
     pub(crate) files: Vec<PathBuf>,
-    /// Nodes that every use of a GPU needs.
+    /// Device nodes that programs need for any GPU.
     pub(crate) nodes: Vec<PathBuf>,
-    /// Other names by which programs ask for a library, and its own.
+    /// Other names by which programs ask for a library, each with the library's own name.
     pub(crate) aliases: &'static [(&'static str, &'static str)],
-    /// Beginnings of the names of libraries that some look for at a fixed place, and that.
+    /// Prefixes of the names of libraries that some programs look for at a fixed path, each with
+    /// that path.
     pub(crate) places: &'static [(&'static str, &'static str)],
-    /// Where libraries lie that others look for in directories of their own.
+    /// Libraries that other libraries look for in directories of their own.
     pub(crate) backends: Vec<Backend>,
     /// Libraries without which nothing works.
     pub(crate) vital: &'static [&'static str],
-    /// What the user should know.
-    pub(crate) notes: Vec<String>,
+    /// Messages for the user.
+    pub(crate) notes: Vec<Note>,
 }
 
 /// A library that another looks for beside itself.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    /// The other: `libgbm.so.1`.
+    /// The other library: `libgbm.so.1`.
     pub(crate) of: &'static str,
-    /// Where it looks, from its own directory: `gbm/nvidia-drm_gbm.so`.
+    /// The path at which it looks, from its own directory: `gbm/nvidia-drm_gbm.so`.
     pub(crate) place: &'static str,
-    /// Where it lies on the host, without links.
+    /// The library's path on the host, without links.
     pub(crate) path: PathBuf,
 }
 
-/// Returns the libraries that the host's loader would find and that `sort` knows by their names: why each is
-/// considered, and who speaks for it.
+/// Returns the libraries that the host's loader would find and that `sort` knows by name. `sort`
+/// returns the class of a library, and the library that decides for its family.
 pub(crate) fn libraries(
     host: &Host,
     theirs: &Loader<'_>,
@@ -63,7 +65,7 @@ pub(crate) fn libraries(
     let candidates = entries.filter_map(|entry| {
         let (class, family) = sort(entry.name.to_str()?)?;
         let path = host.canonical(&entry.path)?;
-        // Of two files with one name the first wins, as for the loader.
+        // As in the loader, the first of two files with one name wins.
         seen.insert(entry.name.clone()).then(|| Candidate {
             name: entry.name.clone(),
             path,

@@ -1,6 +1,7 @@
-//! The host's files and devices that a container gets, worked out once and told in CDI's own terms.
+//! Discovers, once, which files and devices of the host a container gets, and describes them in the
+//! terms of CDI.
 //!
-//! Nothing here starts a process, loads a library or changes anything: it looks, and returns
+//! Nothing here starts a process, loads a library or changes anything. The code reads, and returns
 //! [`Edits`].
 
 #![forbid(unsafe_code)]
@@ -17,10 +18,12 @@ mod host;
 mod host_libraries;
 mod inventory;
 pub mod mpi;
+mod note;
 pub mod nvidia;
 pub mod rocm;
+mod view;
 
-pub use cdi_devices::{add_devices, vendors};
+pub use cdi_devices::{WithDevices, vendors};
 pub use cdi_file::{fabric_spec, gpu_spec};
 pub use compat::{Class, Decision, Verdict};
 pub use drivers::{DriverEdits, LIBRARIES, Vendor, Wanted, driver_edits, identity};
@@ -29,3 +32,5 @@ pub use gpu::{Gpu, Part};
 pub use gpu_selection::{GpuSelection, Unknown, renumbered};
 pub use host::{Host, Missing, check_nodes, machine};
 pub use host_libraries::HostLibraries;
+pub use note::Note;
+pub use view::View;

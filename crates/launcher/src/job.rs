@@ -1,164 +1,42 @@
-//! Which job a process is a rank of.
+//! The job that a process is a rank of.
 
-use std::fmt;
+use crate::launchers;
+use crate::{Launcher, Lookup, Wireup};
 
-use crate::{Lookup, Wireup};
-
-/// Who starts ranks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Launcher {
-    /// Open MPI's `mpirun` (ORTE, PRRTE).
-    OpenMpi,
-    /// Cray's PALS: `mpiexec` under PBS.
-    Pals,
-    /// Flux.
-    Flux,
-    /// MPICH's Hydra, and its kin in Intel MPI and MVAPICH: `mpiexec`, `mpirun`.
-    Hydra,
-    /// Slurm's `srun`.
-    Slurm,
-    /// IBM's `jsrun`.
-    Jsm,
-    /// Another whose ranks find each other by PMIx.
-    Pmix,
-}
-
-impl fmt::Display for Launcher {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::OpenMpi => "Open MPI's mpirun",
-            Self::Pals => "PALS",
-            Self::Flux => "Flux",
-            Self::Hydra => "Hydra (mpiexec)",
-            Self::Slurm => "srun",
-            Self::Jsm => "jsrun",
-            Self::Pmix => "a PMIx launcher",
-        })
-    }
-}
-
-/// A job, or one step of it, as one of its ranks knows it.
+/// A job, or one step of it, as seen by one of its ranks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
-    /// Who started it.
+    /// The launcher that started the job.
     pub launcher: Launcher,
-    /// Its name, the same in all its ranks on this machine: of letters, digits and `-._`, at most
-    /// [`LONGEST`](Job::LONGEST). Slurm's is `JOB.STEP`.
+    /// The job's name, which is the same for all its ranks on this machine. It has letters, digits
+    /// and `-._`, and at most [`LONGEST`](Job::LONGEST) bytes. Slurm's is `JOB.STEP`.
     pub name: String,
-    /// Which of its ranks this is, from 0.
+    /// The number of this rank in the job, from 0.
     pub rank: Option<u32>,
-    /// How many it has.
+    /// The number of ranks.
     pub size: Option<u32>,
-    /// How many of them are on this machine.
+    /// The number of ranks on this machine.
     pub local_size: Option<u32>,
-    /// Which of those this is, from 0.
+    /// The number of this rank on this machine, from 0.
     pub local_rank: Option<u32>,
-    /// How the ranks can find each other.
+    /// The wire-up protocols that the launcher offers.
     pub offers: Vec<Wireup>,
-    /// Whether the user says which library is to find them (`I_MPI_PMI_LIBRARY`), so that nothing can be told.
+    /// Whether the user chose the library that finds the ranks (`I_MPI_PMI_LIBRARY`). Then nothing
+    /// is known about the wire-up.
     pub own_library: bool,
 }
 
-/// What each launcher is known by, innermost first: one that was started by another inherits the other's
-/// variables. Then what names the job, its rank, the number of ranks, of those on the machine, and the rank among these.
-struct Row {
-    launcher: Launcher,
-    known_by: &'static [&'static str],
-    name: &'static [&'static str],
-    rank: &'static str,
-    size: &'static str,
-    local_size: &'static str,
-    local_rank: &'static str,
-}
-
-const ROWS: &[Row] = &[
-    Row {
-        launcher: Launcher::OpenMpi,
-        known_by: &["OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_SIZE"],
-        name: &["PMIX_NAMESPACE"],
-        rank: "OMPI_COMM_WORLD_RANK",
-        size: "OMPI_COMM_WORLD_SIZE",
-        local_size: "OMPI_COMM_WORLD_LOCAL_SIZE",
-        local_rank: "OMPI_COMM_WORLD_LOCAL_RANK",
-    },
-    Row {
-        launcher: Launcher::Flux,
-        known_by: &["FLUX_JOB_ID", "FLUX_TASK_RANK"],
-        name: &["FLUX_JOB_ID"],
-        rank: "FLUX_TASK_RANK",
-        size: "FLUX_JOB_SIZE",
-        local_size: "FLUX_TASK_LOCAL_SIZE",
-        local_rank: "FLUX_TASK_LOCAL_ID",
-    },
-    Row {
-        launcher: Launcher::Pals,
-        known_by: &["PALS_APID", "PALS_RANKID"],
-        name: &["PALS_APID"],
-        rank: "PALS_RANKID",
-        size: "PMI_SIZE",
-        local_size: "PMI_LOCAL_SIZE",
-        local_rank: "PMI_LOCAL_RANK",
-    },
-    Row {
-        launcher: Launcher::Jsm,
-        known_by: &["JSM_NAMESPACE_RANK", "JSM_NAMESPACE_SIZE"],
-        name: &["PMIX_NAMESPACE"],
-        rank: "JSM_NAMESPACE_RANK",
-        size: "JSM_NAMESPACE_SIZE",
-        local_size: "JSM_NAMESPACE_LOCAL_SIZE",
-        local_rank: "JSM_NAMESPACE_LOCAL_RANK",
-    },
-    // Hydra starts its own agents by srun where there is one, and tells each rank how many are beside it.
-    Row {
-        launcher: Launcher::Hydra,
-        known_by: &["PMI_RANK", "MPI_LOCALNRANKS"],
-        name: &[],
-        rank: "PMI_RANK",
-        size: "PMI_SIZE",
-        local_size: "MPI_LOCALNRANKS",
-        local_rank: "MPI_LOCALRANKID",
-    },
-    Row {
-        launcher: Launcher::Slurm,
-        known_by: &["SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_PROCID"],
-        name: &["SLURM_JOB_ID", "SLURM_STEP_ID"],
-        rank: "SLURM_PROCID",
-        size: "SLURM_STEP_NUM_TASKS",
-        local_size: "",
-        local_rank: "SLURM_LOCALID",
-    },
-    Row {
-        launcher: Launcher::Pmix,
-        known_by: &["PMIX_NAMESPACE", "PMIX_RANK"],
-        name: &["PMIX_NAMESPACE"],
-        rank: "PMIX_RANK",
-        size: "",
-        local_size: "",
-        local_rank: "",
-    },
-    Row {
-        launcher: Launcher::Hydra,
-        known_by: &["PMI_RANK", "PMI_SIZE"],
-        name: &[],
-        rank: "PMI_RANK",
-        size: "PMI_SIZE",
-        local_size: "",
-        local_rank: "",
-    },
-];
-
 impl Job {
-    /// The longest name, in bytes.
+    /// Longest name, in bytes.
     pub const LONGEST: usize = 40;
 
-    /// Finds the job that a process with such variables is a rank of; `None` for one that no launcher
-    /// started. `parent` tells a process's launcher from all others on the machine: it stands for the
-    /// job where the launcher names none.
+    /// Finds the job of a process with these variables. Returns `None` for a process that no
+    /// launcher started. `parent` returns a text that identifies the process's launcher on this
+    /// machine. It forms the job's name when the launcher does not name the job.
     #[must_use]
     pub fn find(get: Lookup<'_>, parent: &dyn Fn() -> String) -> Option<Self> {
-        let known = |row: &&Row| row.known_by.iter().all(|name| get(name).is_some());
-        let row = ROWS.iter().find(known).filter(|row| {
-            // Batch scripts, and shells that `salloc` starts.
+        let row = launchers::of(get).filter(|row| {
+            // Batch scripts, and shells that `salloc` starts, have higher step numbers.
             let step: Option<u32> = get("SLURM_STEP_ID").and_then(|step| step.parse().ok());
             row.launcher != Launcher::Slurm || step.is_none_or(|step| step < 0xffff_fff0)
         })?;
@@ -182,8 +60,8 @@ impl Job {
     }
 }
 
-/// How many tasks of the step are on this node: `SLURM_STEP_TASKS_PER_NODE` is `4(x2),3`, by nodes
-/// (srun(1), "OUTPUT ENVIRONMENT VARIABLES").
+/// Returns the number of the step's tasks on this node. `SLURM_STEP_TASKS_PER_NODE` is a list by
+/// nodes, such as `4(x2),3` (srun(1), "OUTPUT ENVIRONMENT VARIABLES").
 fn slurm_local_size(get: Lookup<'_>) -> Option<u32> {
     let text = get("SLURM_STEP_TASKS_PER_NODE").or_else(|| get("SLURM_TASKS_PER_NODE"))?;
     let mut node: u32 = get("SLURM_NODEID")?.parse().ok()?;
@@ -198,7 +76,8 @@ fn slurm_local_size(get: Lookup<'_>) -> Option<u32> {
     None
 }
 
-/// A name that fits: of plain letters, and not too long; a job that was started again has another.
+/// Returns a job's name in plain characters and of limited length. A restarted job has another
+/// name.
 fn plain(name: &str, restart: Option<&str>) -> String {
     let again = restart
         .filter(|count| *count != "0")
@@ -209,7 +88,7 @@ fn plain(name: &str, restart: Option<&str>) -> String {
         .chars()
         .map(|c| if fits(c) { c } else { '_' })
         .collect();
-    // What tells two apart stands at the end: host names come first.
+    // The end of the name tells two jobs apart, since host names come first.
     let surplus = text.len().saturating_sub(Job::LONGEST);
     text.drain(..surplus);
     text
@@ -237,7 +116,7 @@ mod tests {
             ("PMIX_NAMESPACE", "prterun-host-19@1"),
             ("PMIX_RANK", "3"),
             ("PMIX_SERVER_URI41", "x"),
-            // Started in a batch job.
+            // The job was started in a batch job.
             ("SLURM_JOB_ID", "9"),
             ("SLURM_PROCID", "0"),
         ];
@@ -289,6 +168,18 @@ mod tests {
             (Launcher::Hydra, "of-42-7")
         );
         assert_eq!((job.size, job.local_size), (Some(2), Some(2)));
+    }
+
+    #[test]
+    fn each_launcher_has_a_variable_that_tells_its_ranks_apart() {
+        let flux = |name: &str| match name {
+            "FLUX_JOB_ID" => Some("f1".to_owned()),
+            "FLUX_TASK_RANK" => Some("3".to_owned()),
+            "SLURM_PROCID" => Some("0".to_owned()),
+            _ => None,
+        };
+        assert_eq!(launchers::rank_variable(&flux), Some("FLUX_TASK_RANK"));
+        assert_eq!(launchers::rank_variable(&|_| None), None);
     }
 
     #[test]

@@ -1,18 +1,21 @@
-//! What launchers of parallel programs tell each process that they start, by its environment.
+//! The variables that a rank needs in any container: those by which a launcher and its ranks communicate.
 //!
-//! A launcher (`mpirun`, `srun`, …) starts N processes, its *ranks*, and offers each a way to find the
-//! others, the *wire-up*: PMI-1, PMI-2 or PMIx. Both are told by variables, of which each launcher has
-//! its own; nothing else is looked at here.
+//! A launcher (`mpirun`, `srun`, …) starts N processes, its *ranks*, and offers each a way to find
+//! the others, the *wire-up*: PMI-1, PMI-2 or PMIx. Each launcher has its own variables for both.
+//! Nothing but variables is read here.
 
 #![forbid(unsafe_code)]
 
 mod job;
-mod variables;
+mod launchers;
+mod passthrough;
 mod wireup;
 
-pub use job::{Job, Launcher};
-pub use variables::is_kept;
+pub use job::Job;
+pub use launchers::{Launcher, is_launcher, rank_variable};
+pub use passthrough::is_passed;
 pub use wireup::{Wireup, directories};
 
-/// How a process's variables are looked up: by name; none for one that is empty or no text.
+/// A function that looks up a process's variable by name. Returns `None` for a value that is empty
+/// or not text.
 pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;

@@ -1,4 +1,4 @@
-//! How ranks find each other.
+//! The protocols by which ranks find each other.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -10,13 +10,13 @@ use crate::Lookup;
 /// A protocol by which ranks find each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Wireup {
-    /// The simple protocol, version 1 or 2, by a descriptor or a port: MPICH's Hydra, Slurm's `pmi2`, Flux.
+    /// PMI, version 1 or 2, over a descriptor or a port: MPICH's Hydra, Slurm's `pmi2`, Flux.
     Pmi,
-    /// PMIx, by a socket: Open MPI's `mpirun`, Slurm's `pmix`.
+    /// PMIx, over a socket: Open MPI's `mpirun`, Slurm's `pmix`.
     Pmix,
-    /// Cray's, by PALS or Slurm's `cray_shasta`.
+    /// Cray's protocol, in PALS or Slurm's `cray_shasta`.
     Cray,
-    /// Slurm's own library for it, which asks Slurm itself.
+    /// Slurm's own PMI library, which asks Slurm itself.
     SlurmLibrary,
     /// The library that Flux names to its programs (`FLUX_PMI_LIBRARY_PATH`).
     FluxLibrary,
@@ -35,7 +35,7 @@ impl fmt::Display for Wireup {
 }
 
 impl Wireup {
-    /// Returns those that a launcher offers.
+    /// Returns the protocols that a launcher offers.
     pub(crate) fn offered(get: Lookup<'_>) -> Vec<Self> {
         let any = |names: &[&str]| names.iter().any(|name| get(name).is_some());
         let all = |names: &[&str]| names.iter().all(|name| get(name).is_some());
@@ -60,8 +60,9 @@ impl Wireup {
     }
 }
 
-/// Variables that name a directory of the launcher's, and those that name something in one. Not `PMIX_SYSTEM_TMPDIR`,
-/// which is `/tmp`, has what tools look for, and would give a contained rank the host's.
+/// Variables that name a directory of the launcher, and variables that name a file in one.
+/// `PMIX_SYSTEM_TMPDIR` is left out: it is `/tmp`, which has the files that tools look for, and it
+/// would give a contained rank the host's `/tmp`.
 const DIRECTORIES: &[&str] = &[
     "PMIX_SERVER_TMPDIR",
     "PALS_SPOOL_DIR",
@@ -73,7 +74,7 @@ const FILES: &[&str] = &[
     "PMIX_DSTORE_ESH_BASE_PATH",
 ];
 
-/// Returns the directories of the launcher's that a rank must see where they are.
+/// Returns the directories of the launcher that a rank must see at the same paths.
 #[must_use]
 pub fn directories(get: Lookup<'_>) -> Vec<PathBuf> {
     let named = DIRECTORIES
@@ -82,14 +83,14 @@ pub fn directories(get: Lookup<'_>) -> Vec<PathBuf> {
     let above = FILES
         .iter()
         .filter_map(|name| Some(Path::new(&get(name)?).parent()?.to_owned()));
-    // local:///run/user/1000/flux/local-0
+    // The value has the form local:///run/user/1000/flux/local-0
     let flux = get("FLUX_URI").and_then(|uri| {
         let path = Path::new(uri.strip_prefix("local://")?).parent()?;
         Some(path.to_owned())
     });
     let mut found: Vec<PathBuf> = Vec::new();
     for directory in named.chain(above).chain(flux) {
-        // Without doubled or trailing slashes, as Slurm has them.
+        // Slurm's values have doubled or trailing slashes, which are removed here.
         let directory: PathBuf = directory.components().collect();
         let plain = directory.is_absolute() && directory.components().count() > 1;
         if plain && !found.iter().any(|other| directory.starts_with(other)) {

@@ -1,4 +1,4 @@
-//! An image in one tar file: an OCI layout (`oci-archive`), or what `docker save` writes.
+//! An image in one tar file: an OCI layout (`oci-archive`), or the output of `docker save`.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -13,13 +13,13 @@ use crate::metered::Metered;
 use crate::slice::Slice;
 use crate::{Error, Image, Platform};
 
-/// An opened archive. Nothing is unpacked: its members are read where they lie.
+/// An opened archive. Nothing is unpacked: the members are read in place.
 #[derive(Debug)]
 pub struct Archive {
     path: PathBuf,
     file: File,
     members: HashMap<String, Member>,
-    /// Blobs that have another name, as those of docker have.
+    /// Names of the blobs whose member is not named after their digest, as in docker's archives.
     names: HashMap<Digest, String>,
 }
 
@@ -39,24 +39,24 @@ struct Saved {
     layers: Vec<String>,
 }
 
-/// How many links a name may lead through.
+/// Largest number of links that a name may lead through.
 const LINKS: usize = 8;
-/// The most members: an image has some for each layer.
+/// Largest number of members. An image has several for each layer.
 const MEMBERS: usize = 100_000;
 
 impl Archive {
-    /// Opens one; it may be packed by gzip or zstd as a whole. `scratch` is a directory with room for
-    /// it then.
+    /// Opens an archive, which may be compressed as a whole by gzip or zstd. A compressed archive
+    /// is unpacked into the directory `scratch`.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, or is no tar.
+    /// Fails when the file cannot be read, or is not a tar.
     pub fn open(path: &Path, scratch: &Path) -> Result<Self, Error> {
         let file = sys::open_regular(path).map_err(Error::open(path))?;
         Self::of_file(path, file, scratch)
     }
 
-    /// Reads one from an open file; `path` is what it is called in errors.
+    /// Reads an archive from an open file. `path` is its name in error messages.
     ///
     /// # Errors
     ///
@@ -65,7 +65,7 @@ impl Archive {
         let mut file = plain(file, scratch).map_err(Error::open(path))?;
         let members = members(&mut file).map_err(|error| Error::Document {
             what: path.display().to_string(),
-            reason: sys::words(&error),
+            reason: text::message(&error),
         })?;
         Ok(Self {
             path: path.to_owned(),
@@ -75,12 +75,12 @@ impl Archive {
         })
     }
 
-    /// Finds the image with a name: a reference name, or docker's `repository:tag`; without one, the only
-    /// image there is.
+    /// Finds the image with a name: a reference name, or docker's `repository:tag`. Without a name,
+    /// finds the only image of the archive.
     ///
     /// # Errors
     ///
-    /// Fails when there is none, or none for the platform.
+    /// Fails when there is no such image, or none for the platform.
     pub fn image(&mut self, name: Option<&str>, platform: &Platform) -> Result<Image, Error> {
         if self.members.contains_key("manifest.json") {
             return self.saved_image(name);
@@ -152,7 +152,7 @@ impl Archive {
         let member = self.member(name)?;
         sys::read_at_most(self.slice(member), LONGEST_DOCUMENT).map_err(|error| Error::Document {
             what: format!("{}: {name}", self.path.display()),
-            reason: sys::words(&error),
+            reason: text::message(&error),
         })
     }
 
@@ -172,7 +172,7 @@ impl Blobs for Archive {
     }
 }
 
-/// A packed file is unpacked to one that has no name, since its members are read out of order.
+/// Unpacks a compressed file to an unnamed file, because the members are read out of order.
 fn plain(mut file: File, scratch: &Path) -> io::Result<File> {
     file.rewind()?;
     let mut first = start(&mut file)?;
@@ -187,12 +187,12 @@ fn plain(mut file: File, scratch: &Path) -> io::Result<File> {
     Ok(plain)
 }
 
-/// Where the members of a tar lie.
+/// Returns the offsets and sizes of a tar's members.
 fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
     file.rewind()?;
     let mut members = HashMap::new();
     let mut links = Vec::new();
-    // The contents between the headers are passed over, and do not count.
+    // The reader seeks over the contents between the headers, so the meter does not count them.
     let (metered, meter) = Metered::new(file);
     let mut archive = tar::Archive::new(metered);
     let mut entries = archive.entries_with_seek()?;
@@ -217,7 +217,7 @@ fn members(file: &mut File) -> io::Result<HashMap<String, Member>> {
             members.insert(name, member);
         }
     }
-    // docker once wrote a layer that it had already as a link to it.
+    // Old versions of docker wrote a layer that was already in the archive as a link to it.
     for _ in 0..LINKS {
         for (name, target) in &links {
             let base = Path::new(name).parent().unwrap_or(Path::new(""));

@@ -1,4 +1,4 @@
-//! Blobs: content by its digest.
+//! Blobs: content that is named by its digest.
 
 use std::fmt;
 use std::io::{self, Read};
@@ -8,26 +8,26 @@ use sha2::{Digest as _, Sha256};
 
 use crate::{Error, Layer};
 
-/// The SHA-256 of a content, `sha256:` and 64 hexadecimal digits.
+/// The SHA-256 of some content: `sha256:` and 64 hexadecimal digits.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Digest(String);
 
 const PREFIX: &str = "sha256:";
 
 impl Digest {
-    /// Returns the digits without what they mean.
+    /// Returns the digits without the prefix.
     #[must_use]
     pub fn hex(&self) -> &str {
         self.0.strip_prefix(PREFIX).unwrap_or_default()
     }
 
-    /// Returns the digest of a content.
+    /// Returns the digest of `content`.
     #[must_use]
     pub fn of(content: &[u8]) -> Self {
         Self::from_hash(Sha256::new_with_prefix(content))
     }
 
-    /// Checks that this is the digest of a content.
+    /// Checks that this is the digest of `content`.
     ///
     /// # Errors
     ///
@@ -51,7 +51,7 @@ impl Digest {
 impl FromStr for Digest {
     type Err = Error;
 
-    /// Takes nothing but digits: a digest becomes part of a path.
+    /// Accepts only hexadecimal digits, because a digest becomes part of a path.
     fn from_str(text: &str) -> Result<Self, Error> {
         let is_digest = text.strip_prefix(PREFIX).is_some_and(|digits| {
             digits.len() == 64
@@ -73,27 +73,27 @@ impl fmt::Display for Digest {
     }
 }
 
-/// The digest of a content that comes piece by piece.
+/// The digest of content that arrives in pieces.
 #[derive(Debug, Clone, Default)]
 pub struct Hasher(Sha256);
 
 impl Hasher {
-    /// Takes the next piece.
+    /// Adds the next piece.
     pub fn update(&mut self, piece: &[u8]) {
         self.0.update(piece);
     }
 
-    /// Returns the digest of all that was taken.
+    /// Returns the digest of all pieces.
     #[must_use]
     pub fn digest(self) -> Digest {
         Digest::from_hash(self.0)
     }
 
-    /// Checks that the content is what a digest says.
+    /// Checks that the pieces have the expected digest.
     ///
     /// # Errors
     ///
-    /// Fails when it is another.
+    /// Fails when they have another.
     pub fn check(self, expected: &Digest) -> Result<(), Error> {
         let found = self.digest();
         if found == *expected {
@@ -106,16 +106,16 @@ impl Hasher {
     }
 }
 
-/// Somewhere to have blobs from.
+/// A place that blobs are read from.
 pub trait Blobs {
-    /// Opens a blob. What is read of it need not be what its digest says.
+    /// Opens a blob. The caller has to check its digest.
     ///
     /// # Errors
     ///
-    /// Fails when it is not there.
+    /// Fails when there is no such blob.
     fn open(&self, digest: &Digest) -> Result<Box<dyn Read + '_>, Error>;
 
-    /// Opens a manifest, which a registry keeps beside its blobs.
+    /// Opens a manifest, which a registry keeps apart from its blobs.
     ///
     /// # Errors
     ///
@@ -124,31 +124,32 @@ pub trait Blobs {
         self.open(digest)
     }
 
-    /// Has layers at hand, all at once, before they are opened one by one.
+    /// Fetches layers together, before they are opened one by one.
     ///
     /// # Errors
     ///
-    /// Fails when one cannot be had.
+    /// Fails when a layer cannot be fetched.
     fn prepare(&self, layers: &[Layer]) -> Result<(), Error> {
         let _ = layers;
         Ok(())
     }
 }
 
-/// The most bytes of a document: a manifest, an index, a configuration.
+/// Largest document (manifest, index or configuration) that is read, in bytes.
 pub const LONGEST_DOCUMENT: u64 = 16 << 20;
 
-/// Reads a document whole, and checks it.
+/// Reads a whole document and checks its digest.
 pub(crate) fn document(blob: Box<dyn Read + '_>, digest: &Digest) -> Result<Vec<u8>, Error> {
-    // One that is cut off would never come to its end, where the digest is looked at.
+    // The digest is checked at the end of the blob. A document that was cut off at the limit would
+    // never reach it, so a longer one is an error.
     let blob = Checked::new(blob, digest.clone());
     sys::read_at_most(blob, LONGEST_DOCUMENT).map_err(|error| Error::Document {
         what: digest.to_string(),
-        reason: sys::words(&error),
+        reason: text::message(&error),
     })
 }
 
-/// A reader that ends in an error unless all that was read is what the digest says.
+/// A reader that returns an error at its end unless the content has the expected digest.
 pub(crate) struct Checked<R> {
     inner: R,
     hash: Option<Hasher>,

@@ -1,17 +1,17 @@
-//! An image's configuration (image-spec, config.md), read as Go programs read it.
+//! An image's configuration (image-spec, config.md), parsed as leniently as Go programs parse it.
 //!
-//! A field that is missing or null is empty, as podman and docker have it: tools leave out what the specification asks for
-//! (`architecture`, `os`, `rootfs`), and write `null` for an empty list.
+//! A missing or null field counts as empty, as in podman and docker. Some tools leave out required
+//! fields (`architecture`, `os`, `rootfs`), or write `null` for an empty list.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer};
 
-/// The part of a configuration that is read.
+/// The part of a configuration that we use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Config {
-    /// Go's name of the architecture; empty when nothing is said.
+    /// Go's name of the architecture; empty when the configuration has none.
     #[serde(deserialize_with = "nullable")]
     pub architecture: String,
     /// How a program is started.
@@ -28,10 +28,10 @@ pub struct Execution {
     /// Variables, as `NAME=VALUE`.
     #[serde(alias = "env", deserialize_with = "nullable")]
     pub env: Vec<String>,
-    /// The words before those that the user gives.
+    /// The arguments before those of the user.
     #[serde(alias = "entrypoint", deserialize_with = "nullable")]
     pub entrypoint: Vec<String>,
-    /// The words that those of the user replace.
+    /// The default arguments, which the user's arguments replace.
     #[serde(alias = "cmd", deserialize_with = "nullable")]
     pub cmd: Vec<String>,
     /// Labels.
@@ -47,14 +47,14 @@ struct RootFs {
 }
 
 impl Config {
-    /// Returns the digests of the layers as they are unpacked, the lowest first.
+    /// Returns the digests of the uncompressed layers, the lowest first.
     #[must_use]
     pub fn diff_ids(&self) -> &[String] {
         &self.rootfs.diff_ids
     }
 }
 
-/// Reads `null` as what is empty.
+/// Reads `null` as the default value.
 pub(crate) fn nullable<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     deserializer: D,
 ) -> Result<T, D::Error> {

@@ -8,60 +8,60 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum Error {
     /// A file cannot be opened or read.
-    #[error("{}: {}", path.display(), sys::words(source))]
+    #[error("{}", path.display())]
     Open {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be opened or read.
         source: io::Error,
     },
-    /// A document of the image is not what the specification says.
+    /// A document of the image does not follow the specification.
     #[error("{what}: {reason}")]
     Document {
         /// The document.
         what: String,
-        /// What is wrong with it.
+        /// How it differs from the specification.
         reason: String,
     },
     /// A blob is missing.
     #[error("blob {0} is missing")]
     Missing(String),
-    /// A blob is another than its digest says.
+    /// A blob does not have its digest.
     #[error("blob {expected}: the content is another, of digest {found}")]
     Digest {
-        /// What it should be.
+        /// The expected digest.
         expected: String,
-        /// What it is.
+        /// The digest of its content.
         found: String,
     },
-    /// A digest that cannot be checked.
+    /// A digest of an unsupported form.
     #[error("digest {0:?}: expected sha256: and 64 hexadecimal digits")]
     BadDigest(String),
-    /// There is no image of that name, or there are several and none is named.
+    /// There is no image of that name, or there are several and the user named none.
     #[error("{0}")]
     NoImage(String),
     /// No image fits this machine.
     #[error("there is no image for {wanted}; there is one for {offered}")]
     NoPlatform {
-        /// What was looked for.
+        /// The architecture that was looked for.
         wanted: String,
-        /// What there is.
+        /// The architectures that the image has.
         offered: String,
     },
     /// A layer cannot be read.
     #[error("layer {layer}: {reason}")]
     Layer {
-        /// Its digest.
+        /// The layer's digest.
         layer: String,
-        /// What is wrong with it.
+        /// Why it cannot be read.
         reason: String,
     },
-    /// A blob cannot be had from where it is.
-    #[error("{0}")]
+    /// A blob cannot be fetched.
+    #[error(transparent)]
     Fetch(Box<dyn std::error::Error + Send + Sync>),
     /// The tree cannot be written.
-    #[error("write the image's files: {}", sys::words(.0))]
-    Write(io::Error),
+    #[error("write the image's files")]
+    Write(#[source] io::Error),
 }
 
 impl Error {

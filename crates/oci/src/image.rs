@@ -7,12 +7,12 @@ use crate::blob::{Blobs, Checked, Digest, document};
 use crate::config::Config;
 use crate::manifest::{Descriptor, Index, Manifest};
 
-/// What an image is chosen by.
+/// The platform for which an image is chosen.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Platform {
     /// Go's name of the architecture: `amd64`, `arm64`.
     pub architecture: String,
-    /// Variants of it that this machine runs, the best first: `v3`, `v2`.
+    /// Variants of the architecture that this machine runs, the best first: `v3`, `v2`.
     pub variants: Vec<String>,
 }
 
@@ -21,24 +21,24 @@ pub struct Platform {
 pub struct Image {
     /// The configuration.
     pub config: Config,
-    /// The configuration as it is in the image.
+    /// The text of the configuration, as in the image.
     pub config_text: Vec<u8>,
     /// The layers, the lowest first.
     pub layers: Vec<Layer>,
-    /// The manifest as it is in the image; an archive of docker's has none.
+    /// The text of the manifest, as in the image. An archive of docker's has none.
     pub manifest: Option<Vec<u8>>,
 }
 
-/// One layer.
+/// A layer of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// Its digest, as it is stored.
+    /// The digest of the layer as it is stored.
     pub digest: Digest,
-    /// How many bytes it takes as it is stored, if that is said.
+    /// The size of the layer as it is stored, in bytes, if the manifest states it.
     pub size: Option<u64>,
 }
 
-/// The annotation by which a layout names an image.
+/// The annotation that holds the name of an image in a layout.
 const NAME: &str = "org.opencontainers.image.ref.name";
 
 fn parse<T: serde::de::DeserializeOwned>(what: &str, text: &[u8]) -> Result<T, Error> {
@@ -94,7 +94,7 @@ impl Image {
         }
     }
 
-    /// Reads what a descriptor describes: an image, or an index of images for several platforms.
+    /// Reads the image that a descriptor refers to, or chooses from the index that it refers to.
     fn described(
         blobs: &dyn Blobs,
         descriptor: &Descriptor,
@@ -105,16 +105,17 @@ impl Image {
         Self::read(blobs, &text, platform)
     }
 
-    /// Reads an image by its manifest, or by an index that has one for a platform.
+    /// Reads an image from its manifest, or from an index that has a manifest for the platform.
     ///
     /// # Errors
     ///
-    /// Fails when it makes no sense, or has nothing for the platform.
+    /// Fails when the text is invalid, or the index has nothing for the platform.
     pub fn read(blobs: &dyn Blobs, text: &[u8], platform: &Platform) -> Result<Self, Error> {
         if is_index(text) {
             let index: Index = parse("the index of platforms", text)?;
             let one = Self::choose(index.manifests.iter(), platform).ok_or_else(|| {
-                let offered: Vec<String> = index.manifests.iter().filter_map(offer).collect();
+                let offered: Vec<String> =
+                    index.manifests.iter().filter_map(named_platform).collect();
                 Error::NoPlatform {
                     wanted: platform.architecture.clone(),
                     offered: offered.join(", "),
@@ -127,7 +128,7 @@ impl Image {
         Self::from_manifest(blobs, text)
     }
 
-    /// The best of several for a platform.
+    /// Returns the best of several descriptors for a platform.
     fn choose<'a>(
         of: impl Iterator<Item = &'a Descriptor>,
         wanted: &Platform,
@@ -146,7 +147,7 @@ impl Image {
             .map(|(_, one)| one)
     }
 
-    /// Reads an image's manifest, of OCI's or of Docker's kind.
+    /// Reads an image's manifest in OCI's or Docker's format.
     pub(crate) fn from_manifest(blobs: &dyn Blobs, text: &[u8]) -> Result<Self, Error> {
         let manifest: Manifest = parse("the manifest", text)?;
         let config: Digest = manifest.config.digest.parse()?;
@@ -159,7 +160,7 @@ impl Image {
         })
     }
 
-    /// Puts an image together from its configuration and layers.
+    /// Makes an image of its configuration and layers.
     pub(crate) fn new(config_text: Vec<u8>, layers: Vec<Layer>) -> Result<Self, Error> {
         Ok(Self {
             config: parse("the image's configuration", &config_text)?,
@@ -169,7 +170,7 @@ impl Image {
         })
     }
 
-    /// Returns the manifest, and what it is said to be; one is made where there is none.
+    /// Returns the manifest and its media type. An image without a manifest gets a new one.
     #[must_use]
     pub fn to_manifest(&self) -> (Vec<u8>, String) {
         const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
@@ -198,18 +199,18 @@ impl Image {
     }
 }
 
-/// What a manifest says of a blob.
+/// Returns a descriptor of a blob, as it stands in a manifest.
 #[must_use]
 pub fn descriptor(kind: &str, digest: &Digest, size: u64) -> serde_json::Value {
     serde_json::json!({"mediaType": kind, "digest": digest.to_string(), "size": size})
 }
 
-/// Returns what a manifest names as its layers, and what each is said to be: an artifact that is no image
-/// has them too.
+/// Returns the media types and the blobs of a manifest's layers. Artifacts that are not images have
+/// layers too.
 ///
 /// # Errors
 ///
-/// Fails when it is no manifest.
+/// Fails when the text is not a manifest.
 pub fn artifact(manifest: &[u8]) -> Result<Vec<(String, Layer)>, Error> {
     let manifest: Manifest = parse("the manifest", manifest)?;
     let layers = manifest.layers.iter().map(|layer| {
@@ -219,7 +220,7 @@ pub fn artifact(manifest: &[u8]) -> Result<Vec<(String, Layer)>, Error> {
     layers.collect()
 }
 
-fn offer(one: &Descriptor) -> Option<String> {
+fn named_platform(one: &Descriptor) -> Option<String> {
     let platform = one.platform.as_ref()?;
     let name = platform.architecture.clone();
     Some(match &platform.variant {
@@ -228,7 +229,7 @@ fn offer(one: &Descriptor) -> Option<String> {
     })
 }
 
-/// An index has manifests where a manifest has layers.
+/// Whether a text is an index: it has `manifests` where a manifest has `layers`.
 fn is_index(text: &[u8]) -> bool {
     serde_json::from_slice::<serde_json::Value>(text)
         .is_ok_and(|value| value["manifests"].is_array())
@@ -242,29 +243,30 @@ impl Layer {
         })
     }
 
-    /// Opens the layer's archive, unpacked and checked while it is read.
+    /// Opens the layer's tar, which is decompressed and checked while it is read.
     ///
     /// # Errors
     ///
-    /// Fails when it is not there, or packed in a way that is not known.
+    /// Fails when the layer is missing, or has an unknown compression.
     pub fn open<'a>(&self, blobs: &'a dyn Blobs) -> Result<Box<dyn Read + 'a>, Error> {
         let failed = |error: io::Error| Error::Layer {
             layer: self.digest.to_string(),
-            reason: sys::words(&error),
+            reason: text::message(&error),
         };
         let mut blob = Checked::new(blobs.open(&self.digest)?, self.digest.clone());
         unpack(&mut start(&mut blob).map_err(failed)?, blob).map_err(failed)
     }
 }
 
-/// The first bytes of a content: enough to tell how it is packed.
+/// Returns the first bytes of some content, enough to recognise its compression.
 pub(crate) fn start(content: &mut impl Read) -> io::Result<Vec<u8>> {
     let mut start = Vec::new();
     content.take(4).read_to_end(&mut start)?;
     Ok(start)
 }
 
-/// Unpacks a content by what it begins with, not by what it is said to be.
+/// Decompresses some content. The compression is recognised by the first bytes, not by the media
+/// type.
 pub(crate) fn unpack<'a>(
     start: &mut Vec<u8>,
     rest: impl Read + 'a,

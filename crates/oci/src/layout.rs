@@ -6,18 +6,18 @@ use std::path::{Path, PathBuf};
 use crate::blob::{Blobs, Digest, LONGEST_DOCUMENT};
 use crate::{Error, Image, Platform};
 
-/// A directory of that layout.
+/// An OCI layout.
 #[derive(Debug)]
 pub struct Layout {
     directory: PathBuf,
 }
 
 impl Layout {
-    /// Opens one.
+    /// Opens a layout.
     ///
     /// # Errors
     ///
-    /// Fails when the directory is none.
+    /// Fails when the directory is not a layout.
     pub fn open(directory: &Path) -> Result<Self, Error> {
         let index = directory.join("index.json");
         std::fs::metadata(&index).map_err(Error::open(&index))?;
@@ -26,11 +26,11 @@ impl Layout {
         })
     }
 
-    /// Finds the image with a reference name; without one, the only image there is.
+    /// Finds the image with a reference name. Without a name, finds the only image of the layout.
     ///
     /// # Errors
     ///
-    /// Fails when there is none, or none for the platform.
+    /// Fails when there is no such image, or none for the platform.
     pub fn image(&self, name: Option<&str>, platform: &Platform) -> Result<Image, Error> {
         let index = self.directory.join("index.json");
         let text = sys::read_file(&index, LONGEST_DOCUMENT).map_err(Error::open(&index))?;
@@ -66,7 +66,7 @@ mod tests {
             variants: Vec::new(),
         };
         let layout = Layout::open(home.path()).unwrap();
-        let error = layout.image(None, &platform).unwrap_err().to_string();
+        let error = text::one_line(&layout.image(None, &platform).unwrap_err());
         assert!(error.contains("more than 16777216 bytes"), "{error}");
     }
 }

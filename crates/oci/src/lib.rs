@@ -1,7 +1,7 @@
-//! OCI images: where their blobs are, and their layers as one tree.
+//! OCI images: access to their blobs, and their layers merged into one tree.
 //!
-//! Everything in an image is hostile. A blob is what its digest says or an error; a name in a layer leads
-//! nowhere but into the tree; sizes are believed only as far as the bytes go.
+//! An image is not trusted. A blob has its digest or is an error; a name in a layer cannot leave
+//! the tree; a stated size is believed only as far as bytes follow.
 
 #![forbid(unsafe_code)]
 
@@ -26,6 +26,6 @@ pub use config::{Config, Execution};
 pub use error::Error;
 pub use image::{Image, Layer, Platform, artifact, descriptor};
 pub use layout::Layout;
-pub use merge::{Merged, Place};
+pub use merge::{Merged, ResolvedName};
 pub use slice::Slice;
 pub use write::Flat;

@@ -2,27 +2,28 @@
 
 use crate::tree::{Node, Tree, name, pop};
 
-/// How many links a name may lead through: as many as the kernel allows, path_resolution(7).
+/// Largest number of links that a name may lead through: the kernel's limit, path_resolution(7).
 const MOST: usize = 40;
 
 impl Tree {
-    /// Returns where a name of a layer lies once the links of that layer are followed that lead to its directory.
+    /// Returns a name of a layer with its directory resolved: only symbolic links of that same
+    /// layer are followed.
     ///
-    /// An engine that extracts a layer into a directory of its own, as podman and docker do, finds the links there
-    /// that the layer has had so far, and those of no other layer.
+    /// An engine that extracts each layer into a directory of its own, as podman and docker do,
+    /// meets the links that the layer has had so far, and no links of other layers.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with one that leads through too many.
+    /// Returns a message for a name that leads through too many links.
     pub(crate) fn follow_in(&self, layer: u32, name: Vec<u8>) -> Result<Vec<u8>, &'static str> {
         self.follow_through(name, |of| of == layer)
     }
 
-    /// Returns where a name lies once the links of all layers are followed that lead to its directory.
+    /// Returns a name with its directory resolved: symbolic links of all layers are followed.
     ///
     /// # Errors
     ///
-    /// Says what is wrong with one that leads through too many.
+    /// Returns a message for a name that leads through too many links.
     pub(crate) fn follow(&self, name: Vec<u8>) -> Result<Vec<u8>, &'static str> {
         self.follow_through(name, |_| true)
     }
@@ -32,7 +33,7 @@ impl Tree {
         given: Vec<u8>,
         counts: impl Fn(u32) -> bool,
     ) -> Result<Vec<u8>, &'static str> {
-        // The parts that are left to go, the next one last.
+        // The components that remain, the next one last.
         let mut rest: Vec<&[u8]> = given.split(|byte| *byte == b'/').rev().collect();
         let (mut found, mut followed) = (Vec::new(), 0);
         while let Some(part) = rest.pop() {
@@ -63,7 +64,7 @@ impl Tree {
             }
             rest.extend(link.target.split(|byte| *byte == b'/').rev());
         }
-        // As long and as deep as any other.
+        // The result has the same limits of length and depth as other names.
         name(&found)
     }
 }

@@ -1,5 +1,5 @@
-//! Indexes and manifests (image-spec, image-index.md and manifest.md), read as Go programs read them: what is missing
-//! or null is empty.
+//! Indexes and manifests (image-spec, image-index.md and manifest.md), parsed as leniently as Go
+//! programs parse them: a missing or null field is empty.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use crate::config::nullable;
 
-/// Images, by name or by platform.
+/// A list of images, chosen by name or by platform.
 #[derive(Debug, Deserialize)]
 pub(crate) struct Index {
     #[serde(default, deserialize_with = "nullable")]
@@ -36,7 +36,7 @@ pub(crate) struct Descriptor {
 }
 
 impl Descriptor {
-    /// How many bytes the blob has, if that is said.
+    /// The size of the blob in bytes, if the descriptor states it.
     pub(crate) fn size(&self) -> Option<u64> {
         u64::try_from(self.size?).ok().filter(|size| *size > 0)
     }

@@ -1,4 +1,4 @@
-//! From layers to one tree: which entries stay, and what they are called.
+//! Merging layers into one tree: which entries stay, and under which names.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -12,32 +12,32 @@ use crate::sparse::Sparse;
 use crate::tree::{Link, Node, Origin, Tree, name, parent};
 use crate::{Error, Image};
 
-/// The largest file: a sparse one takes no room in a layer, and has to be read to its end.
+/// Largest file, in bytes. A sparse file takes no space in a layer, but its holes are read too.
 const LARGEST: u64 = 1 << 40;
 
-/// An image's layers as one tree.
+/// An image's layers, merged into one tree.
 #[derive(Debug)]
 pub struct Merged {
     pub(crate) tree: Tree,
-    /// How many entries there were so far.
+    /// Number of entries read so far.
     entries: u64,
-    /// The first device that was left out, and how many were.
+    /// The first device that was left out, and the number of such devices.
     device: Option<String>,
     devices: u64,
 }
 
-/// Where a path of an image leads: the links to its directory are followed, itself is not.
+/// A path of an image with its directory resolved. A link in the last component is not followed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The path without links, without a slash at its start.
+pub struct ResolvedName {
+    /// The path without links and without a slash at its start.
     pub name: String,
-    /// Whether something is there.
+    /// Whether the image has this path.
     pub is_there: bool,
 }
 
-/// The most entries: each takes some hundred bytes of memory.
+/// Largest number of entries. Each takes some hundred bytes of memory.
 const MOST: u64 = 10_000_000;
-/// The beginning of a name, for people.
+/// Returns the beginning of a name, for messages.
 fn shown(name: &[u8]) -> String {
     const SHOWN: usize = 100;
     match name.get(..SHOWN) {
@@ -49,11 +49,12 @@ fn shown(name: &[u8]) -> String {
 }
 
 impl Merged {
-    /// Reads the layers of an image.
+    /// Reads and merges the layers of an image.
     ///
     /// # Errors
     ///
-    /// Fails when a layer cannot be read, is another than its digest says, or leads out of the tree.
+    /// Fails when a layer cannot be read, does not have its digest, or has a name that leaves the
+    /// tree.
     pub fn new(image: &Image, blobs: &dyn Blobs) -> Result<Self, Error> {
         let mut merged = Self {
             tree: Tree::default(),
@@ -68,9 +69,10 @@ impl Merged {
         Ok(merged)
     }
 
-    /// Returns where a path leads, `None` for one through a file or a loop of links. Paths begin without a slash.
+    /// Resolves a path, which begins without a slash. Returns `None` for a path through a file or a
+    /// loop of links.
     #[must_use]
-    pub fn place(&self, path: &str) -> Option<Place> {
+    pub fn place(&self, path: &str) -> Option<ResolvedName> {
         let place = self.tree.follow(path.as_bytes().to_vec()).ok()?;
         let mut above = parent(&place);
         while !above.is_empty() {
@@ -85,14 +87,14 @@ impl Merged {
         }
         let is_there = self.tree.get(&place).is_some();
         let name = String::from_utf8(place).ok()?;
-        Some(Place { name, is_there })
+        Some(ResolvedName { name, is_there })
     }
 
-    /// Puts a layer of our own on top, a tar.
+    /// Adds a layer of our own on top, as a tar.
     ///
     /// # Errors
     ///
-    /// Fails when it is none.
+    /// Fails when `ours` is not a valid tar.
     pub fn put_on_top(&mut self, image: &Image, ours: &[u8]) -> Result<(), Error> {
         let last = u32::try_from(image.layers.len()).unwrap_or(u32::MAX);
         self.take(last, "our own", ours)
@@ -107,17 +109,18 @@ impl Merged {
         let mut archive = tar::Archive::new(metered);
         let mut entries = archive
             .entries()
-            .map_err(|error| failed(sys::words(&error)))?;
+            .map_err(|error| failed(text::message(&error)))?;
         let (mut behind, mut end) = (0, u64::MAX);
         for number in 0.. {
-            // A name of gigabytes would be read into memory before anybody sees how long it is. What is left
-            // of the entry before is passed over.
+            // Without this limit, a name of gigabytes would be read into memory before anyone can
+            // check its length. The rest of the previous entry is skipped, so it is allowed as
+            // well.
             meter.allow_headers(behind);
             let mut entry = match entries.next() {
                 None => break,
-                // The last file is there, and nothing fills its block up: what umoci inserts is like that.
+                // The last file is complete, but its block is not padded. umoci writes such layers.
                 Some(Err(_)) if meter.count() == end => break,
-                Some(entry) => entry.map_err(|error| failed(sys::words(&error)))?,
+                Some(entry) => entry.map_err(|error| failed(text::message(&error)))?,
             };
             behind = match entry.header().entry_type() {
                 EntryType::GNUSparse => entry.header().entry_size().unwrap_or(0),
@@ -147,49 +150,16 @@ impl Merged {
                     "{shown:?} is said to have more than a tebibyte"
                 )));
             }
-            let header = entry.header();
-            let node = match header.entry_type() {
-                EntryType::Directory => Node::Directory {
-                    mode: header.mode().unwrap_or(0o755) & 0o7777,
-                    time: header.mtime().unwrap_or(0),
-                },
-                EntryType::Link => {
-                    let target = entry.link_name_bytes().unwrap_or_default();
-                    let target = name(&target)
-                        .and_then(|target| self.tree.follow_in(layer, target))
-                        .map_err(|why| failed(format!("{shown:?} is a link to what {why}")))?;
-                    match self.tree.get(&target) {
-                        Some(file @ (Node::Link(_) | Node::Other(_))) => file.clone(),
-                        _ => return Err(failed(format!("{shown:?} is a link to nothing"))),
-                    }
-                }
-                EntryType::Char | EntryType::Block => {
-                    self.devices += 1;
-                    self.device.get_or_insert(shown);
-                    continue;
-                }
-                EntryType::Symlink => {
-                    let target = entry.link_name_bytes().unwrap_or_default();
-                    if target.is_empty() {
-                        return Err(failed(format!("{shown:?} is a link to nothing")));
-                    }
-                    let target = target.into();
-                    Node::Link(Box::new(Link { origin, target }))
-                }
-                EntryType::Regular
-                | EntryType::Continuous
-                | EntryType::GNUSparse
-                | EntryType::Fifo => Node::Other(origin),
-                // Metadata of the archive's own.
-                _ => continue,
+            let Some(node) = self.node(&entry, origin, shown.as_str()).map_err(failed)? else {
+                continue;
             };
-            let is_file =
-                [EntryType::Regular, EntryType::Continuous].contains(&header.entry_type());
+            let kind = entry.header().entry_type();
+            let is_file = [EntryType::Regular, EntryType::Continuous].contains(&kind);
             if called.is_empty() && !matches!(node, Node::Directory { .. }) {
                 return Err(failed(format!("{shown:?} is the root, and no directory")));
             }
             if let Some(sparse) = sparse.filter(|_| is_file) {
-                // An entry that is taken can be written.
+                // An entry is accepted only if it can be written later.
                 let stored = entry.size();
                 meter.allow_headers(stored);
                 let checked = sparse.check(&mut entry, stored);
@@ -198,22 +168,66 @@ impl Merged {
             self.tree.insert(layer, called, node).map_err(failed)?;
         }
         meter.allow_all();
-        // What comes after the archive's end belongs to the digest.
+        // The bytes behind the archive's end belong to the digest.
         io::copy(&mut archive.into_inner(), &mut io::sink())
-            .map_err(|error| failed(sys::words(&error)))?;
+            .map_err(|error| failed(text::message(&error)))?;
         Ok(())
     }
 
-    /// Returns how many bytes the files have together.
+    /// Returns the node that an entry makes; `None` for a device, which is left out, and for
+    /// metadata of the archive itself.
+    fn node<R: Read>(
+        &mut self,
+        entry: &tar::Entry<'_, R>,
+        origin: Origin,
+        shown: &str,
+    ) -> Result<Option<Node>, String> {
+        let header = entry.header();
+        Ok(Some(match header.entry_type() {
+            EntryType::Directory => Node::Directory {
+                mode: header.mode().unwrap_or(0o755) & 0o7777,
+                time: header.mtime().unwrap_or(0),
+            },
+            EntryType::Link => {
+                let target = entry.link_name_bytes().unwrap_or_default();
+                let target = name(&target)
+                    .and_then(|target| self.tree.follow_in(origin.layer, target))
+                    .map_err(|why| format!("{shown:?} is a link to what {why}"))?;
+                match self.tree.get(&target) {
+                    Some(file @ (Node::Link(_) | Node::Other(_))) => file.clone(),
+                    _ => return Err(format!("{shown:?} is a link to nothing")),
+                }
+            }
+            EntryType::Char | EntryType::Block => {
+                self.devices += 1;
+                self.device.get_or_insert_with(|| shown.to_owned());
+                return Ok(None);
+            }
+            EntryType::Symlink => {
+                let target = entry.link_name_bytes().unwrap_or_default();
+                if target.is_empty() {
+                    return Err(format!("{shown:?} is a link to nothing"));
+                }
+                let target = target.into();
+                Node::Link(Box::new(Link { origin, target }))
+            }
+            EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse | EntryType::Fifo => {
+                Node::Other(origin)
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    /// Returns the total size of the files, in bytes.
     #[must_use]
     pub fn size(&self) -> u64 {
         let mut names = self.names();
-        // Of several names of a file one counts.
+        // A file with several names counts once.
         names.dedup_by_key(|(origin, _)| *origin);
         names.iter().map(|(origin, _)| origin.size).sum()
     }
 
-    /// Returns how many names a directory has at most.
+    /// Returns the number of names in the fullest directory.
     #[must_use]
     pub fn fullest(&self) -> usize {
         let mut counts: HashMap<&[u8], usize> = HashMap::new();
@@ -223,7 +237,7 @@ impl Merged {
         counts.into_values().max().unwrap_or(0)
     }
 
-    /// What is left out, for the user to know.
+    /// Returns a message about entries that were left out, for the user.
     #[must_use]
     pub fn notes(&self) -> Option<String> {
         let first = self.device.as_ref()?;
@@ -236,7 +250,7 @@ impl Merged {
         })
     }
 
-    /// The names of each entry that stays, in the order of layers and entries.
+    /// Returns the names of each entry that stays, in the order of layers and entries.
     pub(crate) fn names(&self) -> Vec<(Origin, &[u8])> {
         let mut names: Vec<(Origin, &[u8])> = self
             .tree

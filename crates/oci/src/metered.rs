@@ -1,20 +1,21 @@
-//! Reading a tar whose headers have an end.
+//! Reading a tar with a limit on the size of its headers.
 
 use std::cell::Cell;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::rc::Rc;
 
-/// The most bytes of an entry's headers: long names and attributes come in headers of their own.
+/// Largest size of an entry's headers, in bytes. Long names and attributes have headers of their
+/// own.
 const HEADERS: u64 = 4 << 20;
 
-/// A reader that ends in an error when more is read than its [`Meter`] allows.
+/// A reader that returns an error when more is read than its [`Meter`] allows.
 pub(crate) struct Metered<R> {
     inner: R,
     left: Rc<Cell<u64>>,
     count: Rc<Cell<u64>>,
 }
 
-/// Says how much may be read, and knows how much was.
+/// Sets how many bytes may be read, and counts the bytes that were read.
 pub(crate) struct Meter {
     left: Rc<Cell<u64>>,
     count: Rc<Cell<u64>>,
@@ -32,7 +33,7 @@ impl<R> Metered<R> {
 }
 
 impl Meter {
-    /// Allows an entry's headers, and before them what is left of the entry before.
+    /// Allows `behind` bytes, the rest of the previous entry, and then an entry's headers.
     pub(crate) fn allow_headers(&self, behind: u64) {
         self.left.set(HEADERS.saturating_add(behind));
     }
@@ -41,7 +42,7 @@ impl Meter {
         self.left.set(u64::MAX);
     }
 
-    /// How many bytes were read.
+    /// Returns the number of bytes that were read.
     pub(crate) fn count(&self) -> u64 {
         self.count.get()
     }

@@ -1,10 +1,10 @@
-//! Part of a file, read where it lies.
+//! Part of a file, read in place.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::FileExt;
 
-/// Part of a file. Several may be read at once: the file's own position is not used.
+/// Part of a file. Several may be read at the same time, since the file's own position is not used.
 #[derive(Debug, Clone)]
 pub struct Slice<'a> {
     file: &'a File,
@@ -13,7 +13,7 @@ pub struct Slice<'a> {
 }
 
 impl<'a> Slice<'a> {
-    /// Returns `size` bytes of a file from `offset` on.
+    /// Returns the part of `size` bytes at `offset`.
     #[must_use]
     pub fn new(file: &'a File, offset: u64, size: u64) -> Self {
         Self {

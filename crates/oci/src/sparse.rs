@@ -1,32 +1,33 @@
 //! Files with holes, as GNU tar writes them into PAX archives ([GNU tar manual, "Sparse Formats"]).
 //!
-//! The older format of its own (`GNUSparse`) is the tar crate's.
+//! The tar crate reads GNU tar's older format (`GNUSparse`).
 //!
 //! [GNU tar manual, "Sparse Formats"]: https://www.gnu.org/software/tar/manual/html_node/Sparse-Formats.html
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
 
-/// How many parts a file may be said to have.
+/// Largest number of parts of a file.
 const MOST: usize = 1 << 20;
 
 /// A file with holes, as an entry's extended headers describe it.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Sparse {
-    /// Its name; `None` where the entry's holds.
+    /// The file's name; `None` when the entry's own name is the right one.
     pub(crate) name: Option<Vec<u8>>,
-    /// How many bytes it has, holes included.
+    /// The file's size in bytes, holes included.
     pub(crate) size: u64,
-    /// Where its parts lie, and how long they are; `None` where its data begins with that (format 1.0).
+    /// The offsets and lengths of the parts. `None` when the map of the parts precedes the data
+    /// (format 1.0).
     parts: Option<Vec<(u64, u64)>>,
 }
 
 impl Sparse {
-    /// Reads it from an entry; `None` for one that is not sparse in this way.
+    /// Reads the sparse headers of an entry. Returns `None` for an entry without them.
     ///
     /// # Errors
     ///
-    /// Fails on what no tar writes.
+    /// Fails on headers that no tar writes.
     pub(crate) fn of<R: Read>(entry: &mut tar::Entry<'_, R>) -> io::Result<Option<Self>> {
         match entry.pax_extensions()? {
             Some(extensions) => {
@@ -80,14 +81,14 @@ impl Sparse {
         }))
     }
 
-    /// Looks whether the file can be read from what the archive has of it, `length` bytes.
+    /// Checks that the file can be read from the `length` bytes that the archive has of it.
     ///
     /// # Errors
     ///
-    /// As [`reader`](Self::reader), and when the archive has less than the parts.
+    /// As [`reader`](Self::reader), and when the archive has fewer bytes than the parts.
     pub(crate) fn check(self, stored: impl Read, length: u64) -> io::Result<()> {
         let reader = self.reader(stored)?;
-        // The parts lie one after another within the file's size, so that their sum has a number.
+        // The sum cannot overflow: the parts follow one another within the file's size.
         let parts: u64 = reader.parts.iter().map(|(_, length)| length).sum();
         match reader.map.saturating_add(parts) <= length {
             true => Ok(()),
@@ -95,11 +96,12 @@ impl Sparse {
         }
     }
 
-    /// Reads the file, holes and all, from what the archive has of it.
+    /// Returns a reader of the whole file, holes included, from the bytes that the archive has of
+    /// it.
     ///
     /// # Errors
     ///
-    /// Fails when the parts do not lie in the file, one after another.
+    /// Fails when the parts overlap, are not in order, or exceed the file's size.
     pub(crate) fn reader<R: Read>(self, mut stored: R) -> io::Result<Reader<R>> {
         let (parts, map) = match self.parts {
             Some(parts) => (parts, 0),
@@ -122,8 +124,8 @@ impl Sparse {
     }
 }
 
-/// Reads where the parts lie from the beginning of the data: lines of decimal numbers, filled up to a block. Returns how
-/// many bytes that took, too.
+/// Reads the map of the parts, which precedes the data: lines of decimal numbers, padded to a
+/// block. Also returns the map's length in bytes.
 fn parts_in(stored: &mut impl Read) -> io::Result<(Vec<(u64, u64)>, u64)> {
     const BLOCK: usize = 512;
     let mut block = [0; BLOCK];
@@ -167,10 +169,10 @@ fn wrong() -> io::Error {
     )
 }
 
-/// A file with its holes filled.
+/// A reader of a sparse file, which returns zeros for the holes.
 pub(crate) struct Reader<R> {
     stored: R,
-    /// How many bytes of what is stored tell where the parts lie.
+    /// Length of the map that precedes the data, in bytes.
     map: u64,
     parts: VecDeque<(u64, u64)>,
     position: u64,

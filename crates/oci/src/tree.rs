@@ -1,9 +1,9 @@
-//! The tree that layers make: which entry of which layer each name leads to.
+//! The merged tree of the layers: for each name, the entry and the layer that it comes from.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
-/// An entry of a layer: the layer's number, its place in it, and how many bytes it has.
+/// An entry of a layer: the layer's number, the entry's number in the layer, and its size in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Origin {
     pub(crate) layer: u32,
@@ -11,18 +11,18 @@ pub(crate) struct Origin {
     pub(crate) size: u64,
 }
 
-/// What a name leads to.
+/// The object that a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
-    /// A directory, with its permissions and its time.
+    /// A directory, with its permissions and its modification time.
     Directory { mode: u32, time: u64 },
     /// A symbolic link.
     Link(Box<Link>),
-    /// Anything else: the entry that has its content. Hard links have that of their file.
+    /// Anything else: the entry that has its content. A hard link has the entry of its file.
     Other(Origin),
 }
 
-/// A symbolic link: the entry that it is, and where it leads.
+/// A symbolic link: its entry and its target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Link {
     pub(crate) origin: Origin,
@@ -30,7 +30,7 @@ pub(crate) struct Link {
 }
 
 impl Node {
-    /// The entry that has its content; directories have none.
+    /// Returns the entry that has the content. A directory has none.
     pub(crate) fn origin(&self) -> Option<Origin> {
         match self {
             Self::Directory { .. } => None,
@@ -40,33 +40,35 @@ impl Node {
     }
 }
 
-/// Names are bytes, without a slash at either end; the root is the empty name.
+/// The merged tree. Names are bytes without a slash at either end; the root is the empty name.
 #[derive(Debug, Default)]
 pub(crate) struct Tree {
     nodes: BTreeMap<Vec<u8>, (u32, Node)>,
     spent: Spent,
 }
 
-/// The cost of the tree so far. Names that were removed again count: they were paid for.
+/// The cost of the tree so far. Names that were removed later still count.
 #[derive(Debug, Default)]
 struct Spent {
-    /// Bytes of names, and of the targets of links.
+    /// Bytes of names and of link targets.
     names: u64,
-    /// Bytes of names of directories that no layer names: they take no room in a layer.
+    /// Bytes of the names of implied directories: no layer has an entry for them, so they cost a
+    /// layer nothing.
     unnamed: u64,
-    /// How many nodes were looked at to be removed.
+    /// Number of nodes that were visited for removals.
     looks: u64,
 }
 
-/// The most bytes of all names and targets of links: those of ten million files with names of usual length.
+/// Largest total size of names and link targets, in bytes: enough for ten million files with names
+/// of usual length.
 const NAMES: u64 = 512 << 20;
-/// The most bytes of the names of directories that no layer names. Most images have none.
+/// Largest total size of the names of implied directories, in bytes. Most images have none.
 const UNNAMED_NAMES: u64 = 32 << 20;
-/// How many nodes may be looked at to be removed: a directory that is made anew a thousand times is no
-/// honest one.
+/// Largest number of nodes that may be visited for removals. Only a hostile image makes a large
+/// directory anew a thousand times.
 const LOOKS: u64 = 100_000_000;
 
-/// Takes a part of what there may be at most.
+/// Adds a cost to a sum, and fails when the sum exceeds its limit.
 fn spend(spent: &mut u64, cost: usize, most: u64, what: &str) -> Result<(), String> {
     *spent = spent.saturating_add(cost as u64);
     match *spent <= most {
@@ -75,19 +77,20 @@ fn spend(spent: &mut u64, cost: usize, most: u64, what: &str) -> Result<(), Stri
     }
 }
 
-/// What marks a name as removed, and a directory as new (image-spec, layer.md).
+/// The prefix that removes a name, and the name that makes a directory opaque (image-spec,
+/// layer.md).
 const REMOVED: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
-/// Permissions of a directory that a layer has things in and does not name.
+/// Permissions of an implied directory: one that has no entry in a layer, but has files in it.
 const UNNAMED: u32 = 0o755;
 
 impl Tree {
-    /// Takes in a name of a layer; `node` is what is there. Whiteouts act on lower layers only.
+    /// Adds a name of a layer. A whiteout affects lower layers only.
     ///
     /// # Errors
     ///
-    /// Says what is too much.
+    /// Returns a message that names the exceeded limit.
     pub(crate) fn insert(&mut self, layer: u32, name: Vec<u8>, node: Node) -> Result<(), String> {
         let what = "the names and links take more than 512 MiB";
         let target = match &node {
@@ -111,23 +114,23 @@ impl Tree {
         Ok(())
     }
 
-    /// What a name leads to.
+    /// Returns the node of a name.
     pub(crate) fn get(&self, name: &[u8]) -> Option<&Node> {
         self.nodes.get(name).map(|(_, node)| node)
     }
 
-    /// The same, and which layer had it last.
+    /// Returns the node of a name, and the last layer that had the name.
     pub(crate) fn get_with_layer(&self, name: &[u8]) -> Option<(u32, &Node)> {
         self.nodes.get(name).map(|(layer, node)| (*layer, node))
     }
 
-    /// All names and what they lead to, parents before what is in them.
+    /// Returns all names and nodes, a directory before its contents.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&[u8], &Node)> {
         let nodes = self.nodes.iter();
         nodes.map(|(name, (_, node))| (name.as_slice(), node))
     }
 
-    /// What is a name's parent is a directory, whatever a lower layer had there: a link, for one.
+    /// Makes every parent of a name a directory. It replaces a link or a file of a lower layer.
     fn make_parents(&mut self, layer: u32, parent: &[u8]) -> Result<(), String> {
         let mut parent = parent;
         while !matches!(self.get(parent), Some(Node::Directory { .. })) {
@@ -152,9 +155,10 @@ impl Tree {
         Ok(())
     }
 
-    /// Removes what lower layers have in a directory.
+    /// Removes the contents that a directory has from lower layers.
     fn remove_below(&mut self, name: &[u8], layer: u32) -> Result<(), String> {
-        // Names in a directory lie between it with a slash, and it with what comes after a slash.
+        // The names in a directory sort between its own name with a slash and its own name with the
+        // byte after a slash.
         let range = if name.is_empty() {
             (Bound::Excluded(Vec::new()), Bound::Unbounded)
         } else {
@@ -178,12 +182,12 @@ impl Tree {
     }
 }
 
-/// The name of the directory in which a name lies; the root lies in itself.
+/// Returns the parent directory of a name. The root is its own parent.
 pub(crate) fn parent(name: &[u8]) -> &[u8] {
     split(name).0
 }
 
-/// Goes up; above the root is the root.
+/// Changes a name to its parent. The root stays as it is.
 pub(crate) fn pop(name: &mut Vec<u8>) {
     name.truncate(parent(name).len());
 }
@@ -205,17 +209,18 @@ fn join(parent: &[u8], last: &[u8]) -> Vec<u8> {
     [parent, b"/", last].concat()
 }
 
-/// The longest path that Linux takes (PATH_MAX, limits.h).
+/// Longest path that Linux accepts, in bytes (PATH_MAX, limits.h).
 const LONGEST: usize = 4096;
 
-/// How many directories a name may lie in: each is made, whatever the layer says of it.
+/// Deepest nesting of directories. Each parent of a name is created, even if the layer has no entry
+/// for it.
 const DEEPEST: usize = 256;
 
-/// The name of an entry.
+/// Returns the normalised name of an entry.
 ///
 /// # Errors
 ///
-/// Says what is wrong with one that would lead out of the tree, or anywhere at all.
+/// Returns a message for a name that leaves the tree, or is invalid.
 pub(crate) fn name(path: &[u8]) -> Result<Vec<u8>, &'static str> {
     if path.len() > LONGEST {
         return Err("has a name of more than 4096 bytes");
@@ -226,7 +231,7 @@ pub(crate) fn name(path: &[u8]) -> Result<Vec<u8>, &'static str> {
         match part {
             b"" | b"." => continue,
             b".." if depth == 0 => return Err("leads out of the image"),
-            // As it is written, without a look at what is there: podman and docker read names so.
+            // `..` is resolved without regard to symbolic links, as in podman and docker.
             b".." => {
                 pop(&mut name);
                 depth -= 1;
@@ -312,7 +317,7 @@ mod tests {
 
     #[test]
     fn what_is_no_directory_gives_way_to_one_and_takes_the_place_of_one() {
-        // A link to /etc in the first layer is no way to /etc for the second.
+        // A link to /etc in the first layer must not lead the second layer to /etc.
         let link = tree(&[(0, "a"), (1, "a/passwd")]);
         assert!(matches!(link.get(b"a"), Some(Node::Directory { .. })));
         let file = tree(&[(0, "a/x"), (0, "a/y/z"), (1, "a")]);

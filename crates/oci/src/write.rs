@@ -1,4 +1,4 @@
-//! Writing the tree as one tar: each entry once, under the names that stay.
+//! Writing the merged tree as one tar: each entry once, under its final names.
 
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
@@ -11,13 +11,13 @@ use crate::sparse::Sparse;
 use crate::tree::Node;
 use crate::{Error, Image, Layer, Merged};
 
-/// Extended attributes that go along: a user's own.
+/// Prefix of the extended attributes that are kept: those of the `user` namespace.
 const KEPT: &str = "SCHILY.xattr.user.";
 
-/// How owners and permissions are written: everything belongs to root.
+/// How owners and permissions are written. Everything belongs to root.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Flat {
-    /// Whether the owner may read, write and enter all.
+    /// Whether the owner gets permission to read, write and enter everything.
     pub fix_permissions: bool,
 }
 
@@ -42,11 +42,12 @@ impl Flat {
 }
 
 impl Merged {
-    /// Writes the tree as a tar in which everything belongs to root; `ours` is what was put on top.
+    /// Writes the tree as a tar in which everything belongs to root. `ours` is the layer that was
+    /// added on top.
     ///
     /// # Errors
     ///
-    /// Fails when a layer cannot be read again, or the output written.
+    /// Fails when a layer cannot be read again, or the output cannot be written.
     pub fn write(
         &self,
         image: &Image,
@@ -57,7 +58,7 @@ impl Merged {
     ) -> Result<(), Error> {
         let mut output = Builder::new(output);
         for (name, node) in self.tree.iter() {
-            // The root is its reader's to make: not every one takes a name for it.
+            // The reader of the tar makes the root. Not every reader accepts a name for it.
             if let Node::Directory { mode, time } = node
                 && !name.is_empty()
             {
@@ -82,7 +83,7 @@ impl Merged {
     }
 }
 
-/// A layer by its number: one of the image's, or our own on top.
+/// Opens a layer by its number: one of the image's, or our own on top.
 fn layer<'a>(
     layers: &[Layer],
     number: usize,
@@ -118,7 +119,7 @@ fn write_layer(
                 .append_link(&mut header, path(name), path(first))
                 .map_err(Error::Write)?;
         }
-        // Before it is looked for more: nothing may fill the last block up.
+        // Stop before the next entry is read, because the last block may not be padded.
         if rest.is_empty() {
             break;
         }

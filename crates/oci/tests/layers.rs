@@ -1,4 +1,4 @@
-//! Layouts made blob by blob: what their layers become as one tree, and what is refused.
+//! Layouts made blob by blob: the trees that their layers make, and the errors of invalid ones.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
@@ -17,7 +17,7 @@ type Entry<'a> = (EntryType, &'a [u8], &'a [u8]);
 const FILE: EntryType = EntryType::Regular;
 const DIRECTORY: EntryType = EntryType::Directory;
 
-/// A tar with names as they are: a library would not write the bad ones.
+/// Makes a tar with exactly these names. A library would not write the invalid ones.
 fn layer(entries: &[Entry]) -> Vec<u8> {
     let mut tar = Builder::new(Vec::new());
     for (kind, name, content) in entries {
@@ -46,12 +46,12 @@ fn put(directory: &Path, content: &[u8]) -> (Digest, u64) {
     (digest, content.len() as u64)
 }
 
-/// Writes a layout of one image for amd64 with these layers, as they are stored.
+/// Writes a layout of one image for amd64. The layers are stored as they are given.
 fn layout(directory: &Path, layers: &[Vec<u8>]) {
     odd_layout(directory, layers, "", &|_| {});
 }
 
-/// The same, with one of its documents changed: `config`, `manifest` or `index`.
+/// Writes a layout in which one document is changed: `config`, `manifest` or `index`.
 fn odd_layout(directory: &Path, layers: &[Vec<u8>], which: &str, change: &dyn Fn(&mut Value)) {
     let document = |name: &str, mut value: Value| {
         if name == which {
@@ -90,7 +90,7 @@ fn open(directory: &Path) -> (Image, Layout) {
     (layout.image(None, &platform()).unwrap(), layout)
 }
 
-/// What the layers become: names, and what is there.
+/// Merges layers. Returns the names, and the kind or content of each.
 fn merge(layers: &[Vec<u8>]) -> Result<BTreeMap<String, String>, String> {
     let directory = tempfile::tempdir().unwrap();
     layout(directory.path(), layers);
@@ -205,7 +205,7 @@ fn nothing_leads_out() {
         let error = merge(&[layer(entries)]).unwrap_err();
         assert!(error.contains(words), "{error}");
     }
-    // A link to a directory of the host's, and a file in it: the directory is the image's own.
+    // A link to a directory of the host, and then a file in it: the directory is made in the image.
     let link = layer(&[(EntryType::Symlink, b"a", b"/etc")]);
     let through = layer(&[(FILE, b"a/passwd", b"mine")]);
     let found = merge(&[link, through]).unwrap();
@@ -218,7 +218,7 @@ fn odd_names_are_names() {
     assert_eq!(shown(&found), [("a\nb", "1"), ("c\u{fffd}", "2")]);
 }
 
-/// Each is taken by podman 4.3.
+/// podman 4.3 accepts each of these images.
 #[test]
 fn charliecloud_1805_documents_that_say_less_than_they_should() {
     let without = |place: &'static str, name: &'static str| {
@@ -319,7 +319,7 @@ fn damage_is_told_by_the_layer() {
     assert!(error().contains("the content is another"), "{}", error());
     fs::write(&blob, &good[..60_000]).unwrap();
     assert!(error().contains("sha256:"), "{}", error());
-    // More behind the archive's end is another content, too.
+    // Extra bytes behind the archive's end change the digest too.
     fs::write(&blob, [good, vec![0; 512]].concat()).unwrap();
     assert!(error().contains("the content is another"), "{}", error());
     fs::remove_file(&blob).unwrap();

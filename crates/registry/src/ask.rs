@@ -1,5 +1,5 @@
-//! Asking a registry: requests that say who asks (distribution/docs/spec/auth/token.md), and answers that
-//! have an end.
+//! Requests to a registry, with credentials (distribution/docs/spec/auth/token.md), and answers of
+//! a limited size.
 
 use std::time::Duration;
 
@@ -10,38 +10,22 @@ use reqwest::{Body, Method, Response, StatusCode, Url};
 
 use crate::challenge::{Challenge, challenge};
 use crate::endpoint::Endpoint;
+use crate::pass::Pass;
 use crate::{Error, Login, Reference};
 
-/// The kinds of manifest that images have.
+/// The media types of the manifests that images have.
 const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
                          application/vnd.oci.image.manifest.v1+json, \
                          application/vnd.docker.distribution.manifest.list.v2+json, \
                          application/vnd.docker.distribution.manifest.v2+json";
 
-/// The header by which a registry says what it sends.
+/// The header in which a registry states the digest of its answer.
 const DIGEST: &str = "Docker-Content-Digest";
 
-/// How long a document may take.
+/// Longest time in which a document must arrive.
 const DOCUMENT: Duration = Duration::from_secs(300);
-/// The most bytes of what a registry says when it refuses, and of a token.
+/// Largest error answer or token answer that is read, in bytes.
 const LONGEST_WORDS: u64 = 1 << 20;
-
-/// Credentials that a registry accepted.
-#[derive(Clone)]
-pub(crate) enum Pass {
-    /// By a token that a server of the registry's gave.
-    Token(HeaderValue),
-    /// By name and password.
-    Login(HeaderValue),
-}
-
-impl Pass {
-    fn header(&self) -> HeaderValue {
-        match self {
-            Self::Token(value) | Self::Login(value) => value.clone(),
-        }
-    }
-}
 
 /// A request that can be repeated.
 pub(crate) struct Request<'a> {
@@ -49,14 +33,14 @@ pub(crate) struct Request<'a> {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Vec<u8>>,
-    /// The actions on the repository, as scopes of tokens name it: `pull`, `pull,push`.
+    /// The actions on the repository, in the form of a token's scope: `pull`, `pull,push`.
     pub(crate) actions: &'a str,
-    /// Its subject, for errors.
+    /// The subject of the request, for error messages.
     pub(crate) what: &'a str,
 }
 
 impl<'a> Request<'a> {
-    /// One that reads.
+    /// Makes a request that reads.
     pub(crate) fn get(url: Url, what: &'a str) -> Self {
         Self {
             method: Method::GET,
@@ -70,7 +54,7 @@ impl<'a> Request<'a> {
 }
 
 impl Endpoint {
-    /// Returns a manifest, which `reference` names by a tag or a digest.
+    /// Returns the manifest that the tag or digest of `reference` names.
     pub(crate) async fn manifest(
         &self,
         reference: &Reference,
@@ -93,7 +77,7 @@ impl Endpoint {
         Ok(text)
     }
 
-    /// Begins to receive a blob, from a place in it on.
+    /// Begins to receive a blob, from the byte `at`.
     pub(crate) async fn blob(
         &self,
         digest: &Digest,
@@ -109,7 +93,8 @@ impl Endpoint {
         self.accepted(&request).await
     }
 
-    /// Says who asks, as far as the registry wants to know before it is asked for anything.
+    /// Asks the registry which credentials it wants before any other request. Returns `None` when
+    /// it wants none.
     pub(crate) async fn greet(&self, what: &str) -> Result<Option<Pass>, Error> {
         let request = Request::get(self.url("", what)?, what);
         let answer = self.send(&request, None).await?;
@@ -121,7 +106,8 @@ impl Endpoint {
         self.accept(answer, request.what).await
     }
 
-    /// Sends a request, with credentials if the registry asks for some. Whether it succeeds is for the caller to see.
+    /// Sends a request, with credentials if the registry asks for them. Returns the answer whether
+    /// it is a success or not.
     pub(crate) async fn ask(&self, request: &Request<'_>) -> Result<Response, Error> {
         let answer = self.send(request, self.known_pass()).await?;
         let Some(pass) = self.challenged(&answer, request).await? else {
@@ -156,10 +142,11 @@ impl Endpoint {
 
     async fn send(&self, request: &Request<'_>, pass: Option<Pass>) -> Result<Response, Error> {
         let mut headers = request.headers.clone();
-        // A blob has a digest, and is wanted as it is; docker and podman say so, too.
+        // The digest is that of the blob without any content coding. docker and podman send this
+        // header too.
         let identity = HeaderValue::from_static("identity");
         headers.insert(ACCEPT_ENCODING, identity);
-        // Where the answer leads to another host, the client leaves it out.
+        // The client drops this header when it follows a redirect to another host.
         if let Some(pass) = pass {
             headers.insert(AUTHORIZATION, pass.header());
         }
@@ -179,7 +166,7 @@ impl Endpoint {
             .await
     }
 
-    /// Sends what cannot be repeated, to where the registry said that it is to go.
+    /// Sends a body that cannot be sent twice, to the address that the registry gave.
     pub(crate) async fn upload(
         &self,
         url: Url,
@@ -189,7 +176,7 @@ impl Endpoint {
     ) -> Result<Response, Error> {
         let mut headers = headers;
         let own = self.url("", what)?;
-        // Another server than the registry is told nothing.
+        // Only the registry itself may see the credentials.
         if let Some(pass) = self.known_pass().filter(|_| url.origin() == own.origin()) {
             headers.insert(AUTHORIZATION, pass.header());
         }
@@ -204,7 +191,7 @@ impl Endpoint {
         answer: &Response,
         request: &Request<'_>,
     ) -> Result<Option<Pass>, Error> {
-        // Another server than the registry is told nothing.
+        // Only the registry itself may see the credentials.
         if answer.status() != StatusCode::UNAUTHORIZED
             || answer.url().origin() != request.url.origin()
         {
@@ -235,7 +222,7 @@ impl Endpoint {
         };
         let mut url =
             Url::parse(realm).map_err(|_| refused("its server of tokens has no address"))?;
-        // Passwords for TLS are not sent without it.
+        // A password that is meant for a TLS connection must not be sent without TLS.
         if url.scheme() != "https" && url.scheme() != self.scheme() {
             return Err(refused("its server of tokens is without TLS"));
         }
@@ -264,7 +251,7 @@ impl Endpoint {
         Ok(header)
     }
 
-    /// Returns an answer that is a success.
+    /// Returns the answer if it is a success, and an error otherwise.
     pub(crate) async fn accept(&self, answer: Response, what: &str) -> Result<Response, Error> {
         match answer.status().is_success() {
             true => Ok(answer),
@@ -272,7 +259,7 @@ impl Endpoint {
         }
     }
 
-    /// Reads a refusal of the registry's.
+    /// Converts the registry's refusal into an error.
     async fn refusal(&self, answer: Response, what: &str) -> Error {
         let status = answer.status();
         if status == StatusCode::UNAUTHORIZED {
@@ -292,7 +279,7 @@ impl Endpoint {
     }
 }
 
-/// Reads a document whole, which has at most `most` bytes.
+/// Reads a whole document of at most `most` bytes.
 pub(crate) async fn document(
     answer: Response,
     most: u64,

@@ -12,7 +12,7 @@ pub(crate) enum Challenge {
     Login,
 }
 
-/// The first challenge that is understood; a token is asked for before a password.
+/// Returns the first challenge that we understand. A token is preferred to a password.
 pub(crate) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     let all = headers.get_all(WWW_AUTHENTICATE).iter();
     let all: Vec<&str> = all.filter_map(|value| value.to_str().ok()).collect();
@@ -31,7 +31,7 @@ pub(crate) fn challenge(headers: &HeaderMap) -> Option<Challenge> {
     token.or_else(|| of_scheme("Basic").map(|_| Challenge::Login))
 }
 
-/// The value of `name=value` or `name="value"` among others, which commas part.
+/// Returns the value of `name=value` or `name="value"` in a list that is separated by commas.
 fn parameter(text: &str, name: &str) -> Option<String> {
     let mut rest = text;
     while let Some((found, after)) = rest.split_once('=') {

@@ -1,4 +1,4 @@
-//! Who a user is to a registry.
+//! A user's credentials for registries.
 
 use std::fs;
 use std::io;
@@ -10,12 +10,12 @@ use serde_json::{Map, Value, json};
 
 use crate::Error;
 
-/// A name and its password.
+/// A user's name and password.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Login {
     /// The name.
     pub user: String,
-    /// The password, or what stands for it.
+    /// The password or access token.
     pub password: String,
 }
 
@@ -27,17 +27,17 @@ impl std::fmt::Debug for Login {
     }
 }
 
-/// Where credentials are looked for.
+/// The places where credentials are looked up.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
-    /// What the user says: it is taken for every registry.
+    /// Credentials that the user gives. They apply to every registry.
     pub given: Option<Login>,
-    /// Files in the form of docker's `config.json`, the first that knows a registry counts. They may name
-    /// helpers, `docker-credential-…`, which are run.
+    /// Files in the format of docker's `config.json`. The first that has an entry for the registry
+    /// wins. A file may name credential helpers, `docker-credential-…`, which are run.
     pub files: Vec<PathBuf>,
 }
 
-/// What docker calls its own registry in such a file.
+/// The key of docker's own registry in such a file.
 const DOCKER: &str = "https://index.docker.io/v1/";
 
 /// The names that a registry may have in a file.
@@ -59,7 +59,8 @@ impl Credentials {
         }
     }
 
-    /// Returns what files know of a server: what the user says is meant for the registry, not for its mirrors.
+    /// Looks for credentials in the files only. The credentials that the user gave are meant for
+    /// the registry, not for its mirrors.
     pub(crate) fn find_in_files(&self, registry: &str) -> Result<Option<Login>, Error> {
         for path in &self.files {
             for name in names(registry) {
@@ -94,12 +95,12 @@ fn look(path: &Path, name: &str) -> Result<Option<DockerCredential>, String> {
     let text = match sys::read_file(path, LONGEST_DOCUMENT) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(sys::words(&error)),
+        Err(error) => return Err(text::message(&error)),
     };
     match get_credential_from_reader(text.as_slice(), name) {
         Ok(credential) => Ok(Some(credential)),
         Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
-        // A helper that has none says so by failing.
+        // A helper fails in this way when it has no credentials for the registry.
         Err(CredentialRetrievalError::HelperFailure { stdout, .. })
             if stdout.contains("not found") =>
         {
@@ -121,11 +122,12 @@ fn look(path: &Path, name: &str) -> Result<Option<DockerCredential>, String> {
 }
 
 impl Login {
-    /// Writes it into a file of credentials, which nobody else may read; the file is replaced as a whole.
+    /// Writes this login to a credentials file that only its owner can read. The file is replaced
+    /// as a whole.
     ///
     /// # Errors
     ///
-    /// Fails when the file is not such a one, or cannot be written.
+    /// Fails when the file has another format or cannot be written.
     pub fn save(&self, path: &Path, registry: &str) -> io::Result<()> {
         let plain = format!("{}:{}", self.user, self.password);
         change(path, |auths| {
@@ -133,7 +135,7 @@ impl Login {
         })
     }
 
-    /// Removes a registry from a file of credentials; `false` when it was not there.
+    /// Removes a registry from a credentials file. Returns `false` when the file did not have it.
     ///
     /// # Errors
     ///
@@ -148,11 +150,11 @@ impl Login {
         Ok(known)
     }
 
-    /// Returns the registries that a file of credentials knows.
+    /// Returns the registries that a credentials file has entries for.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be read.
+    /// Fails when the file cannot be read.
     pub fn known(path: &Path) -> io::Result<Vec<String>> {
         let document = read(path)?;
         let auths = document.get("auths").and_then(Value::as_object);
@@ -192,7 +194,7 @@ fn change(path: &Path, change: impl FnOnce(&mut Map<String, Value>)) -> io::Resu
     }
     let directory = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(directory)?;
-    // Made readable for its owner alone from the start.
+    // A temporary file is readable only by its owner from the start.
     let file = tempfile::NamedTempFile::new_in(directory)?;
     serde_json::to_writer_pretty(&file, &document)?;
     file.persist(path).map_err(|error| error.error)?;

@@ -1,4 +1,4 @@
-//! A docker daemon: images that it has, through its socket (Docker Engine API).
+//! Images of a docker daemon, read through its socket (Docker Engine API).
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -7,9 +7,10 @@ use std::time::Duration;
 use oci::{Digest, LONGEST_DOCUMENT};
 use reqwest::Client;
 
+use crate::Error;
 use crate::ask::document;
 use crate::receive::Receiver;
-use crate::{Error, Task};
+use progress::Task;
 
 /// A daemon that listens on a socket of this machine.
 pub struct Daemon {
@@ -26,13 +27,14 @@ impl std::fmt::Debug for Daemon {
     }
 }
 
-/// The oldest version of the interface that has what we ask, and every daemon since 2016.
+/// The oldest version of the API that has the requests we use. Every daemon since 2016 has it.
 const API: &str = "http://docker/v1.24";
-/// How long it may be silent: it puts an image together before it sends the first byte.
+/// Longest pause between two parts of an answer. The daemon assembles an image before it sends the
+/// first byte.
 const SILENCE: Duration = Duration::from_secs(600);
 
 impl Daemon {
-    /// Gets ready to speak to the daemon behind a socket.
+    /// Prepares a client for the daemon behind a socket.
     ///
     /// # Errors
     ///
@@ -42,7 +44,8 @@ impl Daemon {
         let client = Client::builder()
             .unix_socket(socket.clone())
             .no_proxy()
-            // It speaks no TLS, and reading the machine's certificates takes longer than all else.
+            // The socket has no TLS, and reading the machine's certificates would take longer than
+            // everything else.
             .tls_certs_only([])
             .read_timeout(SILENCE)
             .build()

@@ -1,19 +1,20 @@
-//! The servers that may have a repository, and how each is spoken to.
+//! The servers that may have a repository, and the connections to them.
 
 use std::path::PathBuf;
 use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
-use crate::ask::Pass;
+use crate::pass::Pass;
 use crate::trust::Trusted;
 use crate::{Credentials, Error, Login, Patience, Reference, tls};
 
 /// How registries are reached.
 #[derive(Debug, Clone, Default)]
 pub struct Options {
-    /// Whether a registry may be without TLS, or have a certificate that nobody vouches for.
+    /// Whether a registry may be without TLS, or have a certificate that no trusted authority
+    /// signed.
     pub insecure: bool,
-    /// Who the user is.
+    /// The user's credentials.
     pub credentials: Credentials,
     /// Servers to ask first.
     pub mirrors: Vec<Mirror>,
@@ -21,31 +22,32 @@ pub struct Options {
     pub insecure_hosts: Vec<String>,
     /// The file of the authorities to trust, if not the machine's own.
     pub authorities: Option<PathBuf>,
-    /// Directories with one for each registry, `HOST[:PORT]`, whose `*.crt` are certificates to trust.
+    /// Directories with a subdirectory for each registry, `HOST[:PORT]`. The `*.crt` files in it
+    /// are trusted certificates.
     pub certificates: Vec<PathBuf>,
-    /// How a server is waited for that has too much to do.
+    /// How to wait for a server that is busy.
     pub patience: Patience,
 }
 
-/// A server that has what a registry has.
+/// A server that mirrors a registry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mirror {
     /// The registry, `docker.io`.
     pub of: String,
     /// The server, `HOST[:PORT]`.
     pub host: String,
-    /// Whether it may be without TLS.
+    /// Whether the mirror may be without TLS.
     pub insecure: bool,
 }
 
-/// How a server is spoken to.
+/// The protocol of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Protocol {
     Http,
     Https,
 }
 
-/// A server, and what is asked of it.
+/// A server, and the repository that is read from it.
 pub(crate) struct Endpoint {
     /// The client that speaks to it.
     client: OnceLock<reqwest::Client>,
@@ -59,15 +61,16 @@ pub(crate) struct Endpoint {
     pub(crate) patience: Patience,
 }
 
-/// How long a connection may take.
+/// Longest time in which a connection must be made.
 const CONNECT: Duration = Duration::from_secs(15);
-/// How long a server may be silent.
+/// Longest pause between two parts of an answer.
 const SILENCE: Duration = Duration::from_secs(60);
-/// What we call ourselves.
+/// The `User-Agent` header of our requests.
 const AGENT: &str = concat!("front/", env!("CARGO_PKG_VERSION"));
 
 impl Endpoint {
-    /// All that may have what a reference names, the first to ask first.
+    /// Returns all servers that may have the image of a reference, in the order in which they are
+    /// asked.
     pub(crate) fn all(reference: &Reference, options: &Options) -> Result<Vec<Self>, Error> {
         let mut endpoints = Vec::new();
         for mirror in &options.mirrors {
@@ -108,13 +111,13 @@ impl Endpoint {
         Ok(protocols.into_iter().map(of_protocol).collect())
     }
 
-    /// Returns what speaks to it; made when it is first needed, since that takes time.
+    /// Returns the HTTP client, which is made at the first call because that takes time.
     pub(crate) fn client(&self) -> Result<&reqwest::Client, Error> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
         let client = client(&self.trusted, self.insecure)
-            .and_then(|builder| builder.build().map_err(|error| sys::one_line(&error)))
+            .and_then(|builder| builder.build().map_err(|error| text::one_line(&error)))
             .map_err(|reason| Error::Refused {
                 what: self.reference.whole(),
                 reason,
@@ -134,7 +137,7 @@ impl Endpoint {
     }
 }
 
-/// Returns what makes a client that trusts these certificates, or says why not.
+/// Returns a builder for a client that trusts these certificates.
 pub(crate) fn client(trusted: &Trusted, insecure: bool) -> Result<reqwest::ClientBuilder, String> {
     let tls = tls::config(trusted, insecure).map_err(|error| format!("TLS: {error}"))?;
     Ok(reqwest::Client::builder()
@@ -144,7 +147,7 @@ pub(crate) fn client(trusted: &Trusted, insecure: bool) -> Result<reqwest::Clien
         .read_timeout(SILENCE))
 }
 
-/// A registry on this machine is trusted without TLS, as docker does it.
+/// Whether a host is this machine. Such a registry is trusted without TLS, as docker does.
 fn is_here(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),

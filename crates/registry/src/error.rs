@@ -1,20 +1,21 @@
-//! Why something cannot be had from the network.
+//! Why something could not be fetched from the network.
 
 use std::io;
 
 use reqwest::StatusCode;
 use serde_json::Value;
 
-/// Why something cannot be had from the network; every variant names what was wanted.
+/// Why something could not be fetched from the network. Every variant names the thing that was
+/// requested.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// What a user wrote is no reference.
+    /// The user's text is not a reference.
     #[error("{text:?} is no image's name: {reason}")]
     Reference {
-        /// What was written.
+        /// The user's text.
         text: String,
-        /// What is wrong with it.
+        /// Why it is not a reference.
         reason: String,
     },
     /// Credentials cannot be read.
@@ -22,24 +23,24 @@ pub enum Error {
     Credentials {
         /// The registry.
         host: String,
-        /// Why.
+        /// Why they cannot be read.
         reason: String,
     },
-    /// The registry wants other credentials, or some.
+    /// The registry wants credentials, or other credentials.
     #[error("{what}: {host} has none of that name, or not for {}; `front registry login {host}` says who you are", .user.as_ref().map_or_else(
         || "everybody".to_owned(), |user| format!("user {user:?} with this password")))]
     Unauthorized {
-        /// What was wanted.
+        /// The thing that was requested.
         what: String,
         /// The registry.
         host: String,
-        /// As whom.
+        /// The name of the user, if there was one.
         user: Option<String>,
     },
-    /// There is no such image, blob or page.
+    /// The server has no such image, blob or page.
     #[error("{what}: {host} has none of that name")]
     NotFound {
-        /// What was wanted.
+        /// The thing that was requested.
         what: String,
         /// The server.
         host: String,
@@ -47,79 +48,80 @@ pub enum Error {
     /// The server cannot be reached.
     #[error("{what}: {host} cannot be reached: {reason}")]
     Unreachable {
-        /// What was wanted.
+        /// The thing that was requested.
         what: String,
         /// The server.
         host: String,
-        /// Why.
+        /// Why the server cannot be reached.
         reason: String,
     },
-    /// The server went away.
+    /// The server closed the connection.
     #[error("{what}: {reason}")]
     Interrupted {
-        /// What was wanted.
+        /// The thing that was requested.
         what: String,
-        /// Why.
+        /// Why the connection ended.
         reason: String,
     },
-    /// The server has too much to do, or fails.
+    /// The server is too busy, or has an internal error.
     #[error("{what}: {reason}")]
     Busy {
-        /// What was wanted.
+        /// The thing that was requested.
         what: String,
-        /// What it says.
+        /// The server's message.
         reason: String,
     },
-    /// The server refuses, or its answer makes no sense.
+    /// The server refuses, or its answer is invalid.
     #[error("{what}: {reason}")]
     Refused {
-        /// What was wanted.
+        /// The thing that was requested.
         what: String,
-        /// What it says.
+        /// The server's message, or why its answer is invalid.
         reason: String,
     },
-    /// What came is not what its digest says.
-    #[error("{what}: {source}")]
+    /// The received bytes do not match their digest.
+    #[error("{what}")]
     Content {
-        /// What was wanted.
+        /// The thing that was requested.
         what: String,
-        /// What is wrong with it.
+        /// How they differ.
         source: oci::Error,
     },
-    /// What came cannot be written.
-    #[error("write {what}: {}", sys::words(source))]
+    /// The received bytes cannot be written.
+    #[error("write {what}")]
     Write {
-        /// What.
+        /// The thing that was requested.
         what: String,
-        /// Why.
+        /// Why they cannot be written.
         source: io::Error,
     },
     /// A thread cannot be started.
-    #[error("start the network's threads: {}", sys::words(.0))]
-    Start(io::Error),
+    #[error("start the network's threads")]
+    Start(#[source] io::Error),
     /// A certificate cannot be read.
     #[error("certificate {path}: {reason}")]
     Certificate {
         /// The file.
         path: String,
-        /// Why.
+        /// Why it cannot be read.
         reason: String,
     },
 }
 
 impl Error {
-    /// Whether another server may have it where this one could not be asked, or has no time.
+    /// Whether another server may succeed: this one could not be reached or is busy.
     #[must_use]
     pub fn is_unreachable(&self) -> bool {
         self.is_silent() || matches!(self, Self::Busy { .. })
     }
 
-    /// Whether the server said nothing.
+    /// Whether the server gave no answer.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(self, Self::Unreachable { .. } | Self::Interrupted { .. })
     }
 
-    /// Reads a refusal of a registry's (distribution-spec, error codes); `None` where it wants to know who asks.
+    /// Converts a registry's refusal into an error (distribution-spec, error codes). Returns `None`
+    /// when the registry asks for credentials.
     pub(crate) fn of_answer(
         status: StatusCode,
         text: &[u8],
@@ -132,10 +134,10 @@ impl Error {
         let line = String::from_utf8_lossy(text);
         let line = line.lines().next().unwrap_or_default().trim();
         let message = match first["message"].as_str() {
-            Some(message) => sys::printable(message),
-            // A page for people is no message.
+            Some(message) => text::printable(message),
+            // An HTML page is not a message.
             None if line.starts_with(['<', '{']) => String::new(),
-            None => sys::printable(line),
+            None => text::printable(line),
         };
         let said = [code, &message].into_iter().filter(|part| !part.is_empty());
         let said: Vec<&str> = said.collect();
@@ -158,7 +160,7 @@ impl Error {
             {
                 Self::Busy { what, reason }
             }
-            // In Go's words, in which registries are written.
+            // The message of Go's HTTP server; most registries are written in Go.
             (StatusCode::BAD_REQUEST, _) if message.contains("HTTP request to an HTTPS server") => {
                 Self::Unreachable {
                     what,
@@ -170,7 +172,7 @@ impl Error {
         })
     }
 
-    /// What the transport says, in our words.
+    /// Converts the error of a failed request, with a clearer message.
     pub(crate) fn of_request(error: &reqwest::Error, what: &str, host: &str) -> Self {
         let what = what.to_owned();
         let reason = innermost(error);
@@ -196,7 +198,7 @@ impl Error {
     }
 }
 
-/// Words of libraries, in ours.
+/// Replaces the messages of libraries by clearer ones.
 fn in_words(reason: String) -> String {
     if reason.starts_with("no records found") {
         "there is no server of that name".to_owned()
@@ -207,14 +209,14 @@ fn in_words(reason: String) -> String {
     }
 }
 
-/// What lies at the ground of an error: what wraps it says only that something failed.
+/// Returns the innermost cause of an error. The errors around it say only that something failed.
 fn innermost(error: &(dyn std::error::Error + 'static)) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
         error = source;
     }
     match error.downcast_ref::<io::Error>() {
-        Some(error) => sys::words(error),
+        Some(error) => text::message(error),
         None => error.to_string(),
     }
 }

@@ -1,7 +1,8 @@
-//! What lies on the network: registries of images, files behind an address, a docker daemon's socket.
+//! Access to the network: registries of images, files at an address, a docker daemon's socket.
 //!
-//! The only room with asynchronous code; all that it offers waits until it is done. Nothing that comes
-//! from the network is believed: what has a digest is checked, what has a size ends there.
+//! This is the only crate with asynchronous code; each public function returns when its work is
+//! done. Nothing from the network is trusted: content with a digest is checked, and content with a
+//! size may not be longer.
 
 #![forbid(unsafe_code)]
 
@@ -11,8 +12,8 @@ mod credentials;
 mod daemon;
 mod endpoint;
 mod error;
+mod pass;
 mod patience;
-mod progress;
 mod push;
 mod receive;
 mod reference;
@@ -27,7 +28,6 @@ pub use endpoint::{Mirror, Options};
 pub use error::Error;
 pub use oci_spec::distribution::Reference;
 pub use patience::Patience;
-pub use progress::{Progress, Silent, Task};
 pub use reference::reference;
 pub use registry::Registry;
 pub use trust::authorities_file;
@@ -35,16 +35,17 @@ pub use web::{Page, Web};
 
 use std::sync::Once;
 
-/// What does the sums of TLS, for the whole process.
+/// Installs the cryptography of TLS for the whole process.
 fn prepare_tls() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
-        // Fails only when it was done before.
+        // Fails only when it has been installed before.
         let _ = rustls::crypto::ring::default_provider().install_default();
     });
 }
 
-/// What runs the asynchronous code: one thread that speaks, while its callers wait and write.
+/// Returns the runtime for the asynchronous code. It does the network's work while the callers wait
+/// and write.
 fn runtime() -> Result<tokio::runtime::Runtime, Error> {
     prepare_tls();
     tokio::runtime::Builder::new_multi_thread()

@@ -1,4 +1,4 @@
-//! Waiting for a server that has too much to do (RFC 9110, 10.2.3 and 15.6.4; RFC 6585, 4).
+//! Waiting for a server that is busy (RFC 9110, 10.2.3 and 15.6.4; RFC 6585, 4).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,21 +9,21 @@ use reqwest::{Response, StatusCode};
 
 use crate::Error;
 
-/// How long is waited for one answer, all pauses together.
+/// Longest time to wait for one answer, all pauses together.
 const LONGEST: Duration = Duration::from_secs(90);
-/// How long is waited first where the server does not say; then twice as long each time.
+/// First pause when the server does not name one. Each further pause is twice as long.
 const PAUSE: Duration = Duration::from_secs(1);
-/// How long nothing is said while a server is silent.
+/// Longest silence of a server before the user is informed.
 const QUIET: Duration = Duration::from_secs(3);
-/// How often is asked where the server does not say how long to wait.
+/// Number of attempts when the server does not say how long to wait.
 const ATTEMPTS: u32 = 4;
 
 type Note = dyn Fn(&str) + Send + Sync;
 
-/// How servers are waited for.
+/// How to wait for servers that are busy.
 #[derive(Clone, Default)]
 pub struct Patience {
-    /// The function that is told of each pause.
+    /// The function that is called for each pause.
     note: Option<Arc<Note>>,
 }
 
@@ -34,18 +34,18 @@ impl std::fmt::Debug for Patience {
 }
 
 impl Patience {
-    /// Tells of each pause.
+    /// Reports each pause to `note`.
     pub fn telling(note: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self {
             note: Some(Arc::new(note)),
         }
     }
 
-    /// Asks until the server has time.
+    /// Sends a request again until the server is no longer busy.
     ///
     /// # Errors
     ///
-    /// Fails when it has none for longer than anybody waits, or it cannot be asked.
+    /// Fails when the server stays busy for too long, or cannot be reached.
     pub(crate) async fn ask(
         &self,
         what: &str,
@@ -87,7 +87,7 @@ impl Patience {
                     pause.as_secs()
                 ));
             }
-            // The connection is free for others meanwhile.
+            // Other requests may use the connection meanwhile.
             drop(answer);
             tokio::time::sleep(pause).await;
             waited += pause;
@@ -97,7 +97,7 @@ impl Patience {
 }
 
 impl Patience {
-    /// Waits for an answer, and tells once that there is none yet.
+    /// Waits for an answer, and reports once that there is none yet.
     async fn tell_silence<T>(&self, host: &str, answer: impl Future<Output = T>) -> T {
         let mut answer = std::pin::pin!(answer);
         match tokio::time::timeout(QUIET, answer.as_mut()).await {
@@ -112,7 +112,7 @@ impl Patience {
     }
 }
 
-/// Reads the header: seconds, or a date.
+/// Reads the `Retry-After` header: seconds or a date.
 fn after(text: &str) -> Option<Duration> {
     if let Ok(seconds) = text.trim().parse() {
         return Some(Duration::from_secs(seconds));

@@ -1,4 +1,4 @@
-//! Sending: blobs first, then the manifest that names them.
+//! Sending an image: first its blobs, then the manifest that names them.
 
 use std::fs::File;
 use std::io::Read;
@@ -9,15 +9,17 @@ use oci::Digest;
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, LOCATION};
 use reqwest::{Body, Method, StatusCode, Url};
 
-use crate::ask::{Pass, Request};
+use crate::ask::Request;
 use crate::endpoint::Endpoint;
-use crate::{Error, Registry, Task};
+use crate::pass::Pass;
+use crate::{Error, Registry};
+use progress::Task;
 
-/// Bytes that are sent at a time.
+/// Number of bytes that are sent at a time.
 const CHUNK: usize = 1 << 20;
 
 impl Registry {
-    /// Sends a blob, unless the registry has it.
+    /// Sends a blob, unless the registry has it already.
     ///
     /// # Errors
     ///
@@ -80,18 +82,19 @@ impl Registry {
         })
     }
 
-    /// Asks whether the registry takes the user's credentials.
+    /// Checks that the registry accepts the user's credentials.
     ///
     /// # Errors
     ///
-    /// Fails when it does not, or cannot be reached.
+    /// Fails when the registry refuses them or cannot be reached.
     pub fn check_login(&self) -> Result<(), Error> {
         self.with_endpoint(|endpoint| {
             let greeted = self.runtime.block_on(endpoint.greet("login"))?;
             if let Some(Pass::Token(_)) = greeted {
                 return Ok(());
             }
-            // Without tokens, only a request tells; what it asks for need not be there.
+            // A registry without tokens checks the password at the first real request. The manifest
+            // need not exist.
             match self.manifest_from(endpoint, &endpoint.reference, "login") {
                 Err(Error::NotFound { .. } | Error::Refused { .. }) | Ok(_) => Ok(()),
                 Err(error) => Err(error),
@@ -99,7 +102,8 @@ impl Registry {
         })
     }
 
-    /// Speaks to the first server that answers, and to that one from then on. Mirrors are for reading.
+    /// Calls `speak` with the first server that answers, and remembers that server. Mirrors are
+    /// left out, because they are only for reading.
     fn with_endpoint(
         &self,
         mut speak: impl FnMut(&Endpoint) -> Result<(), Error>,
@@ -124,7 +128,7 @@ impl Registry {
     }
 }
 
-/// A request that changes the repository.
+/// Makes a request that changes the repository.
 fn writing(method: Method, url: Url, what: &str) -> Request<'_> {
     Request {
         method,
@@ -139,7 +143,8 @@ impl Endpoint {
         let answer = self.ask(&writing(Method::HEAD, url, what)).await?;
         match answer.status() {
             StatusCode::NOT_FOUND => Ok(false),
-            // This answer has no words by which one that wants TLS is known.
+            // The answer to HEAD has no body, so it cannot say that the server wants TLS. A GET
+            // can.
             StatusCode::BAD_REQUEST => {
                 let greeted = self.ask(&Request::get(self.url("", what)?, what)).await?;
                 self.accept(greeted, what).await?;
@@ -149,7 +154,8 @@ impl Endpoint {
         }
     }
 
-    /// Asks where a blob is to go (distribution-spec, pushing a blob monolithically).
+    /// Asks for the address to which a blob is sent (distribution-spec, pushing a blob
+    /// monolithically).
     async fn place_of_upload(&self, digest: &Digest, what: &str) -> Result<Url, Error> {
         let mut request = writing(Method::POST, self.url("blobs/uploads/", what)?, what);
         request.headers.insert(CONTENT_LENGTH, HeaderValue::from(0));

@@ -1,4 +1,4 @@
-//! Receiving what is large, over connections that break.
+//! Receiving large content over connections that may break.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, Write};
@@ -9,25 +9,26 @@ use oci::{Digest, Hasher, LONGEST_DOCUMENT};
 use reqwest::Response;
 use reqwest::header::CONTENT_RANGE;
 
-use crate::{Error, Task};
+use crate::Error;
+use progress::Task;
 
-/// How often in a row a connection may break before anything came.
+/// How many connections in a row may break without progress.
 const PATIENCE: u32 = 8;
-/// How long is waited before the first attempt after a break; each further one waits twice as long.
+/// Pause before the first attempt after a break. Each further pause is twice as long.
 const PAUSE: Duration = Duration::from_millis(250);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 
-/// The most bytes of a file that has no size: a tebibyte.
+/// Largest file that is received when its size is unknown, in bytes: a tebibyte.
 const LARGEST: u64 = 1 << 40;
 
-/// Whether a part of a file begins where it was asked to.
+/// Whether a partial answer begins at the byte that was requested.
 pub(crate) fn goes_on(answer: &Response, at: u64) -> bool {
     let range = answer.headers().get(CONTENT_RANGE);
     let range = range.and_then(|range| range.to_str().ok());
     range.is_some_and(|range| range.starts_with(&format!("bytes {at}-")))
 }
 
-/// The error for a server that sends another part than it was asked for.
+/// The error for a server that sends another part than the requested one.
 pub(crate) fn elsewhere(what: &str) -> Error {
     Error::Refused {
         what: what.to_owned(),
@@ -35,24 +36,26 @@ pub(crate) fn elsewhere(what: &str) -> Error {
     }
 }
 
-/// A file that is being received, and the digest of what there is of it.
+/// A file that is being received, and the digest of the bytes received so far.
 pub(crate) struct Receiver<'a> {
     file: &'a mut File,
     hash: Hasher,
     at: u64,
     size: Option<u64>,
-    /// The most bytes that are taken.
+    /// Largest number of bytes that are accepted.
     limit: u64,
     what: &'a str,
     task: &'a dyn Task,
     failures: u32,
     broken: bool,
-    /// The most there ever was: a server that begins anew each time gets nowhere.
+    /// The highest `at` so far. Only bytes beyond it count as progress, so a server that always
+    /// begins again does not reset `failures`.
     farthest: u64,
 }
 
 impl<'a> Receiver<'a> {
-    /// Goes on with what a file already has. `size` is how much there should be, if that is known.
+    /// Continues after the bytes that a file already has. `size` is the expected size, if it is
+    /// known.
     pub(crate) fn new(
         file: &'a mut File,
         size: Option<u64>,
@@ -68,7 +71,7 @@ impl<'a> Receiver<'a> {
             hash: Hasher::default(),
             at: 0,
             size,
-            // A file of unknown size leaves others a tenth of the room that there is.
+            // A file of unknown size leaves a tenth of the free space for others.
             limit: size.unwrap_or_else(|| LARGEST.min(room - room / 10)),
             what,
             task,
@@ -119,33 +122,34 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Takes what has no size for a document, which has an end.
+    /// Limits content of unknown size to the largest size of a document.
     pub(crate) fn or_document(mut self) -> Self {
         self.limit = self.size.unwrap_or(LONGEST_DOCUMENT);
         self
     }
 
-    /// Where the next byte belongs.
+    /// The offset of the next byte.
     pub(crate) fn at(&self) -> u64 {
         self.at
     }
 
-    /// Whether a connection broke on the way.
+    /// Whether a connection broke meanwhile.
     pub(crate) fn was_broken(&self) -> bool {
         self.broken
     }
 
-    /// Whether all is there.
+    /// Whether all bytes have been received.
     pub(crate) fn is_whole(&self) -> bool {
         self.size == Some(self.at)
     }
 
-    /// Begins anew: the server sends the whole.
+    /// Begins again at offset 0, since the server sends the whole file.
     pub(crate) fn begin_anew(&mut self) -> Result<(), Error> {
         self.restart().map_err(|error| self.write(error))
     }
 
-    /// Takes in what comes. An error of the stream is a break, and [`Receiver::broke`] is to be asked.
+    /// Writes the bytes of a stream to the file. An error of the stream is a broken connection: the
+    /// caller passes it to [`Receiver::broke`].
     pub(crate) async fn take<B: AsRef<[u8]>, E: std::fmt::Display>(
         &mut self,
         stream: impl Stream<Item = Result<B, E>>,
@@ -189,7 +193,7 @@ impl<'a> Receiver<'a> {
         }
     }
 
-    /// Waits after a break, as long as there is hope.
+    /// Waits after a broken connection. Returns the error when another attempt is useless.
     pub(crate) async fn broke(&mut self, error: Error) -> Result<(), Error> {
         if !error.is_silent() || self.failures >= PATIENCE {
             return Err(error);
@@ -202,7 +206,7 @@ impl<'a> Receiver<'a> {
         Ok(())
     }
 
-    /// Checks what came.
+    /// Checks the digest of the received bytes.
     pub(crate) fn check(&self, expected: &Digest) -> Result<(), Error> {
         self.hash
             .clone()
@@ -217,7 +221,7 @@ impl<'a> Receiver<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Silent;
+    use progress::Silent;
 
     #[test]
     fn what_says_no_size_does_not_fill_the_disk() {

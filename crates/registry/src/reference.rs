@@ -1,25 +1,25 @@
 //! Names of images, as docker writes them (github.com/distribution/reference).
 //!
-//! The client's own reader compiles an expression of some megabytes at each start, which takes longer
-//! than all else of a launch.
+//! The client library's own parser compiles a regular expression of some megabytes at each start,
+//! which takes longer than the rest of a launch.
 
 use oci_spec::distribution::Reference;
 
 use crate::Error;
 
-/// What a name without a registry, without a repository's owner and without a tag means.
+/// The defaults for a name without a registry, an owner or a tag.
 const REGISTRY: &str = "docker.io";
 const OWNER: &str = "library";
 const TAG: &str = "latest";
-/// The longest repository and tag.
+/// Longest repository and tag, in bytes.
 const LONGEST_REPOSITORY: usize = 255;
 const LONGEST_TAG: usize = 128;
 
-/// Reads what a user writes behind `docker://`.
+/// Parses the text that a user writes behind `docker://`.
 ///
 /// # Errors
 ///
-/// Fails on what is no reference, and on a digest of another kind than SHA-256.
+/// Fails when the text is not a reference, or its digest is not SHA-256.
 pub fn reference(text: &str) -> Result<Reference, Error> {
     let failed = |reason: &str| Error::Reference {
         text: text.to_owned(),
@@ -29,7 +29,7 @@ pub fn reference(text: &str) -> Result<Reference, Error> {
         Some((rest, digest)) => (rest, Some(digest)),
         None => (text, None),
     };
-    // A colon before the last slash is a port's.
+    // A colon before the last slash separates a port.
     let (name, tag) = match rest.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => (name, Some(tag)),
         _ => (rest, None),
@@ -73,7 +73,7 @@ pub fn reference(text: &str) -> Result<Reference, Error> {
     })
 }
 
-/// Whether the first part of a name is a registry, and not an owner.
+/// Whether the first part of a name is a registry and not an owner.
 fn is_host(part: &str) -> bool {
     part == "localhost"
         || part.contains(['.', ':'])
@@ -127,7 +127,7 @@ mod tests {
             let theirs: Reference = text.parse().unwrap();
             assert_eq!(own, theirs, "{text}");
         }
-        // The client's own reader knows neither.
+        // The client library's parser accepts neither.
         for (text, registry) in [("[::1]:5000/a", "[::1]:5000"), ("HOST/a", "HOST")] {
             assert_eq!(reference(text).unwrap().registry(), registry);
         }

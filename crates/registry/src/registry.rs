@@ -8,13 +8,14 @@ use reqwest::StatusCode;
 
 use crate::endpoint::Endpoint;
 use crate::receive::{Receiver, elsewhere, goes_on};
-use crate::{Error, Options, Reference, Task};
+use crate::{Error, Options, Reference};
+use progress::Task;
 
 /// The servers that may have one repository.
 pub struct Registry {
     pub(crate) runtime: tokio::runtime::Runtime,
     pub(crate) endpoints: Vec<Endpoint>,
-    /// The one that answered.
+    /// The index of the server that answered.
     pub(crate) chosen: AtomicUsize,
     name: String,
 }
@@ -28,7 +29,8 @@ impl std::fmt::Debug for Registry {
 }
 
 impl Registry {
-    /// Gets ready to speak to those that may have what a reference names; nothing is sent yet.
+    /// Prepares clients for the servers that may have the image of a reference. Nothing is sent
+    /// yet.
     ///
     /// # Errors
     ///
@@ -42,12 +44,12 @@ impl Registry {
         })
     }
 
-    /// Returns what the reference names: a manifest, or an index of several.
+    /// Returns the manifest or the index that the reference names.
     ///
     /// # Errors
     ///
-    /// Fails when nobody can be reached, there is no such image, the user may not have it, or what comes
-    /// is another content than a digest says.
+    /// Fails when no server can be reached, there is no such image, the user may not read it, or
+    /// the content does not match its digest.
     pub fn manifest(&self) -> Result<Vec<u8>, Error> {
         let mut last: Option<Error> = None;
         for (number, endpoint) in self.endpoints.iter().enumerate() {
@@ -56,7 +58,8 @@ impl Registry {
                     self.chosen.store(number, Ordering::Relaxed);
                     return Ok(text);
                 }
-                // What a later one says counts, unless it does not even answer, and another did.
+                // The last error is returned, but an error of a server that gave no answer does not
+                // replace one from a server that did.
                 Err(error)
                     if error.is_silent() && last.as_ref().is_some_and(|last| !last.is_silent()) =>
                 {
@@ -102,12 +105,13 @@ impl Registry {
         Ok(text)
     }
 
-    /// Receives a blob into a file, which may already have its beginning. Connections that break are
-    /// taken up where they broke; what came is checked.
+    /// Receives a blob into a file, which may already have the first part of it. A broken
+    /// connection is resumed at the next byte. The digest of the whole file is checked.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be had, is another than its digest says, or the file cannot be written.
+    /// Fails when the blob cannot be fetched, does not match its digest, or the file cannot be
+    /// written.
     pub fn blob(
         &self,
         digest: &Digest,
@@ -122,7 +126,8 @@ impl Registry {
             let received = self.receive(digest, &mut receiver, &what).await;
             let was_resumed = begun > 0 || receiver.was_broken();
             match received.and_then(|()| receiver.check(digest)) {
-                // What was there before may be to blame, or a server that goes on at another place.
+                // The first part of the file, or a server that resumed at a wrong offset, may be
+                // the cause.
                 Err(error) if was_resumed && !error.is_unreachable() => {
                     receiver.begin_anew()?;
                     self.receive(digest, &mut receiver, &what).await?;

@@ -1,4 +1,4 @@
-//! TLS, and which servers are believed.
+//! TLS, and the servers that are trusted.
 
 use std::sync::Arc;
 
@@ -14,7 +14,8 @@ use rustls::{
 
 use crate::trust::Trusted;
 
-/// Returns how TLS is spoken: with the servers that trusted certificates vouch for, or with all.
+/// Returns a TLS configuration: one that trusts the servers with a trusted certificate, or all
+/// servers.
 pub(crate) fn config(trusted: &Trusted, insecure: bool) -> Result<ClientConfig, Error> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let vouched = match insecure {
@@ -33,10 +34,10 @@ pub(crate) fn config(trusted: &Trusted, insecure: bool) -> Result<ClientConfig, 
     Ok(builder.with_no_client_auth())
 }
 
-/// Which servers are believed. Each proves that its certificate is its own.
+/// Decides which servers are trusted. Each server proves that it has the key of its certificate.
 #[derive(Debug)]
 struct Verifier {
-    /// `None` where the user believes all.
+    /// `None` when the user trusts all servers.
     vouched: Option<Vouched>,
     provider: Arc<CryptoProvider>,
 }
@@ -61,7 +62,8 @@ impl ServerCertVerifier for Verifier {
             ));
         };
         match authorities.verify_server_cert(own, others, name, ocsp, now) {
-            // It is valid now: webpki looks at that before it looks for an authority's mark.
+            // The certificate is valid at this time: webpki checks the validity before it checks
+            // for an authority's certificate.
             Err(error) if is_authoritys(&error) && vouched.trusted.iter().any(|one| one == own) => {
                 rustls::client::verify_server_name(&ParsedCertificate::try_from(own)?, name)?;
                 Ok(ServerCertVerified::assertion())
@@ -96,13 +98,14 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// Servers for which an authority vouches, or whose very certificate is a trusted one.
+/// Servers whose certificate is signed by a trusted authority, or is itself trusted.
 ///
-/// `openssl req -x509` makes a certificate that is an authority's. A registry that uses it as its own is refused
-/// by webpki; OpenSSL and Go take it.
+/// `openssl req -x509` makes a certificate of an authority. webpki refuses a registry that uses
+/// such a certificate as its own; OpenSSL and Go accept it.
 #[derive(Debug)]
 struct Vouched {
-    /// `None` where there are none: what needs no TLS works all the same.
+    /// `None` when the machine has no certificates of authorities. Work that needs no TLS succeeds
+    /// without them.
     authorities: Option<Arc<WebPkiServerVerifier>>,
     trusted: Vec<CertificateDer<'static>>,
 }
@@ -136,7 +139,7 @@ fn certificates(trusted: &Trusted) -> Vec<CertificateDer<'static>> {
     all
 }
 
-/// Whether a server's certificate was refused since it is an authority's.
+/// Whether a server's certificate was refused because it is a certificate of an authority.
 fn is_authoritys(error: &Error) -> bool {
     let Error::InvalidCertificate(CertificateError::Other(other)) = error else {
         return false;

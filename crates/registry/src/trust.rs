@@ -1,4 +1,4 @@
-//! Whose word is taken for who a server is.
+//! Certificates of servers and authorities that are trusted.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,7 @@ use rustls::pki_types::pem::PemObject;
 
 use crate::{Error, Options};
 
-/// The authorities that this machine trusts, in one file: Debian's and Red Hat's, SUSE's, Alpine's.
+/// Files that hold the authorities that a machine trusts: Debian's and Red Hat's, SUSE's, Alpine's.
 const BUNDLES: [&str; 4] = [
     "/etc/ssl/certs/ca-certificates.crt",
     "/etc/pki/tls/certs/ca-bundle.crt",
@@ -16,7 +16,7 @@ const BUNDLES: [&str; 4] = [
     "/etc/ssl/cert.pem",
 ];
 
-/// Returns the file of the authorities that this machine trusts, if it has them in one.
+/// Returns the file of the authorities that this machine trusts, if they are in a single file.
 #[must_use]
 pub fn authorities_file() -> Option<&'static Path> {
     BUNDLES.iter().map(Path::new).find(|path| path.exists())
@@ -25,15 +25,15 @@ pub fn authorities_file() -> Option<&'static Path> {
 /// Certificates that are trusted, as PEM.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trusted {
-    /// The authorities in one file; `None` where they are not so, and have to be looked for, which takes longer than
-    /// all else.
+    /// The authorities, in one file. `None` when they are not in one file; then they have to be
+    /// searched for, which takes longer than everything else.
     authorities: Option<Vec<u8>>,
-    /// Those of one server.
+    /// Certificates that are trusted for one server only.
     own: Vec<Vec<u8>>,
 }
 
 impl Trusted {
-    /// The authorities alone: those of a file, or the machine's.
+    /// Returns only the authorities: those in the chosen file, or the machine's.
     pub(crate) fn authorities(chosen: Option<&Path>) -> Self {
         let path = chosen.or(authorities_file());
         let text = path.and_then(|path| sys::read_file(path, LONGEST_DOCUMENT).ok());
@@ -43,7 +43,7 @@ impl Trusted {
         }
     }
 
-    /// The authorities, and what is trusted for one server alone.
+    /// Returns the authorities and the certificates that are trusted for one server only.
     pub(crate) fn for_host(options: &Options, host: &str) -> Result<Self, Error> {
         Ok(Self {
             own: of_host(&options.certificates, host)?,
@@ -60,13 +60,13 @@ impl Trusted {
     }
 }
 
-/// Whether a text has a certificate, and only such that can be read.
+/// Whether a text has at least one certificate, and all of them can be read.
 fn has_certificate(text: &[u8]) -> bool {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     all.is_ok_and(|all| !all.is_empty())
 }
 
-/// Returns the certificates that are trusted for one server alone.
+/// Returns the certificates that are trusted for one server only.
 fn of_host(directories: &[PathBuf], host: &str) -> Result<Vec<Vec<u8>>, Error> {
     let mut found = Vec::new();
     for directory in directories {
@@ -87,7 +87,7 @@ fn certificate(path: &Path) -> Result<Vec<u8>, Error> {
         reason,
     };
     let text =
-        sys::read_file(path, LONGEST_DOCUMENT).map_err(|error| failed(sys::words(&error)))?;
+        sys::read_file(path, LONGEST_DOCUMENT).map_err(|error| failed(text::message(&error)))?;
     match has_certificate(&text) {
         true => Ok(text),
         false => Err(failed("it is none".to_owned())),

@@ -1,4 +1,4 @@
-//! Files behind an address.
+//! Files at an HTTP address.
 
 use std::fs::File;
 use std::time::Duration;
@@ -9,9 +9,10 @@ use reqwest::{Client, RequestBuilder, Response, StatusCode};
 use crate::endpoint::client;
 use crate::receive::{Receiver, elsewhere, goes_on};
 use crate::trust::Trusted;
-use crate::{Error, Options, Patience, Task};
+use crate::{Error, Options, Patience};
+use progress::Task;
 
-/// Fetches files.
+/// A client that fetches files.
 pub struct Web {
     runtime: tokio::runtime::Runtime,
     client: Client,
@@ -24,20 +25,20 @@ impl std::fmt::Debug for Web {
     }
 }
 
-/// What is known of a file before it is fetched.
+/// Facts about a file before it is fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
-    /// How many bytes it has.
+    /// The file's size, in bytes.
     pub size: Option<u64>,
-    /// What changes when the file changes: the server's own mark, or the time of the last change.
+    /// A value that changes with the file: its `ETag`, or the time of its last change.
     pub mark: Option<String>,
 }
 
-/// How often a file may move.
+/// Largest number of redirects.
 const REDIRECTS: usize = 10;
 
 impl Web {
-    /// Gets ready.
+    /// Prepares a client.
     ///
     /// # Errors
     ///
@@ -54,7 +55,7 @@ impl Web {
             .pool_idle_timeout(Duration::from_secs(1))
             .redirect(reqwest::redirect::Policy::limited(REDIRECTS))
             .build()
-            .map_err(|error| failed(sys::one_line(&error)))?;
+            .map_err(|error| failed(text::one_line(&error)))?;
         let patience = options.patience.clone();
         Ok(Self {
             runtime,
@@ -63,11 +64,11 @@ impl Web {
         })
     }
 
-    /// Asks what there is at an address.
+    /// Asks for the size and the mark of the file at an address.
     ///
     /// # Errors
     ///
-    /// Fails when the server cannot be reached, or has nothing there.
+    /// Fails when the server cannot be reached, or has no file there.
     pub fn look(&self, address: &str) -> Result<Page, Error> {
         self.runtime.block_on(async {
             let answer = self.ask(address, &|| self.client.head(address)).await?;
@@ -75,12 +76,12 @@ impl Web {
         })
     }
 
-    /// Receives what is at an address into a file; connections that break are taken up where they broke,
-    /// as long as the file stays the same.
+    /// Receives the file at an address. A broken connection is resumed at the next byte as long as
+    /// the file on the server stays the same.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be had, or the file cannot be written.
+    /// Fails when the file cannot be fetched or written.
     pub fn fetch(
         &self,
         address: &str,
@@ -89,7 +90,7 @@ impl Web {
         task: &dyn Task,
     ) -> Result<(), Error> {
         let mut receiver = Receiver::new(file, page.size, address, task)?;
-        // Nothing says whether a beginning is that of the same file.
+        // Nothing shows whether the bytes that are already there belong to the same file.
         receiver.begin_anew()?;
         self.runtime.block_on(async {
             loop {
@@ -168,7 +169,7 @@ fn page(answer: &Response) -> Page {
     }
 }
 
-/// The server's name, for people.
+/// Returns the server's name, for messages.
 fn host(address: &str) -> String {
     let url = reqwest::Url::parse(address).ok();
     let host = url.and_then(|url| url.host_str().map(str::to_owned));

@@ -1,4 +1,4 @@
-//! The process that makes the session, and then keeps it.
+//! The builder: the process that makes the session, and then monitors it.
 
 use std::collections::HashMap;
 use std::fs::{self, File};
@@ -23,26 +23,25 @@ use oci_spec::runtime::LinuxNamespaceType;
 use crate::cgroup::Stand;
 use crate::connections::Connections;
 use crate::fuse::Server;
-use crate::instance::Start;
+use crate::instance::{self, Start};
 use crate::monitor::{self, Monitor, use_all_processors};
 use crate::name::Name;
 use crate::observer::Member;
-use crate::process::{detach_stdio, ignore_signals};
+use crate::process::{self, detach_stdio, ignore_signals};
 use crate::spec::Note;
 use crate::stopped::Child;
 use crate::{
-    Error, SessionSpec, cgroup, connections, image_mount, init, mounts, name, peer, protocol,
-    userns,
+    Error, SessionSpec, cgroup, connections, image_mount, mounts, name, peer, protocol, userns,
 };
 
-/// The container's name in the engine's state, which lies in the session and is seen by nobody.
+/// The container's name in the engine's state, which is inside the session and visible to nobody.
 const CONTAINER: &str = "session";
 
-/// How long one rank may speak alone.
+/// Time that one rank has to report a failure before the others are told.
 const HEAD_START: Duration = Duration::from_millis(100);
 
-/// Builds the session, hands it over and keeps it. Returns when the process shall end. Others wait at
-/// `open`, if they may join.
+/// Builds the session, hands it over and monitors it. Returns when the process should end. Other
+/// callers wait at `open`, if they may join.
 pub(crate) fn run(
     session: &SessionSpec<'_>,
     socket: OwnedFd,
@@ -50,9 +49,9 @@ pub(crate) fn run(
     mut open: Option<name::Open>,
 ) {
     let began = Instant::now();
-    // The caller becomes the payload, and nobody is to take it for a monitor then.
+    // The caller becomes the payload, and must not be mistaken for a monitor then.
     open.iter().for_each(name::Open::listen_as_own);
-    // Apart from the caller's terminal and process group: what is sent there is for the payload.
+    // Leaves the caller's terminal and process group: signals sent there are for the payload.
     let _ = setsid();
     ignore_signals();
     use_all_processors();
@@ -65,9 +64,10 @@ pub(crate) fn run(
     let built = match build(session, &socket, &mut open) {
         Ok(built) => built,
         Err(error) => {
-            protocol::send_failure(&socket, &sys::one_line(&error));
+            protocol::send_failure(&socket, &text::one_line(&error));
             drop(socket);
-            // Who says so must have its say before the others end their job.
+            // The rank that reports the failure must have time to do so before the others end their
+            // job.
             std::thread::sleep(HEAD_START);
             return connections::refuse(open, None);
         }
@@ -75,6 +75,23 @@ pub(crate) fn run(
     detach_stdio();
     let _ = nix::sys::prctl::set_name(peer::MONITOR);
     monitor::allow_many_members();
+    keep(session, built, socket, caller, Beginning { open, began });
+}
+
+/// The beginning of a session: the socket at which other callers wait, and the time.
+struct Beginning {
+    open: Option<name::Open>,
+    began: Instant,
+}
+
+/// Hands the session over to its first caller, and keeps it as long as it is needed.
+fn keep(
+    session: &SessionSpec<'_>,
+    built: Built,
+    socket: OwnedFd,
+    caller: OwnedFd,
+    Beginning { open, began }: Beginning,
+) {
     let Built {
         namespaces,
         taken,
@@ -85,17 +102,18 @@ pub(crate) fn run(
     let taken = taken.and_then(name::open);
     let has_own_processes = session.has_own_processes();
     if !has_own_processes {
-        // Only making it took this process, which can be looked into, and it is gone before anybody comes in.
+        // This process was only needed to make the session. It can be looked into, so it has to be
+        // gone before anybody enters.
         end_init(init);
     }
     if protocol::send_ready(&socket, 0, &namespaces, "").is_err() {
-        // The caller was told, or is gone; there is nobody to keep it for.
+        // The caller was told, or is gone. There is nobody to keep the session for.
         if has_own_processes {
             end_init(init);
         }
         return drop(stand);
     }
-    // Not before now: whatever was made meanwhile would hold it, too.
+    // Received only now: a process that was made before would hold the descriptor in it, too.
     let introduction = session
         .observer
         .and_then(|_| protocol::receive_introduction(&socket, true).ok());
@@ -122,7 +140,7 @@ pub(crate) fn run(
         drop(stand);
         return Monitor::new(session, namespaces, connections, server, began).keep(caller);
     }
-    // The first process is theirs, and ends with them.
+    // The container's first process belongs to the members, and ends with them.
     match is_shared {
         true => Monitor::new(session, namespaces, connections, server, began).keep(caller),
         false => monitor::wait(&caller.process, server.as_ref()),
@@ -131,11 +149,11 @@ pub(crate) fn run(
     drop(stand);
 }
 
-/// A finished session: what must be handed over.
+/// A finished session.
 struct Built {
-    /// In the order in which they are to be entered.
+    /// The namespaces, in the order in which they must be entered.
     namespaces: Vec<File>,
-    /// An instance's name.
+    /// The socket with an instance's name.
     taken: Option<OwnedFd>,
     init: Pid,
     /// The image's server.
@@ -155,14 +173,16 @@ fn build(
     } else {
         userns::enter_user_namespace()?;
         match session.root {
-            // Before the mount namespace, so that the server does not hold it.
+            // The server is started before the mount namespace is made, so that it does not hold
+            // it.
             RootFs::Squashfs(squashed) => Server::start(squashed, open)?,
             _ => None,
         }
     };
     let child = server.as_ref().map(Server::child).transpose()?;
-    // Before anything is made, so that there is one of each; after the server, which would hold it
-    // longer than the instance lasts.
+    // The name is taken before anything is made, so that there is only one instance of that name.
+    // It is taken after the server's start, because the server would hold it longer than the
+    // instance lasts.
     let taken = match session.instance {
         Some(instance) => Some(take(&instance.name)?),
         None => None,
@@ -184,7 +204,7 @@ fn build(
         session.spec.mounts().as_deref().unwrap_or_default(),
     )?;
     // After the mounts, so that the container sees the host's cgroups.
-    let stand = cgroup::cover(layout, privileged)?;
+    let stand = cgroup::mask(layout, privileged)?;
     let (init, namespaces) = create_container(session, privileged)?;
     if session.contained && !privileged {
         forbid_cgroup_namespaces()?;
@@ -198,8 +218,9 @@ fn build(
     })
 }
 
-/// Has nobody in the session's user namespace, and in those below it, make a cgroup namespace. In one of their own they
-/// could mount the cgroups that were delegated to the user, and freeze and kill what is outside.
+/// Forbids cgroup namespaces in the session's user namespace and in those below it. In a cgroup
+/// namespace of their own, processes could mount the cgroups that were delegated to the user, and
+/// freeze and kill processes outside.
 fn forbid_cgroup_namespaces() -> Result<(), Error> {
     let path = Path::new("/proc/sys/user/max_cgroup_namespaces");
     fs::write(path, "0").map_err(|source| Error::Write {
@@ -222,8 +243,8 @@ fn take(called: &str) -> Result<OwnedFd, Error> {
     })
 }
 
-/// Opens the session's namespaces. The user namespace comes first: it gives the right to enter the
-/// others. Real root has none of its own.
+/// Opens the session's namespaces. The user namespace comes first, because it gives the right to
+/// enter the others. Real root has none of its own.
 fn namespaces(init: Pid, privileged: bool, spec: &Spec) -> Result<Vec<File>, Error> {
     let init = init.to_string();
     let user = (!privileged).then(|| open_namespace("self", "user"));
@@ -242,8 +263,8 @@ fn namespaces(init: Pid, privileged: bool, spec: &Spec) -> Result<Vec<File>, Err
 
 fn enter_mount_namespace() -> Result<(), Error> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| Error::MountNamespace(errno.into()))?;
-    // As `mount slave = yes` of Apptainer: what the host mounts later appears, and nothing of ours
-    // goes the other way.
+    // As with Apptainer's `mount slave = yes`: later mounts of the host appear here, and ours do
+    // not appear on the host.
     let flags = MsFlags::MS_SLAVE | MsFlags::MS_REC;
     mount(None::<&str>, "/", None::<&str>, flags, None::<&str>)
         .map_err(|errno| Error::MountNamespace(errno.into()))
@@ -263,24 +284,26 @@ fn write_files(session: &SessionSpec<'_>) -> Result<(), Error> {
         .filter(|mount| mounts::is_inits(mount, mounts));
     staged.set_mounts(Some(left.cloned().collect()));
     if let Some(process) = staged.process_mut() {
-        // The placeholder stays where it is; the payload goes there itself, and says why it cannot.
+        // The placeholder stays where it is. The payload goes to the directory itself, and reports
+        // why it cannot.
         process.set_cwd("/".into());
     }
     let config = serde_json::to_vec(&staged).map_err(|error| Error::Engine(error.to_string()))?;
     write(session.layout.bundle().join("config.json"), &config)
 }
 
-/// Has the engine make the container, and opens its namespaces. Its first process stands at the start
-/// line and never runs: the caller takes its place. An instance's starts its program.
+/// Has the engine make the container, and opens its namespaces. The container's first process waits
+/// for its start and never runs: the caller takes its place. The first process of an instance
+/// starts the instance's program.
 fn create_container(
     session: &SessionSpec<'_>,
     privileged: bool,
 ) -> Result<(Pid, Vec<File>), Error> {
     let layout = session.layout;
-    let failed = |error: engine::Error| Error::Engine(sys::one_line(&error));
+    let failed = |error: engine::Error| Error::Engine(text::one_line(&error));
     let (report, theirs) = protocol::pair().map_err(Error::Fork)?;
     let placeholder = Placeholder {
-        builder: Pid::this(),
+        builder: Arc::new(process::open_own().map_err(Error::Fork)?),
         first: session.has_own_processes().then(|| {
             let start = session.instance.and_then(|instance| instance.start.clone());
             (start, Arc::new(theirs))
@@ -294,12 +317,13 @@ fn create_container(
     let init = container
         .pid()
         .ok_or_else(|| Error::Engine("the container has no process".to_owned()))?;
-    // libcontainer makes the builder undumpable, which closes its own /proc files to it.
+    // libcontainer makes the builder undumpable, which denies it its own /proc files.
     let _ = nix::sys::prctl::set_dumpable(true);
     let finished = namespaces(init, privileged, session.spec).and_then(|namespaces| {
         if session.has_own_processes() {
             container.start().map_err(failed)?;
-            // Its end of the socket went with the executor; so this ends when the process does.
+            // The other end of the socket was closed with the executor, so this returns when the
+            // process ends.
             let said = protocol::receive(&report).map_err(Error::Protocol)?;
             if let protocol::Message::Failed(text) = said {
                 return Err(Error::Builder(text));
@@ -323,12 +347,13 @@ fn open_namespace(process: &str, name: &'static str) -> Result<File, Error> {
     open().map_err(|source| Error::Namespace { what: name, source })
 }
 
-/// Executes nothing: keeps the container's first process at the start line, or makes it the first of its
-/// own processes.
+/// The executor of the container's first process. It executes no program: it keeps the process
+/// waiting, or makes it the first of the container's own processes.
 #[derive(Debug, Clone)]
 struct Placeholder {
-    builder: Pid,
-    /// What it starts, and where that is reported, if it is the first of the container's own processes.
+    builder: Arc<OwnedFd>,
+    /// The program to start and the socket for its report, if this is the first of the container's
+    /// own processes.
     first: Option<(Option<Start>, Arc<OwnedFd>)>,
 }
 
@@ -337,13 +362,11 @@ impl Executor for Placeholder {
         // The builder must be able to open this process's namespace, and this process must not
         // outlive a builder that was killed.
         let _ = nix::sys::prctl::set_dumpable(true);
-        let _ = nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL));
-        if Pid::parent() != self.builder && Pid::parent() != Pid::from_raw(0) {
-            return Err(ExecutorValidationError::ArgValidationError(
-                "the session's builder is gone".to_owned(),
-            ));
-        }
-        Ok(())
+        process::end_with(&self.builder).map_err(|_| {
+            ExecutorValidationError::ArgValidationError(
+                "the session's builder has ended".to_owned(),
+            )
+        })
     }
 
     fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
@@ -356,7 +379,7 @@ impl Executor for Placeholder {
                 std::thread::park();
             }
         };
-        init::run(start.as_ref(), report);
+        instance::init::run(start.as_ref(), report);
         sys::exit_at_once(0)
     }
 }

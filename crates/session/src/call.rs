@@ -1,13 +1,14 @@
-//! Calling a monitor: joining a session that is there already, in place of building another.
+//! Calling a monitor: joining an existing session instead of building another.
 //!
-//! The first to come has the name before it builds, so that those who come at the same time wait for it.
+//! The first caller takes the name before it builds the session, so that later callers wait for it.
 //!
-//! A caller reads the secret of the process that listens, through `/proc`, and sends it with what it wishes for: only one
-//! outside of containers can. Where that process can not be looked into for the moment, the monitor greets, and says by
-//! which of its descriptors its secret can be read. The answer repeats the caller's token, and names the monitor's
-//! descriptors of the namespaces. The caller looks at the process that has answered: it is believed only if it has the
-//! same secret. Its descriptors are opened through `/proc`, too, so that none is ever under way, of which the kernel
-//! allows each user a number.
+//! A caller reads the secret of the listening process through `/proc`, and sends it with its
+//! command. Only a process outside of containers can read it. If the listening process cannot be
+//! inspected at the moment, the monitor sends a greeting, which names the descriptor from which its
+//! secret can be read. The reply repeats the caller's token, and names the monitor's descriptors of
+//! the namespaces. The caller inspects the process that replied, and believes it only if it has the
+//! same secret. The namespaces are opened through `/proc`, too, so that no descriptor is ever in
+//! flight: the kernel limits their number for each user.
 
 use std::cell::Cell;
 use std::io;
@@ -26,19 +27,20 @@ use crate::protocol::{self, Command, Message, PATIENCE, Token};
 use crate::secret::{self, Secret};
 
 impl Name {
-    /// Calls the monitor of that name, and waits for it until `end`, in its queue until `busy`; `None` when there is none
-    /// of ours.
+    /// Calls the monitor of that name. Waits for it until `end`, and in its queue until `busy`.
+    /// Returns `None` if no monitor of ours has the name.
     ///
     /// # Errors
     ///
-    /// Fails as a wait does that is over, when there may be one that has not answered.
+    /// Returns a timeout if there may be a monitor that has not replied.
     pub(crate) fn call(
         &self,
         command: Command,
         end: Instant,
         busy: Instant,
     ) -> io::Result<Option<Call>> {
-        // Others may have taken any number of names: who listens is looked at before anything is waited for.
+        // Others may have taken any number of names, so the listener is inspected before anything
+        // is waited for.
         match self.reach((command, Instant::now()), end, busy, true) {
             Ok(Reached::Answering(call)) => Ok(Some(call)),
             Err(error) if is_late(&error) => Err(error),
@@ -46,16 +48,16 @@ impl Name {
         }
     }
 
-    /// Joins the session of that name, or takes the name. A rank of a job, which is told of by `program`, waits for
-    /// whoever builds the session. `began` is a time when this process ran already: the image is seen as it was then, or
-    /// later.
+    /// Joins the session of that name, or takes the name. A rank of a job, which is reported as
+    /// `program`, waits for the process that builds the session. `began` is a time at which this
+    /// process already ran: the image is seen as it was then, or later.
     pub(crate) fn join_or_take(&self, program: Option<&str>, began: Instant) -> Entry {
         let patience = match program {
             Some(_) => PATIENCE_IN_JOB,
             None => PATIENCE,
         };
         let end = Instant::now() + patience;
-        // Whoever has the name and does not answer is not of ours.
+        // A process that has the name and does not reply is not one of ours.
         let mut silence = Instant::now() + PATIENCE;
         while Instant::now() < silence.min(end) {
             let busy = end.min(Instant::now() + PATIENCE_WHILE_BUSY);
@@ -64,7 +66,7 @@ impl Name {
                     match call.reply() {
                         Reply::Joined(namespaces, about) => {
                             if let Some(program) = program {
-                                // Not before it is known whom it goes to.
+                                // Sent only now, because the receiver was not known before.
                                 let _ = protocol::send_introduction(&call.socket, program);
                             }
                             return Entry::Joined(namespaces, about);
@@ -72,7 +74,9 @@ impl Name {
                         Reply::Refused => return Entry::Refused,
                         Reply::Full(reason) => return Entry::Full(reason),
                         Reply::Unproved => return Entry::Neither,
-                        // It has ended, or was never finished; a payload hangs up as often as it likes.
+                        // The process has ended, or never finished its session. The time is
+                        // extended only for a process of ours: a payload may hang up as often as it
+                        // likes.
                         Reply::Ended if call.is_ours.get() => silence = Instant::now() + PATIENCE,
                         Reply::Ended | Reply::Silent => {}
                     }
@@ -83,13 +87,13 @@ impl Name {
             if let Some(open) = self.take().and_then(name::open) {
                 return Entry::Taken(open);
             }
-            // Taken meanwhile, and opened the next moment.
+            // The name was taken meanwhile, and will be open in a moment.
             std::thread::sleep(Duration::from_millis(1));
         }
         Entry::Neither
     }
 
-    /// Connects, waiting in a full queue until `busy`, and says what is wished for.
+    /// Connects, waiting in a full queue until `busy`, and sends the command.
     fn reach(
         &self,
         command: (Command, Instant),
@@ -102,7 +106,7 @@ impl Name {
         if peer.uid.as_raw() != geteuid().as_raw() {
             return Ok(Reached::Others);
         }
-        // One that is gone has nobody to answer.
+        // A process that is gone cannot reply.
         let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get())?;
         if is_wary && listener.standing() == Standing::Stranger {
             listener.continue_stopped();
@@ -116,13 +120,13 @@ impl Name {
     }
 }
 
-/// Whether a process turned out to be none of ours.
+/// Whether an error means that a process is not one of ours.
 fn is_of_others(error: &io::Error) -> bool {
     use io::ErrorKind::{InvalidData, PermissionDenied};
     matches!(error.kind(), InvalidData | PermissionDenied)
 }
 
-/// Whether a wait was over before anything came.
+/// Whether an error means that the time was over before anything came.
 pub(crate) fn is_late(error: &io::Error) -> bool {
     matches!(
         error.kind(),
@@ -134,7 +138,7 @@ pub(crate) fn is_late(error: &io::Error) -> bool {
 enum Reached {
     /// A process of the same user.
     Answering(Call),
-    /// Somebody else.
+    /// A process that is not ours.
     Others,
 }
 
@@ -144,26 +148,26 @@ pub(crate) struct Call {
     socket: OwnedFd,
     end: Instant,
     listener: Listener,
-    /// The monitor's descriptor of its secret, and that.
+    /// The number of the monitor's descriptor of its secret, and the secret.
     secret: (i32, Token),
-    /// The answers repeat this.
+    /// The number that the replies repeat.
     token: Token,
-    /// Whether the listener was found to be one of ours, while it was waited for.
+    /// Whether the listener was found to be one of ours while it was waited for.
     is_ours: Cell<bool>,
 }
 
-/// The process that has answered, and was found to be a monitor of ours.
+/// The process that replied, and was found to be a monitor of ours.
 #[derive(Debug)]
 pub(crate) struct Monitor {
     pid: i32,
-    /// As long as it is there, its number is no other's.
+    /// A handle. As long as the process exists, its id is not reused.
     process: OwnedFd,
-    /// Its user namespace, which is the session's, unless it is the caller's.
+    /// The monitor's user namespace, which is the session's; `None` if it is the caller's.
     user: Option<OwnedFd>,
 }
 
 impl Call {
-    /// Says what is wished for.
+    /// Sends the command.
     fn begin(
         socket: OwnedFd,
         (command, began): (Command, Instant),
@@ -171,7 +175,7 @@ impl Call {
         end: Instant,
     ) -> io::Result<Self> {
         let secret = match Secret::read(listener.pid, secret::DESCRIPTOR) {
-            // Another process may have got its number, and the secret is that one's.
+            // The id may have been reused by another process, whose secret this is.
             Ok(_) if process::has_ended(&listener.process) => return Err(Errno::SRCH.into()),
             Ok(word) => (secret::DESCRIPTOR, word),
             Err(_) => greeting(&socket, &listener, end)?,
@@ -188,13 +192,14 @@ impl Call {
         })
     }
 
-    /// Waits for the next answer of a monitor of ours.
+    /// Waits for the next reply of a monitor of ours.
     pub(crate) fn next(&self) -> io::Result<Message> {
         self.receive().map(|(message, _)| message)
     }
 
-    /// As [`next`](Self::next), with the monitor. It repeats what was asked, so that it cannot have been prepared by a process
-    /// that has ended since, and has its number taken by a monitor.
+    /// Does the same as [`next`](Self::next), and returns the monitor. The reply repeats the
+    /// caller's token. So it cannot have been prepared by a process that has ended since, and whose
+    /// id a monitor has now.
     fn receive(&self) -> io::Result<(Message, Monitor)> {
         let (message, origin) = wait(&self.socket, &self.listener, &self.is_ours, self.end)?;
         let pid = origin.pid.filter(|_| origin.token == self.token);
@@ -208,7 +213,7 @@ impl Call {
             || Secret::read(pid, self.secret.0).is_ok_and(|word| word == self.secret.1);
         let user = match peer::look(pid) {
             Ok(user) if is_listener || has_secret() => user,
-            // One that ends can no longer be looked at for a moment before it has ended.
+            // A process that is ending cannot be inspected for a moment before it has ended.
             _ if !peer::is_contained(pid) && process::ends_within(&process, A_MOMENT) => {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
@@ -217,11 +222,12 @@ impl Call {
         Ok((message, Monitor { pid, process, user }))
     }
 
-    /// Waits for the namespaces, and opens them; returns what is said of the session, too, and who keeps it.
+    /// Waits for the namespaces and opens them. Also returns the session's description and its
+    /// monitor.
     pub(crate) fn namespaces(&self) -> io::Result<Result<Joined, Refusal>> {
         Ok(match self.receive()? {
             (Message::Ready { namespaces, about }, monitor) => match monitor.open(&namespaces) {
-                // What was opened is the monitor's, as that is there still.
+                // The descriptors are certainly the monitor's only if it still exists.
                 _ if process::has_ended(&monitor.process) => {
                     return Err(io::ErrorKind::UnexpectedEof.into());
                 }
@@ -230,7 +236,7 @@ impl Call {
                     about,
                     monitor,
                 }),
-                Err(error) => Err(Refusal::Full(sys::words(&error))),
+                Err(error) => Err(Refusal::Full(text::message(&error))),
             },
             (Message::Failed(_), _) => Err(Refusal::Refused),
             (Message::Full(reason), _) => Err(Refusal::Full(reason)),
@@ -238,7 +244,7 @@ impl Call {
         })
     }
 
-    /// Waits for what a monitor answers to who joins.
+    /// Waits for a monitor's reply to a caller that joins.
     pub(crate) fn reply(&self) -> Reply {
         match self.namespaces() {
             Ok(Ok(joined)) => Reply::Joined(joined.namespaces, joined.about),
@@ -252,7 +258,8 @@ impl Call {
 }
 
 impl Monitor {
-    /// Opens the namespaces that it names; its user namespace comes first where the session has one.
+    /// Opens the namespaces that the monitor names. Its user namespace comes first, if the session
+    /// has one.
     fn open(&self, numbers: &[i32]) -> io::Result<Vec<OwnedFd>> {
         match (&self.user, numbers) {
             (Some(user), [_, others @ ..]) => {
@@ -264,7 +271,7 @@ impl Monitor {
         }
     }
 
-    /// Opens a handle of a process that does not go before it.
+    /// Opens a handle of a process that does not end before the monitor.
     pub(crate) fn open_process(&self, pid: i32) -> io::Result<OwnedFd> {
         let process = process::open(pid)?;
         match process::has_ended(&self.process) {
@@ -277,9 +284,9 @@ impl Monitor {
 /// A session that was joined.
 #[derive(Debug)]
 pub(crate) struct Joined {
-    /// In the order in which they are to be entered.
+    /// The namespaces, in the order in which they must be entered.
     pub(crate) namespaces: Vec<OwnedFd>,
-    /// What its first member said of it.
+    /// The description that the session's first member gave.
     pub(crate) about: String,
     pub(crate) monitor: Monitor,
 }
@@ -295,15 +302,16 @@ pub(crate) fn open_namespaces(pid: i32, numbers: &[i32]) -> io::Result<Vec<Owned
 pub(crate) enum Refusal {
     /// There must be no session.
     Refused,
-    /// There is no place in it, for this reason.
+    /// The session has no room, for this reason.
     Full(String),
 }
 
-/// Waits to be greeted; returns by which descriptor the secret can be read, and that.
+/// Waits for the greeting. Returns the number of the descriptor from which the secret can be read,
+/// and the secret.
 fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(i32, Token)> {
-    // What greets in the place of one of ours is its builder. Any other could name a process of ours, and learn the secret
-    // of that; one that was ours until now has left its name to its builder, and one that cannot be looked into for the
-    // moment is asked again.
+    // If the listener is one of ours, the greeting comes from its builder. Any other process could
+    // name a process of ours, and learn its secret. A listener that was ours until now has left its
+    // name to its builder. One that cannot be inspected at the moment is asked again.
     if listener.standing() != Standing::Ours {
         listener.continue_stopped();
         return Err(Errno::CONNREFUSED.into());
@@ -323,13 +331,13 @@ fn greeting(socket: &OwnedFd, listener: &Listener, end: Instant) -> io::Result<(
     }
 }
 
-/// Waits for a message, for as long as `listener` is one of ours, which `is_ours` tells: while a session is built, it takes
-/// its time. Others are waited for a little: the first rank becomes a payload when its session is built, and the monitor
-/// may have others to answer first.
+/// Waits for a message as long as `listener` is one of ours, because building a session takes time.
+/// Sets `is_ours` then. Other listeners are waited for only briefly: the first rank becomes a
+/// payload when its session is built, and the monitor may have other callers to answer first.
 ///
 /// # Errors
 ///
-/// Besides those of the socket, one of permission: the process is none of ours.
+/// Besides errors of the socket, returns a permission error if the process is not one of ours.
 fn wait(
     socket: &OwnedFd,
     listener: &Listener,
@@ -348,7 +356,8 @@ fn wait(
                         is_ours.set(true);
                         strange = 0;
                     }
-                    // A payload has no business here, and would let its callers wait.
+                    // This may be a payload, which has no business here and would let its callers
+                    // wait.
                     Standing::Stranger | Standing::Unknown => {
                         listener.continue_stopped();
                         strange += 1;
@@ -366,63 +375,64 @@ fn wait(
     }
 }
 
-/// Has the next wait on a socket end with the call.
+/// Limits the next wait on a socket to the end of the call.
 fn limit(socket: &OwnedFd, end: Instant) -> io::Result<()> {
     let left = end.saturating_duration_since(Instant::now());
     let left = left.max(Duration::from_millis(1));
     Ok(set_socket_timeout(socket, Timeout::Recv, Some(left))?)
 }
 
-/// A monitor's answer to a caller that joins.
+/// A monitor's reply to a caller that joins.
 #[derive(Debug)]
 pub(crate) enum Reply {
-    /// The session's namespaces, and what its first member said of it.
+    /// The session's namespaces, and the description that its first member gave.
     Joined(Vec<OwnedFd>, String),
-    /// That there must be none.
+    /// There must be no session.
     Refused,
-    /// That there is no place in it, and why.
+    /// The session has no room, for this reason.
     Full(String),
-    /// Nothing: it has ended.
+    /// No reply: the monitor has ended.
     Ended,
-    /// Nothing yet.
+    /// No reply yet.
     Silent,
-    /// Something, and it is no monitor of ours.
+    /// A reply from a process that is not a monitor of ours.
     Unproved,
 }
 
-/// The outcome of asking for a name.
+/// The outcome of joining a session or taking its name.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// The namespaces of the session that has it, and what its first member said of it.
+    /// The namespaces of the session that has the name, and the description that its first member
+    /// gave.
     Joined(Vec<OwnedFd>, String),
-    /// The name, open: callers wait there until the session is built.
+    /// The name was taken and is open: callers wait there until the session is built.
     Taken(name::Open),
-    /// Nothing: who has it says that there must be no session.
+    /// The owner of the name replied that there must be no session.
     Refused,
-    /// Nothing: there is no place in the session, for this reason.
+    /// The session has no room, for this reason.
     Full(String),
-    /// Nothing: it is somebody else's, or nobody answers there.
+    /// The name belongs to somebody else, or nobody replies there.
     Neither,
 }
 
-/// How long one stands in a full queue, which may be a stranger's.
+/// Longest wait in a full queue, which may be a stranger's.
 const PATIENCE_WHILE_BUSY: Duration = Duration::from_secs(4);
 
-/// How long a process may take to end that is about to.
+/// Time that a process that is about to end may take.
 const A_MOMENT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 500_000_000,
 };
 
-/// How often a process is waited for that is none of ours, as far as can be told.
+/// Number of further waits for a process that does not seem to be ours.
 const MOST_STRANGE: u32 = 1;
 
-/// How long one waits for a word before one looks at the process that is to say it.
+/// Time to wait for a message before the process that should send it is inspected.
 const AT_FIRST: Duration = Duration::from_millis(250);
 
-/// How often a monitor is waited for that has built its session, and says nothing.
+/// Number of waits for a monitor that has built its session and sends nothing.
 const MOST_WAITS: u32 = 4;
 
-/// How long a job's rank waits for the session that another builds: without it, it could not work with
-/// the others. An image that must be extracted takes its time.
+/// Time that a job's rank waits for the session that another rank builds. Without it, the rank
+/// could not work with the others. An image that must be extracted takes time.
 const PATIENCE_IN_JOB: Duration = Duration::from_secs(600);

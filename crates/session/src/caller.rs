@@ -1,4 +1,4 @@
-//! The callers of a monitor, from the first word to their wish.
+//! The callers of a monitor, from the connection to the command.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -14,42 +14,42 @@ use crate::protocol::{self, Command, PATIENCE, Token};
 use crate::secret::Secret;
 use crate::{peer, process};
 
-/// How long a caller who is sent away may take to say what is wished for.
+/// Time that a caller that is turned away may take to send its command.
 const A_MOMENT: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 250_000_000,
 };
 
-/// A caller, from the first word to what it wishes for.
+/// A caller, from the connection to the command.
 #[derive(Debug)]
 pub(crate) struct Caller {
     pub(crate) socket: OwnedFd,
-    /// A handle of their process.
+    /// A handle of the caller's process.
     pub(crate) process: OwnedFd,
     pid: i32,
     since: Instant,
-    /// A time when it ran already.
+    /// A time at which the caller already ran.
     pub(crate) began: Instant,
-    /// Whether it was told where the secret is.
+    /// Whether the caller was sent the greeting.
     is_greeted: bool,
-    /// The answers are to repeat this.
+    /// The number that the replies repeat.
     pub(crate) token: Token,
 }
 
-/// The outcome of looking for the next caller.
+/// The outcome of accepting the next caller.
 #[derive(Debug)]
 pub(crate) enum Accepted {
-    /// One of the same user, who may have yet to say what is wished for.
+    /// A caller of the same user, whose command may be yet to come.
     Caller(Caller),
-    /// One that is none of ours, or has gone.
+    /// A caller that is not ours, or has gone.
     Stranger,
-    /// One for whom there is no descriptor left.
+    /// A caller for which no descriptor is left.
     Waiting,
-    /// None.
+    /// No caller.
     Nobody,
 }
 
-/// Lets the next caller in.
+/// Accepts the next caller.
 pub(crate) fn accept(listener: &OwnedFd) -> Accepted {
     match accept_with(listener, SocketFlags::CLOEXEC) {
         Ok(socket) => Caller::new(socket).map_or(Accepted::Stranger, Accepted::Caller),
@@ -65,7 +65,8 @@ impl Caller {
         let pid = peer.pid.as_raw_nonzero().get();
         let process = match sys::peer_process(&socket).ok()? {
             Some(process) => process,
-            // Before Linux 6.5 a caller's number may be another's, by which a payload could learn the secret.
+            // Before Linux 6.5, a caller's id may belong to another process by now. A payload could
+            // learn the secret this way.
             None => process::open(pid)
                 .ok()
                 .filter(|_| !peer::is_contained(pid))?,
@@ -82,20 +83,21 @@ impl Caller {
         })
     }
 
-    /// Tells one who asks for it where the secret is, once; whether it is one to wait for.
+    /// Sends the greeting, once, to a caller that asks for it. Returns whether this caller is to be
+    /// waited for.
     fn greet(&mut self, secret: &Secret) -> bool {
         let is_first = !std::mem::replace(&mut self.is_greeted, true);
         let sent = || protocol::send_hello(&self.socket, secret.descriptor());
         is_first && !peer::is_contained(self.pid) && sent().is_ok()
     }
 
-    /// When the call came.
+    /// Returns when the caller connected.
     pub(crate) fn since(&self) -> Instant {
         self.since
     }
 
-    /// Returns the caller's wish: `None` while nothing was said, an error from one who is not ours, or says nothing for too
-    /// long.
+    /// Returns the caller's command: `None` while nothing has come, and an error for a caller that
+    /// is not ours, or sends nothing for too long.
     pub(crate) fn command(&mut self, secret: &Secret) -> Option<Result<Command, ()>> {
         match protocol::receive_command(&self.socket) {
             Ok(None) => (!self.greet(secret)).then_some(Err(())),
@@ -104,7 +106,7 @@ impl Caller {
                 let is_same = wished.sender == Some(self.pid) && !process::has_ended(&self.process);
                 let shown = wished.shown.filter(|(word, _)| *word == secret.word);
                 let is_outside = shown.is_some();
-                // Clocks of two time namespaces differ, lengths of time do not.
+                // Clocks of two time namespaces differ, durations do not.
                 let age = shown.map(|(_, age)| age).unwrap_or_default();
                 let now = Instant::now();
                 self.began = now.checked_sub(age).unwrap_or(now);
@@ -122,13 +124,13 @@ impl Caller {
     }
 }
 
-/// Sends the next caller away, who then goes on alone.
+/// Turns the next caller away, which then goes on alone.
 pub(crate) fn turn_away(listener: &OwnedFd, secret: &Secret, reason: &str) {
     let Accepted::Caller(mut caller) = accept(listener) else {
         return;
     };
-    // The question where the secret is may come before the wish. Both are taken, whatever they are: an end that closes
-    // with something unread resets the other.
+    // The request for a greeting may come before the command. Both are read, whatever they are:
+    // closing a socket with unread data resets the other end.
     for _ in 0..2 {
         let mut fds = [PollFd::new(&caller.socket, PollFlags::IN)];
         let _ = poll(&mut fds, Some(&A_MOMENT));

@@ -1,9 +1,9 @@
-//! A cgroup2 where the engine looks for one, in which it can do no harm.
+//! A cgroup2 at the usual place for the engine, in which it can do no harm.
 //!
-//! The engine always drives a cgroup manager, which may enable controllers in the hierarchy's root
-//! and, when a container fails, kills all that is in the container's cgroup. The payload stays in
-//! the caller's cgroup, which a job's limits and accounting hold; the engine is shown a leaf of its
-//! own as root, else a place where it may write nothing, which it then accepts.
+//! The engine always drives a cgroup manager. It may enable controllers in the hierarchy's root,
+//! and when a container fails, it kills all processes in the container's cgroup. The payload stays
+//! in the caller's cgroup, to which a job's limits and accounting apply. The engine is shown a leaf
+//! of its own as the root, or else a directory where it may write nothing, which it accepts.
 
 use std::fs::{self, File};
 use std::os::fd::OwnedFd;
@@ -18,16 +18,16 @@ use crate::{Error, Layout};
 
 const CGROUP: &str = "/sys/fs/cgroup";
 
-/// The engine's place; removed when dropped, and must be empty then.
+/// The engine's cgroup. It is removed when dropped, and must be empty then.
 #[derive(Debug)]
 pub(crate) struct Stand {
-    /// The cgroup that holds the leaf, and the leaf's name; `None` where none could be made.
+    /// The cgroup that holds the leaf, and the leaf's name; `None` if no leaf could be made.
     leaf: Option<(OwnedFd, String)>,
     container: PathBuf,
 }
 
-/// Puts the engine's place over the host's cgroups.
-pub(crate) fn cover(layout: &Layout, privileged: bool) -> Result<Stand, Error> {
+/// Mounts the engine's cgroup over the host's cgroups.
+pub(crate) fn mask(layout: &Layout, privileged: bool) -> Result<Stand, Error> {
     let target = Path::new(CGROUP);
     let container = target.join(
         layout
@@ -36,7 +36,7 @@ pub(crate) fn cover(layout: &Layout, privileged: bool) -> Result<Stand, Error> {
             .unwrap_or(Path::new("container")),
     );
     let Some(own) = engine::own_cgroup().filter(|_| privileged) else {
-        engine::cover_cgroups().map_err(|error| Error::Engine(sys::one_line(&error)))?;
+        engine::mask_cgroups().map_err(|error| Error::Engine(text::one_line(&error)))?;
         return Ok(Stand {
             leaf: None,
             container,

@@ -1,4 +1,4 @@
-//! Asking for a session, and going in.
+//! Looking up a session, and entering it.
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -16,22 +16,22 @@ use crate::protocol::{self, Message};
 use crate::stopped::Watch;
 use crate::{Error, SessionSpec, Shared, builder, connections, process};
 
-/// The way into a finished session: its namespaces, in the order in which they are to be entered.
+/// The namespaces of a finished session, in the order in which they must be entered.
 #[derive(Debug)]
 pub struct Namespaces {
     namespaces: Vec<OwnedFd>,
 }
 
-/// What a rank gets that asks for its job's session.
+/// The result of a rank's lookup of its job's session.
 #[derive(Debug)]
 pub enum Lookup {
-    /// The session, and what its first member said of it.
+    /// The session, and the description that its first member gave.
     Joined(Namespaces, String),
-    /// The right to build it: the job's other ranks wait.
+    /// The right to build the session. The job's other ranks wait.
     First(BuildPermit),
-    /// No place in it, for this reason: a container of its own is what is left.
+    /// The session has no room, for this reason: the rank needs a container of its own.
     Full(String),
-    /// Nothing: another rank found that there must be none, and has said why.
+    /// Another rank found that there must be no session, and has reported why.
     Refused,
 }
 
@@ -40,18 +40,20 @@ pub enum Lookup {
 pub struct BuildPermit(Option<name::Open>);
 
 impl BuildPermit {
-    /// Tells the job's other ranks that there must be no session; `others` is how many there are on this
+    /// Tells the job's other ranks that there must be no session. `others` is their number on this
     /// machine, as far as known.
     pub fn refuse(self, others: Option<u32>) {
         connections::refuse(self.0, others);
     }
 }
 
-/// Asks for the session that a job's ranks share on this machine: those who ask for the same image in the
-/// same words. Waits while another rank builds it. `program` is what the rank is told of by, and `began` a time when
-/// this process ran already: it sees the image as it was then, or later.
+/// Looks up the session that a job's ranks share on this machine: those that request the same image
+/// with the same `words`. Waits while another rank builds it. `program` is the name under which the
+/// rank is reported. `began` is a time at which this process already ran: it sees the image as it
+/// was then, or later.
 ///
-/// A name that is no [job's](crate::Shared::is_job) has none, and whoever asks builds their own.
+/// If `job` is not a [job's name](crate::Shared::is_job), there is no shared session, and each
+/// caller builds its own.
 #[must_use]
 pub fn lookup(job: &str, root: &RootFs, words: &str, program: &str, began: Instant) -> Lookup {
     let known = Shared::is_job(job).then(|| Name::of_job(job, root, words));
@@ -64,21 +66,21 @@ pub fn lookup(job: &str, root: &RootFs, words: &str, program: &str, began: Insta
         Some(Entry::Refused) => Lookup::Refused,
         Some(Entry::Full(reason)) => Lookup::Full(reason),
         Some(Entry::Neither) => {
-            Lookup::Full("the process that has its name does not answer".to_owned())
+            Lookup::Full("the process that holds its socket name does not answer".to_owned())
         }
         None => Lookup::First(BuildPermit(None)),
     }
 }
 
-/// Builds a session, or joins one that is the same, and returns when it can be entered. `turn` is what a rank
-/// got by [looking it up](lookup). `tell` is called with what the user should know meanwhile.
+/// Builds a session, or joins an identical one, and returns when it can be entered. `permit` is the
+/// result of a rank's [lookup]. `tell` is called with messages for the user meanwhile.
 ///
 /// The calling process must be single-threaded; it may enter only once.
 ///
 /// # Errors
 ///
-/// Fails with the first step that failed; nothing is left behind then. An instance that is there
-/// already is a failure, too.
+/// Fails at the first step that fails, and leaves nothing behind then. Also fails if the instance
+/// already exists.
 pub fn open(
     session: &SessionSpec<'_>,
     permit: Option<BuildPermit>,
@@ -98,14 +100,16 @@ pub fn open(
     };
     let (socket, theirs) = protocol::pair().map_err(Error::Fork)?;
     let caller = process::open(Pid::this().as_raw()).map_err(Error::Fork)?;
-    // Before any process is in a container. One that joins executes its program without looking a name up.
+    // Before any process is in a container. A process that joins a session looks up no name before
+    // it executes its program.
     sys::load_no_name_service();
-    // Twice forked: the payload must not find a child that it never made. Nor must a debugger of the payload stop the
-    // server of its image, whose pages it asks for itself.
+    // Forks twice, so that the payload does not find a child that it never made. Untraced, so that
+    // a debugger of the payload cannot stop the server of the image: the debugger itself needs the
+    // image's pages.
     match sys::fork_untraced().map_err(|errno| Error::Fork(errno.into()))? {
         sys::Fork::Parent(middle) => {
             drop((theirs, open));
-            // ECHILD when the caller's SIGCHLD is ignored; then the kernel has collected it.
+            // ECHILD if the caller ignores SIGCHLD; the kernel has collected the child then.
             while let Ok(WaitStatus::Stopped(..)) = waitpid(middle, Some(WaitPidFlag::WUNTRACED)) {
                 let _ = kill(middle, Signal::SIGCONT);
             }
@@ -115,19 +119,28 @@ pub fn open(
             match sys::fork() {
                 Ok(sys::Fork::Child) => builder::run(session, theirs, caller, open),
                 Ok(sys::Fork::Parent(builder)) => protocol::send_begun(&theirs, builder.as_raw()),
-                // The socket ends with this process.
+                // The caller sees the socket close when this process ends.
                 Err(_) => {}
             }
             sys::exit_at_once(0);
         }
     }
+    receive(session, &socket, tell)
+}
+
+/// Receives the session from its builder, with messages for the user in between.
+fn receive(
+    session: &SessionSpec<'_>,
+    socket: &OwnedFd,
+    tell: &mut dyn FnMut(&str),
+) -> Result<Namespaces, Error> {
     let mut watch = None::<Watch>;
     loop {
-        let has_ended = watch.as_mut().is_some_and(|watch| !watch.wait(&socket));
+        let has_ended = watch.as_mut().is_some_and(|watch| !watch.wait(socket));
         let was_stopped = watch.as_ref().is_some_and(Watch::was_stopped);
         let received = match has_ended {
             true => Err(io::ErrorKind::UnexpectedEof.into()),
-            false => protocol::receive_from(&socket),
+            false => protocol::receive_from(socket),
         };
         let (message, origin) = received.map_err(|error| match was_stopped {
             true => Error::Stopped,
@@ -148,7 +161,7 @@ pub fn open(
                     .and_then(|builder| open_namespaces(builder, &numbers))
                     .map_err(Error::OpenNamespaces)?;
                 if let Some(observer) = session.observer {
-                    let _ = protocol::send_introduction(&socket, observer.program());
+                    let _ = protocol::send_introduction(socket, observer.program());
                 }
                 return Ok(Namespaces::new(namespaces));
             }
@@ -164,9 +177,9 @@ impl Namespaces {
         Self { namespaces }
     }
 
-    /// Moves the calling process into the session ([setns(2)]): its root is the container's, its
-    /// capabilities those of the session's user namespace, if it has one. Where the session has
-    /// process ids of its own, only children of the caller have such; see
+    /// Moves the calling process into the session ([setns(2)]). Its root is then the container's,
+    /// and its capabilities are those of the session's user namespace, if it has one. If the
+    /// session has process ids of its own, only children of the caller get such ids; see
     /// [`enter_by_child`](Namespaces::enter_by_child).
     ///
     /// # Errors
@@ -175,8 +188,9 @@ impl Namespaces {
     ///
     /// [setns(2)]: https://man7.org/linux/man-pages/man2/setns.2.html
     pub fn enter(self) -> Result<(), Error> {
-        // From here on the payloads inside are of the same user namespace: they must not look into this process, whose
-        // memory and files are the caller's. The program is not affected: it is looked at anew by its exec.
+        // From here on, the payloads inside are in the same user namespace. They must not look into
+        // this process, whose memory and files are the caller's. The program is not affected,
+        // because its exec decides anew.
         let _ = nix::sys::prctl::set_dumpable(false);
         for namespace in &self.namespaces {
             setns(namespace, CloneFlags::empty()).map_err(|errno| Error::Enter(errno.into()))?;

@@ -1,4 +1,4 @@
-//! Where a monitor hears its callers: many at once, and none that keeps the others waiting.
+//! The connections of a monitor to its callers: many at once, and none that delays the others.
 
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -10,24 +10,25 @@ use crate::caller::{self, Accepted, Caller};
 use crate::name::Open;
 use crate::protocol::{self, Command, PATIENCE};
 
-/// How many callers may be silent at once; more wait in the socket's queue.
+/// Largest number of callers that may be silent at once; more wait in the socket's queue.
 const MOST: usize = 128;
 
-/// How many callers are let in before those are heard that were: others may call without end.
+/// Number of callers that are accepted before the accepted ones are served: others may call without
+/// end.
 const AT_ONCE: usize = 32;
 
-/// How long a silent caller has its place to itself when there is no other.
+/// Time that a silent caller keeps its place when all places are taken.
 const A_TURN: Duration = Duration::from_millis(100);
 
-/// Why one more cannot be let in.
+/// The reason why no further member can be accepted.
 pub(crate) const NO_DESCRIPTORS: &str =
-    "its monitor may not have more files open; raise `ulimit -n`";
+    "its monitor has reached its limit of open files; raise `ulimit -n`";
 
-/// A listening socket, and those who have called and not said yet what they wish for.
+/// A listening socket, and the callers whose command is yet to come.
 pub(crate) struct Connections {
     open: Option<Open>,
     pending: Vec<Caller>,
-    /// Given up for a moment when there is no other descriptor to answer a caller with.
+    /// Closed for a moment when there is no other descriptor to answer a caller with.
     spare: Option<File>,
 }
 
@@ -40,25 +41,25 @@ impl Connections {
         }
     }
 
-    /// Gives the name up; those who have called see that there is nobody.
+    /// Gives the name up. Callers whose command is yet to come see that nobody is there.
     pub(crate) fn close(&mut self) {
         self.open = None;
         self.pending.clear();
     }
 
-    /// How many have called and not said yet what they wish for.
+    /// Returns the number of callers whose command is yet to come.
     pub(crate) fn pending(&self) -> usize {
         self.pending.len()
     }
 
-    /// The descriptors to wait for.
+    /// Returns the descriptors to wait for.
     pub(crate) fn descriptors(&self) -> impl Iterator<Item = &OwnedFd> {
         let listener = self.open.iter().map(|open| &open.listener);
         let listener = listener.filter(|_| self.pending.len() < MOST);
         listener.chain(self.pending.iter().map(|caller| &caller.socket))
     }
 
-    /// When the first of the silent is given up.
+    /// Returns when the first silent caller is given up.
     pub(crate) fn next(&self) -> Option<Instant> {
         let first = self.pending.iter().map(Caller::since).min()?;
         let patience = if self.pending.len() < MOST {
@@ -69,7 +70,8 @@ impl Connections {
         Some(first + patience)
     }
 
-    /// Waits until somebody comes or says something, one of the silent is to be given up, or `end`.
+    /// Waits until a caller comes or sends something, a silent caller has to be given up, or `end`
+    /// is reached.
     pub(crate) fn wait(&self, end: Instant) {
         let next = self.next().map_or(end, |next| next.min(end));
         let limit = next.saturating_duration_since(Instant::now());
@@ -80,7 +82,7 @@ impl Connections {
         let _ = poll(&mut fds, limit.as_ref());
     }
 
-    /// Lets some of those in who have come, and returns those who have said what they wish for.
+    /// Accepts some of the callers that have come, and returns those that have sent their command.
     pub(crate) fn receive(&mut self) -> Vec<(Caller, Command)> {
         let Some(Open { listener, secret }) = &self.open else {
             return Vec::new();
@@ -118,7 +120,7 @@ impl Connections {
                 Some(Err(())) => {}
             }
         }
-        // Those are all silent, and others wait.
+        // All of these are silent, and others wait.
         if self.pending.len() >= MOST {
             self.pending
                 .retain(|caller| caller.since().elapsed() < A_TURN);
@@ -127,13 +129,14 @@ impl Connections {
     }
 }
 
-/// How long a rank that refuses waits for one more, when it does not know how many there are.
+/// Time that a refusing rank waits for one more caller if it does not know how many there are.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How long it tells others at most. The last rank of a busy machine may begin that much later than the first.
+/// Longest time that a rank informs the others. The last rank of a busy machine may start that much
+/// later than the first.
 const LONGEST_FAREWELL: Duration = Duration::from_secs(5);
 
-/// Tells those who call at `listener` that there must be no session.
+/// Tells the callers at `open` that there must be no session.
 pub(crate) fn refuse(open: Option<Open>, others: Option<u32>) {
     if open.is_none() {
         return;
@@ -156,7 +159,7 @@ pub(crate) fn refuse(open: Option<Open>, others: Option<u32>) {
             told.push(caller);
         }
     }
-    // They look at this process before they believe it, and hang up then.
+    // The callers inspect this process before they believe it, and then hang up.
     let end = Instant::now() + FAREWELL;
     for caller in told {
         let left = end.saturating_duration_since(Instant::now());

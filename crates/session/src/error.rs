@@ -8,118 +8,112 @@ use std::path::{Path, PathBuf};
 #[non_exhaustive]
 pub enum Error {
     /// A process could not be made.
-    #[error("start the session's builder: {0}")]
+    #[error("start the session's builder")]
     Fork(#[source] io::Error),
-    /// The builder's socket failed, or the builder ended without a word.
-    #[error("the session's builder ended before the container was ready: {0}")]
+    /// The builder's socket failed, or the builder ended without a message.
+    #[error("the session's builder ended before the container was ready")]
     Protocol(#[source] io::Error),
     /// A process that built the session was stopped.
     #[error(
-        "a process that builds the container was stopped (SIGSTOP) by another of this user, and was ended; try again"
+        "the process that builds the container was stopped (SIGSTOP) and has been killed; try again"
     )]
     Stopped,
-    /// User namespaces are not to be had.
-    #[error("create a user namespace: {source}{hint}")]
-    UserNamespace {
-        /// Why.
-        source: io::Error,
-        /// What to do about it, after a separator; empty if unknown.
-        hint: &'static str,
-    },
+    /// User namespaces are not available.
+    #[error("create a user namespace")]
+    UserNamespace(#[source] io::Error),
     /// The ids could not be mapped.
-    #[error("map user and group ids in {}: {source}", path.display())]
+    #[error("map user and group ids in {}", path.display())]
     IdMap {
-        /// The file of `/proc` that refused.
+        /// The file of `/proc` that refused the map.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The mount or cgroup namespace could not be made.
-    #[error("create a mount namespace: {0}")]
+    #[error("create a mount namespace")]
     MountNamespace(#[source] io::Error),
-    /// No directory of the host can carry the session.
+    /// No directory of the host can be covered by the session.
     #[error(
-        "no directory to mount the session on: each at the top of the host's tree is bound into the container"
+        "no free top-level directory to mount the session on: all are bound into the container"
     )]
     NoDirectory,
     /// A mount failed.
-    #[error("mount {what} on {}: {source}", target.display())]
+    #[error("mount {what} on {}", target.display())]
     Mount {
-        /// What was to be mounted.
+        /// The source of the mount, or a description.
         what: String,
-        /// Where.
+        /// The mount point.
         target: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// A file or directory of the session could not be made.
-    #[error("write {}: {source}", path.display())]
+    #[error("write {}", path.display())]
     Write {
-        /// Which.
+        /// The file or directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The image could not be extracted.
-    #[error("extract the image to {}: {source}", path.display())]
+    #[error("extract the image to {}", path.display())]
     Extract {
-        /// Where to.
+        /// The target directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: squashfs::Error,
     },
     /// The engine could not make the container.
     #[error("create the container: {0}")]
     Engine(String),
     /// The container's namespaces could not be opened.
-    #[error("open the container's {what} namespace: {source}")]
+    #[error("open the container's {what} namespace")]
     Namespace {
-        /// Which namespace.
+        /// The kind of namespace.
         what: &'static str,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The namespaces could not be opened by the caller.
-    #[error("open the container's namespaces: {0}")]
+    #[error("open the container's namespaces")]
     OpenNamespaces(#[source] io::Error),
     /// The namespaces could not be entered.
-    #[error("enter the container's namespaces: {0}")]
+    #[error("enter the container's namespaces")]
     Enter(#[source] io::Error),
     /// There is an instance of that name.
     #[error("instance {0} already exists")]
     Taken(String),
-    /// Somebody else is in the place of an instance.
+    /// The name of an instance is held by another process.
     #[error(
-        "the name {0} is held by a process of another user, or by an instance that is just starting or \
-         ending: try again, or choose another"
+        "the name {0} is held by a process of another user, or by an instance that is starting or \
+         stopping; try again, or choose another name"
     )]
     Held(String),
     /// An instance's monitor does not answer.
     #[error(
-        "instance {0} does not answer: its name is held by a process of another user, or others call it without end; try again"
+        "instance {0} does not answer: its name is held by a process of another user, or it receives too many connections; try again"
     )]
     Busy(String),
     /// The instance has ended meanwhile.
     #[error("the instance has ended")]
     Ended,
     /// The instances could not be listed.
-    #[error("list the instances in /proc/net/unix: {0}")]
+    #[error("list the instances in /proc/net/unix")]
     Instances(#[source] io::Error),
     /// There was no time to ask under all names.
     #[error(
-        "other processes have taken too many names of sockets, and not all could be asked in two seconds; \
-         /proc/net/unix lists them"
+        "too many socket names are taken by other processes; not all could be queried in 2 s; see /proc/net/unix"
     )]
     TooManyNames,
-    /// The instance could not be told.
-    #[error("signal the instance: {0}")]
+    /// The instance could not be signalled.
+    #[error("signal the instance")]
     Signal(#[source] io::Error),
-    /// What the builder reported, already in words.
+    /// An error that the builder reported, as text.
     #[error("{0}")]
     Builder(String),
 }
 
-/// Returns what turns an errno of mount(2) into an error.
+/// Returns a function that turns an errno of mount(2) into an error.
 pub(crate) fn mount_error<'a>(
     what: &'a str,
     target: &'a Path,

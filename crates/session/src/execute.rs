@@ -1,10 +1,11 @@
-//! Executing a program that an image names, and never this one.
+//! Executing a program that an image names, but never our own program.
 //!
-//! A script's first line is looked up by the kernel while the process is still this program: `#!/proc/self/exe` would run
-//! it inside, where its file can be opened through `/proc`, and written to by whoever owns it (the class of CVE-2019-5736).
-//! So a contained payload's interpreters are found here, without following such links, and the kernel is given what is no
-//! script, by a descriptor that is closed on exec: by such a one it executes no script, whatever the file has become
-//! meanwhile ([execveat(2)]).
+//! The kernel looks up the interpreter of a script while the process is still this program. With
+//! `#!/proc/self/exe` it would run this program inside, where its file can be opened through
+//! `/proc` and written to by its owner (the class of CVE-2019-5736). So the interpreters of a
+//! contained payload are found here, without following such links. The kernel then gets a file that
+//! is not a script, by a descriptor that is closed on exec. With such a descriptor it executes no
+//! script, even if the file has changed meanwhile ([execveat(2)]).
 //!
 //! [execveat(2)]: https://man7.org/linux/man-pages/man2/execveat.2.html
 
@@ -20,16 +21,17 @@ use nix::fcntl::AtFlags;
 use nix::unistd::{AccessFlags, access, execve, execveat, geteuid};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2};
 
-/// How many interpreters may be one another's scripts (`exec_binprm` of `fs/exec.c`).
+/// Largest number of interpreters that are scripts of one another (`exec_binprm` of `fs/exec.c`).
 const INTERPRETERS: usize = 5;
 
-/// How much of a file the kernel looks at: `BINPRM_BUF_SIZE` of `linux/binfmts.h`, in bytes.
+/// Number of bytes at a file's beginning that the kernel looks at: `BINPRM_BUF_SIZE` of
+/// `linux/binfmts.h`.
 const HEAD: usize = 256;
 
 /// This process's own program.
 const OWN: &str = "/proc/self/exe";
 
-/// Replaces this process by a program; returns only on failure.
+/// Replaces this process by a program. Returns only on failure.
 pub(crate) fn execute(path: &CStr, args: &[CString], env: &[CString], contained: bool) -> Errno {
     if contained && is_exposed() {
         return execute_no_own(path, args, env);
@@ -52,7 +54,7 @@ fn execute_no_own(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
             Err(errno) => return errno,
         };
         let mut head = [0; HEAD];
-        // One that may not be read is no script that could be run.
+        // A script that may not be read could not be run either.
         let length = rustix::io::pread(&file, &mut head[..], 0).unwrap_or(0);
         let line = match first_line(head.get(..length).unwrap_or_default()) {
             Ok(None) => {
@@ -81,7 +83,7 @@ fn execute_no_own(path: &CStr, args: &[CString], env: &[CString]) -> Errno {
 fn open(path: &CStr) -> Result<OwnedFd, Errno> {
     let resolve = ResolveFlags::NO_MAGICLINKS;
     let open = |flags| openat2(CWD, path, flags | OFlags::CLOEXEC, Mode::empty(), resolve);
-    // A FIFO in its place is waited for by nobody.
+    // Opening a FIFO in its place must not block.
     let opened = match open(OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY) {
         Err(rustix::io::Errno::ACCESS) => open(OFlags::PATH),
         opened => opened,
@@ -96,7 +98,8 @@ struct Line {
     argument: Option<CString>,
 }
 
-/// Reads the first line of a file's beginning as the kernel does (`fs/binfmt_script.c`); `None` for no script.
+/// Reads the first line of a file as the kernel does (`fs/binfmt_script.c`). Returns `None` if the
+/// file is not a script.
 fn first_line(head: &[u8]) -> Result<Option<Line>, Errno> {
     let Some(rest) = head.strip_prefix(b"#!") else {
         return Ok(None);
@@ -108,7 +111,7 @@ fn first_line(head: &[u8]) -> Result<Option<Line>, Errno> {
     let line = line.trim_ascii_start();
     let (name, argument) = match line.iter().position(is_blank) {
         Some(at) => line.split_at(at),
-        // A name that may go on beyond what is looked at.
+        // The name may continue beyond the bytes that are looked at.
         None if end.is_none() && head.len() == HEAD => return Err(Errno::ENOEXEC),
         None => (line, &[][..]),
     };

@@ -1,4 +1,4 @@
-//! The image's FUSE server: a process of its own, ended by the kernel with the mount.
+//! The image's FUSE server: a separate process, which the kernel ends together with the mount.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
@@ -26,16 +26,16 @@ pub(crate) struct Server {
     process: OwnedFd,
 }
 
-/// How many threads answer requests. One is busy while another waits for the disk; more than a few
-/// only wake each other.
+/// Number of threads that answer requests. One works while another waits for the disk; more than a
+/// few only wake each other.
 const THREADS: usize = 2;
 
 impl Server {
     /// Starts the server for `squashed`, outside of any mount namespace that is made later.
     ///
-    /// Must be called inside the user namespace that will mount: the kernel wants the device opened
-    /// there. `None` where there is no `/dev/fuse` for this user. The server has no part in `open`,
-    /// which it may outlive its monitor with.
+    /// Must be called inside the user namespace that will mount: the kernel requires that the
+    /// device is opened there. Returns `None` if this user cannot open `/dev/fuse`. The server does
+    /// not keep `open`, because it may outlive its monitor.
     pub(crate) fn start(
         squashed: &Squashed,
         open: &mut Option<Open>,
@@ -64,7 +64,7 @@ impl Server {
         }
     }
 
-    /// Returns its process, a child of this one.
+    /// Returns the server's process, a child of this one.
     pub(crate) fn child(&self) -> Result<Child, Error> {
         let process = self.process.try_clone().map_err(Error::Fork)?;
         Child::new(process).map_err(Error::Fork)
@@ -86,15 +86,15 @@ impl Server {
             flags,
             Some(data.as_str()),
         )
-        .map_err(mount_error("the image by FUSE", target))?;
+        .map_err(mount_error("the image with FUSE", target))?;
         let Self { device, mut go, .. } = self;
         go.write_all(b"g").map_err(Error::Fork)?;
-        // Held by the server alone: if that ends, nobody waits for its answers.
+        // Only the server holds the device: if it ends, nobody waits for its answers.
         drop(device);
-        // Linux 6.1 and before: an overlay copies the owner and mode that the root has now, and until the server was
-        // asked that is the host's root without any permission.
+        // Linux 6.1 and before: an overlay copies the current owner and mode of the root. Until the
+        // server has been asked, these are the host's root and no permission.
         let failed = |source| Error::Mount {
-            what: "the image by FUSE".to_owned(),
+            what: "the image with FUSE".to_owned(),
             target: target.to_owned(),
             source,
         };
@@ -102,19 +102,21 @@ impl Server {
     }
 }
 
-/// The server's life. Ends when the builder gives up before mounting, and when the mount ends.
+/// Runs the server. It ends when the builder gives up before mounting, and when the mount ends.
 ///
-/// It has the payload's user, in the payload's user namespace, and is outside of its mount namespace: so that it must
-/// not be looked into. It is not dumpable, and what it has open and sees is the image alone.
+/// The server has the payload's user and user namespace, but is outside of its mount namespace. So
+/// the payload must not look into it: it is not dumpable, and the image is all that it has open and
+/// sees.
 fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
     let _ = nix::sys::prctl::set_dumpable(false);
-    // Its own session and no signals: what a launcher sends to its job is meant for the payload,
-    // which needs its files to the last.
+    // A session of its own, and no signals: signals that a launcher sends to its job are meant for
+    // the payload, which needs its files until its end.
     let _ = setsid();
     ignore_signals();
     detach_stdio();
     let _ = nix::sys::prctl::set_name(c"front: image");
-    // Until there is a mount to end with, it ends with its builder, even where somebody has stopped it.
+    // Until there is a mount to end with, the server ends with its builder, even if somebody has
+    // stopped it.
     let _ = nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL));
     let Ok(reader) = squashed.file.try_clone() else {
         return;
@@ -122,7 +124,7 @@ fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
     sys::close_all_except(&[device.as_raw_fd(), wait.as_raw_fd(), reader.as_raw_fd()]);
     leave_the_host();
     let mut go = [0];
-    if wait.read_exact(&mut go).is_err() || payload::shed_privileges().is_err() {
+    if wait.read_exact(&mut go).is_err() || payload::drop_privileges().is_err() {
         return;
     }
     let _ = nix::sys::prctl::set_pdeathsig(None);
@@ -138,8 +140,8 @@ fn serve(squashed: &Squashed, device: OwnedFd, wait: &mut File) {
     let _ = squashfs::serve(filesystem, device, options);
 }
 
-/// Makes the host's files unreachable for the calling process: its root becomes a directory of the kernel's in which
-/// nothing can be made, and which tells of the process itself alone.
+/// Makes the host's files unreachable for the calling process. Its root becomes a directory of the
+/// kernel in which nothing can be made, and which shows only the process itself.
 fn leave_the_host() {
     let left = chroot("/proc/self/fdinfo").and_then(|()| chdir("/"));
     if left.is_err() {

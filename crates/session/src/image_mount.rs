@@ -1,11 +1,12 @@
-//! Mounting the image, by whichever way the host offers.
+//! Mounting the image in the way that the host offers.
 
 use std::fs;
 use std::io;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use image::{Cache, Embedded, Kind, RootFs, Squashed};
+use cache::{Cache, Kind};
+use image::{Embedded, RootFs, Squashed};
 use nix::mount::{MsFlags, mount};
 use rustix::fs::CWD;
 use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick};
@@ -18,7 +19,8 @@ use crate::{Error, Layout};
 /// Mounts the session's own file system over its directory, and makes the directories in it.
 pub(crate) fn lay_out(layout: &Layout) -> Result<(), Error> {
     let directory = layout.directory();
-    // 64 MB is Apptainer's `sessiondir max size`; it bounds what a container can make us hold.
+    // 64 MB is Apptainer's `sessiondir max size`. It limits the memory that a container can occupy
+    // here.
     let data = Some("mode=755,size=64m");
     mount(
         Some("tmpfs"),
@@ -85,7 +87,8 @@ fn lay_out_files(files: &[Embedded], target: &Path) -> Result<(), Error> {
     Ok(())
 }
 
-/// The kernel's own squashfs where that is allowed, else our server, else a copy in the cache.
+/// Mounts a squashfs with the kernel's driver where that is allowed, else with our server, else as
+/// a copy in the cache.
 fn mount_squashfs(
     squashed: &Squashed,
     server: Option<Server>,
@@ -113,13 +116,13 @@ fn mount_loop(squashed: &Squashed, target: &Path) -> Result<(), Error> {
     };
     let (_device, path) =
         sys::attach_loop(&squashed.file, squashed.offset, squashed.size).map_err(failed)?;
-    // As Apptainer: as root a setuid program in the image keeps its meaning.
+    // As in Apptainer: for root, setuid programs in the image stay effective.
     let flags = MsFlags::MS_RDONLY | MsFlags::MS_NODEV;
     mount(Some(&path), target, Some("squashfs"), flags, None::<&str>)
         .map_err(|errno| failed(errno.into()))
 }
 
-/// Extracts the image into the cache, unless it is there, and returns the directory.
+/// Extracts the image into the cache, unless it is already there, and returns the directory.
 fn extract(
     squashed: &Squashed,
     cache: &Path,
@@ -167,22 +170,22 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// Has the kernel look anew for the names in an image that is a directory: an overlay remembers what was there, and
-/// whoever owns the directory may have changed it. Reconfigured, a file system forgets the names that nobody uses
-/// (`reconfigure_super` of `fs/super.c`).
+/// Makes the kernel look up the names of an image that is a directory again. An overlay caches
+/// names, and the owner of the directory may have changed it. When a file system is reconfigured,
+/// it forgets the names that nobody uses (`reconfigure_super` of `fs/super.c`).
 pub(crate) fn look_anew(root: &Path) -> io::Result<()> {
     let overlay = fspick(CWD, root, FsPickFlags::FSPICK_CLOEXEC)?;
-    // As it is already: without a layer to write to it can be nothing else.
+    // This changes nothing: without a writable layer, the overlay is always read-only.
     fsconfig_set_flag(&overlay, "ro")?;
     Ok(fsconfig_reconfigure(&overlay)?)
 }
 
-/// Puts a layer below the image that holds nothing but the mount points it lacks. What the image
-/// has keeps its owner and mode, and all is read-only.
+/// Adds a layer below the image that holds only the mount points that the image lacks. The image's
+/// own files keep their owner and mode, and everything is read-only.
 fn mount_overlay(layout: &Layout, mount_points: &[(&Path, bool)]) -> Result<(), Error> {
     let layer = layout.mount_points();
     for (path, directory) in mount_points {
-        // The session's own empty file system: no link is in the way.
+        // This is the session's own empty file system, so no link is in the way.
         let path = layer.join(path.strip_prefix("/").unwrap_or(path));
         let made = if *directory {
             fs::create_dir_all(&path)
@@ -195,7 +198,7 @@ fn mount_overlay(layout: &Layout, mount_points: &[(&Path, bool)]) -> Result<(), 
     }
     let root = layout.root();
     let data = format!("lowerdir={}:{}", layout.image().display(), layer.display());
-    // `userxattr` (Linux 5.11) is what lets an overlay be mounted in a user namespace.
+    // `userxattr` (Linux 5.11) allows an overlay to be mounted in a user namespace.
     let unprivileged = format!("{data},userxattr");
     let attempt = |data: &str| {
         mount(

@@ -1,18 +1,18 @@
-//! Where a session has its things.
+//! The paths of a session's files.
 
 use std::path::{Path, PathBuf};
 
 use crate::Error;
 
-/// The session's directory: an existing one of the host's that a file system of the session covers,
-/// in the session's own mount namespace only. Nothing is written to the host.
+/// The session's directory: an existing directory of the host that a file system of the session
+/// covers, in the session's own mount namespace only. Nothing is written to the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     directory: PathBuf,
 }
 
 impl Layout {
-    /// Chooses the directory, so that it hides none of the paths in `needed`.
+    /// Chooses the directory so that it hides none of the paths in `needed`.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Layout {
         self.directory.join("mount-points")
     }
 
-    /// Returns the path that the bundle names as the container's cgroup.
+    /// Returns the path of the container's cgroup in the bundle's specification.
     #[must_use]
     pub fn cgroup(&self) -> PathBuf {
         PathBuf::from("/container")

@@ -1,5 +1,4 @@
-//! The ground a container stands on: namespaces that an unprivileged user can have, and the image
-//! mounted in them.
+//! Sessions: namespaces that an unprivileged user can have, and the image mounted in them.
 //!
 //! Three processes take part, and at most two stay.
 //!
@@ -7,15 +6,16 @@
 //!   namespaces and becomes the payload by exec. No process of ours stands between a launcher and
 //!   its program: pid, session, process group, terminal, descriptors, signals and exit status are
 //!   the program's own.
-//! - The **builder**, no child of the caller, makes the namespaces, mounts the image, and has the
-//!   engine make the container from the bundle. When all is ready it hands the namespaces over and
-//!   becomes the **monitor**: it lets others in who ask for the same, as the ranks of a job do, waits
-//!   for the last one's end, and ends what a killed one left.
-//! - An **instance** outlives its caller: its first process is the container's own, in a pid namespace,
-//!   and its monitor stays until that one ends. Who joins it does so by a child.
-//! - The **server**, for a squashfs without privilege, answers for the image over FUSE. It stays
+//! - The **builder**, which is not a child of the caller, makes the namespaces, mounts the image,
+//!   and has the engine make the container from the bundle. It then hands the namespaces over and
+//!   becomes the **monitor**: it admits other callers with the same request, such as the ranks of a
+//!   job, waits for the end of the last member, and ends the processes that a killed member left.
+//! - An **instance** outlives its caller. Its first process is the container's own, in a pid
+//!   namespace, and its monitor stays until that process ends. Others join it through a child
+//!   process.
+//! - The **server** answers for a squashfs over FUSE, if the user has no privileges. It stays
 //!   outside the mount namespace, so that the kernel ends the mount, and with it the server, when
-//!   the last process in there is gone.
+//!   the last process inside is gone.
 
 #![forbid(unsafe_code)]
 
@@ -29,7 +29,6 @@ mod error;
 mod execute;
 mod fuse;
 mod image_mount;
-mod init;
 mod instance;
 mod layout;
 mod list;
@@ -53,7 +52,7 @@ pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use name::identity;
 pub use payload::{
-    ExecError, Payload, enter_directory, exec, find_program, isolate, shed_privileges,
+    ExecError, Payload, drop_privileges, enter_directory, exec, find_program, isolate,
 };
 pub use spec::{Note, SessionSpec};
 pub use userns::{is_real_root as is_privileged, try_namespaces};

@@ -10,20 +10,22 @@ use crate::{Error, Namespaces};
 /// A session that others may join.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shared {
-    /// The job that it is for, if it is for one.
+    /// The session's job, if it has one.
     pub job: Option<String>,
-    /// What its first member said of it.
+    /// The description that the session's first member gave.
     pub about: String,
-    /// The process ids of its members.
+    /// The process ids of the members.
     pub members: Vec<i32>,
     name: String,
 }
 
 impl Shared {
-    /// The longest name of a job, in bytes: what an abstract socket's holds besides.
+    /// Longest name of a job, in bytes: the space in an abstract socket's name besides the rest of
+    /// it.
     const LONGEST_JOB: usize = 40;
 
-    /// Whether `job` can be a job's name: letters, digits, `-`, `.` and `_`, and not too many.
+    /// Whether `job` is a valid name of a job: letters, digits, `-`, `.` and `_`, within the length
+    /// limit.
     #[must_use]
     pub fn is_job(job: &str) -> bool {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
@@ -31,11 +33,12 @@ impl Shared {
         length && job != NO_JOB && job.bytes().all(fits)
     }
 
-    /// Returns the caller's sessions of those jobs that are wanted, by name.
+    /// Returns those of the caller's sessions for whose job `wanted` is true, by name.
     ///
     /// # Errors
     ///
-    /// Fails when the kernel's list of sockets cannot be read, and when there are too many names to ask under.
+    /// Fails when the kernel's list of sockets cannot be read, or there are too many names to ask
+    /// under.
     pub fn all(wanted: impl Fn(Option<&str>) -> bool) -> Result<Vec<Self>, Error> {
         let names = name::names(&name::sessions()).map_err(Error::Instances)?;
         let look = |name: &str, end, busy| {
@@ -60,7 +63,7 @@ impl Shared {
         name::ask_all(names.iter(), look)
     }
 
-    /// Joins it; `None` when it has ended meanwhile.
+    /// Joins the session. Returns `None` if it has ended meanwhile.
     #[must_use]
     pub fn join(&self) -> Option<Namespaces> {
         let end = Instant::now() + PATIENCE;

@@ -1,4 +1,4 @@
-//! What stays beside a payload: a process that waits for its end.
+//! The monitor: a process that stays beside a payload and waits for its end.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -23,8 +23,8 @@ use crate::protocol::Command;
 use crate::stopped::Child;
 use crate::{SessionSpec, image_mount, protocol};
 
-/// Runs wherever the system allows: a launcher may have bound the first rank to one processor, and what serves
-/// all is not to wait for it.
+/// Lets the process run on every processor that the system allows. A launcher may have bound the
+/// first rank to one processor, and a process that serves all ranks must not wait for it.
 pub(crate) fn use_all_processors() {
     let mut all = CpuSet::new();
     for processor in 0..CpuSet::count() {
@@ -33,37 +33,38 @@ pub(crate) fn use_all_processors() {
     let _ = sched_setaffinity(Pid::from_raw(0), &all);
 }
 
-/// Lets a monitor know as many members as the system allows: each takes two descriptors.
+/// Lets a monitor have as many members as the system allows: each takes two descriptors.
 pub(crate) fn allow_many_members() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// How long a session without members waits for the next one. A script that starts a program for
-/// each of its files then builds one session, not one each.
+/// Time that a session without members waits for the next one. A script that starts a program for
+/// each of its files then builds one session, not one for each file.
 const LINGER: Duration = Duration::from_millis(1500);
 
-/// How many descriptors a monitor has besides those of its members, and needs to answer one who calls.
+/// Number of descriptors that a monitor has besides those of its members, and needs to answer a
+/// caller.
 const OWN_DESCRIPTORS: u64 = 32;
 
-/// How many descriptors a member takes: its process, and its standard error.
+/// Number of descriptors for each member: its process and its standard error.
 const OF_A_MEMBER: u64 = 2;
 
-/// Keeps a session: knows its members, lets more in, and ends when the last one is gone.
+/// The monitor of a session: it knows the members, admits more, and ends when the last is gone.
 pub(crate) struct Monitor<'a> {
     namespaces: Vec<File>,
     connections: Connections,
-    /// The image's server, if there is one: without it there is nothing to come to.
+    /// The image's server, if there is one. Without it, there is nothing to join.
     server: Option<Child>,
     about: &'a str,
     members: Vec<Member>,
-    /// The member that ended last, until it is known how.
+    /// The member that ended last, until its exit status is known.
     last: Option<Member>,
     reporter: Reporter<'a>,
     of_one_program: bool,
-    /// The root file system, where it is an overlay of a directory, which may change, and since when it shows what that
-    /// is.
+    /// The root file system if it is an overlay of a directory, which may change, and the time of
+    /// the last look at the directory.
     changing: Option<(PathBuf, Instant)>,
 }
 
@@ -90,12 +91,12 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// Stays until the last member has ended and no other has come. If that one was killed, ends what
-    /// is left in the container at once; otherwise background processes go on, and keep the image
-    /// mounted as long as they live.
+    /// Stays until the last member has ended and no other has come. If that member was killed, ends
+    /// the processes that are left in the container at once. Otherwise background processes go on,
+    /// and keep the image mounted as long as they live.
     pub(crate) fn keep(mut self, first: Member) {
         self.members.push(first);
-        // When it ends unless somebody joins.
+        // The time at which this process ends unless somebody joins.
         let mut end: Option<Instant> = None;
         loop {
             let look = self.reporter.next().filter(|_| !self.members.is_empty());
@@ -104,13 +105,13 @@ impl<'a> Monitor<'a> {
                 .flatten()
                 .min();
             let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
-            // Nothing would be learnt of anybody any more.
+            // No event could be noticed any more.
             let Some(happened) = self.wait(limit) else {
                 return self.connections.close();
             };
             self.server.iter().for_each(Child::tend);
             if self.has_lost_server() {
-                // Reads of the image fail from now on; the next caller builds a session anew.
+                // Reads of the image fail from now on. The next caller builds a new session.
                 self.connections.close();
                 self.server = None;
             }
@@ -125,7 +126,8 @@ impl<'a> Monitor<'a> {
                     self.serve(caller, command, is_current);
                 }
             }
-            // Introductions are taken as they come: the kernel refuses too many that are under way.
+            // Introductions are received as soon as they come: the kernel limits the number that
+            // are in flight.
             self.members.iter_mut().for_each(Member::receive);
             if happened.end {
                 if self.of_one_program {
@@ -137,7 +139,7 @@ impl<'a> Monitor<'a> {
                 for mut member in ended {
                     member.receive();
                     self.reporter.of_end(&member);
-                    // Who reads what it wrote has the end now.
+                    // The member's standard error is closed here, so that its reader sees the end.
                     self.last = Some(Member::unknown(member.process));
                 }
             }
@@ -150,7 +152,8 @@ impl<'a> Monitor<'a> {
                 end = None;
                 continue;
             }
-            // Kernels before 6.15 do not tell how it ended, others only once its parent knows.
+            // Kernels before 6.15 do not report how the process ended. Others do so only once its
+            // parent knows.
             let status = self
                 .last
                 .as_ref()
@@ -172,10 +175,10 @@ impl<'a> Monitor<'a> {
             Command::Join if !self.has_room() => {
                 protocol::send_full(&caller.socket, caller.token, NO_DESCRIPTORS);
             }
-            // It goes to take the name, and finds it free.
+            // The caller then tries to take the name, and finds it free.
             Command::Join if !is_current => self.connections.close(),
             Command::Join => {
-                // One that could not be told is no member.
+                // A caller that did not get the reply is not a member.
                 let (socket, token) = (&caller.socket, caller.token);
                 if protocol::send_ready(socket, token, &self.namespaces, self.about).is_ok() {
                     self.members.push(match self.reporter.is_wanted() {
@@ -193,7 +196,7 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// Whether there are descriptors for one more.
+    /// Whether there are descriptors for one more member.
     fn has_room(&self) -> bool {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         let members = self.members.len() + self.connections.pending();
@@ -202,13 +205,15 @@ impl<'a> Monitor<'a> {
             <= limit.saturating_sub(OWN_DESCRIPTORS)
     }
 
-    /// Whether those who join, and ran at `began`, find a program that runs, and the image as it was then.
+    /// Whether callers that already ran at `began` find a running program, and the image as it was
+    /// then.
     fn is_current(&mut self, began: Instant) -> bool {
         if self.has_lost_server() || self.is_over() {
             return false;
         }
         match &mut self.changing {
-            // The kernel takes its time over a look, in which ranks that come at once wait for each other.
+            // The kernel takes some time for such a look, and ranks that come at once have to wait
+            // meanwhile.
             Some((root, since)) if *since < began => {
                 *since = Instant::now();
                 image_mount::look_anew(root).is_ok()
@@ -217,7 +222,7 @@ impl<'a> Monitor<'a> {
         }
     }
 
-    /// Whether its program has ended, in one of its ranks at least.
+    /// Whether the session's program has ended in at least one of its ranks.
     fn is_over(&self) -> bool {
         let mut members = self.members.iter();
         self.of_one_program && members.any(|member| has_ended(&member.process))
@@ -228,11 +233,11 @@ impl<'a> Monitor<'a> {
         server.any(|server| has_ended(server.process()))
     }
 
-    /// Waits for a caller, a member's end, or word of how the last one ended, at most `limit`.
-    /// `None` where that cannot be waited for.
+    /// Waits for a caller, a member's end, or the exit status of the last member, at most `limit`.
+    /// Returns `None` if it is impossible to wait.
     fn wait(&self, limit: Option<Duration>) -> Option<Happened> {
-        // How the last one ended matters when there is no other. HUP needs not be asked for: it comes when
-        // the parent has collected the status, and stays.
+        // The last member's exit status is needed only once no member is left. poll(2) always
+        // reports POLLHUP; it is set when the parent has collected the status, and stays set.
         let last = self.last.iter().filter(|_| self.members.is_empty());
         let word = last.map(|last| PollFd::new(&last.process, PollFlags::empty()));
         let calls: Vec<_> = { self.connections.descriptors() }
@@ -263,17 +268,17 @@ impl<'a> Monitor<'a> {
     }
 }
 
-/// What a monitor has waited for.
+/// The events that a monitor waits for.
 struct Happened {
-    /// How the last member ended can be known.
+    /// The exit status of the last member may be known.
     word: bool,
-    /// Somebody calls.
+    /// A caller has come or has sent something.
     call: bool,
     /// A member has ended.
     end: bool,
 }
 
-/// The descriptors that tell of the image's server.
+/// Returns the descriptors that report changes of the image's server.
 fn looks(server: &Child) -> [PollFd<'_>; 2] {
     let end = PollFd::new(server.process(), PollFlags::IN);
     [
@@ -282,7 +287,7 @@ fn looks(server: &Child) -> [PollFd<'_>; 2] {
     ]
 }
 
-/// Stays until a process has ended.
+/// Waits until a process has ended.
 pub(crate) fn wait(process: &OwnedFd, server: Option<&Child>) {
     while !has_ended(process) {
         let end = PollFd::new(process, PollFlags::IN);
@@ -294,7 +299,7 @@ pub(crate) fn wait(process: &OwnedFd, server: Option<&Child>) {
     }
 }
 
-/// Keeps an instance: stays until its first process has ended, which ends all others in there.
+/// Monitors an instance until its first process has ended, which ends all others in it.
 pub(crate) fn monitor_instance(
     namespaces: &[File],
     mut connections: Connections,
@@ -325,30 +330,30 @@ pub(crate) fn monitor_instance(
                 Command::Look | Command::Join => {
                     let (socket, token) = (&caller.socket, caller.token);
                     let about = format!("{init}\n{about}");
-                    // One that could not be told is no member.
+                    // A caller that did not get the reply is not a member.
                     let told = protocol::send_ready(socket, token, namespaces, &about);
                     if told.is_ok() && command == Command::Join {
                         members.push(caller.process);
                     }
                 }
-                // The kernel ends a pid namespace only when each process in it is collected, and who is
-                // stopped collects none.
+                // The kernel ends a pid namespace only when each process in it has been collected,
+                // and a stopped parent collects none.
                 Command::Wake => members.iter().for_each(|member| {
                     let _ = pidfd_send_signal(member, rustix::process::Signal::CONT);
                 }),
             }
         }
     }
-    // It is left to be collected with this process: its number is to be no other's before.
+    // The first process is collected when this process ends: its id must not be reused before.
 }
 
-/// Kills every process in the mount namespace, until there is none.
+/// Kills every process in the mount namespace, until none is left.
 fn end_leftovers(namespaces: &[File]) {
     let Some(namespace) = mount_namespace(namespaces) else {
         return;
     };
-    // New ones may be made while we look; a bounded number of rounds, since a fork bomb must not
-    // make a second one of us.
+    // New processes may be made meanwhile. The number of rounds is limited, so that a fork bomb
+    // cannot keep this process busy for ever.
     for _ in 0..100 {
         let members = members(&namespace);
         if members.is_empty() {

@@ -1,31 +1,27 @@
 //! The bundle's mounts, made in the root before the engine sees it.
 //!
-//! libcontainer would make them too, but looks at `/proc` anew for each, and every such look ends in
-//! a wait for the kernel's RCU: with the twenty mounts that Singularity's users expect, most of a
-//! launch. It binds the root with all that is mounted below, so what is made here is there.
+//! libcontainer would make them too, but reads `/proc` again for each mount, and each time waits
+//! for the kernel's RCU. With the twenty mounts that Singularity's users expect, this would be most
+//! of a launch. libcontainer binds the root with all mounts below it, so the mounts made here are
+//! included.
 //!
-//! The image is hostile: a destination is opened as if the root were `/`, and mounted on by its
-//! descriptor ([openat2(2)], `RESOLVE_IN_ROOT`).
+//! The image is not trusted: a destination is opened as if the root were `/`, and the mount is
+//! attached to its descriptor ([openat2(2)], `RESOLVE_IN_ROOT`).
 //!
 //! [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use oci_spec::runtime::Mount;
-use rustix::fs::CWD;
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, OpenTreeFlags, fsconfig_create, fsconfig_set_flag,
-    fsconfig_set_string, fsmount, fsopen, open_tree,
-};
+use rootfs::Directory;
 use sys::MountAttributes;
-use tree::Directory;
 
 use crate::Error;
 
-/// Makes the mounts in the root file system at `root`, in their order, but for those that the first
-/// process must make.
+/// Makes the mounts in the root file system at `root`, in their order, except for those that the
+/// first process must make.
 pub(crate) fn mount_all(root: &Path, mounts: &[Mount]) -> Result<(), Error> {
     for mount in mounts.iter().filter(|mount| !is_inits(mount, mounts)) {
         let made = Directory::open_root(root).and_then(|root| make(&root, mount));
@@ -41,8 +37,8 @@ pub(crate) fn mount_all(root: &Path, mounts: &[Mount]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Whether a mount is for the container's first process to make: one that shows its own processes,
-/// which nobody else sees, and what lies upon that.
+/// Whether the container's first process has to make a mount: one that shows its own processes,
+/// which no other process sees, or one below such a mount.
 pub(crate) fn is_inits(mount: &Mount, all: &[Mount]) -> bool {
     let mut shows = all
         .iter()
@@ -55,49 +51,29 @@ fn make(root: &Directory, mount: &Mount) -> io::Result<()> {
     let source = mount.source().as_deref().unwrap_or(Path::new(""));
     let kind = mount.typ().as_deref().unwrap_or("bind");
     let detached = if kind == "bind" {
-        let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-        if options.recursive {
-            flags |= OpenTreeFlags::AT_RECURSIVE;
-        }
-        open_tree(CWD, source, flags)?
+        sys::bind(source, options.recursive)?
     } else {
-        new_file_system(kind, &options)?
+        sys::new_file_system(kind, options.data.iter().copied())?
     };
     sys::set_mount_attributes(detached.as_fd(), options.attributes)?;
     if options.all_read_only {
         sys::set_all_read_only(detached.as_fd())?;
     }
-    let directory = kind != "bind" || tree::is_directory(&detached)?;
+    let directory = kind != "bind" || rootfs::is_directory(&detached)?;
     let destination = match options.on_link {
         true => root.mount_point_itself(mount.destination(), directory)?,
         false => root.mount_point(mount.destination(), directory)?,
     };
-    tree::attach(&detached, &destination)
+    rootfs::attach(&detached, &destination)
 }
 
-fn new_file_system(kind: &str, options: &Options<'_>) -> io::Result<OwnedFd> {
-    let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
-    for option in &options.data {
-        match option.split_once('=') {
-            Some((key, value)) => fsconfig_set_string(&context, key, value)?,
-            None => fsconfig_set_flag(&context, *option)?,
-        }
-    }
-    fsconfig_create(&context)?;
-    Ok(fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )?)
-}
-
-/// The options of a mount, sorted: those of every mount, and those that its file system reads.
+/// The options of a mount, divided into those of every mount and those that its file system reads.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Options<'a> {
     recursive: bool,
     /// Whether the mounts below are read-only, too.
     all_read_only: bool,
-    /// Whether it is mounted on a link in its place.
+    /// Whether a link at the destination is mounted on instead of followed.
     on_link: bool,
     attributes: MountAttributes,
     data: Vec<&'a str>,

@@ -1,13 +1,15 @@
 //! The names under which sessions are found.
 //!
-//! A monitor listens under a name that says all that makes two sessions the same: who, in which job,
-//! which image in which state, which mounts, from which namespaces. A program that starts meanwhile, or
-//! soon after, joins: one image mount, one page cache, and a start without building anything. The ranks
-//! of a job can read each other's memory then, which the kernel refuses between the user namespaces of
-//! two sessions (`process_vm_readv`, ptrace(2)).
+//! A monitor listens under a name that contains everything that makes two sessions the same: the
+//! user, the job, the image and its state, the mounts, and the caller's namespaces. A program that
+//! starts meanwhile, or soon after, joins the session. It uses the same image mount and page cache,
+//! and starts without building anything. The ranks of a job can then also read each other's memory,
+//! which the kernel refuses between the user namespaces of two sessions (`process_vm_readv`,
+//! ptrace(2)).
 //!
-//! The name is an abstract socket's ([unix(7)]): it is gone with its process, so nothing is ever
-//! stale. Anybody may take a name first; what counts is which process answers ([`crate::peer`]).
+//! The name is an abstract socket's ([unix(7)]). It disappears with its process, so nothing is ever
+//! stale. Anybody may take a name first, so a caller checks which process answers
+//! ([`crate::peer`]).
 //!
 //! [unix(7)]: https://man7.org/linux/man-pages/man7/unix.7.html
 
@@ -34,28 +36,29 @@ use crate::protocol::PATIENCE;
 use crate::secret::Secret;
 use crate::{Error, SessionSpec};
 
-/// How long one who looks at all names stands in the queue of each.
+/// Time to wait in the queue of each name when all names are asked.
 const IN_A_QUEUE: Duration = Duration::from_millis(500);
 
-/// How many programs may wait to be let in.
+/// Largest number of programs that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// The name of the session that a request asks for.
+/// The name of a session.
 #[derive(Debug, Clone)]
 pub(crate) struct Name(SocketAddrUnix);
 
-/// The beginning of the names of a user's instances.
+/// Returns the beginning of the names of a user's instances.
 pub(crate) fn instances() -> String {
     format!("front/instance/{}/", geteuid())
 }
 
-/// The beginning of the names of a user's other sessions; the job follows, if there is one, and what else
-/// makes two the same.
+/// Returns the beginning of the names of a user's other sessions. The job follows, if there is one,
+/// and a digest of everything else that makes two sessions the same.
 pub(crate) fn sessions() -> String {
     format!("front/session/{}/", geteuid())
 }
 
-/// Returns how the names go on that begin so, as the kernel lists sockets ([proc_net(5)], `unix`).
+/// Returns the remainders of the names with this beginning, from the kernel's list of sockets
+/// ([proc_net(5)], `unix`).
 ///
 /// [proc_net(5)]: https://man7.org/linux/man-pages/man5/proc_pid_net.5.html
 pub(crate) fn names(beginning: &str) -> io::Result<BTreeSet<String>> {
@@ -68,12 +71,12 @@ pub(crate) fn names(beginning: &str) -> io::Result<BTreeSet<String>> {
     Ok(names.map(str::to_owned).collect())
 }
 
-/// Asks under each of the names, within one time for all: others may have taken any number of them. `look` is told
-/// until when an answer is waited for, and how long to stand in a queue.
+/// Asks under each of the names, with one time limit for all: others may have taken any number of
+/// names. `look` gets the ends of the waits for an answer and in the queue.
 ///
 /// # Errors
 ///
-/// Fails when there are too many.
+/// Fails when there are too many names.
 pub(crate) fn ask_all<'a, T>(
     names: impl Iterator<Item = &'a String>,
     look: impl Fn(&'a str, Instant, Instant) -> Option<T>,
@@ -91,12 +94,12 @@ pub(crate) fn ask_all<'a, T>(
 }
 
 impl Name {
-    /// The name of an instance; `None` for one that is too long for a socket.
+    /// Returns the name of an instance; `None` if it is too long for a socket.
     pub(crate) fn instance(name: &str) -> Option<Self> {
         Self::whole(&format!("{}{name}", instances()))
     }
 
-    /// The name of a session, as [`names`] lists it.
+    /// Returns the name of a session, as [`names`] lists it.
     pub(crate) fn session(name: &str) -> Option<Self> {
         Self::whole(&format!("{}{name}", sessions()))
     }
@@ -106,14 +109,15 @@ impl Name {
         address.ok().map(Self)
     }
 
-    /// Works out the name of what a ground makes; `None` when something that it depends on cannot be found
-    /// out.
+    /// Returns the name of the session with this specification; `None` if something that it depends
+    /// on cannot be found out.
     pub(crate) fn of(session: &SessionSpec<'_>) -> Option<Self> {
         let mut spec = session.spec.clone();
         spec.set_process(None);
         let sources = sources(&spec);
         let spec = serde_json::to_string(&spec).ok()?;
-        // Processes that run together are ended together: a session must not outlive its own for another's.
+        // Processes of one cgroup are ended together. A session must not outlive its own cgroup
+        // because of members in another.
         let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
         Self::made_of(
             NO_JOB,
@@ -122,8 +126,8 @@ impl Name {
         )
     }
 
-    /// Works out the name of a job's session on this machine. Its ranks may have a cgroup each; and as the
-    /// machine is the same for all of them, what they ask for says enough.
+    /// Returns the name of a job's session on this machine. Its ranks may have a cgroup each. As
+    /// the machine is the same for all of them, their request is enough.
     pub(crate) fn of_job(job: &str, root: &RootFs, asked: &str) -> Option<Self> {
         Self::made_of(job, root, asked)
     }
@@ -132,7 +136,8 @@ impl Name {
         let ids = (geteuid().as_raw(), getegid().as_raw());
         // Two copies or versions of the program would not believe each other.
         let program = peer::own_program().ok()?;
-        // Sockets of this kind are of one network namespace; what else there is of namespaces a member keeps.
+        // Abstract sockets belong to a network namespace, so that one is not included. A member
+        // keeps its namespaces of the other kinds.
         let mut parts = vec![format!("{ids:?} {program:?}"), image(root)?];
         parts.push(peer::own_user_namespace().ok()?.to_string());
         parts.push(namespace("pid")?);
@@ -145,12 +150,14 @@ impl Name {
         Self::session(&format!("{job}/{:016x}{:016x}", digest(0), digest(1)))
     }
 
-    /// Connects, and stands in the queue until `busy`.
+    /// Connects, and waits in the queue until `busy`.
     pub(crate) fn connect(&self, busy: Instant) -> io::Result<OwnedFd> {
         let socket = socket(SocketFlags::empty())?;
-        // Each message then comes with the id of the process that sent it; the first may be there once this returns.
+        // Each message then carries the id of its sender. The first message may be there as soon as
+        // this function returns.
         set_socket_passcred(&socket, true)?;
-        // Whoever has the name may let callers stand in a queue for ever. They are let in by turns.
+        // The owner of the name might leave callers in its queue for ever. They are accepted in
+        // turn.
         let limit = busy.saturating_duration_since(Instant::now());
         let limit = limit.max(Duration::from_millis(1));
         set_socket_timeout(&socket, Timeout::Send, Some(limit))?;
@@ -158,7 +165,7 @@ impl Name {
         Ok(socket)
     }
 
-    /// Takes the name; `None` when it is taken. Nobody is let in before [`open`].
+    /// Takes the name. Returns `None` if it is taken. Callers cannot connect before [`open`].
     pub(crate) fn take(&self) -> Option<OwnedFd> {
         let socket = socket(SocketFlags::empty()).ok()?;
         bind(&socket, &self.0).ok()?;
@@ -166,32 +173,32 @@ impl Name {
     }
 }
 
-/// A name's word in place of the job, outside of any.
+/// The word in a name in place of the job, for a session without a job.
 pub(crate) const NO_JOB: &str = "-";
 
-/// A name that callers may come to.
+/// A name to which callers can connect.
 #[derive(Debug)]
 pub(crate) struct Open {
     pub(crate) listener: OwnedFd,
-    /// Shows which of them are outside of containers.
+    /// The secret, which shows whether a caller is outside of containers.
     pub(crate) secret: Secret,
 }
 
 impl Open {
-    /// Has the calling process be the one that callers see behind it.
+    /// Makes the calling process the one that callers see as the listener.
     pub(crate) fn listen_as_own(&self) {
         let _ = listen(&self.listener, BACKLOG);
     }
 }
 
-/// Lets callers come to a name that was taken.
+/// Lets callers connect to a name that was taken.
 pub(crate) fn open(socket: OwnedFd) -> Option<Open> {
-    // They look for it at once.
+    // The secret comes first, because callers look for it at once.
     let secret = Secret::new().ok()?;
-    // Each socket that is accepted there tells who sends, too.
+    // The sockets that are accepted from this one report the sender, too.
     set_socket_passcred(&socket, true).ok()?;
     listen(&socket, BACKLOG).ok()?;
-    // So that asking whether somebody calls never waits.
+    // Checking for a caller must never block.
     rustix::io::ioctl_fionbio(&socket, true).ok()?;
     Some(Open {
         listener: socket,
@@ -208,8 +215,9 @@ fn socket(flags: SocketFlags) -> io::Result<OwnedFd> {
     )?)
 }
 
-/// Says what each bind of a specification shows: a path may lead to something else by the next launch. A session holds
-/// what it has bound, so that no number of one is another's meanwhile.
+/// Returns the identity of the source of each bind in a specification, because a path may lead to
+/// another file by the next launch. A session holds its sources open, so that their numbers are not
+/// reused meanwhile.
 fn sources(spec: &Spec) -> Vec<Option<(u64, u64)>> {
     let mounts = spec.mounts().as_deref().unwrap_or_default().iter();
     let binds = mounts.filter(|mount| mount.typ().as_deref().is_none_or(|kind| kind == "bind"));
@@ -218,13 +226,13 @@ fn sources(spec: &Spec) -> Vec<Option<(u64, u64)>> {
         .collect()
 }
 
-/// Says what a path leads to: its device and inode, the same for the same thing as long as it is there.
+/// Returns the device and inode of a path's target. They identify it as long as it exists.
 pub fn identity(path: &Path) -> Option<(u64, u64)> {
     let stat = fs::metadata(path).ok()?;
     Some((stat.dev(), stat.ino()))
 }
 
-/// Says in which namespace of a kind the caller is.
+/// Returns the caller's namespace of a kind.
 fn namespace(kind: &str) -> Option<String> {
     let link = fs::read_link(format!("/proc/self/ns/{kind}")).ok()?;
     Some(link.to_string_lossy().into_owned())
@@ -233,8 +241,9 @@ fn namespace(kind: &str) -> Option<String> {
 /// `STATX_MNT_ID_UNIQUE` of `linux/stat.h`, since Linux 6.8.
 const UNIQUE_MOUNT: StatxFlags = StatxFlags::from_bits_retain(0x4000);
 
-/// Says on which mount the caller's root is, which is of one mount namespace alone; `None` where numbers of mounts are used
-/// again ([statx(2)]). It is found faster than the namespace.
+/// Returns the mount of the caller's root, which belongs to a single mount namespace. Returns
+/// `None` if the kernel reuses the ids of mounts ([statx(2)]). This is faster than finding the
+/// namespace.
 ///
 /// [statx(2)]: https://man7.org/linux/man-pages/man2/statx.2.html
 fn root_mount() -> Option<String> {
@@ -243,7 +252,7 @@ fn root_mount() -> Option<String> {
     is_unique.then(|| format!("mount {}", root.stx_mnt_id))
 }
 
-/// Says which image it is, and in which state.
+/// Returns the identity and state of an image.
 fn image(root: &RootFs) -> Option<String> {
     match root {
         RootFs::Embedded(_) => Some("embedded".to_owned()),

@@ -1,4 +1,5 @@
-//! Telling the user how members of a session fare, when nobody of ours stands beside them.
+//! Reports to the user how the members of a session fare, because no process of ours stands beside
+//! them.
 
 use std::fmt::Debug;
 use std::fs;
@@ -11,35 +12,37 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use crate::process;
 use crate::protocol::{self, Introduction};
 
-/// Says what a user should know of a session's members. It is asked by the process that keeps the session, long after
-/// the caller has become the payload.
+/// Composes messages about a session's members. The monitor calls it, long after the caller has
+/// become the payload.
 pub trait Observer: Debug {
-    /// The first member's program.
+    /// Returns the first member's program.
     fn program(&self) -> &str;
 
-    /// Of one that has ended, by its program and its wait status ([wait(2)]): a line.
+    /// Returns a line about a member that has ended, from its program and its wait status
+    /// ([wait(2)]).
     ///
     /// [wait(2)]: https://man7.org/linux/man-pages/man2/wait.2.html
     fn ended(&self, program: &str, status: i32) -> Option<String>;
 
-    /// Whether it has something to say of those that run.
+    /// Whether the observer has messages about running members.
     fn looks(&self) -> bool;
 
-    /// Of one that runs, by its process id: a line.
+    /// Returns a line about a running member, from its process id.
     fn running(&self, process: i32) -> Option<String>;
 }
 
-/// When the members that run are looked at, after the first has come: soon, and once slow ones have come to it.
+/// The times at which running members are inspected, after the first has come: soon, and again when
+/// slow ones have got that far.
 const LOOKS: [Duration; 3] = [
     Duration::from_millis(1500),
     Duration::from_secs(6),
     Duration::from_secs(30),
 ];
 
-/// What a pipe that takes anything takes whole, in bytes (pipe(7)).
+/// Number of bytes that a pipe accepts as a whole if it accepts any (pipe(7)).
 const PIPE_BUF: usize = 4096;
 
-/// How many of the processes inside are looked at.
+/// Largest number of processes inside that are inspected.
 const MOST: usize = 64;
 
 /// A member of a session.
@@ -49,19 +52,20 @@ pub(crate) struct Member {
     introduction: State,
 }
 
-/// What is known of a member.
+/// The known facts about a member.
 #[derive(Debug)]
 enum State {
-    /// No more than its process.
+    /// Only the process is known.
     Unknown,
-    /// More is to come.
+    /// The introduction is yet to come, on this socket.
     Awaited(OwnedFd),
-    /// Its program, and its standard error. Who reads that has its end with the member's.
+    /// The program and the standard error are known. The latter is closed when the member has
+    /// ended, so that its reader sees the end.
     Known(Introduction),
 }
 
 impl Member {
-    /// A member of which nothing is told.
+    /// Returns a member without an introduction.
     pub(crate) fn unknown(process: OwnedFd) -> Self {
         let introduction = State::Unknown;
         Self {
@@ -70,7 +74,7 @@ impl Member {
         }
     }
 
-    /// A member that introduces itself on a socket, soon.
+    /// Returns a member that will soon introduce itself on a socket.
     pub(crate) fn awaited(process: OwnedFd, socket: OwnedFd) -> Self {
         let introduction = State::Awaited(socket);
         Self {
@@ -79,7 +83,7 @@ impl Member {
         }
     }
 
-    /// A member that has introduced itself.
+    /// Returns a member that has introduced itself.
     pub(crate) fn known(process: OwnedFd, introduction: Introduction) -> Self {
         let introduction = State::Known(introduction);
         Self {
@@ -88,7 +92,7 @@ impl Member {
         }
     }
 
-    /// Hears the introduction, if it has come.
+    /// Receives the introduction, if it has come.
     pub(crate) fn receive(&mut self) {
         if let State::Awaited(socket) = &self.introduction {
             self.introduction = match protocol::receive_introduction(socket, false) {
@@ -106,7 +110,8 @@ impl Member {
         }
     }
 
-    /// Returns how it ended: from the kernel's handle, or of one that nobody has collected from `/proc`.
+    /// Returns the member's wait status: from the kernel's handle, or from `/proc` if nobody has
+    /// collected the process.
     fn status(&self) -> Option<i32> {
         sys::exit_status(self.process.as_fd()).or_else(|| {
             let pid = process::pid(&self.process)?;
@@ -115,7 +120,8 @@ impl Member {
         })
     }
 
-    /// Writes to its standard error, if that takes it at once: who reads there may have stopped, and the others wait.
+    /// Writes to the member's standard error, if that accepts the line at once. Its reader may have
+    /// stopped, and the other members wait.
     fn tell(&self, line: &str) {
         let stderr = { self.introduction() }.map(|member| &member.stderr);
         let Some(stderr) = stderr.and_then(|stderr| stderr.try_clone().ok()) else {
@@ -133,7 +139,7 @@ impl Member {
     }
 }
 
-/// What a monitor asks its observer, and when.
+/// Asks a monitor's observer about its members at the right times.
 pub(crate) struct Reporter<'a> {
     observer: Option<&'a dyn Observer>,
     begin: Instant,
@@ -151,18 +157,18 @@ impl<'a> Reporter<'a> {
         }
     }
 
-    /// Whether anything is asked.
+    /// Whether there is an observer.
     pub(crate) fn is_wanted(&self) -> bool {
         self.observer.is_some()
     }
 
-    /// When to look at those that run.
+    /// Returns when to inspect the running members next.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.observer.filter(|observer| observer.looks())?;
         LOOKS.get(self.looks).map(|after| self.begin + *after)
     }
 
-    /// Tells of a member that has ended.
+    /// Reports a member that has ended.
     pub(crate) fn of_end(&mut self, member: &Member) {
         let (Some(observer), Some(told)) = (self.observer, member.introduction()) else {
             return;
@@ -172,7 +178,7 @@ impl<'a> Reporter<'a> {
         self.tell(member, line);
     }
 
-    /// Tells of the processes inside, if it is time to look; `processes` finds them.
+    /// Reports on the processes inside, if it is time to inspect them. `processes` finds them.
     pub(crate) fn of_running(&mut self, members: &[Member], processes: impl FnOnce() -> Vec<i32>) {
         let due = self.next().is_some_and(|next| Instant::now() >= next);
         let (Some(observer), Some(member), true) = (self.observer, members.first(), due) else {
@@ -187,7 +193,7 @@ impl<'a> Reporter<'a> {
         self.tell(member, line);
     }
 
-    /// What is true of one rank is told once.
+    /// Writes a line, unless it was already written to some member.
     fn tell(&mut self, member: &Member, line: Option<String>) {
         if let Some(line) = line.filter(|line| !self.told.contains(line)) {
             member.tell(&line);

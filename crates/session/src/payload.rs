@@ -20,15 +20,15 @@ use crate::execute::execute;
 /// The program to become.
 #[derive(Debug, Clone)]
 pub struct Payload {
-    /// Its name and arguments; at least the name.
+    /// The program's name and arguments; at least the name.
     pub args: Vec<OsString>,
-    /// Its environment. `PATH` in it decides where a bare name is found.
+    /// The environment. Its `PATH` decides where a bare name is found.
     pub env: Vec<(OsString, OsString)>,
-    /// Whether what it is started from must not be reached by it.
+    /// Whether the payload must not reach the program that starts it.
     pub contained: bool,
 }
 
-/// Why a program could not be started. The words are those users of Singularity know.
+/// Why a program could not be started. The texts are those that users of Singularity know.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
@@ -38,7 +38,7 @@ pub enum ExecError {
     /// A bare name is in none of the directories.
     #[error("{0:?}: executable file not found in $PATH")]
     NotInPath(OsString),
-    /// A path leads nowhere.
+    /// A path does not exist.
     #[error("stat {}: no such file or directory", .0.display())]
     Missing(PathBuf),
     /// A path leads to a directory.
@@ -47,63 +47,63 @@ pub enum ExecError {
     /// The file may not be executed.
     #[error("{}: permission denied", .0.display())]
     PermissionDenied(PathBuf),
-    /// The file is there, but not what it names as its loader or interpreter.
+    /// The file exists, but the loader or interpreter that it names does not.
     #[error("exec {} failed: its {what} is missing in the image", path.display())]
     InterpreterMissing {
         /// The program.
         path: PathBuf,
-        /// What is missing.
+        /// The missing loader or interpreter.
         what: String,
     },
-    /// A script's first line has the end that lines have in Windows.
-    #[error("exec {} failed: its lines end as in Windows (CR LF), and so does its interpreter's name; `dos2unix` mends it", .0.display())]
+    /// A script's first line ends as lines do in Windows.
+    #[error("exec {} failed: it has Windows line endings (CR LF), also after the interpreter's name; convert it with `dos2unix`", .0.display())]
     OfWindows(PathBuf),
     /// The kernel refused.
-    #[error("exec {} failed: {source}", path.display())]
+    #[error("exec {} failed", path.display())]
     Exec {
         /// The program.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// An argument or variable holds a NUL byte.
-    #[error("an argument holds a NUL byte")]
+    #[error("an argument contains a NUL byte")]
     Nul,
-    /// The capabilities could not be given up.
-    #[error("drop capabilities: {0}")]
-    Privileges(io::Error),
-    /// There is no keyring to be had.
-    #[error("create a session keyring: {0}; the sysctl kernel.keys.maxkeys allows more")]
-    Keyring(io::Error),
+    /// The capabilities could not be dropped.
+    #[error("drop capabilities")]
+    Privileges(#[source] io::Error),
+    /// The session keyring could not be made.
+    #[error("create a session keyring")]
+    Keyring(#[source] io::Error),
     /// The terminal cannot be protected.
-    #[error("keep the container from the terminal's input and the caller's keys: {0}")]
-    Terminal(io::Error),
+    #[error("deny the container access to the terminal's input and the caller's keys")]
+    Terminal(#[source] io::Error),
     /// The directory cannot be entered.
-    #[error("chdir {}: {source}", path.display())]
+    #[error("chdir {}", path.display())]
     Directory {
-        /// Which.
+        /// The directory.
         path: PathBuf,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
 }
 
-/// Gives up every capability, and the right to gain any by a later exec: what the payload of an
-/// unprivileged caller has.
+/// Drops every capability, and the right to gain any by a later exec. The payload of an
+/// unprivileged caller gets this state.
 ///
 /// # Errors
 ///
 /// Fails when the kernel refuses; the payload must not be started then.
-pub fn shed_privileges() -> Result<(), ExecError> {
-    shed().map_err(|errno| ExecError::Privileges(errno.into()))
+pub fn drop_privileges() -> Result<(), ExecError> {
+    drop_all().map_err(|errno| ExecError::Privileges(errno.into()))
 }
 
-fn shed() -> rustix::io::Result<()> {
+fn drop_all() -> rustix::io::Result<()> {
     clear_ambient_capability_set()?;
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
         match remove_capability_from_bounding_set(capability) {
-            // The kernel knows no more.
+            // The kernel has no further capabilities.
             Err(rustix::io::Errno::INVAL) => break,
             dropped => dropped?,
         }
@@ -117,19 +117,24 @@ fn shed() -> rustix::io::Result<()> {
     set_no_new_privs(true)
 }
 
-/// The session keyring of a contained session's members.
+/// The name of the session keyring of a contained session's members.
 const KEYRING: &CStr = c"front";
 
-/// Takes from a contained payload what it has in common with its caller besides files: the caller's keys, and the
-/// terminal's input. The rights must have been [given up](shed_privileges).
+/// Separates a contained payload from things other than files that it shares with its caller: the
+/// caller's keys, and the terminal's input. The privileges must have been
+/// [dropped](drop_privileges).
 ///
 /// # Errors
 ///
 /// Fails when the kernel refuses; the payload must not be started then.
 pub fn isolate() -> Result<(), ExecError> {
-    // Real root has no user namespace for the session, and a name would be one for all containers.
+    // Real root has no user namespace for the session, so a named keyring would be shared by all
+    // containers.
     let name = (!crate::is_privileged()).then_some(KEYRING);
-    sys::new_session_keyring(name).map_err(ExecError::Keyring)?;
+    sys::new_session_keyring(name).map_err(|error| {
+        let advice = "raise the limit with sysctl kernel.keys.maxkeys";
+        ExecError::Keyring(text::with_advice(&error, advice))
+    })?;
     sys::forbid_terminal_input_and_keys().map_err(ExecError::Terminal)?;
     Ok(())
 }
@@ -138,21 +143,22 @@ pub fn isolate() -> Result<(), ExecError> {
 ///
 /// # Errors
 ///
-/// Fails when it is not there or may not be entered, and when it leads out of the container, by a link to a descriptor
-/// that the caller has open (CVE-2024-21626).
+/// Fails when the directory does not exist or may not be entered. Also fails when it leads out of
+/// the container, by a link to a descriptor that the caller has open (CVE-2024-21626).
 pub fn enter_directory(path: &Path) -> Result<(), ExecError> {
     let failed = |source| ExecError::Directory {
         path: path.to_owned(),
         source,
     };
     std::env::set_current_dir(path).map_err(failed)?;
-    // The kernel's own answer: the C library's may hide that it is "(unreachable)", getcwd(3).
+    // Asks the kernel directly: the C library may hide that the directory is "(unreachable)",
+    // getcwd(3).
     match rustix::process::getcwd(Vec::new()) {
         Ok(found) if found.as_bytes().starts_with(b"/") => Ok(()),
         Err(errno) => Err(failed(errno.into())),
         Ok(_) => {
             std::env::set_current_dir("/").map_err(failed)?;
-            Err(failed(io::Error::other("it is outside of the container")))
+            Err(failed(io::Error::other("it is outside the container")))
         }
     }
 }
@@ -161,7 +167,7 @@ pub fn enter_directory(path: &Path) -> Result<(), ExecError> {
 ///
 /// # Errors
 ///
-/// Tells why the name stands for nothing that can be executed.
+/// Returns the reason why the name does not stand for an executable file.
 pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, ExecError> {
     if name.as_bytes().contains(&b'/') {
         let path = PathBuf::from(name);
@@ -170,19 +176,8 @@ pub fn find_program(name: &OsStr, path: Option<&OsStr>) -> Result<PathBuf, ExecE
     if name.is_empty() {
         return Err(ExecError::NotInPath(name.to_owned()));
     }
-    let directories = path
-        .unwrap_or_default()
-        .as_bytes()
-        .split(|byte| *byte == b':');
     let mut denied = None;
-    for directory in directories {
-        // An empty entry means the working directory.
-        let directory = if directory.is_empty() {
-            b"."
-        } else {
-            directory
-        };
-        let candidate = Path::new(OsStr::from_bytes(directory)).join(name);
+    for candidate in rootfs::candidates(path.unwrap_or_default(), name) {
         match check(&candidate) {
             Ok(()) => return Ok(candidate),
             Err(ExecError::PermissionDenied(path)) => {
@@ -212,11 +207,11 @@ fn check(path: &Path) -> Result<(), ExecError> {
     Ok(())
 }
 
-/// Replaces this process by the payload; returns only on failure.
+/// Replaces this process by the payload. Returns only on failure.
 ///
 /// # Errors
 ///
-/// Tells why the program could not be started.
+/// Returns the reason why the program could not be started.
 pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
     let name = payload.args.first().ok_or(ExecError::Empty)?;
     let search = payload
@@ -240,7 +235,7 @@ pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
     sys::reset_broken_pipe();
     sys::restore_limits();
     match execute(&path, &args, &env, payload.contained) {
-        // A script without a `#!` line is the shell's, as every shell does it.
+        // A script without a `#!` line is run by the shell, as every shell does.
         Errno::ENOEXEC => {
             let shell = text(b"/bin/sh")?;
             let rest = args.iter().skip(1).cloned();
@@ -260,14 +255,15 @@ pub fn exec(payload: &Payload) -> Result<Infallible, ExecError> {
     }
 }
 
-/// The file was there a moment ago; what the kernel misses is what the file asks for.
+/// Returns the error for a file that exists, but whose interpreter or loader the kernel does not
+/// find.
 fn interpreter_missing(path: PathBuf) -> ExecError {
     let mut head = Vec::new();
     let read = fs::File::open(&path).and_then(|file| file.take(256).read_to_end(&mut head));
     let line = head.strip_prefix(b"#!").filter(|_| read.is_ok());
     let what = match line.and_then(|line| line.split(|byte| *byte == b'\n').next()) {
         Some(line) => {
-            // Its `\r` is a part of the name for the kernel, and invisible for a person.
+            // To the kernel, the `\r` is a part of the name. A person does not see it.
             if line.ends_with(b"\r") {
                 return ExecError::OfWindows(path);
             }

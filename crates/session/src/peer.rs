@@ -1,11 +1,12 @@
-//! Telling our own processes from those in containers, which have the same user.
+//! Telling our own processes apart from those in containers, which have the same user.
 //!
-//! A contained payload reaches the same abstract sockets as we do, and could take the name of its user's next session
-//! and hand out namespaces of its own. What it cannot have is a process outside of all containers, or one with
-//! capabilities in a user namespace that was made outside: a payload has none in its session's, and whichever it makes
-//! is below that ([user_namespaces(7)]). Besides, ours are this very program, and may still gain privileges: every
-//! payload has `no_new_privs`, for good ([prctl(2)]), and so has all that it starts; where the caller has that
-//! themselves, it tells nothing.
+//! A contained payload reaches the same abstract sockets as we do. It could take the name of its
+//! user's next session, and hand out namespaces of its own. But it cannot have a process outside of
+//! all containers, or one with capabilities in a user namespace that was made outside: a payload
+//! has none in its session's user namespace, and every namespace that it makes is below that one
+//! ([user_namespaces(7)]). Besides, our processes run this very program, and may still gain
+//! privileges. Every payload has `no_new_privs` for good ([prctl(2)]), and so has everything that
+//! it starts. If the caller itself has this flag, the flag proves nothing.
 //!
 //! [prctl(2)]: https://man7.org/linux/man-pages/man2/prctl.2.html
 //! [user_namespaces(7)]: https://man7.org/linux/man-pages/man7/user_namespaces.7.html
@@ -25,13 +26,14 @@ use rustix::thread::{CapabilitySet, capabilities};
 
 use crate::process::{has_ended, open};
 
-/// Looks at a process that is to be one of ours which keeps a session, or refuses one: this program, of the caller's, and
-/// outside of containers, or with every capability in a user namespace that was made in the caller's: no payload has any
-/// in its session's. Returns that namespace.
+/// Checks that a process is one of ours that monitors or refuses a session. It must run this
+/// program for the caller's user. It must be outside of containers, or have every capability in a
+/// user namespace that was made in the caller's: no payload has any in its session's. Returns that
+/// namespace.
 ///
 /// # Errors
 ///
-/// Fails when it is none, or cannot be looked at.
+/// Fails when the process is not one of ours, or cannot be inspected.
 pub(crate) fn look(pid: i32) -> io::Result<Option<OwnedFd>> {
     if is_this_program(pid)? {
         match relation(pid)? {
@@ -43,27 +45,28 @@ pub(crate) fn look(pid: i32) -> io::Result<Option<OwnedFd>> {
     Err(io::ErrorKind::PermissionDenied.into())
 }
 
-/// The process that listens at a name, as the kernel tells a caller.
+/// The process that listens at a name, as the kernel reports it.
 #[derive(Debug)]
 pub(crate) struct Listener {
     pub(crate) pid: i32,
-    /// A handle of it. Kernels before 6.5 have one for the number alone, which may be another's by now.
+    /// A handle of the process. Kernels before 6.5 have only its id, which may be another process's
+    /// by now.
     pub(crate) process: OwnedFd,
 }
 
 impl Listener {
-    /// The one that a connected socket tells of.
+    /// Returns the listener of a connected socket.
     ///
     /// # Errors
     ///
-    /// Fails when it is gone.
+    /// Fails when the process is gone.
     pub(crate) fn of(socket: &OwnedFd, pid: i32) -> io::Result<Self> {
         let by_number = || open(pid);
         let process = sys::peer_process(socket)?.map_or_else(by_number, Ok)?;
         Ok(Self { pid, process })
     }
 
-    /// Says whether it is one that may answer. One that is stopped is not.
+    /// Returns whether the process may answer. A stopped process does not.
     pub(crate) fn standing(&self) -> Standing {
         let stat = sys::ProcessStat::of(self.pid.cast_unsigned());
         let is_stopped = stat.is_ok_and(|stat| ['T', 't', 'Z', 'X'].contains(&stat.state));
@@ -72,13 +75,13 @@ impl Listener {
         }
         match look(self.pid) {
             Ok(_) => Standing::Ours,
-            // The kernel's own word, of one that must not be looked into.
+            // The kernel's answer for a process that must not be looked into.
             Err(error) if error.raw_os_error() == Some(Errno::EACCES as i32) => Standing::Unknown,
             Err(_) => Standing::Stranger,
         }
     }
 
-    /// Has it go on for the next caller, if it is one of ours that somebody has stopped.
+    /// Continues the process for the next caller, if it is one of ours and somebody has stopped it.
     pub(crate) fn continue_stopped(&self) {
         let stat = sys::ProcessStat::of(self.pid.cast_unsigned());
         let is_ours = is_this_program(self.pid).is_ok_and(|same| same) && !is_contained(self.pid);
@@ -87,40 +90,43 @@ impl Listener {
         }
     }
 
-    /// Whether it may be at building a session, which takes its time: not when it keeps one already.
+    /// Whether the process may be building a session, which takes time. It is not if it already
+    /// monitors one.
     pub(crate) fn may_be_building(&self) -> bool {
         let name = fs::read(format!("/proc/{}/comm", self.pid)).unwrap_or_default();
         name.trim_ascii_end() != MONITOR.to_bytes()
     }
 }
 
-/// What a process that listens is found to be.
+/// The result of inspecting a listening process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Standing {
     /// One of ours, that may answer.
     Ours,
-    /// It cannot be looked into for the moment, as a builder at times.
+    /// It cannot be inspected at the moment; this happens with a builder.
     Unknown,
-    /// None of ours, or one that will not answer.
+    /// It is not one of ours, or will not answer.
     Stranger,
 }
 
-/// The name of a process that keeps a session which is built.
+/// The name of a process that monitors a finished session.
 pub(crate) const MONITOR: &CStr = c"front: session";
 
-/// Whether a process is in a container for certain: where `/proc` hides it, this is not known.
+/// Whether a process is certainly in a container. If `/proc` hides it, this is unknown, and the
+/// result `false`.
 pub(crate) fn is_contained(pid: i32) -> bool {
     status(pid).is_ok_and(|status| is_outside(&status) == Some(false))
 }
 
-/// Opens what a process of ours has open under a number. Its caller can, who made the user namespace that the process
-/// is in, or is in the same; a payload cannot: it has fewer capabilities there.
+/// Opens the descriptor of a process of ours with this number. A caller can do so, because it made
+/// the process's user namespace or is in the same one. A payload cannot: it has fewer capabilities
+/// there.
 ///
 /// # Errors
 ///
-/// Fails when that is not so, and when this process may not open so many files.
+/// Fails when this is not the case, and when this process may not open so many files.
 pub(crate) fn open_descriptor(pid: i32, number: i32) -> io::Result<OwnedFd> {
-    // It is waited for nothing, whatever it is.
+    // Opening must not block, whatever the file is.
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let path = format!("/proc/{pid}/fd/{number}");
     let mut options = File::options();
@@ -128,14 +134,15 @@ pub(crate) fn open_descriptor(pid: i32, number: i32) -> io::Result<OwnedFd> {
     options.open(path).map(OwnedFd::from)
 }
 
-/// A monitor has every capability in its user namespace, and its caller has them there, too, as the one who made it: so
-/// that this link can be followed, and by no payload.
+/// Whether a process runs this program. A monitor has every capability in its user namespace, and
+/// so has its caller, who made the namespace. So the caller can follow this link, and no payload
+/// can.
 fn is_this_program(pid: i32) -> io::Result<bool> {
     let theirs = fs::metadata(format!("/proc/{pid}/exe"))?;
     Ok((theirs.dev(), theirs.ino()) == own_program()?)
 }
 
-/// The device and the inode of this very program.
+/// Returns the device and the inode of this very program.
 pub(crate) fn own_program() -> io::Result<(u64, u64)> {
     static OWN: OnceLock<(u64, u64)> = OnceLock::new();
     if let Some(own) = OWN.get() {
@@ -145,19 +152,20 @@ pub(crate) fn own_program() -> io::Result<(u64, u64)> {
     Ok(*OWN.get_or_init(|| (own.dev(), own.ino())))
 }
 
-/// A process's user namespace, as the caller's sees it.
+/// The relation of a process's user namespace to the caller's.
 enum Relation {
     /// It is the same.
     Same,
-    /// It was made there, and the process has every capability in it.
+    /// It was made in the caller's, and the process has every capability in it.
     Below(File),
-    /// Another, or the process has no capability.
+    /// It is another, or the process lacks capabilities.
     None,
 }
 
 fn relation(pid: i32) -> io::Result<Relation> {
     let own = own_user_namespace()?;
-    // Before the namespace: a payload has every capability in a namespace that it makes meanwhile, and never comes back.
+    // Before the namespace is opened: a payload has every capability in a namespace that it makes
+    // meanwhile, but cannot return from it.
     let is_capable = has_every_capability(pid)?;
     let theirs = File::open(format!("/proc/{pid}/ns/user"))?;
     if theirs.metadata()?.ino() == own {
@@ -170,8 +178,8 @@ fn relation(pid: i32) -> io::Result<Relation> {
     })
 }
 
-/// The inode of this process's user namespace, by which the kernel knows one from all others ([namespaces(7)]). To be
-/// asked for before the process enters another.
+/// Returns the inode of this process's user namespace, which identifies it to the kernel
+/// ([namespaces(7)]). Must be called before the process enters another.
 ///
 /// [namespaces(7)]: https://man7.org/linux/man-pages/man7/namespaces.7.html
 pub(crate) fn own_user_namespace() -> io::Result<u64> {
@@ -189,7 +197,7 @@ pub(crate) fn own_user_namespace() -> io::Result<u64> {
 }
 
 fn has_every_capability(pid: i32) -> io::Result<bool> {
-    // These stand for all.
+    // These two stand for all.
     let wanted = CapabilitySet::SYS_ADMIN | CapabilitySet::SYS_PTRACE;
     let theirs = capabilities(rustix::process::Pid::from_raw(pid))?;
     Ok(theirs.effective.contains(wanted))
@@ -202,7 +210,7 @@ fn is_outside(status: &str) -> Option<bool> {
     Some(is_ours && (!is_bound || rustix::thread::no_new_privs() == Ok(true)))
 }
 
-/// `/proc/PID/status` ([proc_pid_status(5)]).
+/// Reads `/proc/PID/status` ([proc_pid_status(5)]).
 ///
 /// [proc_pid_status(5)]: https://man7.org/linux/man-pages/man5/proc_pid_status.5.html
 fn status(pid: i32) -> io::Result<String> {
@@ -210,7 +218,7 @@ fn status(pid: i32) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&status).into_owned())
 }
 
-/// The first word after a name at the beginning of a line.
+/// Returns the first word after a name at the beginning of a line.
 fn field<'a>(status: &'a str, name: &str) -> Option<&'a str> {
     let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()
@@ -229,7 +237,7 @@ mod tests {
             process: open(own).unwrap(),
         };
         assert_eq!(listener.standing(), Standing::Stranger);
-        // The first process is another program, or one that cannot be looked at.
+        // The first process runs another program, or cannot be inspected.
         assert!(look(1).is_err());
         assert!(look(i32::MAX).is_err() && !is_contained(i32::MAX));
     }
@@ -249,10 +257,10 @@ mod tests {
         while !bound() {
             std::thread::yield_now();
         }
-        let is_told = is_contained(pid);
+        let is_found = is_contained(pid);
         child.kill().unwrap();
         child.wait().unwrap();
-        // In a place where we are bound as well, nothing tells.
-        assert_eq!(is_told, rustix::thread::no_new_privs() != Ok(true));
+        // If this process has the flag as well, it proves nothing.
+        assert_eq!(is_found, rustix::thread::no_new_privs() != Ok(true));
     }
 }

@@ -1,7 +1,7 @@
-//! The socket between the builder and the caller.
+//! The protocol between a caller and the builder or monitor.
 //!
-//! One datagram each: a kind, a token, and the text. Descriptors are named by their number at the sender's, who holds
-//! them meanwhile, and opened through `/proc`.
+//! Each message is one datagram: a kind, a token, and a text. Descriptors are named by their number
+//! at the sender, which keeps them open meanwhile, and are opened through `/proc`.
 
 use std::fs::File;
 use std::io::{self, IoSlice, IoSliceMut};
@@ -17,43 +17,44 @@ use rustix::net::{
 };
 use rustix::rand::{GetRandomFlags, getrandom};
 
-/// What the builder says.
+/// A message of the builder.
 #[derive(Debug)]
 pub(crate) enum Message {
-    /// Something the user should know.
+    /// A message for the user.
     Note(String),
-    /// There will be no session, and why.
+    /// There will be no session, for this reason.
     Failed(String),
-    /// The sender's descriptors of the namespaces, in the order in which they are to be entered, and what the session's
-    /// first member said of it.
+    /// The sender's descriptors of the namespaces, in the order in which they must be entered, and
+    /// the description that the session's first member gave.
     Ready { namespaces: Vec<i32>, about: String },
     /// The process that builds the session.
     Begun(u32),
-    /// Nothing yet: the sender's descriptor of its secret.
+    /// The greeting: the sender's descriptor of its secret.
     Hello(i32),
-    /// There is a session, but no place in it, and why.
+    /// There is a session, but it has no room, for this reason.
     Full(String),
-    /// What a session's first member said of it, and who its members are now.
+    /// The description that the session's first member gave, and its current members.
     Session { about: String, members: Vec<i32> },
 }
 
-/// The longest text of a datagram, in bytes; longer words of what went wrong are cut. What a session tells of itself
-/// has the paths and variables that are injected into it, and fits.
+/// Longest text of a datagram, in bytes. Longer error messages are cut. The description of a
+/// session contains the paths and variables that are injected into it, and fits.
 const LIMIT: usize = 96 << 10;
 
-/// How often a datagram is sent that the kernel refuses for the moment, and how long between: while the other end has
-/// yet to read, or, for one with a descriptor, while too many of this user are under way (`ETOOMANYREFS`).
+/// Number of attempts to send a datagram that the kernel refuses for the moment, and the time
+/// between two attempts. It refuses while the other end has yet to read and, with a descriptor,
+/// while too many of this user's are in flight (`ETOOMANYREFS`).
 const ATTEMPTS: u32 = 100;
 const INTERVAL: Duration = Duration::from_millis(5);
 
-/// A number that an answer repeats, so that it cannot have been prepared: 0 where nothing is asked.
+/// A number that a reply repeats, so that it cannot have been prepared. 0 if nothing was asked.
 pub(crate) type Token = u64;
 
 /// Returns a token that nobody can foresee.
 ///
 /// # Errors
 ///
-/// Fails when the kernel has no chance to give.
+/// Fails when the kernel has no random bytes to give.
 pub(crate) fn token() -> io::Result<Token> {
     let mut bytes = Token::default().to_ne_bytes();
     match getrandom(&mut bytes[..], GetRandomFlags::empty())? == bytes.len() {
@@ -62,10 +63,10 @@ pub(crate) fn token() -> io::Result<Token> {
     }
 }
 
-/// The kind and the token before a datagram's text, in bytes.
+/// Size of the kind and the token before a datagram's text, in bytes.
 const HEAD: usize = 1 + size_of::<Token>();
 
-/// How long one side waits for the other.
+/// Time that one side waits for the other.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
 
 const NOTE: u8 = b'N';
@@ -78,10 +79,10 @@ const HELLO: u8 = b'H';
 const GREETING: u8 = b'G';
 const BEGUN: u8 = b'B';
 
-/// The most descriptors that a datagram carries: a member's standard error.
+/// Largest number of descriptors that a datagram carries: a member's standard error.
 const DESCRIPTORS: usize = 1;
 
-/// Makes a pair: the caller's end, which is told who sends, and the builder's end.
+/// Makes a pair of sockets: the caller's end, which learns the senders' ids, and the builder's end.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (ours, theirs) = socketpair(
         AddressFamily::UNIX,
@@ -105,11 +106,11 @@ pub(crate) fn send_failure(socket: &OwnedFd, text: &str) {
     let _ = send(socket, FAILED, text, &[]);
 }
 
-/// Tells by which descriptors the namespaces can be opened.
+/// Sends the numbers of the descriptors by which the namespaces can be opened.
 ///
 /// # Errors
 ///
-/// Fails when nobody hears it.
+/// Fails when nobody receives it.
 pub(crate) fn send_ready(
     socket: &OwnedFd,
     token: Token,
@@ -121,17 +122,18 @@ pub(crate) fn send_ready(
     send_as_answer(socket, READY, token, &format!("{numbers}\n{about}"), &[])
 }
 
-/// Tells that there is a session, and no place in it.
+/// Replies that there is a session, but it has no room.
 pub(crate) fn send_full(socket: &OwnedFd, token: Token, reason: &str) {
     let _ = send_as_answer(socket, FULL, token, reason, &[]);
 }
 
-/// Tells that there must be no session.
+/// Replies that there must be no session.
 pub(crate) fn send_refusal(socket: &OwnedFd, token: Token) {
     let _ = send_as_answer(socket, FAILED, token, "", &[]);
 }
 
-/// `members` are process ids; those that do not fit are left out.
+/// Replies with the description and the members of a session. `members` are process ids; those that
+/// do not fit are left out.
 pub(crate) fn send_session(
     socket: &OwnedFd,
     token: Token,
@@ -149,29 +151,31 @@ pub(crate) fn send_session(
     let _ = send_as_answer(socket, SESSION, token, &text, &[]);
 }
 
-/// What a caller wants of a monitor.
+/// A caller's command to a monitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Command {
-    /// To know.
+    /// Describe the session.
     Look = b'?' as isize,
-    /// To become a member.
+    /// Make the caller a member.
     Join = b'+' as isize,
-    /// That every member that is stopped goes on, and can end.
+    /// Continue every stopped member, so that it can end.
     Wake = b'!' as isize,
 }
 
-/// Asks the process that listens to greet, once it can: only then it is known to be a monitor.
+/// Asks the listening process for a greeting, as soon as it can send one. Only the greeting shows
+/// that it is a monitor.
 pub(crate) fn ask_for_greeting(socket: &OwnedFd) -> io::Result<()> {
     send(socket, GREETING, "", &[])
 }
 
-/// Greets a caller, who learns by it which process the monitor is, and by which of its descriptors the secret is read.
+/// Greets a caller. The greeting shows which process the monitor is, and from which of its
+/// descriptors the secret is read.
 pub(crate) fn send_hello(socket: &OwnedFd, secret: i32) -> io::Result<()> {
     send(socket, HELLO, &secret.to_string(), &[])
 }
 
-/// Asks a monitor for something. `secret` shows that the caller is outside, `token` is what the answers are to repeat, and
-/// `age` is how long the caller has run.
+/// Sends a command to a monitor. `secret` shows that the caller is outside of containers, the
+/// replies repeat `token`, and `age` is the time for which the caller has run.
 pub(crate) fn send_command(
     socket: &OwnedFd,
     command: Command,
@@ -183,25 +187,25 @@ pub(crate) fn send_command(
     send_as_answer(socket, command as u8, token, &text, &[])
 }
 
-/// Introduces a member to its monitor: the program that it will be, and its standard error, by which it is told of. To be
-/// sent to a monitor alone.
+/// Introduces a member to its monitor: the program that it will be, and its standard error, on
+/// which it is reported. Must be sent only to a monitor.
 pub(crate) fn send_introduction(socket: &OwnedFd, program: &str) -> io::Result<()> {
     send(socket, INTRODUCTION, program, &[io::stderr().as_fd()])
 }
 
-/// What a caller asks for.
+/// A command that was received.
 #[derive(Debug)]
 pub(crate) struct Commanded {
     pub(crate) command: Command,
-    /// The answers repeat this.
+    /// The number that the replies repeat.
     pub(crate) token: Token,
-    /// The secret, as the caller has read it, and how long it has run.
+    /// The secret, as the caller has read it, and the time for which the caller has run.
     pub(crate) shown: Option<(Token, Duration)>,
-    /// The process that asked, if the socket tells.
+    /// The process that sent the command, if the socket reports it.
     pub(crate) sender: Option<i32>,
 }
 
-/// Hears what a caller asks for, if it has been said; `None` of one that asks to be greeted.
+/// Receives a command, if one has come. Returns `None` for a request for a greeting.
 pub(crate) fn receive_command(socket: &OwnedFd) -> io::Result<Option<Commanded>> {
     let mut buffer = [0; 256];
     let received = receive_into(socket, &mut buffer, RecvFlags::DONTWAIT)?;
@@ -226,16 +230,16 @@ pub(crate) fn receive_command(socket: &OwnedFd) -> io::Result<Option<Commanded>>
     }))
 }
 
-/// What a member says of itself.
+/// A member's introduction.
 #[derive(Debug)]
 pub(crate) struct Introduction {
-    /// Its program.
+    /// The member's program.
     pub(crate) program: String,
-    /// Its standard error.
+    /// The member's standard error.
     pub(crate) stderr: OwnedFd,
 }
 
-/// Takes a member's introduction, waiting for it if `waits`, and not for long.
+/// Receives a member's introduction. If `waits` is set, waits for it, but not for long.
 pub(crate) fn receive_introduction(socket: &OwnedFd, waits: bool) -> io::Result<Introduction> {
     let flags = match waits {
         true => {
@@ -255,7 +259,8 @@ pub(crate) fn receive_introduction(socket: &OwnedFd, waits: bool) -> io::Result<
     }
 }
 
-/// A caller that is gone cannot be told; the monitor finds out by itself.
+/// Sends a message that is not a reply. A caller that is gone cannot be told; the monitor notices
+/// by itself.
 fn send(socket: &OwnedFd, kind: u8, text: &str, fds: &[BorrowedFd<'_>]) -> io::Result<()> {
     send_as_answer(socket, kind, 0, text, fds)
 }
@@ -280,7 +285,7 @@ fn send_as_answer(
         IoSlice::new(&token),
         IoSlice::new(text),
     ];
-    // Nobody of ours waits for one that has stopped to read.
+    // No process of ours waits for one that has stopped reading.
     let flags = SendFlags::NOSIGNAL | SendFlags::DONTWAIT;
     let mut attempt = 0;
     loop {
@@ -294,19 +299,19 @@ fn send_as_answer(
     }
 }
 
-/// The kind, the token and the text of a datagram.
+/// Returns the kind, the token and the text of a datagram.
 fn parts(buffer: &[u8], length: usize) -> Option<(u8, Token, &[u8])> {
     let (head, text) = buffer.get(..length)?.split_first_chunk::<HEAD>()?;
     let [kind, token @ ..] = *head;
     Some((kind, Token::from_ne_bytes(token), text))
 }
 
-/// Where a message comes from.
+/// The origin of a message.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
     /// The process that sent it, if the socket asks the kernel for it (`SO_PASSCRED`).
     pub(crate) pid: Option<i32>,
-    /// The number that it repeats.
+    /// The number that the message repeats.
     pub(crate) token: Token,
 }
 
@@ -315,9 +320,10 @@ pub(crate) fn receive(socket: &OwnedFd) -> io::Result<Message> {
     receive_from(socket).map(|(message, _)| message)
 }
 
-/// As [`receive`], with where it comes from.
+/// Does the same as [`receive`], and returns the message's origin.
 pub(crate) fn receive_from(socket: &OwnedFd) -> io::Result<(Message, Origin)> {
-    // How long it is: most are short, and room for the longest costs more than to ask.
+    // Asks for the length first: most messages are short, and space for the longest costs more than
+    // asking.
     let length = loop {
         let flags = RecvFlags::PEEK | RecvFlags::TRUNC;
         match recv(socket, &mut [0_u8; 1][..], flags) {
@@ -367,14 +373,14 @@ fn number(text: &str) -> io::Result<i32> {
     number.ok_or_else(|| io::ErrorKind::InvalidData.into())
 }
 
-/// A datagram.
+/// A datagram that was received.
 struct Received {
     length: usize,
     fds: Vec<OwnedFd>,
     sender: Option<i32>,
 }
 
-/// Waits for a datagram; tells what came with it.
+/// Receives a datagram, with the descriptors and the sender's id.
 fn receive_into(socket: &OwnedFd, buffer: &mut [u8], flags: RecvFlags) -> io::Result<Received> {
     let mut space =
         [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(DESCRIPTORS), ScmCredentials(1))];

@@ -1,4 +1,4 @@
-//! Standing in for a payload in another pid namespace, which only a child can enter.
+//! A proxy for a payload in another pid namespace, which only a child can enter.
 
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -12,13 +12,13 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::getpgrp;
 use rustix::termios::{tcgetpgrp, tcsetpgrp};
 
-use crate::process::detach_stdio;
+use crate::process::{self, detach_stdio};
 use crate::{Error, Namespaces};
 
 /// `SI_KERNEL` of `asm-generic/siginfo.h`.
 const FROM_THE_KERNEL: i32 = 0x80;
 
-/// What a terminal sends to its whole foreground group, of which the payload is.
+/// Signals that a terminal sends to its whole foreground group, to which the payload belongs.
 const OF_THE_TERMINAL: [Signal; 6] = [
     Signal::SIGINT,
     Signal::SIGQUIT,
@@ -29,14 +29,14 @@ const OF_THE_TERMINAL: [Signal; 6] = [
 ];
 
 impl Namespaces {
-    /// Runs `payload` in a child that goes in, and is to the caller what that child is: passes signals
-    /// on to it, stops when it stops, ends as it ends. Returns its exit code.
+    /// Runs `payload` in a child inside the session and mirrors it: passes signals on to it, stops
+    /// when it stops, and ends as it ends. Returns its exit code.
     ///
-    /// The child goes when this process is killed.
+    /// The child is killed when this process is killed.
     ///
     /// # Errors
     ///
-    /// Fails when the kernel refuses, and when the session has ended.
+    /// Fails when the kernel refuses, or the session has ended.
     pub fn enter_by_child(self, payload: impl FnOnce() -> u8) -> Result<u8, Error> {
         let failed = |errno: Errno| Error::Fork(errno.into());
         let inherited = sys::Inherited::find();
@@ -47,29 +47,33 @@ impl Namespaces {
         let signals = SignalFd::with_flags(&all, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK);
         let signals = signals.map_err(failed)?;
         let terminal = Terminal::open();
+        let this = process::open_own().map_err(Error::Fork)?;
         // This process stays in the container's namespaces.
         sys::load_no_name_service();
         self.enter()?;
-        // Ignored, a child would end without a word.
+        // If the signal is ignored, a child ends without leaving its status.
         let children = sys::heed_children();
         let child = match sys::fork() {
             Ok(sys::Fork::Child) => {
-                // Until the exec its memory is that of a process outside.
+                // Until the exec, the child's memory is that of a process outside.
                 let _ = nix::sys::prctl::set_dumpable(false);
-                let _ = nix::sys::prctl::set_pdeathsig(Some(Signal::SIGKILL));
+                if process::end_with(&this).is_err() {
+                    sys::exit_at_once(1);
+                }
                 children.restore();
                 let _ = sigprocmask(how, Some(&before), None);
                 sys::exit_at_once(i32::from(payload()))
             }
             Ok(sys::Fork::Parent(child)) => child,
-            // A pid namespace without its first process takes no other (pid_namespaces(7)).
+            // A pid namespace whose first process has ended accepts no other process
+            // (pid_namespaces(7)).
             Err(Errno::ENOMEM) => return Err(Error::Ended),
             Err(errno) => return Err(failed(errno)),
         };
-        // Who reads from the payload must see its end.
+        // A reader of the payload's output must see its end.
         detach_stdio();
         inherited.close();
-        let status = attend(child, &signals, terminal.as_ref());
+        let status = supervise(child, &signals, terminal.as_ref());
         if let Some(terminal) = terminal {
             terminal.take_back();
         }
@@ -86,7 +90,7 @@ impl Namespaces {
     }
 }
 
-fn attend(child: Pid, signals: &SignalFd, terminal: Option<&Terminal>) -> WaitStatus {
+fn supervise(child: Pid, signals: &SignalFd, terminal: Option<&Terminal>) -> WaitStatus {
     loop {
         let _ = poll(&mut [PollFd::new(&signals.as_fd(), PollFlags::IN)], None);
         while let Ok(Some(info)) = signals.read_signal() {
@@ -96,7 +100,7 @@ fn attend(child: Pid, signals: &SignalFd, terminal: Option<&Terminal>) -> WaitSt
                     .iter()
                     .any(|signal| *signal as i32 == number);
             if number != Signal::SIGCHLD as i32 && !of_the_terminal {
-                // One that has ended takes none; its end is seen next.
+                // A process that has ended takes no signal; its end is seen next.
                 let _ = sys::kill(child, number);
             }
         }
@@ -119,8 +123,8 @@ fn attend(child: Pid, signals: &SignalFd, terminal: Option<&Terminal>) -> WaitSt
     }
 }
 
-/// The terminal, where this process was in its foreground. A shell inside cannot hand it back: the
-/// group that had it has no number in there.
+/// The terminal, if this process was in its foreground. A shell inside cannot hand the terminal
+/// back: the group that had it has no number inside.
 struct Terminal {
     device: File,
 }
@@ -135,7 +139,8 @@ impl Terminal {
         (tcgetpgrp(&device) == Ok(getpgrp())).then_some(Self { device })
     }
 
-    /// SIGTTOU, which the kernel sends to who does this from behind, is blocked here.
+    /// Makes our group the foreground group again. The kernel sends SIGTTOU to a background process
+    /// that does this; the signal is blocked here.
     fn take_back(&self) {
         let _ = tcsetpgrp(&self.device, getpgrp());
     }

@@ -1,4 +1,4 @@
-//! How a caller shows that it is in no container.
+//! The secret, by which a caller shows that it is not in a container.
 
 use std::ffi::CString;
 use std::fs;
@@ -9,17 +9,19 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use crate::protocol::{self, Token};
 
-/// The descriptor by which a secret can be read, mostly: a number that launchers and shells leave alone.
+/// The descriptor from which a secret can usually be read: a number that launchers and shells leave
+/// alone.
 pub(crate) const DESCRIPTOR: i32 = 200;
 
-/// A word that a caller must know: it is the name of a file without a path that this process has open. Only one that may
-/// look into this process can read what that is called ([proc_pid_fd(5)]): none that is in a container.
+/// A word that a caller must know. It is the name of a file without a path that this process has
+/// open. Only a process that may look into this one can read that name ([proc_pid_fd(5)]), and no
+/// process in a container may.
 ///
 /// [proc_pid_fd(5)]: https://man7.org/linux/man-pages/man5/proc_pid_fd.5.html
 #[derive(Debug)]
 pub(crate) struct Secret {
     file: OwnedFd,
-    /// Nobody can foresee it.
+    /// The word, which nobody can foresee.
     pub(crate) word: Token,
 }
 
@@ -28,22 +30,22 @@ impl Secret {
         let word = protocol::token()?;
         let name = CString::new(format!("front-{word}"))?;
         let file = memfd_create(name.as_c_str(), MemfdFlags::CLOEXEC)?;
-        // It is where it happens to be if this process may not have so many files open.
+        // If this process may not have so many files open, the file keeps its descriptor.
         let moved = rustix::io::fcntl_dupfd_cloexec(&file, DESCRIPTOR);
         let file = moved.unwrap_or(file);
         Ok(Self { file, word })
     }
 
-    /// By which of this process's descriptors it can be read.
+    /// Returns the number of the descriptor from which the secret can be read.
     pub(crate) fn descriptor(&self) -> i32 {
         self.file.as_raw_fd()
     }
 
-    /// Reads that of a process, by the number of its descriptor.
+    /// Reads the secret of a process, by the number of its descriptor.
     ///
     /// # Errors
     ///
-    /// Fails when this process may not look into that one, and when it has no secret there.
+    /// Fails when this process may not look into that one, or when that one has no secret there.
     pub(crate) fn read(pid: i32, descriptor: i32) -> io::Result<Token> {
         let name = fs::read_link(format!("/proc/{pid}/fd/{descriptor}"))?;
         let word = name.to_str().and_then(|name| {

@@ -1,4 +1,4 @@
-//! What a session is made from, and what is told while it is.
+//! The session specification, and the notes for the user while a session is built.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use oci_spec::runtime::{LinuxNamespaceType, Spec};
 
 use crate::{Instance, Layout, Observer};
 
-/// What a session is made from.
+/// Everything that a session is made of.
 #[derive(Debug, Clone, Copy)]
 pub struct SessionSpec<'a> {
-    /// Where its things lie.
+    /// The paths of the session's files.
     pub layout: &'a Layout,
     /// The image.
     pub root: &'a RootFs,
@@ -22,27 +22,28 @@ pub struct SessionSpec<'a> {
     pub spec: &'a Spec,
     /// Names and contents of the files in [`Layout::files`].
     pub files: &'a [(&'a str, &'a [u8])],
-    /// Where an image is extracted that cannot be mounted.
+    /// The directory to which an image is extracted if it cannot be mounted.
     pub cache: &'a Path,
-    /// Whether what runs in it is kept from what its user has outside.
+    /// Whether processes in the session are kept from their user's things outside.
     pub contained: bool,
-    /// Whether nobody else joins it, though they ask for the same.
+    /// Whether nobody else joins the session, even with the same request.
     pub private: bool,
-    /// Whether it is for the ranks of one program alone: nobody joins it once one of them has ended, which is when the
-    /// next program may begin.
+    /// Whether the session is for the ranks of one program only. Nobody joins it once one of them
+    /// has ended, because the next program may then begin.
     pub of_one_program: bool,
-    /// What is told of it to who looks.
+    /// The description of the session, for those who list sessions.
     pub about: &'a str,
-    /// Who tells the user of its members, to their standard error.
+    /// The observer that reports on the members, on their standard error.
     pub observer: Option<&'a dyn Observer>,
-    /// The instance that it is, if it is to outlive its caller.
+    /// The instance, if the session is to outlive its caller.
     pub instance: Option<&'a Instance>,
-    /// Whether diagnostics may still be written to standard error while it is built.
+    /// Whether diagnostics may still be written to standard error while the session is built.
     pub verbose: bool,
 }
 
 impl SessionSpec<'_> {
-    /// Whether it has process ids of its own, which only children of those who enter have.
+    /// Whether the session has process ids of its own, which only children of an entering process
+    /// get.
     #[must_use]
     pub fn has_own_processes(&self) -> bool {
         let linux = self.spec.linux().as_ref();
@@ -51,12 +52,12 @@ impl SessionSpec<'_> {
     }
 }
 
-/// Something that happened while a session was built and that the user should know.
+/// An event during the building of a session that the user should know about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Note {
     /// The image cannot be mounted here and is being extracted.
     Extracting {
-        /// Where to.
+        /// The target directory.
         directory: PathBuf,
     },
 }

@@ -1,5 +1,6 @@
-//! Processes of ours that somebody has stopped. A payload that is not apart from the host's processes may signal those
-//! of its user, and SIGSTOP cannot be blocked: nobody must wait for one that is stopped.
+//! Processes of ours that somebody has stopped. A payload that shares the host's process ids may
+//! signal the processes of its user, and SIGSTOP cannot be blocked. So no process may wait for one
+//! that is stopped.
 
 use std::fs;
 use std::io;
@@ -15,7 +16,8 @@ use sys::ProcessStat;
 
 use crate::process::{self, has_ended};
 
-/// A child of this process that goes on whenever somebody stops it. The process has blocked SIGCHLD.
+/// A child of this process that is continued whenever somebody stops it. The process has blocked
+/// SIGCHLD.
 #[derive(Debug)]
 pub(crate) struct Child {
     process: OwnedFd,
@@ -32,17 +34,17 @@ impl Child {
         })
     }
 
-    /// A descriptor that can be read when a child was stopped.
+    /// Returns a descriptor that is readable when a child was stopped.
     pub(crate) fn changes(&self) -> BorrowedFd<'_> {
         self.changes.as_fd()
     }
 
-    /// A handle that can be read when it has ended.
+    /// Returns a handle that is readable when the child has ended.
     pub(crate) fn process(&self) -> &OwnedFd {
         &self.process
     }
 
-    /// Has it go on if it is stopped.
+    /// Continues the child if it is stopped.
     pub(crate) fn tend(&self) {
         while let Ok(Some(_)) = self.changes.read_signal() {}
         let stops = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
@@ -53,27 +55,27 @@ impl Child {
     }
 }
 
-/// How long is waited for word of a builder before its processes are looked at.
+/// Time to wait for a builder's message before its processes are inspected.
 const LOOK: Timespec = Timespec {
     tv_sec: 1,
     tv_nsec: 0,
 };
 
-/// How deep below a builder its processes are.
+/// Greatest depth of the processes below a builder.
 const DEPTH: u32 = 4;
 
-/// A builder, whose processes are looked at each time that it was silent for a while.
+/// A builder whose processes are inspected each time that it has been silent for a while.
 #[derive(Debug)]
 pub(crate) struct Watch {
     builder: OwnedFd,
     pid: u32,
-    /// Those that were stopped at the last look.
+    /// The processes that were stopped at the last look.
     stopped: Vec<Known>,
-    /// Whether one was ended.
+    /// Whether a stopped process was ended.
     was_stopped: bool,
 }
 
-/// A process, by its id and the time of its start: the id may become another's.
+/// A process, by its id and start time, because the id may be reused.
 type Known = (u32, u64);
 
 impl Watch {
@@ -86,19 +88,19 @@ impl Watch {
         })
     }
 
-    /// Whether one of its processes was ended since it was stopped.
+    /// Whether one of the builder's processes was ended because it was stopped.
     pub(crate) fn was_stopped(&self) -> bool {
         self.was_stopped
     }
 
-    /// Waits for a message of the builder's; `false` once it has ended without one.
+    /// Waits for a message of the builder. Returns `false` once it has ended without one.
     pub(crate) fn wait(&mut self, socket: &OwnedFd) -> bool {
         loop {
             let (message, end) = {
                 let mut fds = [socket, &self.builder].map(|fd| PollFd::new(fd, PollFlags::IN));
                 match poll(&mut fds, Some(&LOOK)) {
                     Ok(_) | Err(Errno::INTR) => {}
-                    // The read finds out.
+                    // The read reports the error.
                     Err(_) => return true,
                 }
                 let [message, end] = fds.map(|fd| !fd.revents().is_empty());
@@ -111,8 +113,9 @@ impl Watch {
         }
     }
 
-    /// Ends the processes that were stopped at the last look and are now; returns whether there was one. Whoever is
-    /// stopped with us, as by a terminal, is continued with us.
+    /// Ends the processes that were stopped at the last look and still are. Returns whether there
+    /// was one. A process that is stopped together with us, for example by a terminal, is also
+    /// continued with us.
     fn end_stopped(&mut self) -> bool {
         let mut all = Vec::new();
         below(self.pid, DEPTH, &mut all);
@@ -121,14 +124,15 @@ impl Watch {
             stopped.partition(|known| self.stopped.contains(known));
         self.stopped = new;
         if again.iter().any(|(pid, _)| *pid == self.pid) {
-            // Nobody would find its children any more, which may have been stopped since.
+            // Without the builder, nobody could find its children any more, which may have been
+            // stopped since.
             all.iter()
                 .skip(1)
                 .rev()
                 .for_each(|pid| end_child(*pid, &all));
         }
         for (pid, _) in &again {
-            // Nothing is done where another process has the id now.
+            // If another process has the id now, nothing is done.
             let handle = open(*pid);
             let is_same = stopped_at(*pid).is_some_and(|found| again.contains(&found));
             if let Ok(handle) = handle
@@ -146,9 +150,9 @@ fn open(pid: u32) -> io::Result<OwnedFd> {
     process::open(pid.cast_signed())
 }
 
-/// Ends a process that is a child of one of these.
+/// Ends a process that is a child of one of `parents`.
 fn end_child(pid: u32, parents: &[u32]) {
-    // Its handle first: what is found out about the number is about this process then.
+    // The handle is opened first, so that what is then read under the id belongs to this process.
     if let Ok(handle) = open(pid)
         && ProcessStat::of(pid).is_ok_and(|stat| parents.contains(&stat.parent))
     {
@@ -156,13 +160,14 @@ fn end_child(pid: u32, parents: &[u32]) {
     }
 }
 
-/// A process that is stopped.
+/// Returns a process if it is stopped.
 fn stopped_at(pid: u32) -> Option<Known> {
     let stat = ProcessStat::of(pid).ok()?;
     (stat.state == 'T').then_some((pid, stat.started))
 }
 
-/// A process and those below it, as far as the kernel lists them (proc_pid_task(5), `children`).
+/// Lists a process and those below it, as far as the kernel lists them (proc_pid_task(5),
+/// `children`).
 fn below(pid: u32, depth: u32, all: &mut Vec<u32>) {
     all.push(pid);
     if depth == 0 {
@@ -209,7 +214,7 @@ mod tests {
         assert!(!watch.end_stopped());
         signal(child, Signal::SIGSTOP);
         until_stopped(child);
-        // One that goes on at once is let go on.
+        // A process that is continued at once is left alone.
         assert!(!watch.end_stopped());
         signal(child, Signal::SIGCONT);
         assert!(!watch.end_stopped());
@@ -224,7 +229,7 @@ mod tests {
     fn an_end_without_a_word_is_noticed() {
         let mut process = Command::new("sleep").arg("60").spawn().unwrap();
         let mut watch = Watch::new(process.id()).unwrap();
-        // Another has the other end, too.
+        // The other end stays open.
         let (ours, _theirs) = crate::protocol::pair().unwrap();
         process.kill().unwrap();
         assert!(!watch.wait(&ours));

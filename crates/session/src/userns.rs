@@ -1,4 +1,4 @@
-//! The user namespace: the caller mapped onto themselves.
+//! The user namespace, in which the caller's ids are mapped to themselves.
 
 use std::fs;
 use std::io;
@@ -10,15 +10,18 @@ use nix::unistd::{getegid, geteuid};
 use crate::Error;
 use crate::protocol::{self, Message};
 
-/// Enters a user namespace in which the caller keeps their ids and has every capability until the
+/// Enters a user namespace in which the caller keeps its ids and has every capability until the
 /// payload's exec ([user_namespaces(7)]).
 ///
 /// [user_namespaces(7)]: https://man7.org/linux/man-pages/man7/user_namespaces.7.html
 pub(crate) fn enter_user_namespace() -> Result<(), Error> {
     let (uid, gid) = (geteuid(), getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| Error::UserNamespace {
-        source: errno.into(),
-        hint: hint(),
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| {
+        let error = io::Error::from(errno);
+        Error::UserNamespace(match advice() {
+            Some(advice) => text::with_advice(&error, advice),
+            None => error,
+        })
     })?;
     // Without CAP_SETGID outside, a group map is allowed only once setgroups(2) is given up.
     write("/proc/self/setgroups", "deny")?;
@@ -26,12 +29,12 @@ pub(crate) fn enter_user_namespace() -> Result<(), Error> {
     write("/proc/self/gid_map", &format!("{gid} {gid} 1\n"))
 }
 
-/// Tries whether the caller can have namespaces: a process of its own enters some, and ends. Real root
-/// needs none.
+/// Tests whether the caller can have namespaces: a separate process enters some, and ends. Real
+/// root needs none.
 ///
 /// # Errors
 ///
-/// Tells why not, and what can be done about it.
+/// Returns the reason why not, and advice.
 pub fn try_namespaces() -> Result<(), Error> {
     if is_real_root() {
         return Ok(());
@@ -45,7 +48,7 @@ pub fn try_namespaces() -> Result<(), Error> {
             });
             match entered {
                 Ok(()) => protocol::send_note(&theirs, ""),
-                Err(error) => protocol::send_failure(&theirs, &sys::one_line(&error)),
+                Err(error) => protocol::send_failure(&theirs, &text::one_line(&error)),
             }
             sys::exit_at_once(0)
         }
@@ -68,23 +71,25 @@ fn write(path: &str, text: &str) -> Result<(), Error> {
     })
 }
 
-/// Looks for the switches that forbid user namespaces.
-fn hint() -> &'static str {
+/// Looks for settings that forbid user namespaces, and returns advice.
+fn advice() -> Option<&'static str> {
     let reads = |path: &str, value: &str| {
         fs::read_to_string(path).is_ok_and(|text: String| text.trim() == value)
     };
     if reads("/proc/sys/kernel/unprivileged_userns_clone", "0") {
-        "; the administrator can allow it: sysctl kernel.unprivileged_userns_clone=1"
+        Some("the administrator can enable them: sysctl kernel.unprivileged_userns_clone=1")
     } else if reads("/proc/sys/user/max_user_namespaces", "0") {
-        "; the administrator can allow it: sysctl user.max_user_namespaces=15000"
+        Some("the administrator can enable them: sysctl user.max_user_namespaces=15000")
     } else if reads(
         "/proc/sys/kernel/apparmor_restrict_unprivileged_userns",
         "1",
     ) {
-        "; AppArmor forbids it: the administrator can add a profile for this program, or set \
-         sysctl kernel.apparmor_restrict_unprivileged_userns=0"
+        Some(
+            "AppArmor forbids it: the administrator can add a profile for this program, or set \
+             sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+        )
     } else {
-        ""
+        None
     }
 }
 

@@ -1,4 +1,4 @@
-//! The architecture codes of the format, by Go's names.
+//! The format's architecture codes, with Go's names.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ pub struct Architecture {
     name: &'static str,
 }
 
-/// `sif.GoArch` of `github.com/sylabs/sif`, and loong64 as Apptainer adds it.
+/// `sif.GoArch` of `github.com/sylabs/sif`, and loong64 as added by Apptainer.
 const TABLE: &[Architecture] = &[
     Architecture {
         code: *b"01",
@@ -66,8 +66,8 @@ const TABLE: &[Architecture] = &[
 ];
 
 impl Architecture {
-    /// Returns the architecture of a header's or partition's three bytes (`NN\0`), `None` for
-    /// "unknown" (`00`) and for codes outside the table.
+    /// Returns the architecture of the three bytes (`NN\0`) in a header or partition. Returns
+    /// `None` for "unknown" (`00`) and for codes outside the table.
     #[must_use]
     pub fn from_code(code: [u8; 3]) -> Option<Self> {
         TABLE
@@ -76,13 +76,13 @@ impl Architecture {
             .copied()
     }
 
-    /// Returns the architecture that Go calls so.
+    /// Returns the architecture with Go's name `name`.
     #[must_use]
     pub fn from_name(name: &str) -> Option<Self> {
         TABLE.iter().find(|entry| entry.name == name).copied()
     }
 
-    /// Returns the architecture of a number of the format, from 1.
+    /// Returns the architecture with a number of the format, from 1.
     #[must_use]
     pub fn from_number(number: u32) -> Option<Self> {
         let code = format!("{number:02}");
@@ -92,13 +92,13 @@ impl Architecture {
             .copied()
     }
 
-    /// Returns the three bytes of a header or partition; those of "unknown" for none.
+    /// Returns the three bytes for a header or partition, those of "unknown" for `None`.
     pub(crate) fn code_of(architecture: Option<Self>) -> [u8; 3] {
         let [tens, ones] = architecture.map_or(*b"00", |architecture| architecture.code);
         [tens, ones, 0]
     }
 
-    /// Returns Go's name for it, as `uname` of a container image would say: `amd64`, `arm64`.
+    /// Returns Go's name of the architecture: `amd64`, `arm64`.
     #[must_use]
     pub fn name(self) -> &'static str {
         self.name

@@ -1,4 +1,4 @@
-//! Descriptors: what an object is, and where it lies.
+//! Descriptors: the type, position and size of an object.
 
 use crate::Error;
 use crate::architecture::Architecture;
@@ -9,36 +9,36 @@ use crate::field::{array_at, i64_at, put, text_at, u32_at};
 pub struct Descriptor {
     /// The object's id, from 1.
     pub id: u32,
-    /// The group it belongs to, if any.
+    /// The object's group, if it has one.
     pub group: Option<u32>,
-    /// What it is about, if anything: a signature names what it signs.
+    /// The object or group that this object refers to, if any. A signature names what it signs.
     pub link: Option<Link>,
-    /// What it is.
+    /// The object's type.
     pub data: DataType,
-    /// Where it begins, in bytes from the start of the file.
+    /// The object's offset from the start of the file, in bytes.
     pub offset: u64,
-    /// Its length in bytes.
+    /// The object's length, in bytes.
     pub size: u64,
-    /// Its length with the padding in front of it.
+    /// The object's length with the padding in front of it, in bytes.
     pub padded_size: u64,
-    /// When it was added, in seconds since 1970.
+    /// When the object was added, in seconds since 1970.
     pub created: i64,
-    /// When it was last changed, in seconds since 1970.
+    /// When the object was last changed, in seconds since 1970.
     pub modified: i64,
-    /// Its owner's number; nobody has used it since the first versions.
+    /// The user id of the owner. It has been unused since the first versions.
     pub uid: i64,
-    /// Its group's number; likewise.
+    /// The group id of the owner. It is unused too.
     pub gid: i64,
-    /// Its name.
+    /// The object's name.
     pub name: String,
-    /// What its type has more to say, as it is in the file.
+    /// The fields of the object's type, as they are in the file.
     pub(crate) extra: Extra,
 }
 
 /// The bytes at the end of a descriptor.
 pub(crate) type Extra = [u8; 384];
 
-/// What an object is about.
+/// The object or group that an object refers to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Link {
     /// Another object.
@@ -47,12 +47,12 @@ pub enum Link {
     Group(u32),
 }
 
-/// What an object is.
+/// The type of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DataType {
     /// A definition file.
     Definition,
-    /// Variables.
+    /// Environment variables.
     Environment,
     /// Labels, as JSON.
     Labels,
@@ -62,35 +62,35 @@ pub enum DataType {
     Signature(Signature),
     /// JSON.
     GenericJson,
-    /// Anything.
+    /// Arbitrary data.
     Generic,
     /// An encrypted or signed message.
     CryptoMessage,
-    /// A list of what software is inside.
+    /// A list of the software in the container.
     Sbom,
     /// The index of an OCI image.
     OciRootIndex,
     /// A blob of an OCI image.
     OciBlob,
-    /// A type that is not known here, by its code.
+    /// An unknown type, by its code.
     Unknown(u32),
 }
 
-/// What a partition holds.
+/// The content of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Partition {
-    /// Its file system.
+    /// The partition's file system.
     pub file_system: FileSystem,
-    /// What it is for.
+    /// The partition's purpose.
     pub kind: PartitionKind,
-    /// The architecture of the programs in it.
+    /// The architecture of the programs in the partition.
     pub architecture: Option<Architecture>,
 }
 
-/// How something was signed.
+/// How a signature was made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Signature {
-    /// The code of the hash: 1 is SHA-256.
+    /// The code of the hash algorithm: 1 is SHA-256.
     pub hash: u32,
     /// The fingerprint of the key.
     pub fingerprint: [u8; 20],
@@ -101,24 +101,24 @@ pub struct Signature {
 pub enum FileSystem {
     /// squashfs, the usual one.
     Squashfs,
-    /// ext3, of writable overlays.
+    /// ext3, used for writable overlays.
     Ext3,
     /// An archive.
     Archive,
     /// No file system.
     Raw,
-    /// squashfs within LUKS.
+    /// squashfs in LUKS.
     EncryptedSquashfs,
-    /// squashfs within gocryptfs, Apptainer's addition.
+    /// squashfs in gocryptfs, an addition of Apptainer.
     GocryptfsSquashfs,
 }
 
-/// What a partition is for.
+/// The purpose of a partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PartitionKind {
-    /// A system partition that is not started from.
+    /// A system partition that is not the container's root.
     System,
-    /// The container's root.
+    /// The container's root file system.
     PrimarySystem,
     /// Data.
     Data,
@@ -126,11 +126,11 @@ pub enum PartitionKind {
     Overlay,
 }
 
-/// A group or a link to one is the number with these bits set; the bits alone mean none.
+/// A group, or a link to a group, is its number with these bits set. The bits alone mean no group.
 const GROUP_MASK: u32 = 0xf000_0000;
 
 impl DataType {
-    /// Returns the code of the format.
+    /// Returns the format's code of this type.
     #[must_use]
     pub fn code(self) -> u32 {
         match self {
@@ -169,7 +169,7 @@ impl DataType {
         })
     }
 
-    /// Writes what the type has more to say.
+    /// Writes the fields of the type.
     fn put_extra(self, entry: &mut [u8]) {
         match self {
             Self::Partition(partition) => {
@@ -187,10 +187,10 @@ impl DataType {
 }
 
 impl Descriptor {
-    /// Bytes of a descriptor.
+    /// Size of a descriptor, in bytes.
     pub(crate) const SIZE: usize = 585;
 
-    /// Reads a table entry of a file of `size` bytes; `None` for a free one.
+    /// Reads a table entry of a file of `have` bytes. Returns `None` for a free entry.
     pub(crate) fn parse(entry: &[u8], have: u64) -> Result<Option<Self>, Error> {
         if entry.get(4).is_none_or(|used| *used == 0) {
             return Ok(None);
@@ -225,14 +225,14 @@ impl Descriptor {
         }))
     }
 
-    /// Has the bytes at the end say what the type says.
-    pub(crate) fn settle(mut self) -> Self {
+    /// Makes `extra` agree with the fields of the type.
+    pub(crate) fn with_extra(mut self) -> Self {
         self.extra = array_at(&self.encode(), 201);
         self
     }
 
-    /// Returns the parts that a signature vouches for: not where the object is, nor when it was changed. Its
-    /// id counts from the lowest of its group.
+    /// Returns the signed parts of the descriptor. The object's offset and the time of its last
+    /// change are not signed. `relative_id` is the id counted from the lowest id of the group.
     #[must_use]
     pub fn signed_bytes(&self, relative_id: u32) -> Vec<u8> {
         let entry = self.encode();
@@ -266,7 +266,7 @@ impl Descriptor {
         put(&mut entry, 49, &self.modified.to_le_bytes());
         put(&mut entry, 57, &self.uid.to_le_bytes());
         put(&mut entry, 65, &self.gid.to_le_bytes());
-        // The last byte of a name is its end.
+        // The last byte of the name field is the terminating NUL.
         let name = self.name.as_bytes();
         put(&mut entry, 73, name.get(..127).unwrap_or(name));
         put(&mut entry, 201, &self.extra);
@@ -315,13 +315,13 @@ impl FileSystem {
         Self::GocryptfsSquashfs,
     ];
 
-    /// Returns the file system with a code of the format.
+    /// Returns the file system with this code.
     #[must_use]
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.code() == code)
     }
 
-    /// Returns the code of the format.
+    /// Returns the format's code of this file system.
     #[must_use]
     pub fn code(self) -> u32 {
         match self {
@@ -338,13 +338,13 @@ impl FileSystem {
 impl PartitionKind {
     const ALL: [Self; 4] = [Self::System, Self::PrimarySystem, Self::Data, Self::Overlay];
 
-    /// Returns the kind with a code of the format.
+    /// Returns the kind with this code.
     #[must_use]
     pub fn from_code(code: u32) -> Option<Self> {
         Self::ALL.into_iter().find(|one| one.code() == code)
     }
 
-    /// Returns the code of the format.
+    /// Returns the format's code of this kind.
     #[must_use]
     pub fn code(self) -> u32 {
         match self {

@@ -1,6 +1,6 @@
-//! Taking little-endian numbers and NUL-padded text out of a packed record, and putting them in.
+//! Reads and writes little-endian numbers and NUL-padded text in a packed record.
 
-/// Returns the `N` bytes at `at`, zeros where the record ends before.
+/// Returns the `N` bytes at `at`, or zeros if the record is too short.
 fn bytes<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
     record
         .get(at..)
@@ -21,7 +21,7 @@ pub(crate) fn array_at<const N: usize>(record: &[u8], at: usize) -> [u8; N] {
     bytes(record, at)
 }
 
-/// Writes bytes into a record, as far as it has room for them.
+/// Writes bytes into a record. Bytes beyond its end are dropped.
 pub(crate) fn put(record: &mut [u8], at: usize, value: &[u8]) {
     let field = record.get_mut(at..).unwrap_or_default();
     for (byte, value) in field.iter_mut().zip(value) {
@@ -29,7 +29,7 @@ pub(crate) fn put(record: &mut [u8], at: usize, value: &[u8]) {
     }
 }
 
-/// Returns the text at `at`, of at most `length` bytes, up to its NUL.
+/// Returns the text at `at`, up to its NUL and at most `length` bytes long.
 pub(crate) fn text_at(record: &[u8], at: usize, length: usize) -> String {
     let field = record.get(at..).unwrap_or_default();
     let field = field.get(..length).unwrap_or(field);

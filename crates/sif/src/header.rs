@@ -16,27 +16,27 @@ pub struct Header {
     pub architecture: Option<Architecture>,
     /// The image's identity.
     pub uuid: [u8; 16],
-    /// When it was made, in seconds since 1970.
+    /// When the image was made, in seconds since 1970.
     pub created: i64,
-    /// When it was last changed, in seconds since 1970.
+    /// When the image was last changed, in seconds since 1970.
     pub modified: i64,
-    /// How many descriptors the table has, used and free.
+    /// The number of descriptors in the table, used and free.
     pub descriptor_count: u64,
-    /// Where the descriptor table begins, in bytes.
+    /// The offset of the descriptor table, in bytes.
     pub table_offset: u64,
-    /// How many descriptors are free.
+    /// The number of free descriptors.
     pub free_count: u64,
-    /// Where the objects begin, in bytes.
+    /// The offset of the first object, in bytes.
     pub data_offset: u64,
-    /// How many bytes they take with their padding.
+    /// The size of all objects with their padding, in bytes.
     pub data_size: u64,
 }
 
 impl Header {
-    /// Bytes of a header.
+    /// Size of a header, in bytes.
     pub(crate) const SIZE: usize = 128;
 
-    /// Reads a header of a file of `size` bytes.
+    /// Reads the header of a file of `size` bytes.
     pub(crate) fn parse(bytes: &[u8], size: u64) -> Result<Self, Error> {
         if array_at::<10>(bytes, 32) != *MAGIC {
             return Err(Error::Magic);
@@ -93,7 +93,8 @@ impl Header {
         bytes
     }
 
-    /// Returns the parts that a signature vouches for: not the times, nor what depends on where things are.
+    /// Returns the signed parts of the header: not the times, and nothing that depends on the
+    /// positions of objects.
     #[must_use]
     pub fn signed_bytes(&self) -> Vec<u8> {
         let bytes = self.encode();
@@ -101,7 +102,8 @@ impl Header {
         parts.into_iter().flatten().flatten().copied().collect()
     }
 
-    /// Bytes of the descriptor table; `parse` has checked that it lies within the file.
+    /// Returns the size of the descriptor table in bytes. `parse` has checked that the table lies
+    /// within the file.
     pub(crate) fn table_size(&self) -> usize {
         usize::try_from(self.descriptor_count).unwrap_or(0) * Descriptor::SIZE
     }

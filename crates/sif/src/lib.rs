@@ -1,8 +1,8 @@
-//! The Singularity image format (SIF): what a file of it holds, and where.
+//! The Singularity image format (SIF): the objects of a file and their positions.
 //!
-//! The layout is that of `github.com/sylabs/sif`, format version 01: little-endian and packed, a
-//! header of 128 bytes at 0, a table of descriptors of 585 bytes each, then the objects.
-//! The reader trusts nothing: every offset and size is checked against the file before it is used.
+//! The layout follows `github.com/sylabs/sif`, format version 01. It is little-endian and packed: a
+//! header of 128 bytes at offset 0, a table of descriptors of 585 bytes each, then the objects. The
+//! file is not trusted: every offset and size is checked against the file before it is used.
 
 #![forbid(unsafe_code)]
 
@@ -30,38 +30,38 @@ const MAGIC: &[u8; 10] = b"SIF_MAGIC\0";
 #[non_exhaustive]
 pub enum Error {
     /// The file could not be read.
-    #[error("read SIF: {0}")]
+    #[error("read SIF")]
     Read(#[source] io::Error),
     /// The file could not be written.
-    #[error("write SIF: {0}")]
+    #[error("write SIF")]
     Write(#[source] io::Error),
     /// The table has no free descriptor.
     #[error("the SIF has room for {0} objects, and has as many")]
     Full(u64),
-    /// There is one primary partition in a SIF.
+    /// A SIF has only one primary partition.
     #[error("a SIF has one primary partition, not two")]
     SecondPrimary,
-    /// An object has no number of its own.
+    /// Two objects have the same id, or an object has the id 0.
     #[error("the SIF has several objects of id {0}, or one of id 0")]
     DoubleId(u32),
     /// No object has this id.
     #[error("the SIF has no object {0}")]
     NoObject(u32),
-    /// The object is something else.
+    /// The object is not a partition.
     #[error("SIF object {0} is no partition")]
     NotAPartition(u32),
     /// The magic at offset 32 is missing.
     #[error("not a SIF: the magic is missing")]
     Magic,
-    /// A version of the format that is not known.
+    /// The version of the format is not supported.
     #[error("SIF version {0:?} is not supported")]
     Version(String),
     /// The file ends before the header does.
     #[error("truncated SIF: the header needs {need} bytes, the file has {have}")]
     TruncatedHeader {
-        /// Bytes of a whole header.
+        /// Size of a whole header, in bytes.
         need: u64,
-        /// Bytes in the file.
+        /// Size of the file, in bytes.
         have: u64,
     },
     /// The descriptor table does not lie within the file.
@@ -69,11 +69,11 @@ pub enum Error {
         "SIF descriptor table of {count} entries at {offset} lies outside the file of {size} bytes"
     )]
     TableOutside {
-        /// Entries the header announces.
+        /// Number of entries, according to the header.
         count: i64,
-        /// Where the header puts the table.
+        /// Offset of the table, according to the header.
         offset: i64,
-        /// Bytes in the file.
+        /// Size of the file, in bytes.
         size: u64,
     },
     /// An object does not lie within the file.
@@ -83,21 +83,21 @@ pub enum Error {
     ObjectOutside {
         /// The object's id.
         id: u32,
-        /// Its offset as the descriptor says.
+        /// The object's offset, according to the descriptor.
         offset: i64,
-        /// Its size as the descriptor says.
+        /// The object's size, according to the descriptor.
         size: i64,
-        /// Bytes in the file.
+        /// Size of the file, in bytes.
         have: u64,
     },
-    /// A partition has a file system or kind that the format does not know.
+    /// A partition has an unknown file system or kind.
     #[error("SIF object {id}: unknown {what} {value}")]
     UnknownCode {
         /// The object's id.
         id: u32,
-        /// What the code stands for.
+        /// The meaning of the code.
         what: &'static str,
-        /// The code found.
+        /// The unknown code.
         value: u32,
     },
 }
@@ -111,7 +111,7 @@ pub struct Sif {
     pub descriptors: Vec<Descriptor>,
 }
 
-/// Returns whether the first bytes of a file are those of a SIF; 64 bytes are enough.
+/// Whether the first bytes of a file are those of a SIF; 64 bytes are enough.
 #[must_use]
 pub fn is_sif(start: &[u8]) -> bool {
     start.get(32..42).is_some_and(|bytes| bytes == MAGIC)
@@ -142,8 +142,8 @@ impl Sif {
         Ok(sif)
     }
 
-    /// What is said of an object must be said of one: a reader that looks for it elsewhere in the table
-    /// would find another.
+    /// Checks that each id, and the primary partition, occurs once. Otherwise a reader that
+    /// searches the table in another order would find another object.
     fn check(&self) -> Result<(), Error> {
         let mut seen = BTreeSet::new();
         for descriptor in &self.descriptors {

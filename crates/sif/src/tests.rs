@@ -1,11 +1,12 @@
-//! The reader against files made byte by byte, and against noise.
+//! Tests of the reader: files made byte by byte, and random bytes.
 
 use std::fs::File;
 use std::io::Write;
 
 use super::*;
 
-/// A SIF with one squashfs primary partition of `size` bytes at 4096 + 28080, and `change` applied.
+/// Makes a SIF with a squashfs primary partition of `size` bytes at 4096 + 28080, and applies
+/// `change`.
 fn image(size: i64, change: impl Fn(&mut Vec<u8>)) -> File {
     let mut bytes = vec![0; 4096 + 48 * Descriptor::SIZE + 64];
     let mut put = |at: usize, value: &[u8]| bytes[at..at + value.len()].copy_from_slice(value);

@@ -1,5 +1,5 @@
-//! Writing: a new SIF, and changes of one. Objects come first, then the table, then the header, so that
-//! what is cut short is still what it was before.
+//! Writing a new SIF, and changing one. The objects are written first, then the table, then the
+//! header, so that an interrupted change leaves the old content valid.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -9,18 +9,19 @@ use crate::descriptor::{DataType, Descriptor, Link, PartitionKind};
 use crate::header::Header;
 use crate::{Error, Sif, is_primary};
 
-/// The line that makes a SIF a program.
+/// The line that makes a SIF executable.
 pub const LAUNCH: &str = "#!/usr/bin/env run-singularity\n";
-/// Descriptors of a new table, where it lies, and where the objects begin: as Apptainer has them.
+/// Number of descriptors in a new table, offset of the table and offset of the first object, as in
+/// Apptainer.
 const DESCRIPTORS: u64 = 48;
 const TABLE: u64 = 4096;
 const DATA: u64 = TABLE + DESCRIPTORS * Descriptor::SIZE as u64;
-/// Partitions begin at a multiple of a page, so that they can be mounted.
+/// Alignment of partitions, in bytes: a page, so that they can be mounted.
 const PAGE: u64 = 4096;
-/// Bytes read at a time.
+/// Number of bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 
-/// Returns where a partition begins that follows objects of these sizes in a new SIF.
+/// Returns the offset of a partition that follows objects of these sizes in a new SIF.
 #[must_use]
 pub fn partition_offset(sizes: &[u64]) -> u64 {
     let end = DATA.saturating_add(sizes.iter().sum());
@@ -30,19 +31,20 @@ pub fn partition_offset(sizes: &[u64]) -> u64 {
 /// An object to add.
 #[derive(Debug, Clone)]
 pub struct NewObject {
-    /// What it is.
+    /// The object's type.
     pub data: DataType,
-    /// The group it belongs to.
+    /// The object's group.
     pub group: Option<u32>,
-    /// What it is about.
+    /// The object or group that this object refers to.
     pub link: Option<Link>,
-    /// Its name, at most 127 bytes of which are kept.
+    /// The object's name. Only its first 127 bytes are kept.
     pub name: String,
 }
 
 impl Sif {
-    /// Begins an empty SIF. What the file has behind its table stays, to be added in place. `launch` is the line that makes it a program, at most 31
-    /// bytes and a newline, or nothing; `created` is in seconds since 1970.
+    /// Begins an empty SIF. Bytes behind the table are kept, so that they can be added in place.
+    /// `launch` is the line that makes the SIF executable: at most 31 bytes and a newline, or
+    /// nothing. `created` is in seconds since 1970.
     ///
     /// # Errors
     ///
@@ -69,12 +71,12 @@ impl Sif {
         Ok(sif)
     }
 
-    /// Appends an object, and returns its id. `now` is in seconds since 1970.
+    /// Appends an object and returns its id. `now` is in seconds since 1970.
     ///
     /// # Errors
     ///
-    /// Fails when the table is full, there is a primary partition already, `content` cannot be read or
-    /// the file written.
+    /// Fails when the table is full, there is a primary partition already, `content` cannot be
+    /// read, or the file cannot be written.
     pub fn add(
         &mut self,
         file: &File,
@@ -87,8 +89,8 @@ impl Sif {
         self.record(file, object, offset, size, now)
     }
 
-    /// Adds an object that is in the file already: it begins where [`Sif::add`] would put it, and is all
-    /// the rest of the file.
+    /// Adds an object that is already in the file: it begins at the offset that [`Sif::add`] would
+    /// use, and extends to the end of the file.
     ///
     /// # Errors
     ///
@@ -146,14 +148,15 @@ impl Sif {
             name: object.name,
             extra: [0; 384],
         };
-        self.descriptors.push(descriptor.settle());
+        self.descriptors.push(descriptor.with_extra());
         self.header.data_size = offset + size - self.header.data_offset;
-        self.settle(now);
+        self.update_header(now);
         self.write_table(file)?;
         Ok(id)
     }
 
-    /// Removes an object from the table. Its bytes are zeroed; the last one's are cut off.
+    /// Removes an object from the table. The object's bytes are overwritten with zeros, or cut off
+    /// if they are the last.
     ///
     /// # Errors
     ///
@@ -166,7 +169,7 @@ impl Sif {
         if gone.offset >= end {
             self.header.data_size = end.saturating_sub(self.header.data_offset);
         }
-        self.settle(now);
+        self.update_header(now);
         self.write_table(file)?;
         if gone.offset >= end {
             file.set_len(end).map_err(Error::Write)
@@ -175,27 +178,30 @@ impl Sif {
         }
     }
 
-    /// Makes a partition the primary one, and the one that was it an ordinary one.
+    /// Makes a partition the primary one. The former primary partition becomes an ordinary one.
     ///
     /// # Errors
     ///
     /// Fails when there is no such partition, or the file cannot be written.
     pub fn set_primary(&mut self, file: &File, id: u32, now: i64) -> Result<(), Error> {
         let position = self.position(id)?;
+        let chosen = self.descriptors.get(position);
+        if !chosen.is_some_and(|one| matches!(one.data, DataType::Partition(_))) {
+            return Err(Error::NotAPartition(id));
+        }
         for (place, descriptor) in self.descriptors.iter_mut().enumerate() {
-            if let DataType::Partition(partition) = &mut descriptor.data {
-                if place == position {
-                    partition.kind = PartitionKind::PrimarySystem;
-                    descriptor.modified = now;
-                } else if partition.kind == PartitionKind::PrimarySystem {
-                    partition.kind = PartitionKind::System;
-                    descriptor.modified = now;
-                }
-            } else if place == position {
-                return Err(Error::NotAPartition(id));
+            let DataType::Partition(partition) = &mut descriptor.data else {
+                continue;
+            };
+            if place == position {
+                partition.kind = PartitionKind::PrimarySystem;
+                descriptor.modified = now;
+            } else if partition.kind == PartitionKind::PrimarySystem {
+                partition.kind = PartitionKind::System;
+                descriptor.modified = now;
             }
         }
-        self.settle(now);
+        self.update_header(now);
         self.write_table(file)
     }
 
@@ -204,8 +210,8 @@ impl Sif {
         ids.position(|one| one.id == id).ok_or(Error::NoObject(id))
     }
 
-    /// Has the header say what the table says.
-    fn settle(&mut self, now: i64) {
+    /// Makes the header agree with the table.
+    fn update_header(&mut self, now: i64) {
         let used = self.descriptors.len() as u64;
         self.header.free_count = self.header.descriptor_count.saturating_sub(used);
         self.header.architecture = self

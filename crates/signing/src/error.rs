@@ -1,9 +1,9 @@
-//! Why something cannot be signed, or a signature not be believed.
+//! Why something cannot be signed, or a signature cannot be verified.
 
 use std::io;
 use std::path::PathBuf;
 
-/// Why something cannot be signed, or a signature not be believed.
+/// Why something cannot be signed, or a signature cannot be verified.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
@@ -11,53 +11,53 @@ pub enum Error {
     #[error(transparent)]
     Sif(#[from] sif::Error),
     /// An object cannot be read.
-    #[error("read object {id}: {}", sys::words(source))]
+    #[error("read object {id}")]
     Object {
-        /// The object.
+        /// The object's id.
         id: u32,
-        /// Why.
+        /// Why it cannot be read.
         source: io::Error,
     },
-    /// There is nothing of that kind to sign.
+    /// The SIF has nothing of that kind to sign.
     #[error("there is no {0} in the SIF")]
     Nothing(String),
-    /// Nobody has signed it.
+    /// The object or group is not signed.
     #[error("{0} is not signed")]
     Unsigned(String),
-    /// The signature is of a kind that is not known.
+    /// The signature has an unsupported format.
     #[error("signature {id}: {reason}")]
     Format {
-        /// The signature's object.
+        /// The id of the signature's object.
         id: u32,
-        /// What is wrong.
+        /// Why it is not supported.
         reason: String,
     },
-    /// The key that made the signature is not known.
+    /// The key that made the signature is not in the keyring.
     #[error(
         "signature {id} is by key {fingerprint}, which is not in the keyring; `front key import FILE` puts it there"
     )]
     UnknownKey {
-        /// The signature's object.
+        /// The id of the signature's object.
         id: u32,
         /// The key's fingerprint.
         fingerprint: String,
     },
-    /// The key may not be relied on.
+    /// The key is not reliable, or did not make the signature.
     #[error("signature {id} is by key {fingerprint}, which {reason}")]
     BadKey {
-        /// The signature's object.
+        /// The id of the signature's object.
         id: u32,
         /// The key's fingerprint.
         fingerprint: String,
-        /// Why not.
+        /// Why it is rejected.
         reason: &'static str,
     },
-    /// What was signed is not what is there.
+    /// The signed content was changed later.
     #[error("signature {id} does not hold: {what} was changed after it was signed")]
     Changed {
-        /// The signature's object.
+        /// The id of the signature's object.
         id: u32,
-        /// What.
+        /// The part that was changed.
         what: String,
     },
     /// The keyring or a key file cannot be used.
@@ -65,15 +65,15 @@ pub enum Error {
     Keyring {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// Why it cannot be used.
         reason: String,
     },
     /// A key cannot be used.
     #[error("key {key}: {reason}")]
     Key {
-        /// The key.
+        /// The key's fingerprint.
         key: String,
-        /// Why.
+        /// Why it cannot be used.
         reason: String,
     },
 }

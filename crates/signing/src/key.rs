@@ -14,20 +14,20 @@ use pgp::types::{KeyDetails, Password, PublicParams, Tag, Timestamp};
 
 use crate::Error;
 
-/// A key to verify with.
+/// A public key, which verifies.
 #[derive(Clone)]
 pub struct Key(pub(crate) SignedPublicKey);
 
-/// A key to sign with.
+/// A secret key, which signs.
 #[derive(Clone)]
 pub struct Secret(pub(crate) SignedSecretKey);
 
-/// How a new key is made.
+/// The algorithm of a new key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
-    /// Short and fast.
+    /// Ed25519: a short and fast key.
     Ed25519,
-    /// Of so many bits.
+    /// RSA with this number of bits.
     Rsa(u32),
 }
 
@@ -59,14 +59,15 @@ fn failed(key: &str) -> impl Fn(pgp::errors::Error) -> Error {
 }
 
 impl Key {
-    /// Returns its fingerprint, in capital digits.
+    /// Returns the key's fingerprint, in upper-case hexadecimal digits.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let fingerprint = self.0.primary_key.fingerprint();
         digits(fingerprint.as_bytes())
     }
 
-    /// Returns the first twenty bytes of its fingerprint: all of it, for a key of version 4.
+    /// Returns the first twenty bytes of the fingerprint: the whole fingerprint for a key of
+    /// version 4.
     pub(crate) fn entity(&self) -> [u8; 20] {
         let mut entity = [0; 20];
         let fingerprint = self.0.primary_key.fingerprint();
@@ -76,7 +77,7 @@ impl Key {
         entity
     }
 
-    /// Returns whose it is, as they say.
+    /// Returns the key's first user id, as its owner wrote it.
     #[must_use]
     pub fn user(&self) -> String {
         let first = self.0.details.users.first();
@@ -85,13 +86,13 @@ impl Key {
         })
     }
 
-    /// Returns when it was made, in seconds since 1970.
+    /// Returns when the key was made, in seconds since 1970.
     #[must_use]
     pub fn created(&self) -> i64 {
         i64::from(self.0.primary_key.created_at().as_secs())
     }
 
-    /// Returns how many bits it has.
+    /// Returns the key's length, in bits.
     #[must_use]
     pub fn bits(&self) -> usize {
         use pgp::crypto::public_key::PublicKeyAlgorithm as A;
@@ -101,7 +102,7 @@ impl Key {
         ) {
             (PublicParams::RSA(_), _) => {
                 let length = self.0.primary_key.public_params().to_bytes();
-                // The modulus comes first, with its length in bits.
+                // The modulus comes first, and begins with its length in bits.
                 length.map_or(0, |bytes| match bytes.as_slice() {
                     [high, low, ..] => usize::from(u16::from_be_bytes([*high, *low])),
                     _ => 0,
@@ -112,33 +113,33 @@ impl Key {
         }
     }
 
-    /// Returns it in letters, to be mailed.
+    /// Returns the key in ASCII armor, for use in mail.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be written.
+    /// Fails when the key cannot be written.
     pub fn armored(&self) -> Result<String, Error> {
         let armored = self.0.to_armored_string(ArmorOptions::default());
         armored.map_err(failed(&self.fingerprint()))
     }
 
-    /// Returns it in bytes.
+    /// Returns the key in binary form.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be written.
+    /// Fails when the key cannot be written.
     pub fn bytes(&self) -> Result<Vec<u8>, Error> {
         self.0.to_bytes().map_err(failed(&self.fingerprint()))
     }
 
-    /// Whether it is the key of a fingerprint, given in whole or by its end.
+    /// Whether the key has this fingerprint, given in full or by its last digits.
     #[must_use]
     pub fn is(&self, fingerprint: &str) -> bool {
         let wanted = fingerprint.trim_start_matches("0x").to_uppercase();
         wanted.len() >= 8 && self.fingerprint().ends_with(&wanted)
     }
 
-    /// Checks that the key made one of a text's signatures, and may be relied on.
+    /// Checks that the key made one of the signatures of a text, and that it is reliable.
     pub(crate) fn check(&self, message: &CleartextSignedMessage) -> Result<(), &'static str> {
         let text = message.signed_text();
         let now = Timestamp::now().as_secs();
@@ -153,7 +154,7 @@ impl Key {
                     .signatures
                     .iter()
                     .filter(|one| one.verify_subkey_binding(primary, &subkey.key).is_ok());
-                // A key that signs says itself whose it is.
+                // A subkey that signs must itself confirm that it belongs to the primary key.
                 let agrees = |binding: &Signature| {
                     binding.embedded_signature().is_some_and(|own| {
                         own.verify_primary_key_binding(&subkey.key, primary).is_ok()
@@ -175,8 +176,8 @@ impl Key {
         }
     }
 
-    /// Whether the key has a user, and is neither revoked nor expired. What others say of it is nothing to
-    /// us.
+    /// Checks that the key has a user, and is neither revoked nor expired. Statements of other keys
+    /// about it are ignored.
     fn is_reliable(&self, now: u32) -> Result<(), &'static str> {
         let primary = &self.0.primary_key;
         let details = &self.0.details;
@@ -196,7 +197,7 @@ impl Key {
                         .is_ok()
                 });
                 let newest = own.max_by_key(|one| made(one))?;
-                // A user who was revoked says nothing any more.
+                // A user whose newest signature is a revocation does not count.
                 newest.is_certification().then_some(newest)
             })
             .collect();
@@ -213,24 +214,24 @@ impl Key {
         }
     }
 
-    /// Reads keys, in letters or in bytes.
+    /// Reads keys in ASCII armor or in binary form.
     pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Self>, String> {
         read::<SignedPublicKey>(bytes).map(|all| all.into_iter().map(Self).collect())
     }
 }
 
 impl Secret {
-    /// Returns the key that verifies what this one signs.
+    /// Returns the public key that verifies this key's signatures.
     #[must_use]
     pub fn public(&self) -> Key {
         Key(self.0.to_public_key())
     }
 
-    /// Makes a new key. `password` locks it; an empty one does not.
+    /// Makes a new key. `password` encrypts it; an empty password leaves it unencrypted.
     ///
     /// # Errors
     ///
-    /// Fails when the numbers make no key.
+    /// Fails when no key can be made with these parameters.
     pub fn generate(user: &str, algorithm: Algorithm, password: &str) -> Result<Self, Error> {
         let mut random = rand::thread_rng();
         let (signs, encrypts) = match algorithm {
@@ -268,7 +269,7 @@ impl Secret {
         Ok(Self(key))
     }
 
-    /// Whether a password is needed.
+    /// Whether the key is encrypted with a password.
     #[must_use]
     pub fn is_locked(&self) -> bool {
         self.0.primary_key.secret_params().is_encrypted()
@@ -294,44 +295,46 @@ impl Secret {
             })
     }
 
-    /// Returns it in letters. Who has it and its password is whom it says.
+    /// Returns the key in ASCII armor. Anyone who has it and its password can sign in its user's
+    /// name.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be written.
+    /// Fails when the key cannot be written.
     pub fn armored(&self) -> Result<String, Error> {
         let armored = self.0.to_armored_string(ArmorOptions::default());
         armored.map_err(failed(&self.public().fingerprint()))
     }
 
-    /// Returns it in bytes.
+    /// Returns the key in binary form.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be written.
+    /// Fails when the key cannot be written.
     pub fn bytes(&self) -> Result<Vec<u8>, Error> {
         self.0
             .to_bytes()
             .map_err(failed(&self.public().fingerprint()))
     }
 
-    /// Reads keys, in letters or in bytes.
+    /// Reads keys in ASCII armor or in binary form.
     pub(crate) fn read(bytes: &[u8]) -> Result<Vec<Self>, String> {
         read::<SignedSecretKey>(bytes).map(|all| all.into_iter().map(Self).collect())
     }
 }
 
-/// Bytes in capital hexadecimal digits, as fingerprints are written.
+/// Returns bytes in upper-case hexadecimal digits, as fingerprints are written.
 pub(crate) fn digits(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02X}")).collect()
 }
 
-/// When a signature was made.
+/// Returns when a signature was made.
 fn made(signature: &Signature) -> u32 {
     signature.created().map_or(0, Timestamp::as_secs)
 }
 
-/// Whether a signature is of a text, by a sum that nobody can forge, and has not expired.
+/// Whether a signature is a signature of a text, uses a hash that cannot be forged, and has not
+/// expired.
 fn is_sound(signature: &Signature, now: u32) -> bool {
     let hash = matches!(
         signature.hash_alg(),
@@ -349,7 +352,7 @@ fn is_sound(signature: &Signature, now: u32) -> bool {
     hash && kind && !expired
 }
 
-/// Whether what a signature says of a key has the key expired.
+/// Whether a key has expired, according to a signature on it.
 fn has_expired(signature: &Signature, created: u32, now: u32) -> bool {
     let after = signature
         .key_expiration_time()
@@ -359,7 +362,7 @@ fn has_expired(signature: &Signature, created: u32, now: u32) -> bool {
         .is_some_and(|after| created.saturating_add(after) < now)
 }
 
-/// What a primary key says last of a subkey that may sign; any revocation ends that.
+/// Returns the newest binding of a subkey that may sign. Any revocation invalidates the subkey.
 fn newest_binding<'a>(
     bindings: impl Iterator<Item = &'a Signature>,
     created: u32,

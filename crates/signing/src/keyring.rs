@@ -1,4 +1,5 @@
-//! The user's keys: Apptainer's own files, `pgp-public` and `pgp-secret`, one key behind the other.
+//! The user's keys in Apptainer's own files, `pgp-public` and `pgp-secret`. Each file is a sequence
+//! of keys.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,35 +8,35 @@ use std::path::{Path, PathBuf};
 
 use crate::{Error, Key, Secret};
 
-/// The most bytes of a file of keys: thousands of them.
+/// Largest key file that is read, in bytes: it has room for thousands of keys.
 const LONGEST: u64 = 16 << 20;
 
-/// A directory with a user's keys.
+/// A directory with the user's keys.
 #[derive(Debug, Clone)]
 pub struct Keyring {
     directory: PathBuf,
 }
 
 impl Keyring {
-    /// Keeps keys in a directory, which is made when it is needed.
+    /// Returns the keyring in a directory, which is created when it is needed.
     #[must_use]
     pub fn new(directory: PathBuf) -> Self {
         Self { directory }
     }
 
-    /// Returns the file of the keys to verify with.
+    /// Returns the path of the public keys' file.
     #[must_use]
     pub fn public_file(&self) -> PathBuf {
         self.directory.join("pgp-public")
     }
 
-    /// Returns the file of the keys to sign with.
+    /// Returns the path of the secret keys' file.
     #[must_use]
     pub fn secret_file(&self) -> PathBuf {
         self.directory.join("pgp-secret")
     }
 
-    /// Returns the keys to verify with.
+    /// Returns the public keys.
     ///
     /// # Errors
     ///
@@ -45,7 +46,7 @@ impl Keyring {
         Key::read(&content(&path)?).map_err(|reason| Error::Keyring { path, reason })
     }
 
-    /// Returns the keys to sign with.
+    /// Returns the secret keys.
     ///
     /// # Errors
     ///
@@ -55,7 +56,7 @@ impl Keyring {
         Secret::read(&content(&path)?).map_err(|reason| Error::Keyring { path, reason })
     }
 
-    /// Adds a new key.
+    /// Adds a new key to both files.
     ///
     /// # Errors
     ///
@@ -79,7 +80,7 @@ impl Keyring {
         Ok(true)
     }
 
-    /// Adds a key to verify with; `false` when it is known.
+    /// Adds a public key. Returns `false` when the keyring has it already.
     ///
     /// # Errors
     ///
@@ -94,19 +95,19 @@ impl Keyring {
         Ok(true)
     }
 
-    /// Adds the keys of a file, in letters or in bytes. Returns those that are new.
+    /// Adds the keys of a file, in ASCII armor or in binary form. Returns the new ones.
     ///
     /// # Errors
     ///
-    /// Fails when it has none, or a file cannot be read or written.
+    /// Fails when the file has no keys, or a file cannot be read or written.
     pub fn import(&self, path: &Path) -> Result<Vec<Key>, Error> {
         let failed = |reason: String| Error::Keyring {
             path: path.to_owned(),
             reason,
         };
-        // It may come through a pipe.
+        // The path may be a pipe.
         let read = fs::File::open(path).and_then(|file| sys::read_at_most(file, LONGEST));
-        let bytes = read.map_err(|error| failed(sys::words(&error)))?;
+        let bytes = read.map_err(|error| failed(text::message(&error)))?;
         let mut new = Vec::new();
         let secret = Secret::read(&bytes).unwrap_or_default();
         for key in &secret {
@@ -129,7 +130,7 @@ impl Keyring {
         Ok(new)
     }
 
-    /// Removes keys to verify with, keys to sign with, or both. Returns how many went.
+    /// Removes public keys, secret keys, or both. Returns the number of removed keys.
     ///
     /// # Errors
     ///
@@ -167,7 +168,7 @@ impl Keyring {
         self.write(self.secret_file(), &bytes?.concat())
     }
 
-    /// The file is replaced as a whole; nobody else may read it.
+    /// Replaces the file as a whole. Only its owner can read it.
     fn write(&self, path: PathBuf, bytes: &[u8]) -> Result<(), Error> {
         let write = || -> io::Result<()> {
             fs::DirBuilder::new()
@@ -183,7 +184,7 @@ impl Keyring {
         };
         write().map_err(|error| Error::Keyring {
             path: path.clone(),
-            reason: sys::words(&error),
+            reason: text::message(&error),
         })
     }
 }
@@ -194,7 +195,7 @@ fn content(path: &Path) -> Result<Vec<u8>, Error> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
         Err(error) => Err(Error::Keyring {
             path: path.to_owned(),
-            reason: sys::words(&error),
+            reason: text::message(&error),
         }),
     }
 }

@@ -1,8 +1,9 @@
-//! Signatures of SIFs, by OpenPGP keys: who says that an image is as it was.
+//! Signatures of SIFs by OpenPGP keys: they show that an image has not been changed.
 //!
-//! A signature is a clear-signed text (`statement`) that holds the digests of a group's objects and of
-//! what the SIF says of each; it is an object of the SIF itself. The form is that of
-//! `github.com/sylabs/sif`, package `integrity`, so that Apptainer's are read, and ours by it.
+//! A signature is a clear-signed text (`statement`) with the digests of a group's objects and of
+//! their descriptors. It is itself an object of the SIF. The format is that of
+//! `github.com/sylabs/sif`, package `integrity`: Apptainer's signatures can be verified here, and
+//! Apptainer can verify ours.
 
 #![forbid(unsafe_code)]
 
@@ -17,7 +18,7 @@ pub use key::{Algorithm, Key, Secret};
 pub use keyring::Keyring;
 pub use verify::{Verified, sign, verify};
 
-/// Which objects are meant.
+/// The objects to sign or verify.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
     /// All groups.

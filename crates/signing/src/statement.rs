@@ -1,4 +1,4 @@
-//! What a signature says of a SIF: digests of its header, and of each object and its descriptor.
+//! The signed content about a SIF: digests of its header, of each object and of each descriptor.
 
 use std::fs::File;
 use std::io;
@@ -23,22 +23,23 @@ struct Header {
     digest: String,
 }
 
-/// What is said of an object.
+/// The digests of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Object {
-    /// Counted from the lowest id of the group.
+    /// The object's id, counted from the lowest id of the group.
     pub(crate) relative_id: u32,
     descriptor_digest: String,
     object_digest: String,
 }
 
 const VERSION: u32 = 1;
-/// Bytes read at a time.
+/// Number of bytes that are read at a time.
 const CHUNK: usize = 1 << 20;
 
 impl Statement {
-    /// Says what is there now of objects; `least` is the lowest id of their group.
+    /// Makes a statement about the present content of objects. `least` is the lowest id of their
+    /// group.
     pub(crate) fn of(
         file: &File,
         sif: &Sif,
@@ -62,7 +63,7 @@ impl Statement {
         })
     }
 
-    /// What of it is not as another says; `None` when all is.
+    /// Returns the first part that differs from `now`, or `None` when all parts are equal.
     pub(crate) fn differs_from(&self, now: &Self, least: u32) -> Option<String> {
         if self.version != now.version {
             return Some(format!("its version {}", self.version));

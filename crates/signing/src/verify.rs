@@ -1,4 +1,4 @@
-//! Signing, and believing signatures.
+//! Making and verifying signatures.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -11,26 +11,27 @@ use crate::key::digits;
 use crate::statement::Statement;
 use crate::{Error, Key, Scope, Secret};
 
-/// A signature that holds.
+/// A valid signature.
 #[derive(Debug, Clone)]
 pub struct Verified {
-    /// Whose it is.
+    /// The key that made the signature.
     pub key: Key,
-    /// The objects that it vouches for.
+    /// The ids of the signed objects.
     pub objects: Vec<u32>,
 }
 
-/// SHA-256, as a signature's object names it.
+/// The code of SHA-256 in the descriptor of a signature.
 const SHA256: u32 = 1;
-/// The longest signature: of a table full of objects it takes some ten thousand bytes.
+/// Largest signature that is read, in bytes. The signature of a full table takes some ten thousand
+/// bytes.
 const LONGEST: u64 = 1 << 20;
 
-/// Adds signatures to a SIF: one for each group, or one for what `scope` says. `now` is in seconds since
-/// 1970.
+/// Adds signatures to a SIF: one for each group, or one for the group or object in `scope`. `now`
+/// is in seconds since 1970.
 ///
 /// # Errors
 ///
-/// Fails when there is nothing to sign, the key cannot be unlocked, or the file not be written.
+/// Fails when there is nothing to sign, the key cannot be unlocked, or the file cannot be written.
 pub fn sign(
     file: &File,
     sif: &mut Sif,
@@ -46,7 +47,7 @@ pub fn sign(
             key: key.public().fingerprint(),
             reason: error.to_string(),
         })?;
-        // All are made before one is written.
+        // All signatures are made before the first is written.
         texts.push((link, key.sign(&format!("{text}\n"), password)?));
     }
     for (link, text) in texts {
@@ -64,12 +65,12 @@ pub fn sign(
     Ok(())
 }
 
-/// Checks the signatures of a SIF: each group must have one, or what `scope` says; all that there are must
-/// hold, and vouch for the whole.
+/// Checks the signatures of a SIF. Each group, or the group or object in `scope`, must have a
+/// signature. All existing signatures must be valid and cover the whole group or object.
 ///
 /// # Errors
 ///
-/// Fails when something is not signed, a key is not known, or a signature does not hold.
+/// Fails when something is not signed, a key is unknown, or a signature is invalid.
 pub fn verify(file: &File, sif: &Sif, scope: Scope, keys: &[Key]) -> Result<Vec<Verified>, Error> {
     let mut verified = Vec::new();
     let all = wanted(sif, scope)?;
@@ -78,7 +79,7 @@ pub fn verify(file: &File, sif: &Sif, scope: Scope, keys: &[Key]) -> Result<Vec<
             .iter()
             .any(|(_, objects, _)| objects.iter().any(|one| one.id == primary.id))
     {
-        // It is what runs, and belongs to no group that could be signed.
+        // The primary partition holds the programs that run, but is in no group to be signed.
         return Err(Error::Unsigned(format!(
             "the primary partition, object {},",
             primary.id
@@ -157,7 +158,7 @@ fn check(
     }
 }
 
-/// What a signature is linked to, the objects it is about, and the lowest id of their group.
+/// The link of a signature, the signed objects, and the lowest id of their group.
 type Wanted<'a> = (Link, Vec<&'a Descriptor>, u32);
 
 fn wanted(sif: &Sif, scope: Scope) -> Result<Vec<Wanted<'_>>, Error> {

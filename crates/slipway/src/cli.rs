@@ -1,8 +1,9 @@
-//! The command line, as runc has it.
+//! The command line, compatible with runc's.
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use deferred::Deferred;
 
 /// An OCI runtime on libcontainer.
 #[derive(Debug, Parser)]
@@ -14,7 +15,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 #[command(version = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0"))]
 #[command(disable_version_flag = true)]
 pub struct Cli {
-    /// Flags that stand before the command.
+    /// Flags that come before the command.
     #[command(flatten)]
     pub global: Global,
     /// Print the version
@@ -25,31 +26,31 @@ pub struct Cli {
     pub command: Command,
 }
 
-/// Flags that stand before the command.
+/// Flags that come before the command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Log what is done in detail
+    /// Log each step in detail
     #[arg(long)]
     pub debug: bool,
     /// Append the log to this file instead of standard error
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
-    /// The log's format
+    /// Choose the log's format
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
-    /// Where containers' state is kept
+    /// Keep the state of containers in this directory
     #[arg(long, value_name = "DIRECTORY")]
     pub root: Option<PathBuf>,
-    /// Have systemd manage the cgroups
+    /// Let systemd manage the cgroups
     #[arg(long)]
     pub systemd_cgroup: bool,
     /// Ignore cgroup permission errors: true, false or auto
     #[arg(long, value_name = "WHEN", default_value = "auto")]
     pub rootless: String,
-    /// Add the hooks of a directory, as podman does: oci-hooks(5)
+    /// Add the hooks of this directory, as podman does: oci-hooks(5)
     #[arg(long, value_name = "DIRECTORY")]
     pub hooks_dir: Vec<PathBuf>,
-    /// The program that saves and restores processes
+    /// Use this program to save and restore processes
     #[arg(long, value_name = "FILE", default_value = "criu")]
     pub criu: PathBuf,
 }
@@ -59,7 +60,7 @@ pub struct Global {
 pub enum LogFormat {
     /// logfmt.
     Text,
-    /// One object a line.
+    /// One JSON object per line.
     Json,
 }
 
@@ -67,72 +68,72 @@ pub enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Create a container
-    Create(Create),
+    Create(Deferred<Create>),
     /// Start a created container
-    Start(Id),
+    Start(Deferred<Id>),
     /// Print a container's state
-    State(Id),
+    State(Deferred<Id>),
     /// Send a signal to a container
-    Kill(Kill),
+    Kill(Deferred<Kill>),
     /// Delete a container
-    Delete(Delete),
+    Delete(Deferred<Delete>),
     /// Create and start a container
-    Run(Run),
+    Run(Deferred<Run>),
     /// Start another process in a container
-    Exec(Exec),
+    Exec(Deferred<Exec>),
     /// Freeze a container's processes
-    Pause(Id),
-    /// Let the processes of a frozen container go on
-    Resume(Id),
+    Pause(Deferred<Id>),
+    /// Resume a frozen container's processes
+    Resume(Deferred<Id>),
     /// List a container's processes
-    Ps(Ps),
+    Ps(Deferred<Ps>),
     /// Print a container's statistics and events
-    Events(Events),
+    Events(Deferred<Events>),
     /// Change a container's resource limits
-    Update(Box<Update>),
-    /// Save a container's processes to files, by CRIU
-    Checkpoint(Box<Checkpoint>),
-    /// Bring saved processes back
-    Restore(Box<Restore>),
+    Update(Deferred<Box<Update>>),
+    /// Save a container's processes to files with CRIU
+    Checkpoint(Deferred<Box<Checkpoint>>),
+    /// Restore saved processes
+    Restore(Deferred<Box<Restore>>),
     /// List containers
-    List(List),
-    /// Write a specification file to begin with
-    Spec(Spec),
+    List(Deferred<List>),
+    /// Write a specification file as a starting point
+    Spec(Deferred<Spec>),
     /// Print what this runtime supports
     Features,
 }
 
-/// What CRIU is told for saving and for bringing back.
+/// Options of CRIU for checkpoint and restore.
 #[derive(Debug, Args)]
 pub struct Criu {
-    /// The directory of the saved files (default: checkpoint)
+    /// Use this directory for the saved files (default: checkpoint)
     #[arg(long, value_name = "DIRECTORY")]
     pub image_path: Option<PathBuf>,
-    /// The directory of CRIU's log (default: that of the files)
+    /// Use this directory for CRIU's log (default: that of the saved files)
     #[arg(long, value_name = "DIRECTORY")]
     pub work_path: Option<PathBuf>,
-    /// Keep TCP connections
+    /// Keep established TCP connections
     #[arg(long)]
     pub tcp_established: bool,
-    /// Let unix sockets lead out of the container
+    /// Allow unix sockets that are connected to the outside
     #[arg(long)]
     pub ext_unix_sk: bool,
-    /// Let processes belong to a session outside
+    /// Allow processes that belong to a session outside
     #[arg(long)]
     pub shell_job: bool,
-    /// Let files be locked
+    /// Allow file locks
     #[arg(long)]
     pub file_locks: bool,
-    /// Leave memory behind, and fetch it when it is used
+    /// Leave memory behind and fetch it on first use
     #[arg(long)]
     pub lazy_pages: bool,
-    /// Save memory once that was saved twice
+    /// Save duplicate memory only once
     #[arg(long)]
     pub auto_dedup: bool,
-    /// How to deal with cgroups
+    /// Manage cgroups in this mode
     #[arg(long, value_name = "MODE", value_parser = ["soft", "full", "strict", "ignore"])]
     pub manage_cgroups_mode: Option<String>,
-    /// Make a namespace, and leave it empty
+    /// Create this namespace but leave it empty
     #[arg(long, value_name = "NAMESPACE", value_parser = ["network"])]
     pub empty_ns: Option<String>,
 }
@@ -142,25 +143,25 @@ pub struct Criu {
 pub struct Checkpoint {
     #[command(flatten)]
     pub criu: Criu,
-    /// An earlier --pre-dump, relative to the directory of the files
+    /// Continue from an earlier --pre-dump, relative to the directory of the files
     #[arg(long, value_name = "DIRECTORY")]
     pub parent_path: Option<PathBuf>,
-    /// Let the container run on
+    /// Leave the container running
     #[arg(long)]
     pub leave_running: bool,
-    /// Leave out connections that are being made
+    /// Skip TCP connections that are not yet established
     #[arg(long)]
     pub tcp_skip_in_flight: bool,
-    /// Link files again that were removed
+    /// Link deleted files again
     #[arg(long)]
     pub link_remap: bool,
-    /// A descriptor to write a zero byte to when ready to serve memory
+    /// Write a zero byte to this descriptor when ready to serve memory
     #[arg(long, value_name = "FD")]
     pub status_fd: Option<i32>,
-    /// Where to send memory to
+    /// Send memory to this page server
     #[arg(long, value_name = "ADDRESS:PORT")]
     pub page_server: Option<String>,
-    /// Save the memory alone, and let the container run on
+    /// Save only the memory and leave the container running
     #[arg(long)]
     pub pre_dump: bool,
     /// The container's id
@@ -172,28 +173,28 @@ pub struct Checkpoint {
 pub struct Restore {
     #[command(flatten)]
     pub criu: Criu,
-    /// The bundle's directory
+    /// Use the bundle in this directory
     #[arg(short, long, value_name = "DIRECTORY", default_value = ".")]
     pub bundle: PathBuf,
-    /// Do not wait for the container's end
+    /// Do not wait until the container ends
     #[arg(short, long)]
     pub detach: bool,
-    /// A file to write the process id to
+    /// Write the process id to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Has no effect: a container with a terminal cannot be restored
     #[arg(long, value_name = "SOCKET", hide = true)]
     pub console_socket: Option<PathBuf>,
-    /// Has no effect: no process is adopted
+    /// Has no effect: no orphans are adopted
     #[arg(long, hide = true)]
     pub no_subreaper: bool,
-    /// Has no effect: CRIU makes the root
+    /// Has no effect: CRIU mounts the root
     #[arg(long, hide = true)]
     pub no_pivot: bool,
-    /// The security module's profile
+    /// Use this profile of the Linux security module
     #[arg(long, value_name = "TYPE:NAME")]
     pub lsm_profile: Option<String>,
-    /// The context of mounts that have one
+    /// Use this SELinux context for mounts that have one
     #[arg(long, value_name = "CONTEXT")]
     pub lsm_mount_context: Option<String>,
     /// The container's id
@@ -212,28 +213,28 @@ pub struct Id {
 pub struct Create {
     /// The container's id
     pub id: String,
-    /// The bundle's directory
+    /// Use the bundle in this directory
     #[arg(short, long, value_name = "DIRECTORY", default_value = ".")]
     pub bundle: PathBuf,
-    /// A socket to send the terminal's master to
+    /// Send the terminal's master to this socket
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// A file to write the process id to
+    /// Write the process id to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// Do not use pivot_root
     #[arg(long)]
     pub no_pivot: bool,
-    /// Keep the session keyring of the caller, with the keys in it
+    /// Keep the caller's session keyring and its keys
     #[arg(long)]
     pub no_new_keyring: bool,
-    /// How many more descriptors the container inherits, from 3 up
+    /// Pass this many additional descriptors, from 3 up
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u16,
-    /// A socket to send a pidfd of the container's first process to
+    /// Send a pidfd of the container's first process to this socket
     #[arg(long, value_name = "SOCKET")]
     pub pidfd_socket: Option<PathBuf>,
-    /// Another specification than the bundle's config.json
+    /// Use this specification instead of the bundle's config.json
     #[arg(short = 'f', long, value_name = "FILE")]
     pub config: Option<PathBuf>,
 }
@@ -241,13 +242,13 @@ pub struct Create {
 /// `slipway exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
-    /// A socket to send the terminal's master to
+    /// Send the terminal's master to this socket
     #[arg(long, value_name = "SOCKET")]
     pub console_socket: Option<PathBuf>,
-    /// A socket to send a pidfd of the process to
+    /// Send a pidfd of the process to this socket
     #[arg(long, value_name = "SOCKET")]
     pub pidfd_socket: Option<PathBuf>,
-    /// The working directory inside
+    /// Set the working directory in the container
     #[arg(long, value_name = "DIRECTORY")]
     pub cwd: Option<String>,
     /// Set a variable, NAME=VALUE
@@ -256,40 +257,40 @@ pub struct Exec {
     /// Give the process a terminal
     #[arg(short, long)]
     pub tty: bool,
-    /// The user: UID or UID:GID
+    /// Run as this user: UID or UID:GID
     #[arg(short, long, value_name = "USER")]
     pub user: Option<String>,
-    /// Additional groups
+    /// Add these groups
     #[arg(short = 'g', long, value_name = "GID", value_delimiter = ',')]
     pub additional_gids: Vec<u32>,
-    /// The process, in a file, in the specification's terms
+    /// Read the process from a file in the specification's format
     #[arg(short, long, value_name = "FILE")]
     pub process: Option<PathBuf>,
-    /// Do not wait for the process's end
+    /// Do not wait until the process ends
     #[arg(short, long)]
     pub detach: bool,
-    /// A file to write the process id to
+    /// Write the process id to this file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
-    /// The SELinux label
+    /// Use this SELinux label
     #[arg(long, value_name = "LABEL")]
     pub process_label: Option<String>,
-    /// The AppArmor profile
+    /// Use this AppArmor profile
     #[arg(long, value_name = "PROFILE")]
     pub apparmor: Option<String>,
-    /// Let the process gain no privileges
+    /// Prevent the process from gaining privileges
     #[arg(long)]
     pub no_new_privs: bool,
-    /// Give a capability more
+    /// Add a capability
     #[arg(short, long, value_name = "CAPABILITY")]
     pub cap: Vec<String>,
-    /// How many more descriptors the process inherits, from 3 up
+    /// Pass this many additional descriptors, from 3 up
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub preserve_fds: u16,
     /// Put the process into a cgroup below the container's: PATH or CONTROLLERS:PATH
     #[arg(long, value_name = "CGROUP")]
     pub cgroup: Vec<String>,
-    /// Enter a frozen container too
+    /// Start the process even if the container is frozen
     #[arg(long)]
     pub ignore_paused: bool,
     /// The container's id
@@ -306,12 +307,12 @@ pub struct Exec {
 /// `slipway ps`.
 #[derive(Debug, Args)]
 pub struct Ps {
-    /// The format
+    /// Choose the format
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
     /// The container's id
     pub id: String,
-    /// Options for ps(1), -ef if there are none
+    /// Pass these options to ps(1) (default: -ef)
     #[arg(
         trailing_var_arg = true,
         allow_hyphen_values = true,
@@ -325,74 +326,75 @@ pub struct Ps {
 pub struct Events {
     /// The container's id
     pub id: String,
-    /// Print the statistics once
+    /// Print the statistics once and exit
     #[arg(long)]
     pub stats: bool,
-    /// How often to print them: 500ms, 5s, 1m30s
+    /// Print the statistics at this interval: 500ms, 5s, 1m30s
     #[arg(long, value_name = "TIME", default_value = "5s")]
     pub interval: String,
 }
 
-/// `slipway update`. Sizes take k, m and g; what is not named stays.
+/// `slipway update`. Sizes accept the units k, m and g. Limits without a flag stay as they are.
 #[derive(Debug, Args)]
 pub struct Update {
     /// The container's id
     pub id: String,
-    /// The resources, in a file (- for standard input), in the specification's terms; flags count for nothing then
+    /// Read the resources from a file (- for standard input) in the specification's format, and
+    /// ignore other flags
     #[arg(short, long, value_name = "FILE")]
     pub resources: Option<PathBuf>,
-    /// The weight of block input and output, 10 to 1000
+    /// Set the weight of block I/O, 10 to 1000
     #[arg(long, value_name = "WEIGHT")]
     pub blkio_weight: Option<u16>,
-    /// The period of CPU limits, in microseconds
+    /// Set the period of CPU limits, in microseconds
     #[arg(long, value_name = "TIME")]
     pub cpu_period: Option<u64>,
-    /// The CPU time in a period, in microseconds; -1 for no limit
+    /// Set the CPU time per period, in microseconds; -1 for no limit
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub cpu_quota: Option<i64>,
-    /// The CPU time that may be saved up, in microseconds
+    /// Set the CPU time that may be accumulated, in microseconds
     #[arg(long, value_name = "TIME")]
     pub cpu_burst: Option<u64>,
-    /// The weight of CPU time
+    /// Set the weight of CPU time
     #[arg(long, alias = "cpu-shares", value_name = "SHARES")]
     pub cpu_share: Option<u64>,
-    /// The period of real-time limits, in microseconds
+    /// Set the period of real-time limits, in microseconds
     #[arg(long, value_name = "TIME")]
     pub cpu_rt_period: Option<u64>,
-    /// The real time in a period, in microseconds
+    /// Set the real time per period, in microseconds
     #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
     pub cpu_rt_runtime: Option<i64>,
-    /// Whether the container gets only idle CPU time: 0 or 1
+    /// Give the container only idle CPU time: 0 or 1
     #[arg(long, value_name = "0|1")]
     pub cpu_idle: Option<i64>,
-    /// The CPUs: 0-3,8
+    /// Set the CPUs: 0-3,8
     #[arg(long, value_name = "LIST")]
     pub cpuset_cpus: Option<String>,
-    /// The memory nodes: 0-1
+    /// Set the memory nodes: 0-1
     #[arg(long, value_name = "LIST")]
     pub cpuset_mems: Option<String>,
-    /// The memory limit, in bytes; -1 for none
+    /// Set the memory limit, in bytes; -1 for no limit
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory: Option<String>,
-    /// The memory reservation, in bytes
+    /// Set the memory reservation, in bytes
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_reservation: Option<String>,
-    /// The limit of memory and swap together, in bytes; -1 for none
+    /// Set the limit of memory and swap together, in bytes; -1 for no limit
     #[arg(long, value_name = "SIZE", allow_hyphen_values = true)]
     pub memory_swap: Option<String>,
-    /// How many processes there may be; -1 for any number
+    /// Set the largest number of processes; -1 for no limit
     #[arg(long, value_name = "NUMBER", allow_hyphen_values = true)]
     pub pids_limit: Option<i64>,
-    /// The share of the cache, as L3:0=f
+    /// Set the share of the L3 cache, such as L3:0=f
     #[arg(long, value_name = "SCHEMA")]
     pub l3_cache_schema: Option<String>,
-    /// The share of the memory's bandwidth, as MB:0=50
+    /// Set the share of the memory bandwidth, such as MB:0=50
     #[arg(long, value_name = "SCHEMA")]
     pub mem_bw_schema: Option<String>,
-    /// Has no effect: the kernel has no such limit any more
+    /// Has no effect: the kernel no longer has this limit
     #[arg(long, value_name = "SIZE", hide = true)]
     pub kernel_memory: Option<String>,
-    /// Has no effect: the kernel has no such limit any more
+    /// Has no effect: the kernel no longer has this limit
     #[arg(long, value_name = "SIZE", hide = true)]
     pub kernel_memory_tcp: Option<String>,
 }
@@ -400,16 +402,16 @@ pub struct Update {
 /// `slipway run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// What `create` takes.
+    /// The arguments of `create`.
     #[command(flatten)]
     pub create: Create,
-    /// Do not wait for the container's end
+    /// Do not wait until the container ends
     #[arg(short, long)]
     pub detach: bool,
-    /// Keep the container's state after its end
+    /// Keep the container's state after it ends
     #[arg(long)]
     pub keep: bool,
-    /// Do not become the reaper of the container's orphans (it never does)
+    /// Has no effect: orphans of the container are never adopted
     #[arg(long)]
     pub no_subreaper: bool,
 }
@@ -419,10 +421,10 @@ pub struct Run {
 pub struct Kill {
     /// The container's id
     pub id: String,
-    /// The signal: a name, with or without SIG, or a number
+    /// Send this signal: a name, with or without SIG, or a number
     #[arg(default_value = "SIGTERM")]
     pub signal: String,
-    /// Send it to all processes of the container
+    /// Send the signal to all processes of the container
     #[arg(short, long)]
     pub all: bool,
 }
@@ -432,7 +434,7 @@ pub struct Kill {
 pub struct Delete {
     /// The container's id
     pub id: String,
-    /// End a running container first; a missing one is no error
+    /// Kill a running container first, and accept a missing one
     #[arg(short, long)]
     pub force: bool,
 }
@@ -440,10 +442,10 @@ pub struct Delete {
 /// `slipway list`.
 #[derive(Debug, Args)]
 pub struct List {
-    /// The format
+    /// Choose the format
     #[arg(short, long, value_enum, default_value_t = ListFormat::Table)]
     pub format: ListFormat,
-    /// Print ids only
+    /// Print only the ids
     #[arg(short, long)]
     pub quiet: bool,
 }
@@ -451,19 +453,19 @@ pub struct List {
 /// Formats of the list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum ListFormat {
-    /// Columns.
+    /// Aligned columns.
     Table,
-    /// An array of states.
+    /// A JSON array of states.
     Json,
 }
 
 /// `slipway spec`.
 #[derive(Debug, Args)]
 pub struct Spec {
-    /// The bundle's directory
+    /// Write the file to this bundle's directory
     #[arg(short, long, value_name = "DIRECTORY", default_value = ".")]
     pub bundle: PathBuf,
-    /// For a user without root
+    /// Write a specification for a user without root
     #[arg(long)]
     pub rootless: bool,
 }

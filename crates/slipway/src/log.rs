@@ -1,4 +1,4 @@
-//! The log, in the formats that engines read: logfmt, or one JSON object a line.
+//! The log, in the formats that engines read: logfmt, or one JSON object per line.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -15,10 +15,10 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::{Global, LogFormat};
 
-/// The most characters of an error.
+/// Longest error message, in characters.
 const LONGEST: usize = 1000;
 
-/// Where the last error goes: to the log, and in plain words to standard error.
+/// The log. The last error goes to the log, and as plain text to standard error.
 #[derive(Debug)]
 pub struct Log {
     file: Option<File>,
@@ -27,16 +27,16 @@ pub struct Log {
 }
 
 impl Log {
-    /// Opens the log and lets the libraries write to it.
+    /// Opens the log and makes the libraries write to it.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written to.
+    /// Fails when the file cannot be opened.
     pub fn open(global: &Global) -> io::Result<Self> {
         let open = |path| File::options().append(true).create(true).open(path);
         let file = global.log.as_ref().map(open).transpose()?;
-        // In memory, and shared with the processes that libcontainer makes: its errors lose their
-        // causes on the way back to us.
+        // The file is in memory, and shared with the processes that libcontainer makes:
+        // libcontainer's errors lose their causes on the way back to this process.
         let causes = memfd_create("causes", MemfdFlags::CLOEXEC)
             .ok()
             .map(File::from);
@@ -50,7 +50,7 @@ impl Log {
             format: global.log_format,
             debug: global.debug,
         };
-        // A second subscriber cannot be: main opens the log once.
+        // This fails only for a second subscriber; main opens the log once.
         let _ = tracing_subscriber::registry().with(sink).try_init();
         Ok(Self {
             file,
@@ -59,7 +59,7 @@ impl Log {
         })
     }
 
-    /// What the libraries told first, where the error itself says nothing of it.
+    /// Returns the first message of the libraries, unless the error already contains it.
     fn first_cause(&self, error: &str) -> Option<String> {
         let mut file = self.causes.as_ref()?;
         let mut text = String::new();
@@ -76,11 +76,11 @@ impl Log {
 
     /// Writes the error that ends the program.
     pub fn fatal(&self, error: &anyhow::Error) {
-        let mut text = sys::one_line(error.as_ref());
+        let mut text = text::one_line(error.as_ref());
         if let Some(cause) = self.first_cause(&text) {
             text = format!("{text} ({cause})");
         }
-        // What is wrong may itself be as long as a file.
+        // The invalid text in a message may be as long as a file.
         if let Some((end, _)) = text.char_indices().nth(LONGEST) {
             text.truncate(end);
             text.push('…');
@@ -96,8 +96,8 @@ impl Log {
     }
 }
 
-/// Takes the libraries' events. libcontainer tells each error at every level it passes; only with
-/// `--debug` is that worth reading, and the last line is always the one that says it all.
+/// Receives the libraries' events. libcontainer reports each error once at every level of the call
+/// stack. Only `--debug` shows all of these reports, because the last one contains the others.
 struct Sink {
     causes: Option<File>,
     file: Option<Mutex<File>>,
@@ -116,7 +116,7 @@ impl<S: Subscriber> Layer<S> for Sink {
         }
     }
 
-    /// What is said below it costs nothing then: libcontainer says much.
+    /// Events below this level then cost nothing; libcontainer has many of them.
     fn max_level_hint(&self) -> Option<LevelFilter> {
         Some(if self.debug {
             LevelFilter::DEBUG
@@ -130,7 +130,7 @@ impl<S: Subscriber> Layer<S> for Sink {
         event.record(&mut text);
         let own = is_own(event.metadata());
         if *event.metadata().level() == Level::ERROR && !own {
-            // Nothing more can be done about a memory file that cannot be written.
+            // If the memory file cannot be written, the cause is lost.
             let _ = self
                 .causes
                 .as_ref()
@@ -186,7 +186,8 @@ fn line(format: LogFormat, level: &str, text: &str) -> String {
     }
 }
 
-/// A time in UTC, RFC 3339, in seconds. The calendar is Howard Hinnant's `civil_from_days`.
+/// Formats a time in UTC as RFC 3339, in seconds. The calendar uses Howard Hinnant's
+/// `civil_from_days`.
 fn timestamp(time: SystemTime) -> String {
     let seconds = time
         .duration_since(SystemTime::UNIX_EPOCH)

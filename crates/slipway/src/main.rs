@@ -14,8 +14,8 @@ use sys::ExitCode;
 use crate::cli::{Cli, Command};
 use crate::log::Log;
 
-/// The commands that bring this program into a container. Another may well have such a word among its
-/// arguments; then it is sealed in vain.
+/// The commands that bring this program into a container. Such a word may also be an argument of
+/// another command; then the program is sealed without need.
 const ENTERING: [&str; 3] = ["create", "run", "exec"];
 
 #[cfg(not(test))]
@@ -23,21 +23,33 @@ sys::main!(run);
 
 #[cfg_attr(test, allow(dead_code, reason = "tests begin elsewhere"))]
 fn run() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == engine::HOOK_OUTSIDE)
-    {
-        let Err(reason) = engine::hook_outside(std::env::args_os().skip(2));
-        eprintln!("slipway: {reason}");
-        return ExitCode::FAILURE;
+    let mut words = std::env::args_os().skip(1);
+    let as_hook = match words.next() {
+        Some(word) if word == engine::HOOK => {
+            engine::become_hook(words).map(|never| match never {})
+        }
+        Some(word) if word == engine::LOOK => engine::look_at_mounts(words),
+        _ => return command(),
+    };
+    match as_hook {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            eprintln!("slipway: {reason}");
+            ExitCode::FAILURE
+        }
     }
-    // Before all else, since it begins all again.
+}
+
+/// Runs a command of the user's.
+fn command() -> ExitCode {
+    // This comes first, because it executes the program again.
     let sealed = if std::env::args_os().any(|arg| ENTERING.iter().any(|name| arg == *name)) {
-        seal::seal()
+        let sealed = seal::seal();
+        sys::load_no_name_service();
+        sealed
     } else {
         Ok(())
     };
-    sys::load_no_name_service();
     if let Err(low) = sys::raise_low_limits() {
         eprintln!("slipway: {low}");
         return ExitCode::FAILURE;
@@ -53,8 +65,9 @@ fn run() -> ExitCode {
         Ok(log) => log,
         Err(error) => {
             eprintln!(
-                "slipway: open {}: {error}",
-                cli.global.log.unwrap_or_default().display()
+                "slipway: open {}: {}",
+                cli.global.log.unwrap_or_default().display(),
+                text::message(&error)
             );
             return ExitCode::FAILURE;
         }
@@ -63,7 +76,7 @@ fn run() -> ExitCode {
         log.fatal(&anyhow::Error::new(error).context("make the program safe from containers"));
         return ExitCode::FAILURE;
     }
-    // As runc: what the process itself may end with must not be taken for an error of ours.
+    // As in runc: the exit code of an error must differ from those that the process itself uses.
     let failure = match cli.command {
         Command::Exec(_) => ExitCode::from(255),
         _ => ExitCode::FAILURE,

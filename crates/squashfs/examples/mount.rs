@@ -1,10 +1,11 @@
-//! Mounts an image in the current user and mount namespace and serves it until it is unmounted:
+//! Mounts an image in the current user and mount namespaces, and serves it until it is unmounted:
 //!
 //! ```text
-//! unshare -Urm sh -c 'mount-example IMAGE OFFSET /mnt THREADS & sleep 1; ls /mnt; umount /mnt; wait'
+//! unshare -Urm sh -c \
+//!     'mount-example IMAGE OFFSET /mnt THREADS & sleep 1; ls /mnt; umount /mnt; wait'
 //! ```
 //!
-//! For measuring; the engine does the same with its own supervision.
+//! This is for measurements; the engine does the same with its own supervision.
 
 use std::error::Error;
 use std::ffi::CString;

@@ -1,4 +1,4 @@
-//! A bounded cache of decompressed blocks that makes each of them once.
+//! A bounded cache of decompressed blocks. Each block is decompressed only once.
 
 use std::hash::Hash;
 use std::num::NonZeroUsize;
@@ -8,14 +8,14 @@ use lru::LruCache;
 
 use crate::error::Error;
 
-/// Locks of a cache, so that threads seldom meet at one.
+/// Number of shards. Each has its own lock, so that threads seldom wait for each other.
 const SHARDS: usize = 8;
 
-/// A block on its way into the cache, or there: whoever comes first makes it, the others wait.
+/// A block that is in the cache or is being made. The first thread makes it, the others wait.
 type Cell<V> = Arc<OnceLock<Result<Arc<V>, Error>>>;
 
-/// Least recently used entries go first. Bounded by number, as all entries of one cache are at
-/// most one block long.
+/// A cache that evicts the least recently used entries. It is bounded by number, because each entry
+/// is at most one block long.
 pub(crate) struct Cache<K: Hash + Eq, V> {
     shards: Vec<Mutex<LruCache<K, Cell<V>>>>,
 }
@@ -37,8 +37,8 @@ impl<V> Cache<u64, V> {
 
     /// Returns the value of `key`, from the cache or else from `make`.
     ///
-    /// `make` runs outside the locks, once for all who ask meanwhile. A failure is told to all of
-    /// them and then forgotten: the next one tries again.
+    /// `make` runs outside the locks, once for all threads that ask meanwhile. They all get its
+    /// error, which is not cached: the next call tries again.
     pub(crate) fn get(
         &self,
         key: u64,
@@ -64,7 +64,7 @@ impl<V> Cache<u64, V> {
         result.clone()
     }
 
-    /// Returns the value of `key` if it has been made, or is being made, already.
+    /// Returns the value of `key` if it is in the cache, or waits for it if it is being made.
     pub(crate) fn await_made(&self, key: u64) -> Option<Arc<V>> {
         let cell = {
             let mut shard = self
@@ -77,7 +77,8 @@ impl<V> Cache<u64, V> {
     }
 
     fn shard(&self, key: u64) -> Option<&Mutex<LruCache<u64, Cell<V>>>> {
-        // Fibonacci hashing: positions share their low bits, and neighbours should part.
+        // Fibonacci hashing: positions share their low bits, and neighbours should go to different
+        // shards.
         let hash = key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32;
         let index = usize::try_from(hash).ok()?.checked_rem(self.shards.len())?;
         self.shards.get(index)

@@ -1,7 +1,7 @@
-//! The compressors: one call that turns a stored block into its contents.
+//! The compressors: one call decompresses a stored block.
 //!
-//! All write into a buffer of fixed size and fail where it does not suffice, so a "bomb" costs no
-//! more memory than an honest block.
+//! All write into a buffer of fixed size and fail if it is too small, so a decompression bomb costs
+//! no more memory than a valid block.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -13,10 +13,10 @@ use zstd_safe::DCtx;
 
 use crate::error::Error;
 
-/// Memory that an xz block may ask for beside its dictionary, in KiB: the decoder's own.
+/// Memory that an xz block may use in addition to its dictionary, in KiB: the decoder's own.
 const XZ_OVERHEAD_KIB: u32 = 256;
 
-/// The largest xz dictionary in KiB: that of the largest block, as `mksquashfs -Xdict-size` allows.
+/// Largest xz dictionary, in KiB: that of the largest block, as `mksquashfs -Xdict-size` allows.
 const XZ_DICTIONARY_KIB: u32 = 1024;
 
 /// A compressor by its id in the superblock.
@@ -37,7 +37,7 @@ pub enum Compression {
 impl Compression {
     /// Returns the compressor of a superblock's `compression` field.
     ///
-    /// Id 2, lzma without the xz container, was replaced by xz before Linux had it.
+    /// Id 2, lzma without the xz container, was replaced by xz before Linux supported it.
     pub(crate) fn from_id(id: u16) -> Result<Self, Error> {
         match id {
             1 => Ok(Self::Gzip),
@@ -50,7 +50,19 @@ impl Compression {
         }
     }
 
-    /// Decompresses `input` into the front of `output` and returns how many bytes it has become.
+    /// Returns the name that `mksquashfs -comp` takes.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Lzo => "lzo",
+            Self::Xz => "xz",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+
+    /// Decompresses `input` into the front of `output` and returns the number of decompressed
+    /// bytes.
     pub(crate) fn decompress(self, input: &[u8], output: &mut [u8]) -> Result<usize, String> {
         match self {
             Self::Gzip => gzip(input, output),
@@ -64,18 +76,12 @@ impl Compression {
 
 impl fmt::Display for Compression {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Gzip => "gzip",
-            Self::Lzo => "lzo",
-            Self::Xz => "xz",
-            Self::Lz4 => "lz4",
-            Self::Zstd => "zstd",
-        })
+        f.write_str(self.name())
     }
 }
 
-// A decoder's state is tens of KiB: making it anew for each block of 8 KiB would cost more than
-// the decoding.
+// A decoder's state takes tens of KiB: making it for each block of 8 KiB would cost more than the
+// decoding.
 thread_local! {
     static INFLATE: RefCell<Decompressor> = RefCell::new(Decompressor::new());
     static ZSTD: RefCell<Option<DCtx<'static>>> = const { RefCell::new(None) };
@@ -112,7 +118,7 @@ fn xz(input: &[u8], output: &mut [u8]) -> Result<usize, String> {
             Err(error) => return Err(error.to_string()),
         }
     }
-    // The stream's check sums are compared only where its end is read.
+    // The stream's checksums are compared only when its end is read.
     match reader.read(&mut [0]) {
         Ok(0) => Ok(done),
         Ok(_) => Err("the stream does not end within its block".into()),
@@ -126,7 +132,7 @@ mod tests {
 
     const TEXT: &[u8] = b"the quick brown fox \xe8\x01\x02\x00\x00 jumps over the lazy dog ";
 
-    /// Six times `TEXT` by xz, with the x86 filter and CRC32.
+    /// The text `TEXT` six times, compressed by xz with the x86 filter and CRC32.
     const XZ: &[u8] = &[
         253, 55, 122, 88, 90, 0, 0, 1, 105, 34, 222, 54, 2, 1, 4, 0, 33, 1, 8, 0, 210, 185, 116,
         203, 224, 1, 43, 0, 70, 93, 0, 58, 26, 8, 206, 118, 199, 229, 233, 214, 7, 52, 195, 209,
@@ -145,8 +151,8 @@ mod tests {
         assert!(xz(XZ, &mut output[..299]).is_err());
     }
 
-    /// Check sums stop chance, not malice: with the headers' made right again, wrong fields reach
-    /// the decoder.
+    /// Checksums detect random errors, not attacks. The test corrects the headers' checksums, so
+    /// that the decoder sees invalid fields.
     #[test]
     fn no_xz_stream_panics() {
         let crc = |bytes: &[u8]| {
@@ -164,7 +170,7 @@ mod tests {
         for _ in 0..30_000 {
             let mut bytes = XZ.to_vec();
             for _ in 0..=random() % 3 {
-                // Mostly the headers and the first chunk's.
+                // Mostly the headers and the header of the first chunk.
                 let at = random() % if random() % 2 == 0 { 34 } else { bytes.len() };
                 bytes[at] = random() as u8;
             }

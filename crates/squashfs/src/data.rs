@@ -1,65 +1,31 @@
 //! The contents of files: blocks, holes, and the shared blocks that hold the ends of files.
 
 use std::cell::RefCell;
-use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 
-use lru::LruCache;
-
-use crate::cache::Cache;
+use crate::block_cache::Checkpoint;
 use crate::error::Error;
 use crate::filesystem::Filesystem;
 use crate::inode::{Body, Fragment, Inode};
-use crate::metadata::{Cursor, Position};
+use crate::metadata::Cursor;
+use crate::table;
 
-/// Set in a block's size where it is stored as it is (`SQUASHFS_COMPRESSED_BIT_BLOCK`).
+/// Set in the size of a block that is stored uncompressed (`SQUASHFS_COMPRESSED_BIT_BLOCK`).
 const STORED: u32 = 1 << 24;
 
-/// Bytes of decompressed contents kept: enough that a fragment block serves all files in it.
-const CACHED: u32 = 48 << 20;
-
-/// Blocks from one checkpoint of a file's block list to the next: half a metadata block.
+/// Number of blocks between two checkpoints of a file's block list: half a metadata block.
 const STEP: u64 = 1024;
 
-/// Files whose checkpoints are kept; each has at most 1.5 MiB of them, for 8 TiB.
-const FILES: NonZeroUsize = NonZeroUsize::MIN.saturating_add(31);
-
 thread_local! {
-    /// Where a block is read before it is decompressed: at most a block, so 1 MiB.
+    /// A buffer for a block before it is decompressed: at most one block, so 1 MiB.
     static STORED_BYTES: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
-}
-
-/// What is kept of file contents.
-pub(crate) struct Data {
-    blocks: Cache<u64, Box<[u8]>>,
-    checkpoints: Mutex<LruCache<u64, Vec<Checkpoint>>>,
-}
-
-impl Data {
-    pub(crate) fn new(block_size: u32) -> Self {
-        let entries = CACHED.checked_div(block_size).unwrap_or_default();
-        let blocks = Cache::new(usize::try_from(entries).unwrap_or_default());
-        Self {
-            blocks,
-            checkpoints: Mutex::new(LruCache::new(FILES)),
-        }
-    }
-}
-
-/// The state of a walk through a file's block list at a multiple of [`STEP`] blocks.
-#[derive(Clone, Copy)]
-struct Checkpoint {
-    /// Where the list goes on.
-    list: Position,
-    /// Where the next block is stored.
-    start: u64,
 }
 
 /// A stored block of file contents.
 #[derive(Clone, Copy)]
 struct Stored {
     start: u64,
-    /// Bytes that it takes; 0 for a hole.
+    /// The stored size in bytes; 0 for a hole.
     size: u32,
     compressed: bool,
 }
@@ -75,7 +41,8 @@ impl Stored {
 }
 
 impl Filesystem {
-    /// Reads from byte `offset` of a file into `buf`; less than it holds only at the file's end.
+    /// Reads from byte `offset` of a file into `buf`. The buffer is filled, except at the end of
+    /// the file.
     ///
     /// # Errors
     ///
@@ -95,7 +62,7 @@ impl Filesystem {
         Ok(done)
     }
 
-    /// Returns how many bytes from `offset` on lie in a hole, 0 if there is none at `offset`.
+    /// Returns the number of bytes from `offset` on that lie in a hole; 0 if there is no hole.
     ///
     /// `offset` is the start of a block.
     pub(crate) fn hole(&self, file: &Inode, offset: u64) -> Result<u64, Error> {
@@ -111,7 +78,8 @@ impl Filesystem {
         Ok(length.min(file.size.saturating_sub(offset)))
     }
 
-    /// Fills `into` from byte `within` of a stored block whose contents are `length` bytes.
+    /// Fills `into` from byte `within` of a stored block. The decompressed block has `length`
+    /// bytes.
     fn read_stored(
         &self,
         block: Stored,
@@ -120,13 +88,13 @@ impl Filesystem {
         into: &mut [u8],
     ) -> Result<(), Error> {
         if !block.compressed {
-            // The system's page cache has it: no second copy.
+            // The system's page cache has the block already, so it is not copied into this cache.
             return self
                 .source
                 .read(block.start.saturating_add(within as u64), into);
         }
-        // A whole block goes straight to the caller. It will hardly be asked for again, since what
-        // is above us caches as well.
+        // A whole block goes directly to the caller. A second read of it is unlikely, because the
+        // kernel caches it as well.
         if within == 0 && into.len() == length {
             if let Some(cached) = self.data.blocks.await_made(block.start) {
                 return copy(&cached, within, into).ok_or_else(|| self.short(block));
@@ -142,7 +110,7 @@ impl Filesystem {
         copy(&contents, within, into).ok_or_else(|| self.short(block))
     }
 
-    /// Returns a compressed block's contents, from the cache or else through it.
+    /// Returns the contents of a compressed block from the cache, which makes them if needed.
     fn kept(&self, block: Stored) -> Result<Arc<Box<[u8]>>, Error> {
         self.data.blocks.get(block.start, || {
             let mut contents = vec![0; usize::try_from(self.block_size()).unwrap_or_default()];
@@ -152,9 +120,10 @@ impl Filesystem {
         })
     }
 
-    /// Puts the block at byte `offset` of a file into the cache, for a read that is likely to come.
+    /// Puts the block at byte `offset` of a file into the cache, for a read that is likely to
+    /// follow.
     ///
-    /// What fails here will fail there, and be told there.
+    /// An error is ignored here, because that read will fail and report it.
     pub(crate) fn prepare(&self, file: &Inode, offset: u64) {
         let index = offset / self.block_size();
         let Ok(mut blocks) = Blocks::new(self, file) else {
@@ -178,7 +147,7 @@ impl Filesystem {
         compression
             .decompress(&stored, into)
             .map_err(|reason| Error::Decompress {
-                compression,
+                compression: compression.name(),
                 position: block.start,
                 reason: reason.into(),
             })
@@ -186,7 +155,7 @@ impl Filesystem {
 
     fn short(&self, block: Stored) -> Error {
         Error::Decompress {
-            compression: self.superblock().compression,
+            compression: self.superblock().compression.name(),
             position: block.start,
             reason: Arc::from("the block has not the length that its file has room for"),
         }
@@ -198,8 +167,8 @@ fn copy(contents: &[u8], within: usize, into: &mut [u8]) -> Option<()> {
     Some(())
 }
 
-/// A walk through a file's block list, which has the blocks' sizes one after the other; where a
-/// block is stored is the sum of those before it.
+/// A walk through a file's block list. The list has the sizes of the blocks, so the position of a
+/// block is the sum of the sizes before it.
 struct Blocks<'a> {
     fs: &'a Filesystem,
     file: &'a Inode,
@@ -207,7 +176,7 @@ struct Blocks<'a> {
     fragment: Option<Fragment>,
     /// Number of blocks in the list.
     count: u64,
-    /// The walk: at the block `next`.
+    /// The present walk, which is at the block `next`.
     walk: Option<Walk<'a>>,
 }
 
@@ -227,7 +196,7 @@ impl<'a> Blocks<'a> {
         else {
             return Err(Error::NotFile(file.reference));
         };
-        // With a fragment, the last, incomplete block is not in the list.
+        // A file with a fragment has its last, incomplete block there and not in the list.
         let count = match fragment {
             Some(_) => file.size.checked_div(fs.block_size()).unwrap_or_default(),
             None => file.size.div_ceil(fs.block_size()),
@@ -246,8 +215,8 @@ impl<'a> Blocks<'a> {
         })
     }
 
-    /// Fills the front of `into` from byte `within` of block `index`, up to that block's end, and
-    /// returns how much that is.
+    /// Fills the front of `into` from byte `within` of block `index`, up to the end of that block.
+    /// Returns the number of bytes.
     fn read(&mut self, index: u64, within: usize, into: &mut [u8]) -> Result<usize, Error> {
         let before = index.saturating_mul(self.fs.block_size());
         let length = self
@@ -305,7 +274,7 @@ impl<'a> Blocks<'a> {
             .read_stored(block, usize::MAX, offset.saturating_add(within), into)
     }
 
-    /// Returns where block `index` of the list is stored.
+    /// Returns the position of block `index` of the list.
     fn find(&mut self, index: u64) -> Result<Stored, Error> {
         let mut walk = match self.walk.take() {
             Some(walk) if walk.next <= index => walk,
@@ -332,7 +301,7 @@ impl<'a> Blocks<'a> {
         }
     }
 
-    /// Begins a walk at the last known checkpoint that is not after block `index`.
+    /// Begins a walk at the last known checkpoint before or at block `index`.
     fn walk_from(&self, index: u64) -> Walk<'a> {
         let wanted = usize::try_from(index / STEP).unwrap_or(usize::MAX);
         let (number, checkpoint) = self.checkpoint(wanted).unwrap_or((0, self.first));
@@ -383,5 +352,36 @@ impl<'a> Blocks<'a> {
             index,
             reason,
         }
+    }
+}
+
+/// The position of a fragment block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FragmentEntry {
+    pub(crate) start: u64,
+    pub(crate) size: u32,
+}
+
+impl Filesystem {
+    pub(crate) fn fragment(&self, index: u32) -> Result<FragmentEntry, Error> {
+        let fail = |reason| Error::Table {
+            table: "fragment table",
+            index,
+            reason,
+        };
+        let superblock = self.superblock();
+        let array = superblock
+            .fragment_table
+            .ok_or_else(|| fail("there is no such table"))?;
+        if index >= superblock.fragment_count {
+            return Err(fail("there are fewer fragments"));
+        }
+        // The blocks lie somewhere after the directories; each is checked separately.
+        let blocks = superblock.directory_table..array;
+        let mut cursor = table::entry(&self.metadata, &self.source, blocks, index, 16)?;
+        Ok(FragmentEntry {
+            start: cursor.u64()?,
+            size: cursor.u32()?,
+        })
     }
 }

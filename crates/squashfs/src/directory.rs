@@ -1,8 +1,9 @@
-//! Directories: reading a listing, and finding one name in it.
+//! Directories: reading a listing, and looking up a name in it.
 
 use crate::error::Error;
 use crate::filesystem::Filesystem;
-use crate::inode::{Body, Inode, InodeRef, Kind};
+use crate::format::{InodeRef, Kind};
+use crate::inode::{Body, Inode};
 use crate::metadata::{BLOCK, Cursor, Position};
 
 /// Size of the header before each run of entries, in bytes.
@@ -11,22 +12,22 @@ const HEADER: u64 = 12;
 /// Size of an entry without its name, in bytes.
 const ENTRY: u64 = 8;
 
-/// The most entries that follow one header (`SQUASHFS_DIR_COUNT`).
+/// Largest number of entries that follow a header (`SQUASHFS_DIR_COUNT`).
 const LONGEST_RUN: u32 = 256;
 
-/// The longest name in bytes (`SQUASHFS_NAME_LEN`).
+/// Longest name, in bytes (`SQUASHFS_NAME_LEN`).
 const LONGEST_NAME: usize = 256;
 
-/// One name in a directory.
+/// An entry of a directory.
 #[derive(Debug, Clone)]
 pub struct DirEntry {
     /// The name: never empty, "." or "..", and without slashes and NUL bytes.
     pub name: Vec<u8>,
-    /// The inode it names.
+    /// The inode that the name refers to.
     pub inode: InodeRef,
-    /// What the directory says the inode is.
+    /// The kind of the inode, according to the directory.
     pub kind: Kind,
-    /// What to give [`Filesystem::read_dir`] to go on after this entry.
+    /// The argument for [`Filesystem::read_dir`] to continue after this entry.
     pub next: u64,
 }
 
@@ -38,13 +39,13 @@ pub struct ReadDir<'a> {
     failed: bool,
 }
 
-/// How far a listing has been read; kept by the server from one request to the next.
+/// The progress of a listing. The server keeps it between two requests.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Progress {
     position: Position,
     /// Bytes left in the listing.
     left: u64,
-    /// Entries left in the current run, and the inode block that they share.
+    /// Entries left in the current run, and the inode block that these entries share.
     run: u32,
     block: u32,
     /// Entries read so far.
@@ -62,7 +63,7 @@ impl Filesystem {
     ///
     /// # Errors
     ///
-    /// Another kind of inode, or a listing that makes no sense, which also ends the iteration.
+    /// Another kind of inode, or an invalid listing, which also ends the iteration.
     pub fn read_dir(&self, dir: &Inode, from: u64) -> Result<ReadDir<'_>, Error> {
         let Body::Directory {
             block,
@@ -93,7 +94,7 @@ impl Filesystem {
         Ok(entries)
     }
 
-    /// Goes on with a listing of `directory` where [`ReadDir::progress`] left it.
+    /// Continues a listing of `directory` at the progress that [`ReadDir::progress`] returned.
     pub(crate) fn resume_dir(&self, directory: InodeRef, at: Progress) -> ReadDir<'_> {
         let cursor = self.directory_cursor_at(at.position);
         ReadDir {
@@ -104,7 +105,7 @@ impl Filesystem {
         }
     }
 
-    /// Finds a name in a directory, `None` if it is not there.
+    /// Looks up a name in a directory. Returns `None` if it is not there.
     ///
     /// # Errors
     ///
@@ -120,7 +121,7 @@ impl Filesystem {
             if found == name {
                 return self.inode(entry.inode).map(Some);
             }
-            // Listings are sorted; like the kernel, trust that for the first byte only.
+            // Listings are sorted. Like the kernel, rely on this only for the first byte.
             if found.first() > name.first() {
                 break;
             }
@@ -128,8 +129,8 @@ impl Filesystem {
         Ok(None)
     }
 
-    /// Moves to the run where `name` would be, by the index that large directories have: one entry
-    /// for each metadata block of the listing.
+    /// Moves to the run where `name` would be. Large directories have an index with one entry for
+    /// each metadata block of the listing.
     fn seek<'a>(
         &'a self,
         dir: &Inode,
@@ -167,7 +168,7 @@ impl Filesystem {
         let Some((byte, block)) = target else {
             return Ok(());
         };
-        // Metadata blocks but the last are full, so the offset follows from the byte.
+        // All metadata blocks but the last are full, so the offset follows from the byte.
         let within = usize::from(offset).saturating_add(usize::try_from(byte).unwrap_or(0)) % BLOCK;
         let within = u16::try_from(within).unwrap_or_default();
         entries.cursor = self.directory_cursor(block, within);
@@ -177,7 +178,7 @@ impl Filesystem {
 }
 
 impl ReadDir<'_> {
-    /// Returns how far the listing has been read.
+    /// Returns the progress of this listing.
     pub(crate) fn progress(&self) -> Progress {
         Progress {
             position: self.cursor.position(),
@@ -185,7 +186,7 @@ impl ReadDir<'_> {
         }
     }
 
-    /// Reads the next entry, its name into `name`.
+    /// Reads the next entry, and its name into `name`.
     fn advance(&mut self, name: &mut Vec<u8>) -> Result<Option<Found>, Error> {
         if self.at.run == 0 {
             if self.at.left == 0 {
@@ -209,7 +210,8 @@ impl ReadDir<'_> {
         self.take(length as u64)?;
         name.resize(length, 0);
         self.cursor.read(name)?;
-        // What the kernel above us, or the directory that we unpack into, would take for a path.
+        // The kernel, or the directory that an image is unpacked into, would treat such a name as a
+        // path.
         if name == b"." || name == b".." || name.iter().any(|&byte| byte == b'/' || byte == 0) {
             return Err(self.fail("a name that is none"));
         }
@@ -267,7 +269,7 @@ impl std::fmt::Debug for ReadDir<'_> {
     }
 }
 
-/// Returns the length of a name whose length field is `stored`, which is one less.
+/// Returns the length of a name. `stored` is the length field, which is one less than the length.
 fn name_length(stored: u32) -> Option<usize> {
     let length = usize::try_from(stored).ok()?.checked_add(1)?;
     (length <= LONGEST_NAME).then_some(length)

@@ -1,36 +1,35 @@
-//! What can go wrong, one variant per step.
+//! Errors, one variant for each step.
 
 use std::io;
 use std::sync::Arc;
 
-use crate::compression::Compression;
-use crate::inode::InodeRef;
+use crate::format::InodeRef;
 
 /// A failure to read an image, or to unpack it.
 ///
-/// Positions are bytes from the start of the file system, not of the file it lies in. Cloned to
-/// everyone who waited for the same block, hence the shared sources.
+/// Positions are bytes from the start of the file system, not of the file that contains it. An
+/// error is cloned to all threads that waited for the same block, so its sources are shared.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
-    /// The size of the image's file cannot be found out.
-    #[error("image size: {0}")]
+    /// The size of the image's file cannot be read.
+    #[error("image size")]
     ImageSize(#[source] Arc<io::Error>),
     /// The magic bytes are missing.
     #[error("superblock: no squashfs at offset {offset}")]
     NotSquashfs {
-        /// Where the file system was expected, in bytes from the start of the file.
+        /// The expected position of the file system, in bytes from the start of the file.
         offset: u64,
     },
     /// The file ends before the file system does.
     #[error("truncated: the file system needs {needed} bytes, the file has {available}")]
     Truncated {
-        /// Bytes that the superblock announces, or the superblock itself takes.
+        /// Number of bytes that the superblock states, or the size of the superblock itself.
         needed: u64,
-        /// Bytes that there are from the offset on.
+        /// Number of bytes from the offset to the end of the file.
         available: u64,
     },
-    /// Another version of the format.
+    /// The format has another version.
     #[error("superblock: version {major}.{minor} is not 4.0")]
     Version {
         /// Major version found.
@@ -38,78 +37,78 @@ pub enum Error {
         /// Minor version found.
         minor: u16,
     },
-    /// A block size outside the format's range.
+    /// The block size is outside of the format's range.
     #[error("superblock: block size {0} is not a power of two between 4 KiB and 1 MiB")]
     BlockSize(u32),
-    /// The two records of the block size disagree.
+    /// The two fields for the block size disagree.
     #[error("superblock: block size {size} is not 2 to the power of {log}")]
     BlockLog {
         /// Block size in bytes.
         size: u32,
-        /// Its logarithm as recorded.
+        /// Its logarithm, according to the superblock.
         log: u16,
     },
-    /// A compressor nobody knows.
+    /// The compressor is unknown.
     #[error("superblock: unknown compressor {0}")]
     UnknownCompressor(u16),
-    /// A compressor that the format names and that is not supported here.
+    /// The format has this compressor, but it is not supported here.
     #[error("superblock: compressor {0} is not supported")]
     UnsupportedCompressor(&'static str),
-    /// Two tables overlap, or one leaves the file system.
+    /// Two tables overlap, or a table lies outside of the file system.
     #[error("superblock: the {table} at {start} does not fit before {limit}")]
     TableBounds {
-        /// Which table.
+        /// The name of the table.
         table: &'static str,
-        /// Its start.
+        /// The start of the table.
         start: u64,
-        /// Where the next one begins.
+        /// The start of the next table.
         limit: u64,
     },
-    /// A count in the superblock that the image has no room for.
+    /// A count in the superblock is larger than the image allows.
     #[error("superblock: {count} {what} are more than the image holds")]
     Count {
-        /// What is counted.
+        /// The things that are counted.
         what: &'static str,
-        /// The count found.
+        /// The count in the superblock.
         count: u64,
     },
-    /// The root inode is something else.
+    /// The root inode is not a directory.
     #[error("the root inode is not a directory")]
     RootNotDirectory,
-    /// The operating system refused a read of the image.
-    #[error("read {length} bytes at {position}: {source}")]
+    /// The operating system failed to read the image.
+    #[error("read {length} bytes at {position}")]
     Read {
-        /// Where the read began.
+        /// The position of the read.
         position: u64,
-        /// How many bytes were wanted.
+        /// Number of bytes to read.
         length: usize,
-        /// The system's reason.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// A metadata block is malformed, or missing.
+    /// A metadata block is malformed or missing.
     #[error("metadata at {position}: {reason}")]
     Metadata {
-        /// Where the block begins.
+        /// The position of the block.
         position: u64,
-        /// What is wrong with it.
+        /// Why it is malformed.
         reason: &'static str,
     },
-    /// A compressed block does not decompress.
+    /// A compressed block cannot be decompressed.
     #[error("{compression} block at {position}: {reason}")]
     Decompress {
-        /// The image's compressor.
-        compression: Compression,
-        /// Where the block begins.
+        /// The name of the image's compressor.
+        compression: &'static str,
+        /// The position of the block.
         position: u64,
-        /// What the decompressor said.
+        /// The decompressor's message.
         reason: Arc<str>,
     },
     /// An inode is malformed.
     #[error("inode {reference}: {reason}")]
     Inode {
-        /// Which inode.
+        /// The inode.
         reference: InodeRef,
-        /// What is wrong with it.
+        /// Why it is malformed.
         reason: &'static str,
     },
     /// A directory's listing is malformed.
@@ -117,7 +116,7 @@ pub enum Error {
     Directory {
         /// The directory's inode.
         reference: InodeRef,
-        /// What is wrong with it.
+        /// Why it is malformed.
         reason: &'static str,
     },
     /// A block of file contents is malformed.
@@ -125,49 +124,49 @@ pub enum Error {
     Block {
         /// The file's inode.
         reference: InodeRef,
-        /// Which of the file's blocks, from 0.
+        /// The number of the block in the file, from 0.
         index: u64,
-        /// What is wrong with it.
+        /// Why it is malformed.
         reason: &'static str,
     },
-    /// An entry of a lookup table is malformed, or is not there.
+    /// An entry of a lookup table is malformed or missing.
     #[error("{table} entry {index}: {reason}")]
     Table {
-        /// Which table.
+        /// The name of the table.
         table: &'static str,
-        /// Which entry.
+        /// The number of the entry.
         index: u32,
-        /// What is wrong with it.
+        /// Why it is malformed.
         reason: &'static str,
     },
-    /// A directory was wanted.
+    /// The inode is not a directory.
     #[error("inode {0} is not a directory")]
     NotDirectory(InodeRef),
-    /// A regular file was wanted.
+    /// The inode is not a regular file.
     #[error("inode {0} is not a regular file")]
     NotFile(InodeRef),
-    /// A symbolic link was wanted.
+    /// The inode is not a symbolic link.
     #[error("inode {0} is not a symbolic link")]
     NotSymlink(InodeRef),
-    /// A path led through too many symbolic links.
+    /// A path leads through too many symbolic links.
     #[error("{0}: too many symbolic links")]
     SymlinkLoop(String),
     /// Unpacking: a system call failed.
-    #[error("extract {path}: {step}: {source}")]
+    #[error("extract {path}: {step}")]
     Extract {
-        /// Path within the image.
+        /// The path within the image.
         path: String,
-        /// The system call, or what it was for.
+        /// The system call, or its purpose.
         step: &'static str,
-        /// The system's reason.
+        /// The system's error.
         source: Arc<io::Error>,
     },
-    /// Unpacking: the image's tree is no tree.
+    /// Unpacking: the image's directories do not form a tree.
     #[error("extract {path}: {reason}")]
     Tree {
-        /// Path within the image.
+        /// The path within the image.
         path: String,
-        /// What is wrong with it.
+        /// Why they do not.
         reason: &'static str,
     },
 }

@@ -1,7 +1,7 @@
 //! Unpacks an image below a directory, as an ordinary user and without trusting the image.
 //!
-//! Every call names one entry of a directory that is held open and was made here; nothing is
-//! followed and nothing that exists is written to, so no image can reach outside.
+//! Every system call names one entry of an open directory that was made here. No link is followed
+//! and no existing file is written to, so no image can affect anything outside.
 
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
@@ -21,15 +21,17 @@ use rustix::fs::{
 use crate::directory::{DirEntry, ReadDir};
 use crate::error::Error;
 use crate::filesystem::Filesystem;
-use crate::inode::{Inode, InodeRef, Kind};
+use crate::format::{InodeRef, Kind};
+use crate::inode::Inode;
 
-/// The deepest tree: each level holds a descriptor, of which a process has 1024 by default.
+/// Deepest nesting of directories. Each level holds a descriptor, and a process has 1024 by
+/// default.
 const DEEPEST: usize = 512;
 
-/// Bits of a mode that are set on what is unpacked: set-id bits would name another owner.
+/// The mode bits that unpacked files keep. Set-id bits are dropped, because the owner is another.
 const MODE: u16 = 0o1777;
 
-/// What an image has and the unpacked tree lacks, by number of files or attributes.
+/// The parts of an image that the unpacked tree lacks, by number of files or attributes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Skipped {
     /// Device nodes.
@@ -38,14 +40,15 @@ pub struct Skipped {
     pub sockets: u64,
     /// Set-user-id and set-group-id bits.
     pub set_ids: u64,
-    /// Extended attributes other than `user.*`, and those that the target does not take.
+    /// Extended attributes other than `user.*`, and those that the target file system does not
+    /// support.
     pub xattrs: u64,
 }
 
 /// Unpacks all of `fs` below the existing, empty directory `into`.
 ///
-/// Owners become the caller; modes, times, hard links, holes and `user.*` attributes are kept. On
-/// an error, what has been unpacked stays, for the caller to remove.
+/// Owners become the caller; modes, times, hard links, holes and `user.*` attributes are kept.
+/// After an error the caller has to remove the files that have been unpacked.
 ///
 /// # Errors
 ///
@@ -79,11 +82,11 @@ struct Level<'a> {
 struct Extraction<'a> {
     fs: &'a Filesystem,
     root: &'a OwnedFd,
-    /// Path within the image of what is at hand.
+    /// The path of the current entry within the image.
     path: PathBuf,
-    /// Directories so far: in a tree each has one name.
+    /// The directories so far. In a tree, each has only one name.
     seen: HashSet<InodeRef>,
-    /// Path of the first name of each file that has several.
+    /// The path of the first name of each file that has several names.
     linked: HashMap<InodeRef, PathBuf>,
     buffer: Vec<u8>,
     skipped: Skipped,
@@ -95,7 +98,8 @@ impl<'a> Extraction<'a> {
         levels.push(self.level(root, fd)?);
         while let Some(level) = levels.last_mut() {
             let Some(entry) = level.entries.next().transpose()? else {
-                // Last, since a directory may be read-only, and gets a new time with each entry.
+                // The directory comes last: it may be read-only, and each new entry changes its
+                // time.
                 if let Some(level) = levels.pop() {
                     self.finish(&level.inode, &level.fd)?;
                     self.path.pop();
@@ -123,7 +127,7 @@ impl<'a> Extraction<'a> {
         Ok(Level { inode, fd, entries })
     }
 
-    /// Makes one entry in `dir`. A directory is returned, for its entries to follow.
+    /// Makes one entry in `dir`. A directory is returned, so that its entries can follow.
     fn entry(
         &mut self,
         dir: &OwnedFd,
@@ -137,7 +141,8 @@ impl<'a> Extraction<'a> {
             let fd = openat(dir, name, flags, Mode::empty()).map_err(|e| self.failed("open", e))?;
             return Ok(Some((inode, fd)));
         }
-        // A link that the file system refuses (too many, too long a path) becomes a copy.
+        // A hard link that the file system refuses (too many links, too long a path) becomes a
+        // copy.
         if let Some(first) = self.linked.get(&inode.reference)
             && linkat(self.root, first, dir, name, AtFlags::empty()).is_ok()
         {
@@ -191,13 +196,13 @@ impl<'a> Extraction<'a> {
                 .map_err(|e| self.failed("write", e))?;
             at = at.saturating_add(filled as u64);
         }
-        // A hole at the end has not made the file longer.
+        // A hole at the end has not extended the file.
         file.set_len(inode.size)
             .map_err(|e| self.failed("truncate", e))?;
         self.finish(inode, &file)
     }
 
-    /// Sets attributes, mode and times of a file or directory.
+    /// Sets the attributes, mode and times of a file or directory.
     fn finish(&mut self, inode: &Inode, fd: &impl AsFd) -> Result<(), Error> {
         for name in self.fs.xattr_names(inode)? {
             let value = self.fs.xattr(inode, &name)?.unwrap_or_default();
@@ -215,7 +220,7 @@ impl<'a> Extraction<'a> {
         futimens(fd, &times(inode)).map_err(|e| self.failed("set the time", e))
     }
 
-    /// Counts the attributes of what cannot have `user.*` ones.
+    /// Counts the attributes of a file that cannot have `user.*` attributes.
     fn skip_xattrs(&mut self, inode: &Inode) -> Result<(), Error> {
         let count = self.fs.xattr_names(inode)?.len() as u64;
         self.skipped.xattrs = self.skipped.xattrs.saturating_add(count);

@@ -1,26 +1,26 @@
-//! An opened image: its superblock, its tables' bounds and its caches.
+//! An opened image: its superblock, the bounds of its tables, and its caches.
 
 use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::block_cache::Data;
 use crate::compression::Compression;
-use crate::data::Data;
 use crate::error::Error;
-use crate::inode::{Body, Inode, InodeRef, Kind};
+use crate::format::InodeRef;
 use crate::metadata::{Cursor, Metadata, Position};
 use crate::source::Source;
 use crate::superblock::{self, Superblock};
 use crate::table;
-use crate::xattr::XattrTable;
+use crate::xattr_table::XattrTable;
 
 /// The lz4 format that squashfs uses (`LZ4_LEGACY`): raw blocks.
 const LZ4_LEGACY: u32 = 1;
 
 /// A squashfs 4.0 file system, read lazily.
 ///
-/// Shared by threads through a reference; every method reads only.
+/// Threads share it through a reference, because every method only reads.
 pub struct Filesystem {
     pub(crate) source: Arc<Source>,
     pub(crate) metadata: Metadata,
@@ -34,13 +34,13 @@ pub struct Filesystem {
 impl Filesystem {
     /// Opens the file system that begins at byte `offset` of `file`.
     ///
-    /// `size` is the number of bytes it may take there, if the caller knows (a partition's); else
-    /// it may reach to the end of the file. Reads the superblock, the starts of the tables and
-    /// the ids: the cost does not depend on the image's size.
+    /// `size` is the largest number of bytes it may occupy, if the caller knows it (a partition's
+    /// size). Without `size` it may extend to the end of the file. Reads the superblock, the starts
+    /// of the tables and the ids, so the cost does not depend on the image's size.
     ///
     /// # Errors
     ///
-    /// No squashfs 4.0 there, a compressor that is not supported, a file that ends before the file
+    /// No squashfs 4.0 at this offset, an unsupported compressor, a file that ends before the file
     /// system, or tables that overlap.
     pub fn open(file: File, offset: u64, size: Option<u64>) -> Result<Self, Error> {
         let source = Source::new(file, offset, size)?;
@@ -58,7 +58,7 @@ impl Filesystem {
         let metadata = Metadata::new(Arc::clone(&source), superblock.compression);
         check_compressor(&superblock, &metadata)?;
 
-        // As in the kernel, from the last table to the first: each ends where the next begins.
+        // As in the kernel, from the last table to the first: each ends at the start of the next.
         let mut limit = superblock.bytes_used;
         let mut xattrs = None;
         if let Some(start) = superblock.xattr_table {
@@ -98,46 +98,10 @@ impl Filesystem {
         })
     }
 
-    /// Returns what the image says about itself.
+    /// Returns the superblock.
     #[must_use]
     pub fn superblock(&self) -> &Superblock {
         &self.superblock
-    }
-
-    /// Returns the root directory.
-    ///
-    /// # Errors
-    ///
-    /// Metadata that is damaged or cannot be read, and a root that is no directory.
-    pub fn root(&self) -> Result<Inode, Error> {
-        let root = self.inode(self.superblock.root)?;
-        if root.kind == Kind::Directory {
-            Ok(root)
-        } else {
-            Err(Error::RootNotDirectory)
-        }
-    }
-
-    /// Returns the target of a symbolic link, at most 4 KiB, as stored.
-    ///
-    /// # Errors
-    ///
-    /// Another kind of inode, or metadata that cannot be read.
-    pub fn read_link(&self, inode: &Inode) -> Result<Vec<u8>, Error> {
-        let Body::Symlink { target } = inode.body else {
-            return Err(Error::NotSymlink(inode.reference));
-        };
-        // The size was checked where the inode was read.
-        let mut bytes = vec![0; usize::try_from(inode.size).unwrap_or_default()];
-        self.inode_cursor_at(target).read(&mut bytes)?;
-        if bytes.contains(&0) {
-            let reason = "its target has a NUL byte";
-            return Err(Error::Inode {
-                reference: inode.reference,
-                reason,
-            });
-        }
-        Ok(bytes)
     }
 
     /// Returns the size of a block of file contents in bytes.
@@ -187,7 +151,7 @@ impl fmt::Debug for Filesystem {
     }
 }
 
-/// Checks the options of the one compressor that has a version. All others describe themselves.
+/// Checks the options of lz4, the only compressor whose format has a version.
 fn check_compressor(superblock: &Superblock, metadata: &Metadata) -> Result<(), Error> {
     if superblock.compression != Compression::Lz4 || !superblock.has_compressor_options() {
         return Ok(());

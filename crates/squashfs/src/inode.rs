@@ -1,116 +1,44 @@
-//! Inodes: the fifteen kinds of record in the inode table, read into one.
-
-use std::fmt;
+//! Inodes: the fifteen kinds of record in the inode table, converted to one type.
 
 use crate::error::Error;
 use crate::filesystem::Filesystem;
+use crate::format::{InodeRef, Kind};
 use crate::metadata::{Cursor, Position};
 
 /// Marks an absent fragment or an absent set of extended attributes.
 const NONE: u32 = u32::MAX;
 
-/// The longest target of a symbolic link: the kernel takes one page.
+/// Longest target of a symbolic link, in bytes: the kernel accepts one page.
 const LONGEST_TARGET: u32 = 4096;
 
-/// The most blocks of one file. Finding block n means adding up the sizes of those before it; this
-/// keeps it below a second for an image that claims petabytes (8 TiB are left at 128 KiB blocks).
+/// Largest number of blocks of a file. Finding block n means adding up the sizes of all blocks
+/// before it. This limit keeps that below a second for an image that claims petabytes. It allows 8
+/// TiB with blocks of 128 KiB.
 const MOST_BLOCKS: u64 = 1 << 26;
 
-/// Where an inode is: its metadata block's start within the inode table, and its offset there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct InodeRef(u64);
-
-impl InodeRef {
-    /// Takes a reference as stored: 32 bits of block, 16 bits of offset.
-    #[must_use]
-    pub fn from_raw(raw: u64) -> Self {
-        Self(raw)
-    }
-
-    /// Returns the reference as stored; below 2^48 for every inode that could be read.
-    #[must_use]
-    pub fn raw(self) -> u64 {
-        self.0
-    }
-
-    pub(crate) fn new(block: u32, offset: u16) -> Self {
-        Self(u64::from(block) << 16 | u64::from(offset))
-    }
-
-    pub(crate) fn block(self) -> u64 {
-        self.0 >> 16
-    }
-
-    pub(crate) fn offset(self) -> usize {
-        usize::from((self.0 & 0xffff) as u16)
-    }
-}
-
-impl fmt::Display for InodeRef {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#x}", self.0)
-    }
-}
-
-/// What an inode is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// Directory.
-    Directory,
-    /// Regular file.
-    File,
-    /// Symbolic link.
-    Symlink,
-    /// Block device.
-    BlockDevice,
-    /// Character device.
-    CharDevice,
-    /// Named pipe.
-    Fifo,
-    /// Unix socket.
-    Socket,
-}
-
-impl Kind {
-    /// Returns the kind of a type number as directories and inodes have it; the extended types
-    /// (8 to 14) mean the same as the basic ones.
-    pub(crate) fn from_type(number: u16) -> Option<Self> {
-        match number {
-            1 | 8 => Some(Self::Directory),
-            2 | 9 => Some(Self::File),
-            3 | 10 => Some(Self::Symlink),
-            4 | 11 => Some(Self::BlockDevice),
-            5 | 12 => Some(Self::CharDevice),
-            6 | 13 => Some(Self::Fifo),
-            7 | 14 => Some(Self::Socket),
-            _ => None,
-        }
-    }
-}
-
-/// One file of any kind: its attributes, and where its contents are.
+/// A file of any kind: its attributes, and the position of its contents.
 #[derive(Debug, Clone)]
 pub struct Inode {
-    /// Where it is; the same for all names of a hard-linked file.
+    /// The inode's position, which is the same for all names of a hard-linked file.
     pub reference: InodeRef,
-    /// Its number, from 1 to the inode count.
+    /// The inode's number, from 1 to the inode count.
     pub number: u32,
-    /// What it is.
+    /// The kind of the file.
     pub kind: Kind,
     /// Permission bits, with set-id and sticky bits (`mode & 0o7777`).
     pub permissions: u16,
-    /// Owner.
+    /// User id of the owner.
     pub uid: u32,
-    /// Group.
+    /// Group id of the owner.
     pub gid: u32,
     /// Time of last change of the contents, in seconds since 1970.
     pub modified: u32,
     /// Number of names.
     pub links: u32,
-    /// Size in bytes: of a file's contents, of a symbolic link's target; of a directory, a measure
-    /// of its listing.
+    /// Size in bytes: that of a file's contents or of a symbolic link's target. For a directory, a
+    /// measure of its listing.
     pub size: u64,
-    /// Bytes of a file that lie in holes, at block granularity.
+    /// Number of a file's bytes that lie in holes, at block granularity.
     pub sparse: u64,
     /// Device number of a device node, as Linux encodes it in 32 bits.
     pub device: u32,
@@ -118,7 +46,7 @@ pub struct Inode {
     pub(crate) body: Body,
 }
 
-/// Where the contents are.
+/// The position of the contents.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Body {
     Directory {
@@ -139,7 +67,7 @@ pub(crate) enum Body {
     Other,
 }
 
-/// The end of a file, stored in a block shared with others.
+/// The end of a file, stored in a block that several files share.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Fragment {
     pub(crate) index: u32,
@@ -147,11 +75,47 @@ pub(crate) struct Fragment {
 }
 
 impl Filesystem {
+    /// Returns the root directory.
+    ///
+    /// # Errors
+    ///
+    /// Metadata that is damaged or cannot be read, or a root that is not a directory.
+    pub fn root(&self) -> Result<Inode, Error> {
+        let root = self.inode(self.superblock().root)?;
+        if root.kind == Kind::Directory {
+            Ok(root)
+        } else {
+            Err(Error::RootNotDirectory)
+        }
+    }
+
+    /// Returns the target of a symbolic link, at most 4 KiB, as stored.
+    ///
+    /// # Errors
+    ///
+    /// Another kind of inode, or metadata that cannot be read.
+    pub fn read_link(&self, inode: &Inode) -> Result<Vec<u8>, Error> {
+        let Body::Symlink { target } = inode.body else {
+            return Err(Error::NotSymlink(inode.reference));
+        };
+        // The size was checked when the inode was read.
+        let mut bytes = vec![0; usize::try_from(inode.size).unwrap_or_default()];
+        self.inode_cursor_at(target).read(&mut bytes)?;
+        if bytes.contains(&0) {
+            let reason = "its target has a NUL byte";
+            return Err(Error::Inode {
+                reference: inode.reference,
+                reason,
+            });
+        }
+        Ok(bytes)
+    }
+
     /// Reads an inode.
     ///
     /// # Errors
     ///
-    /// A reference that leads out of the inode table, or a record that makes no sense.
+    /// A reference outside of the inode table, or an invalid record.
     pub fn inode(&self, reference: InodeRef) -> Result<Inode, Error> {
         let mut cursor = self.inode_cursor(reference);
         Record {
@@ -297,7 +261,7 @@ impl Record<'_, '_> {
             target: self.cursor.position(),
         };
         if extended {
-            // The attributes come after the target.
+            // The attributes follow the target.
             self.cursor.skip(size.into())?;
             inode.xattr = self.xattr()?;
         }
@@ -328,8 +292,8 @@ impl Record<'_, '_> {
     }
 }
 
-/// Returns the length of a directory's listing: its size counts three bytes for "." and "..",
-/// which are not stored.
+/// Returns the length of a directory's listing. Its size counts three bytes for "." and "..", which
+/// are not stored.
 fn listing(size: u32) -> u32 {
     size.saturating_sub(3)
 }

@@ -11,20 +11,20 @@ use crate::source::Source;
 /// Size of a metadata block's contents in bytes (`SQUASHFS_METADATA_SIZE`).
 pub(crate) const BLOCK: usize = 8192;
 
-/// Set in a block's header where it is stored as it is (`SQUASHFS_COMPRESSED_BIT`).
+/// Set in the header of a block that is stored uncompressed (`SQUASHFS_COMPRESSED_BIT`).
 const STORED: u16 = 1 << 15;
 
-/// Blocks kept: 8 MiB, which holds the metadata of some 200 000 files.
+/// Number of cached blocks: 8 MiB, which holds the metadata of some 200 000 files.
 const CACHED: usize = 1024;
 
-/// The contents of one block.
+/// The contents of a block.
 pub(crate) struct Block {
     bytes: Box<[u8]>,
-    /// Where the following block begins.
+    /// The position of the next block.
     next: u64,
 }
 
-/// All metadata of an image, block by block.
+/// All metadata blocks of an image.
 pub(crate) struct Metadata {
     source: Arc<Source>,
     compression: Compression,
@@ -55,7 +55,7 @@ impl Metadata {
 
     fn block(&self, position: u64, end: u64) -> Result<Arc<Block>, Error> {
         let block = self.cache.get(position, || self.load(position, end))?;
-        // The cache may have it from a longer table.
+        // The cached block may have been read for a longer table.
         if block.next > end {
             return Err(Error::Metadata {
                 position,
@@ -67,7 +67,8 @@ impl Metadata {
 
     fn load(&self, position: u64, end: u64) -> Result<Block, Error> {
         let fail = |reason| Error::Metadata { position, reason };
-        // One read for header and contents: most blocks are shorter, but two calls cost more.
+        // Header and contents are read by one call: most blocks are shorter, but two calls cost
+        // more.
         let mut raw = [0; BLOCK + 2];
         let there = end.saturating_sub(position).min(raw.len() as u64);
         let raw = usize::try_from(there)
@@ -98,7 +99,7 @@ impl Metadata {
         let filled = compression
             .decompress(stored, &mut contents)
             .map_err(|reason| Error::Decompress {
-                compression,
+                compression: compression.name(),
                 position,
                 reason: reason.into(),
             })?;
@@ -112,14 +113,14 @@ impl Metadata {
     }
 }
 
-/// A place in a table: a block's start, and an offset into its contents.
+/// A position in a table: the start of a block, and an offset into its contents.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Position {
     pub(crate) block: u64,
     pub(crate) offset: usize,
 }
 
-/// Reads little-endian fields one after the other, going on from block to block.
+/// Reads little-endian fields in sequence, across blocks.
 #[derive(Clone)]
 pub(crate) struct Cursor<'a> {
     metadata: &'a Metadata,
@@ -130,7 +131,8 @@ pub(crate) struct Cursor<'a> {
 }
 
 impl Cursor<'_> {
-    /// Makes every read fail if the cursor is before `start`, or beyond the end of any block.
+    /// Makes every read fail if the cursor is before `start` or beyond the largest offset in a
+    /// block.
     fn bounded(mut self, start: u64) -> Self {
         if self.at.block < start || self.at.offset > BLOCK {
             self.end = 0;
@@ -138,7 +140,7 @@ impl Cursor<'_> {
         self
     }
 
-    /// Returns where the next read begins.
+    /// Returns the position of the next read.
     pub(crate) fn position(&self) -> Position {
         self.at
     }
@@ -160,7 +162,7 @@ impl Cursor<'_> {
         Ok(())
     }
 
-    /// Passes over `length` bytes.
+    /// Skips `length` bytes.
     pub(crate) fn skip(&mut self, mut length: u64) -> Result<(), Error> {
         while length > 0 {
             let here = self.rest()?.0;
@@ -184,7 +186,7 @@ impl Cursor<'_> {
     }
 
     fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
-        // Nearly always the field lies within the current block.
+        // The field is nearly always within the current block.
         let field = self.current.as_ref().and_then(|block| {
             block
                 .bytes
@@ -201,7 +203,7 @@ impl Cursor<'_> {
         Ok(field)
     }
 
-    /// Returns the block of the next byte and how much of it is left, at least one byte.
+    /// Returns the block of the next byte and the number of bytes left in it, at least one.
     fn rest(&mut self) -> Result<(usize, Arc<Block>), Error> {
         loop {
             let block = match &self.current {

@@ -16,18 +16,19 @@ use fuser::{
 
 use crate::serve::{KEPT, Opens, Server, file_type};
 
-/// The longest read of one request in bytes: as many pages as the kernel allows (256).
+/// Longest read of one request, in bytes: as many pages as the kernel allows (256).
 const LONGEST_READ: u32 = 1 << 20;
 
-/// Requests that the kernel may have under way in the background, such as reading ahead.
+/// Largest number of background requests of the kernel, such as reading ahead.
 const BACKGROUND: u16 = 64;
 
 thread_local! {
-    /// Where contents are put together for a reply.
+    /// A buffer for the contents of a reply.
     static BUFFER: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Answers a question for an attribute or a list of them: its size if `size` is 0, else itself.
+/// Answers a request for an attribute or for the list of attributes: with its size if `size` is 0,
+/// else with its bytes.
 fn reply_xattr(reply: ReplyXattr, size: u32, value: &[u8]) {
     match u32::try_from(value.len()) {
         Ok(length) if size == 0 => reply.size(length),
@@ -36,7 +37,7 @@ fn reply_xattr(reply: ReplyXattr, size: u32, value: &[u8]) {
     }
 }
 
-/// The answer to the first getattr of a name that is not there: node 0, to be kept as well.
+/// Returns the attributes of a name that does not exist: node 0, which the kernel caches as well.
 fn absent() -> FileAttr {
     FileAttr {
         ino: INodeNo(0),
@@ -59,7 +60,7 @@ fn absent() -> FileAttr {
 
 impl fuser::Filesystem for Server {
     fn init(&mut self, _: &Request, config: &mut KernelConfig) -> io::Result<()> {
-        // Each by itself: an older kernel may lack any of them.
+        // Each flag is set separately, because an older kernel may lack any of them.
         for flag in [
             InitFlags::FUSE_PARALLEL_DIROPS,
             InitFlags::FUSE_DO_READDIRPLUS,
@@ -72,7 +73,7 @@ impl fuser::Filesystem for Server {
             self.opens = Opens::Skipped;
         }
         let _ = config.set_max_background(BACKGROUND);
-        // Nothing is ever written, but fuser takes the longest read from it.
+        // Nothing is ever written, but fuser derives the longest read from this value.
         let _ = config.set_max_write(LONGEST_READ);
         Ok(())
     }
@@ -136,7 +137,7 @@ impl fuser::Filesystem for Server {
             match read {
                 Ok((inode, filled)) => {
                     reply.data(buffer.get(..filled).unwrap_or_default());
-                    // While the reader works on this, another processor prepares what is next.
+                    // While the reader uses these bytes, another processor prepares the next block.
                     self.fs
                         .prepare(&inode, offset.saturating_add(filled as u64));
                 }
@@ -146,7 +147,7 @@ impl fuser::Filesystem for Server {
     }
 
     fn flush(&self, _: &Request, _: INodeNo, _: FileHandle, _: LockOwner, reply: ReplyEmpty) {
-        // Never asked again.
+        // The kernel never asks again.
         reply.error(Errno::ENOSYS);
     }
 
@@ -220,7 +221,7 @@ impl fuser::Filesystem for Server {
 
     fn getxattr(&self, _: &Request, node: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         if !self.fs.has_xattrs() {
-            // Never asked again.
+            // The kernel never asks again.
             return reply.error(Errno::ENOSYS);
         }
         let name = name.as_bytes();
@@ -247,7 +248,7 @@ impl fuser::Filesystem for Server {
         }
     }
 
-    // Everything that would write. A mount without MS_RDONLY lets it come this far.
+    // All requests that write. They arrive here when the mount has no MS_RDONLY.
 
     fn setattr(
         &self,

@@ -1,4 +1,4 @@
-//! Paths within an image, symbolic links included.
+//! Paths within an image, with symbolic links resolved.
 
 use std::collections::VecDeque;
 use std::ffi::OsString;
@@ -7,14 +7,15 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::error::Error;
 use crate::filesystem::Filesystem;
-use crate::inode::{Inode, Kind};
+use crate::format::Kind;
+use crate::inode::Inode;
 
-/// The most symbolic links in one path, as in the kernel (`MAXSYMLINKS`).
+/// Largest number of symbolic links in a path, as in the kernel (`MAXSYMLINKS`).
 const MOST_LINKS: u32 = 40;
 
 impl Filesystem {
-    /// Finds what `path` names if the image's root is `/`: nothing leads out of the image, neither
-    /// `..` nor an absolute link. `None` if it, or what a link points to, is not there.
+    /// Finds the inode of `path`, with the image's root as `/`: neither `..` nor an absolute link
+    /// leads out of the image. Returns `None` if the path or the target of a link does not exist.
     ///
     /// # Errors
     ///

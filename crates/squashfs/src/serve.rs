@@ -1,8 +1,8 @@
 //! The FUSE server: answers the kernel's requests from an image.
 //!
-//! An image never changes, so the kernel may keep whatever it has been told: names (also those that
-//! are not there), attributes, links, listings and contents. Nothing is remembered here between
-//! requests, as a node's number is made from the inode's place in the image.
+//! An image never changes, so the kernel may cache all answers: names (also those that do not
+//! exist), attributes, links, listings and contents. The server keeps no nodes between requests,
+//! because a node's number is derived from the inode's position in the image.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -19,25 +19,26 @@ use lru::LruCache;
 use crate::directory::Progress;
 use crate::error::Error;
 use crate::filesystem::Filesystem;
-use crate::inode::{Inode, InodeRef, Kind};
+use crate::format::{InodeRef, Kind};
+use crate::inode::Inode;
 
-/// How long the kernel may keep names and attributes: a day.
+/// How long the kernel may cache names and attributes: a day.
 pub(crate) const KEPT: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Listings whose state is kept from one request to the next.
+/// Number of listings whose progress is kept between requests.
 const LISTINGS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(63);
 
-/// The least time between two reports of errors.
+/// Shortest time between two reports of errors.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// How to serve an image.
 pub struct ServeOptions {
     /// Number of threads that answer requests, at least one.
     pub threads: usize,
-    /// Whom all files belong to, as user and group id, instead of what the image says.
+    /// The user and group id that all files belong to, instead of those in the image.
     pub owner: Option<(u32, u32)>,
-    /// Told of what an image's reader met: the first error, then at most one each second. The
-    /// program that asked for the file gets `EIO` in any case.
+    /// Called for errors of the image: for the first one, then at most once per second. The program
+    /// that accesses the file gets `EIO` in any case.
     pub on_error: Box<dyn Fn(&Error) + Send + Sync>,
 }
 
@@ -52,13 +53,13 @@ impl fmt::Debug for ServeOptions {
 
 /// Serves `fs` until it is unmounted.
 ///
-/// `fuse` is an open `/dev/fuse` that a mount refers to already (`fd=`, best with
-/// `default_permissions`, `allow_other` and `MS_RDONLY`). The threads share it: a descriptor for each
-/// would need `/dev/fuse` under that name in the caller's mount namespace.
+/// `fuse` is an open `/dev/fuse` to which a mount refers already (`fd=`, preferably with
+/// `default_permissions`, `allow_other` and `MS_RDONLY`). The threads share it: a descriptor for
+/// each thread would require `/dev/fuse` under that name in the caller's mount namespace.
 ///
 /// # Errors
 ///
-/// A handshake that fails, or a descriptor that cannot be read any more.
+/// A handshake that fails, or a descriptor that can no longer be read.
 pub fn serve(fs: Filesystem, fuse: OwnedFd, options: ServeOptions) -> io::Result<()> {
     let mut config = fuser::Config::default();
     config.n_threads = Some(options.threads.max(1));
@@ -71,15 +72,15 @@ pub fn serve(fs: Filesystem, fuse: OwnedFd, options: ServeOptions) -> io::Result
         listings: Mutex::new(LruCache::new(LISTINGS)),
         opens: Opens::Asked,
     };
-    // The kernel checks who may (`allow_other`, `default_permissions`).
+    // The kernel checks the permissions (`allow_other`, `default_permissions`).
     Session::from_fd(server, fuse, SessionACL::All, config)?.run()
 }
 
-/// Whether the kernel asks before it opens files and directories.
+/// Whether the kernel sends a request before it opens files and directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Opens {
     Asked,
-    /// The first answer, `ENOSYS`, is the last: Linux 5.1 and later do without.
+    /// The kernel sends no more requests after the first answer, `ENOSYS` (Linux 5.1 and later).
     Skipped,
 }
 
@@ -93,7 +94,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Returns the inode of a node number: 1 for the root, else its reference and 2.
+    /// Returns the inode for a node number: 1 is the root, other numbers are the reference plus 2.
     pub(crate) fn inode(&self, node: INodeNo) -> Result<Inode, Error> {
         match node {
             INodeNo::ROOT => self.fs.root(),
@@ -101,7 +102,8 @@ impl Server {
         }
     }
 
-    /// Returns the node number of an inode, which is also its `st_ino`: fuser has one for both.
+    /// Returns the node number of an inode. It is also its `st_ino`, because fuser uses one number
+    /// for both.
     pub(crate) fn node(&self, reference: InodeRef) -> INodeNo {
         if reference == self.fs.superblock().root {
             INodeNo::ROOT
@@ -123,7 +125,7 @@ impl Server {
             crtime: modified,
             kind: file_type(inode.kind),
             perm: inode.permissions,
-            // The kernel takes 0 for a file that is being removed.
+            // For the kernel, 0 means a file that is being removed.
             nlink: inode.links.max(1),
             uid,
             gid,
@@ -133,7 +135,7 @@ impl Server {
         }
     }
 
-    /// Returns the number for an error, and reports it if it is the image's fault.
+    /// Returns the error number for an error, and reports the error if the image caused it.
     pub(crate) fn errno(&self, error: &Error) -> Errno {
         match error {
             Error::NotDirectory(_) => return Errno::ENOTDIR,
@@ -149,7 +151,8 @@ impl Server {
         Errno::EIO
     }
 
-    /// Gives `add` the entries of a directory from `offset` on, until it says that it is full.
+    /// Calls `add` with the entries of a directory from `offset` on, until `add` returns that it is
+    /// full.
     pub(crate) fn list(
         &self,
         node: INodeNo,
@@ -160,7 +163,7 @@ impl Server {
         if offset == 0 && add(OsStr::new("."), 1, dir.reference, dir.kind)? {
             return Ok(());
         }
-        // The parent's place is not recorded; nobody may rely on the number of "..".
+        // The parent's inode is not recorded. No program may rely on the number of "..".
         if offset <= 1 && add(OsStr::new(".."), 2, dir.reference, dir.kind)? {
             return Ok(());
         }
@@ -192,7 +195,8 @@ impl Server {
                     self.listings().put((node.0, done), before);
                     return Ok(());
                 }
-                // What there is first: the next request will fail at once.
+                // The entries before the error are returned first. The next request then fails at
+                // once.
                 Err(_) if done > from => return Ok(()),
                 Err(error) => return Err(error),
             }
@@ -203,7 +207,8 @@ impl Server {
         self.listings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Returns whether an attribute must not be seen: capabilities of a file belong to its owner.
+    /// Returns whether an attribute must be hidden: a file's capabilities apply to its original
+    /// owner.
     pub(crate) fn hidden(&self, name: &[u8]) -> bool {
         self.owner.is_some() && name == b"security.capability"
     }

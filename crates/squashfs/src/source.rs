@@ -1,4 +1,4 @@
-//! Bounded reads from the file that the image lies in.
+//! Bounded reads from the file that contains the image.
 
 use std::fs::File;
 use std::io;
@@ -16,7 +16,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Takes the bytes from `offset` to the end of the file, at most `size` of them.
+    /// Returns the bytes from `offset` to the end of the file, at most `size` of them.
     pub(crate) fn new(file: File, offset: u64, size: Option<u64>) -> Result<Self, Error> {
         let length = file
             .metadata()
@@ -30,7 +30,7 @@ impl Source {
         })
     }
 
-    /// Returns how many bytes there are.
+    /// Returns the number of bytes.
     pub(crate) fn size(&self) -> u64 {
         self.size
     }
@@ -43,7 +43,7 @@ impl Source {
         }
     }
 
-    /// Fills `buf` from `position`; a source that ends before is an error.
+    /// Fills `buf` from `position`. A source that ends before is an error.
     pub(crate) fn read(&self, position: u64, buf: &mut [u8]) -> Result<(), Error> {
         let length = buf.len();
         let fail = |source| Error::Read {

@@ -1,10 +1,10 @@
-//! The superblock: what an image says about itself, checked before anything else is read.
+//! The superblock: the parameters of an image, checked before anything else is read.
 
 use std::array;
 
 use crate::compression::Compression;
 use crate::error::Error;
-use crate::inode::InodeRef;
+use crate::format::InodeRef;
 
 /// `SQUASHFS_MAGIC`, "hsqs", little-endian.
 const MAGIC: [u8; 4] = *b"hsqs";
@@ -18,10 +18,11 @@ const ABSENT: u64 = u64::MAX;
 /// `COMP_OPT`: a metadata block of compressor options follows the superblock.
 const FLAG_COMPRESSOR_OPTIONS: u16 = 1 << 10;
 
-/// The smallest inode in bytes (a fifo), to bound the inode count by the inode table.
+/// Size of the smallest inode (a fifo), in bytes. It bounds the inode count by the size of the
+/// inode table.
 const SMALLEST_INODE: u64 = 20;
 
-/// The largest expansion of a metadata block: 3 bytes stored (header and one) become 8 KiB.
+/// Largest expansion of a metadata block: 3 stored bytes (header and one) become 8 KiB.
 const METADATA_EXPANSION: u64 = 8192 / 3;
 
 /// Returns whether `header`, the first bytes of a file or partition, begins a squashfs image.
@@ -43,7 +44,7 @@ pub struct Superblock {
     pub fragment_count: u32,
     /// The compressor of all blocks.
     pub compression: Compression,
-    /// Flags as stored (`SQUASHFS_NOI` and its kin); none changes how an image is read.
+    /// Flags as stored (`SQUASHFS_NOI` and others). None changes how an image is read.
     pub flags: u16,
     /// Number of different user and group ids.
     pub id_count: u16,
@@ -60,9 +61,9 @@ pub struct Superblock {
 }
 
 impl Superblock {
-    /// Checks everything that the superblock says by itself.
+    /// Checks the superblock's fields against each other.
     ///
-    /// `offset` is for the message only; `available` is the number of bytes that there are.
+    /// `offset` is only for the error message; `available` is the number of bytes in the source.
     pub(crate) fn parse(raw: &[u8; SIZE], offset: u64, available: u64) -> Result<Self, Error> {
         if !is_squashfs(raw) {
             return Err(Error::NotSquashfs { offset });
@@ -106,7 +107,8 @@ impl Superblock {
             xattr_table: present(56),
             inode_table: u64_at(raw, 64),
             directory_table: u64_at(raw, 72),
-            // Without fragments some writers leave any value here; nobody may look.
+            // Some writers leave any value here when there are no fragments, so the value must not
+            // be used.
             fragment_table: present(80).filter(|_| fragment_count > 0),
             export_table: present(88),
         };
@@ -154,7 +156,7 @@ impl Superblock {
         Ok(())
     }
 
-    /// Checks the counts against what the tables could hold at the very best.
+    /// Checks the counts against the largest numbers that the tables could hold.
     fn check_counts(&self) -> Result<(), Error> {
         let stored = self.directory_table.saturating_sub(self.inode_table);
         let inodes = stored.saturating_mul(METADATA_EXPANSION) / SMALLEST_INODE;
@@ -185,7 +187,7 @@ impl Superblock {
     }
 }
 
-// The offsets below are constants within `SIZE`, so the default never shows.
+// All offsets below are constants less than `SIZE`, so the default is never used.
 fn bytes_at<const N: usize>(raw: &[u8; SIZE], at: usize) -> [u8; N] {
     array::from_fn(|i| raw.get(at.saturating_add(i)).copied().unwrap_or_default())
 }

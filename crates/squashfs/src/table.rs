@@ -1,23 +1,15 @@
-//! Lookup tables: an array of positions, each of a metadata block full of entries.
+//! Lookup tables: an array with the positions of metadata blocks, which are full of entries.
 
 use std::ops::Range;
 
 use crate::error::Error;
-use crate::filesystem::Filesystem;
 use crate::metadata::{self, Cursor, Metadata};
 use crate::source::Source;
 use crate::superblock::Superblock;
 
-/// A fragment block's place.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct FragmentEntry {
-    pub(crate) start: u64,
-    pub(crate) size: u32,
-}
-
-/// Returns where the entries of the table whose array is at `array` begin.
+/// Returns the start of the entries of a table whose array is at `array`.
 ///
-/// They lie directly before the array, which ends before `limit`.
+/// The entries lie directly before the array, which ends before `limit`.
 pub(crate) fn start(
     table: &'static str,
     source: &Source,
@@ -42,8 +34,9 @@ pub(crate) fn start(
     Ok(start)
 }
 
-/// Returns a cursor at entry `index` of `size` bytes of a table whose entries fill `blocks` and
-/// whose array follows them. `size` divides a metadata block, so no entry spans two.
+/// Returns a cursor at entry `index` of a table with entries of `size` bytes. The entries fill
+/// `blocks`, and the array follows them. `size` divides a metadata block, so no entry spans two
+/// blocks.
 pub(crate) fn entry<'a>(
     metadata: &'a Metadata,
     source: &Source,
@@ -72,30 +65,6 @@ pub(crate) fn ids(
         ids.push(cursor.u32()?);
     }
     Ok(ids)
-}
-
-impl Filesystem {
-    pub(crate) fn fragment(&self, index: u32) -> Result<FragmentEntry, Error> {
-        let fail = |reason| Error::Table {
-            table: "fragment table",
-            index,
-            reason,
-        };
-        let superblock = self.superblock();
-        let array = superblock
-            .fragment_table
-            .ok_or_else(|| fail("there is no such table"))?;
-        if index >= superblock.fragment_count {
-            return Err(fail("there are fewer fragments"));
-        }
-        // The blocks lie somewhere after the directories; each is checked by itself.
-        let blocks = superblock.directory_table..array;
-        let mut cursor = entry(&self.metadata, &self.source, blocks, index, 16)?;
-        Ok(FragmentEntry {
-            start: cursor.u64()?,
-            size: cursor.u32()?,
-        })
-    }
 }
 
 fn position(source: &Source, at: u64) -> Result<u64, Error> {

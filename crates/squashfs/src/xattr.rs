@@ -1,100 +1,33 @@
-//! Extended attributes: sets of them in their own metadata, named by an inode.
-
-use std::ops::Range;
+//! Extended attributes: an inode refers to a set of them, which has its own metadata.
 
 use crate::error::Error;
 use crate::filesystem::Filesystem;
 use crate::inode::Inode;
 use crate::metadata::{Cursor, Metadata};
-use crate::source::Source;
 use crate::table;
+use crate::xattr_table::{TABLE, XattrTable};
 
-/// What messages call it.
-const TABLE: &str = "extended attribute table";
-
-/// Size of the table's header before its array of positions, in bytes.
-const HEADER: u64 = 16;
-
-/// Set in a type whose value is elsewhere (`SQUASHFS_XATTR_VALUE_OOL`).
+/// Set in a type whose value is stored elsewhere (`SQUASHFS_XATTR_VALUE_OOL`).
 const OUT_OF_LINE: u16 = 1 << 8;
 
-/// What a name begins with, by the low byte of its type.
+/// The prefixes of names, by the low byte of the type.
 const PREFIXES: &[&[u8]] = &[b"user.", b"trusted.", b"security."];
 
-/// The longest name without its prefix, and the longest value, in bytes (Linux's `XATTR_NAME_MAX`
-/// and `XATTR_SIZE_MAX`).
+/// Longest name without its prefix, and longest value, in bytes (Linux's `XATTR_NAME_MAX` and
+/// `XATTR_SIZE_MAX`).
 const LONGEST_NAME: u16 = 255;
 const LONGEST_VALUE: u32 = 65536;
 
-/// The most attributes of one inode: as many shortest names fill Linux's `XATTR_LIST_MAX`.
+/// Largest number of attributes of an inode: that many shortest names fill Linux's
+/// `XATTR_LIST_MAX`.
 const MOST: u32 = 65536 / 7;
-
-/// Where the attributes are.
-#[derive(Debug)]
-pub(crate) struct XattrTable {
-    /// Names and values.
-    pairs: Range<u64>,
-    /// One entry for each set, and after them the array of their blocks' positions.
-    sets: Range<u64>,
-    count: u32,
-}
-
-impl XattrTable {
-    /// Reads the header at `start`; the table ends before `limit`.
-    pub(crate) fn open(source: &Source, start: u64, limit: u64) -> Result<Self, Error> {
-        let fail = || Error::TableBounds {
-            table: TABLE,
-            start,
-            limit,
-        };
-        let array = start
-            .checked_add(HEADER)
-            .filter(|&array| array <= limit)
-            .ok_or_else(fail)?;
-        let mut header = [[0; 8]; 2];
-        source.read(start, header.as_flattened_mut())?;
-        let [pairs, count] = header.map(u64::from_le_bytes);
-        let count = u32::try_from(count & u64::from(u32::MAX)).unwrap_or_default();
-        if count == 0 {
-            return Err(Error::Count {
-                what: "extended attribute sets",
-                count: 0,
-            });
-        }
-        let index = u64::from(count).div_ceil(512).saturating_mul(8);
-        if array.checked_add(index).is_none_or(|end| end > limit) {
-            return Err(Error::Count {
-                what: "extended attribute sets",
-                count: count.into(),
-            });
-        }
-        let sets = table::start(TABLE, source, array, limit)?;
-        if pairs >= sets || sets >= start {
-            return Err(Error::TableBounds {
-                table: TABLE,
-                start: pairs,
-                limit: sets,
-            });
-        }
-        Ok(Self {
-            pairs: pairs..sets,
-            sets: sets..array,
-            count,
-        })
-    }
-
-    /// Returns where the first of its blocks begins.
-    pub(crate) fn start(&self) -> u64 {
-        self.pairs.start
-    }
-}
 
 impl Filesystem {
     /// Returns the names of an inode's extended attributes, such as `user.origin`.
     ///
     /// # Errors
     ///
-    /// Attributes that make no sense or cannot be read.
+    /// Attributes that are invalid or cannot be read.
     pub fn xattr_names(&self, inode: &Inode) -> Result<Vec<Vec<u8>>, Error> {
         let mut names = Vec::new();
         if let Some(mut pairs) = self.pairs(inode)? {
@@ -105,7 +38,8 @@ impl Filesystem {
         Ok(names)
     }
 
-    /// Returns the value of one of an inode's extended attributes, `None` if it has no such one.
+    /// Returns the value of an inode's extended attribute. Returns `None` if the inode does not
+    /// have it.
     ///
     /// # Errors
     ///
@@ -165,7 +99,7 @@ impl Filesystem {
     }
 }
 
-/// The attributes of one set, one after the other.
+/// The attributes of a set, in sequence.
 struct Pairs<'a> {
     metadata: &'a Metadata,
     table: &'a XattrTable,
@@ -174,7 +108,7 @@ struct Pairs<'a> {
     cursor: Cursor<'a>,
 }
 
-/// A name, the length of its value and a cursor there.
+/// A name, the length of its value, and a cursor at the value.
 struct Pair<'a> {
     name: Vec<u8>,
     length: u32,
@@ -202,7 +136,7 @@ impl<'a> Pairs<'a> {
         name.append(&mut rest);
         let stored = self.cursor.u32()?;
         if kind & OUT_OF_LINE != 0 {
-            // What is stored here is the value's place, which has its own length.
+            // The position of the value is stored here. The value there has its own length.
             let place = self.cursor.u64()?;
             let mut value = self.at(place);
             let length = value.u32()?;
@@ -224,7 +158,7 @@ impl<'a> Pairs<'a> {
         })
     }
 
-    /// Returns a cursor at a place among names and values: a block and an offset, as for inodes.
+    /// Returns a cursor at a position among names and values: a block and an offset, as for inodes.
     fn at(&self, place: u64) -> Cursor<'a> {
         let block = self.table.pairs.start.saturating_add(place >> 16);
         let offset = usize::try_from(place & 0xffff).unwrap_or_default();

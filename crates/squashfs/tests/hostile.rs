@@ -1,4 +1,4 @@
-//! Images with wrong bytes: whatever they say, the answer comes soon and is data or an error.
+//! Images with invalid bytes: each call must return soon, with data or an error.
 
 #![allow(clippy::unwrap_used, reason = "a test may fail anywhere")]
 
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use common::{Random, image, noise};
 use squashfs::{Filesystem, Inode, Kind, extract};
 
-/// Changed images for each way of making one.
+/// Number of changed images for each way of making an image.
 const CASES: u64 = 1500;
 
-/// Files visited and bytes read of one image: a directory may contain itself.
+/// Largest number of visited files and of read bytes of an image: a directory may contain itself.
 const MOST_FILES: usize = 400;
 const MOST_BYTES: usize = 8 << 20;
 
-/// Reads all that can be reached; returns how many files and how many errors there were.
+/// Reads everything that can be reached. Returns the number of files and the number of errors.
 fn walk(fs: &Filesystem) -> (usize, usize) {
     let (mut files, mut errors, mut bytes) = (0, 0, 0);
     let mut left: Vec<Inode> = fs.root().into_iter().collect();
@@ -97,7 +97,8 @@ fn mutate(options: &[&str]) {
     for case in 0..CASES {
         let mut bytes = good.clone();
         for _ in 0..=random.below(4) {
-            // Half of them where a change means most: the superblock and the tables.
+            // Half of the changes are in the superblock and the tables, where they have the largest
+            // effect.
             let at = match case % 4 {
                 0 => random.below(96),
                 1 | 2 => tables + random.below(bytes.len() - tables),
@@ -156,7 +157,7 @@ fn changed_lzo_images() {
     mutate(&["-comp", "lzo"]);
 }
 
-/// Without compression each changed byte is a changed field.
+/// Without compression, each changed byte changes a field.
 #[test]
 fn changed_uncompressed_images() {
     mutate(&["-noI", "-noD", "-noF", "-noX", "-b", "4K"]);
@@ -185,7 +186,10 @@ fn hostile_names_stop_the_extraction() {
         let out = place.path().join("out");
         fs::create_dir(&out).unwrap();
         let error = extract(&common::open(&file), &out).unwrap_err();
-        assert_eq!(error.to_string(), message);
+        let cause = std::error::Error::source(&error).map(ToString::to_string);
+        let text = [Some(error.to_string()), cause];
+        let text: Vec<String> = text.into_iter().flatten().collect();
+        assert_eq!(text.join(": "), message);
         fs::remove_dir_all(&out).unwrap();
     }
 }
@@ -202,7 +206,7 @@ fn a_directory_within_itself_stops_the_extraction() {
         .windows(6)
         .position(|bytes| bytes == b"SUBDIR")
         .unwrap();
-    // The offset of the entry's inode becomes that of the root's.
+    // The offset of the entry's inode is set to that of the root's inode.
     let root = [bytes[32], bytes[33]];
     bytes[at - 8..at - 6].copy_from_slice(&root);
     fs::write(&file, &bytes).unwrap();

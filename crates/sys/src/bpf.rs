@@ -1,11 +1,9 @@
-//! Putting device programs on cgroups, by [bpf(2)] and `linux/bpf.h`.
+//! Attaching device programs to cgroups, by [bpf(2)] and `linux/bpf.h`.
 //!
 //! [bpf(2)]: https://man7.org/linux/man-pages/man2/bpf.2.html
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
-
-use crate::device_program::{DeviceRule, program, widened};
 
 /// Commands.
 const BPF_PROG_LOAD: libc::c_int = 5;
@@ -20,7 +18,7 @@ const BPF_CGROUP_DEVICE: u32 = 6;
 const BPF_F_ALLOW_MULTI: u32 = 2;
 const BPF_F_REPLACE: u32 = 4;
 
-/// How many programs one cgroup may have: `BPF_CGROUP_MAX_PROGS`.
+/// Largest number of programs of one cgroup: `BPF_CGROUP_MAX_PROGS`.
 const MOST: usize = 64;
 
 /// The part of `union bpf_attr` that `BPF_PROG_LOAD` reads first; the rest counts as zero.
@@ -53,7 +51,7 @@ struct QueryAttr {
     prog_ids: u64,
     prog_cnt: u32,
     padding: u32,
-    /// What newer kernels know of, and write to (6.17: the last).
+    /// Fields that newer kernels know and write to (the last since 6.17).
     prog_attach_flags: u64,
     link_ids: u64,
     link_attach_flags: u64,
@@ -87,26 +85,29 @@ struct ProgInfo {
     xlated_prog_insns: u64,
 }
 
-/// Puts a program of such rules on a cgroup of the unified hierarchy, beside those that are there (Linux
-/// 4.15): an access has to be allowed by all of them. The last rule that says anything decides; what none
-/// does is denied.
+/// Attaches a device program to a cgroup of the unified hierarchy, in addition to its other
+/// programs (Linux 4.15): all of them have to allow an access. `instructions` is a list of
+/// `struct bpf_insn`.
 ///
 /// # Errors
 ///
 /// Returns the errno of bpf(2): `EPERM` without `CAP_BPF` or `CAP_SYS_ADMIN`.
-pub fn attach_device_program(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> io::Result<()> {
-    let program = load(&program(rules))?;
+pub fn attach_device_program(cgroup: BorrowedFd<'_>, instructions: &[u64]) -> io::Result<()> {
+    let program = load(instructions)?;
     attach(cgroup, &program, BPF_F_ALLOW_MULTI, None)
 }
 
-/// Has the device programs of a cgroup allow what the rules allow, besides what they do (Linux 5.6). A
-/// cgroup without one allows everything, and is left so.
+/// Replaces each device program of a cgroup by the one that `rewrite` makes of its instructions
+/// (Linux 5.6).
 ///
 /// # Errors
 ///
-/// Returns the errno of bpf(2); `EPERM`, too, where the kernel does not tell a program's instructions
-/// (`net.core.bpf_jit_harden`).
-pub fn widen_device_programs(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> io::Result<()> {
+/// Returns the errno of bpf(2). This is `EPERM`, too, if the kernel does not show a program's
+/// instructions (`net.core.bpf_jit_harden`).
+pub fn replace_device_programs(
+    cgroup: BorrowedFd<'_>,
+    rewrite: impl Fn(&[u64]) -> Vec<u64>,
+) -> io::Result<()> {
     let mut ids = [0_u32; MOST];
     let mut query = QueryAttr {
         target_fd: number(cgroup.as_raw_fd()),
@@ -121,7 +122,8 @@ pub fn widen_device_programs(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> io
         link_attach_flags: 0,
         revision: 0,
     };
-    // SAFETY: the kernel writes into the structure, and as many numbers as it says there is room for.
+    // SAFETY: the kernel writes into the structure, and at most as many numbers as the structure
+    // says there is room for.
     unsafe { bpf(BPF_PROG_QUERY, &mut query) }?;
     let count = usize::try_from(query.prog_cnt).unwrap_or(MOST);
     for id in ids.into_iter().take(count) {
@@ -132,9 +134,9 @@ pub fn widen_device_programs(cgroup: BorrowedFd<'_>, rules: &[DeviceRule]) -> io
         };
         // SAFETY: the kernel reads the structure during the call.
         let old = unsafe { descriptor(BPF_PROG_GET_FD_BY_ID, &mut by_id) }?;
-        let new = load(&widened(rules, &instructions(&old)?))?;
+        let new = load(&rewrite(&instructions(&old)?))?;
         if query.attach_flags & BPF_F_ALLOW_MULTI == 0 {
-            // Where there may be only one, the new takes its place.
+            // If only one program is allowed, the new one replaces it.
             attach(cgroup, &new, query.attach_flags, None)?;
         } else {
             attach(cgroup, &new, BPF_F_ALLOW_MULTI | BPF_F_REPLACE, Some(&old))?;
@@ -175,7 +177,8 @@ fn attach(
     unsafe { bpf(BPF_PROG_ATTACH, &mut attach) }.map(|_| ())
 }
 
-/// A program as the kernel has it: for one of devices, as it was loaded.
+/// Returns the instructions of a program from the kernel. A device program has them as they were
+/// loaded.
 fn instructions(program: &OwnedFd) -> io::Result<Vec<u64>> {
     let ask = |info: &mut ProgInfo| {
         let mut by_fd = InfoAttr {
@@ -183,8 +186,8 @@ fn instructions(program: &OwnedFd) -> io::Result<Vec<u64>> {
             info_len: u32::try_from(size_of::<ProgInfo>()).unwrap_or(0),
             info: std::ptr::from_mut(info) as u64,
         };
-        // SAFETY: the kernel writes into the structure as much as it is told is there, and into the buffer
-        // that it names, which is empty or as long as said.
+        // SAFETY: the kernel writes into the structure at most the size that it is given, and into
+        // the buffer that the structure names, which is empty or has the stated length.
         unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut by_fd) }
     };
     let mut info = ProgInfo::default();
@@ -209,19 +212,19 @@ fn number(descriptor: i32) -> u32 {
 
 /// # Safety
 ///
-/// As of [`bpf`]; the command must be one that returns a new descriptor.
+/// As for [`bpf`]; the command must be one that returns a new descriptor.
 unsafe fn descriptor<T>(command: libc::c_int, attr: &mut T) -> io::Result<OwnedFd> {
-    // SAFETY: the caller's promise.
+    // SAFETY: promised by the caller.
     let fd = unsafe { bpf(command, attr) }?;
-    // SAFETY: the descriptor is new, and nobody else's.
+    // SAFETY: the descriptor is new, and nobody else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// # Safety
 ///
-/// `attr` must be what the command reads and writes, and its pointers valid.
+/// `attr` must be the structure that the command reads and writes, and its pointers must be valid.
 unsafe fn bpf<T>(command: libc::c_int, attr: &mut T) -> io::Result<i32> {
-    // SAFETY: the caller's promise; the size is that of the structure.
+    // SAFETY: promised by the caller; the size is that of the structure.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut *attr, size_of::<T>()) };
     if result < 0 {
         return Err(io::Error::last_os_error());

@@ -1,5 +1,5 @@
-//! What a contained program shall not ask of the kernel: to type into the terminal that it shares with its caller, and for
-//! its caller's keys.
+//! Requests to the kernel that a contained program must not make: to type into the terminal that it
+//! shares with its caller, and to use its caller's keys.
 
 use std::io;
 
@@ -14,7 +14,8 @@ struct Calls {
     keys: u32,
 }
 
-/// The kernel's tables of system calls, `asm/unistd.h`: of x86-64 twice, since x32 shares its number.
+/// The kernel's tables of system calls, `asm/unistd.h`. x86-64 is there twice, since x32 shares its
+/// architecture number.
 const CALLS: [Calls; 9] = [
     calls(0xc000_003e, 16, 248),
     calls(0xc000_003e, 0x4000_0000 + 514, 0x4000_0000 + 248),
@@ -35,7 +36,7 @@ const fn calls(architecture: u32, control: u32, keys: u32) -> Calls {
     }
 }
 
-/// How many calls there are about keys.
+/// Number of system calls about keys.
 const OF_KEYS: u32 = 3;
 
 /// `TIOCSTI` puts a byte into the terminal's input, `TIOCLINUX` pastes into that of a console (ioctl_tty(2)).
@@ -61,10 +62,11 @@ const RETURN: u16 = 0x06;
 const ALLOW: u32 = 0x7fff_0000;
 const REFUSE: u32 = 0x0005_0000 | libc::EPERM.unsigned_abs();
 
-/// Has the kernel refuse, for this process and all that it starts, what would be typed into a terminal, which a shell
-/// outside would execute (CVE-2016-7545, CVE-2019-10063), and all calls about keys: those of a user are given by the
-/// user's number, which a container does not change, and are found in `/proc/keys`. The caller must have no new
-/// privileges, or `CAP_SYS_ADMIN`.
+/// Makes the kernel refuse two kinds of requests, for this process and all that it starts. The
+/// first types into a terminal, where a shell outside would execute the text (CVE-2016-7545,
+/// CVE-2019-10063). The second are all calls about keys: the keys of a user belong to the user's
+/// id, which a container does not change, and are found in `/proc/keys`. The caller must have no
+/// new privileges, or `CAP_SYS_ADMIN`.
 ///
 /// # Errors
 ///
@@ -73,7 +75,8 @@ pub fn forbid_terminal_input_and_keys() -> io::Result<()> {
     load_seccomp(&program(), 0).map(|_| ())
 }
 
-/// For each table of calls: jumps behind its instructions unless it is that architecture, and one of those calls.
+/// Returns the filter. For each table of calls, it jumps behind the table's instructions unless the
+/// architecture is the table's and the call is one of those.
 fn program() -> Vec<u64> {
     let mut program = Vec::new();
     for calls in CALLS {
@@ -92,7 +95,8 @@ fn program() -> Vec<u64> {
     program
 }
 
-/// A `struct sock_filter`: how many instructions are skipped if it is true, and if it is not.
+/// Returns a `struct sock_filter`, with the numbers of instructions to skip if the condition is
+/// true, and if it is false.
 fn instruction(code: u16, when_true: u8, when_false: u8, operand: u32) -> u64 {
     let [c0, c1] = code.to_ne_bytes();
     let [o0, o1, o2, o3] = operand.to_ne_bytes();
@@ -103,7 +107,7 @@ fn instruction(code: u16, when_true: u8, when_false: u8, operand: u32) -> u64 {
 mod tests {
     use super::*;
 
-    /// Carries a program out, as the kernel would, on a call.
+    /// Runs a program on a call, as the kernel would.
     fn outcome(program: &[u64], architecture: u32, number: u32, request: u32) -> u32 {
         let (mut at, mut value) = (0, 0);
         loop {

@@ -1,21 +1,23 @@
-//! Files at paths that others may have prepared.
+//! Files at paths that other users may have prepared.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
-/// How many names are tried for a new file.
+/// Number of names that are tried for a new file.
 const ATTEMPTS: u32 = 100;
 
-/// Writes a file so that a reader sees the old one or the new one, never half of it. A link at `path` is replaced, not
-/// followed; so is whatever stands in the way of the new file. `mode` is subject to the umask.
+/// Writes a file so that a reader sees the old or the new one, never half of it. A link at `path`
+/// is replaced, not followed. The new file is written under a temporary name; if that name is
+/// taken, another is tried. `mode` is subject to the umask.
 ///
 /// # Errors
 ///
-/// Fails when the directory or the disk refuses; then the old file is as it was.
+/// Fails when the directory or the disk refuses. The old file is then unchanged.
 pub fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
-    // A device or a terminal is written to as it is: nothing can take its place. Nobody may read from a FIFO.
+    // A device or a terminal is written to directly: a file cannot replace it. A FIFO is replaced,
+    // because nobody may read from it.
     if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_char_device()) {
         return File::options().write(true).open(path)?.write_all(content);
     }
@@ -59,7 +61,7 @@ mod tests {
         let path = directory.path().join("pid");
         fs::write(&victim, "kept").unwrap();
         symlink(&victim, &path).unwrap();
-        // As a predictable name for the new file would be planted.
+        // An attacker could plant a link at a predictable name of the new file.
         let own = std::process::id();
         symlink(&victim, directory.path().join(format!(".pid.{own}.0"))).unwrap();
         replace_file(&path, b"7", 0o644).unwrap();

@@ -1,8 +1,8 @@
-//! How the C library's allocator keeps memory.
+//! Settings of the C library's allocator.
 
-/// Has freed memory kept for the next allocation instead of given back to the kernel
-/// ([mallopt(3)]): for a process that needs large buffers over and over, and would otherwise have
-/// their pages cleared and mapped each time.
+/// Keeps freed memory for the next allocation instead of returning it to the kernel ([mallopt(3)]).
+/// This is for a process that needs large buffers again and again, and would otherwise have their
+/// pages cleared and mapped each time.
 ///
 /// [mallopt(3)]: https://man7.org/linux/man-pages/man3/mallopt.3.html
 pub fn keep_freed_memory() {

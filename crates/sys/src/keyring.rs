@@ -6,10 +6,10 @@ use std::io;
 /// `KEYCTL_JOIN_SESSION_KEYRING` of `linux/keyctl.h`.
 const JOIN_SESSION_KEYRING: libc::c_int = 1;
 
-/// Gives the calling process a session keyring of its own in place of the one that it inherited, with whatever keys its
-/// caller has there ([keyctl(2)]). With a name it joins the keyring of that name in its user namespace, which is made if
-/// there is none: a user may have few. A kernel without keyrings, and a filter around this process that forbids them, has
-/// none to inherit.
+/// Gives the calling process a session keyring of its own. It replaces the inherited one, which has
+/// the keys of the caller ([keyctl(2)]). With a name, the process joins the keyring of that name in
+/// its user namespace, which is made if missing: the number of a user's keyrings is limited. If the
+/// kernel has no keyrings, or a filter around this process forbids them, there is none to inherit.
 ///
 /// # Errors
 ///

@@ -1,9 +1,9 @@
-//! Signals by number, real-time ones too, which nix has no names for.
+//! Signals by number, including real-time signals, for which nix has no names.
 
 use nix::errno::Errno;
 use nix::unistd::Pid;
 
-/// Sends a signal to one process ([kill(2)]); 0 only asks whether it is there.
+/// Sends a signal to one process ([kill(2)]). Signal 0 only checks that the process exists.
 ///
 /// # Errors
 ///

@@ -7,12 +7,12 @@ use std::sync::Mutex;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// A limit, and the least that a program of ours works with: measured, and then some.
+/// A limit, and the least value with which our programs work: the measured need and a margin.
 struct Need {
     resource: Resource,
     /// The thing that is limited.
     what: &'static str,
-    /// The flag of the shell's `ulimit`, and how many bytes its unit has.
+    /// The flag of the shell's `ulimit`, and the number of bytes in its unit.
     flag: char,
     unit: u64,
     least: u64,
@@ -78,11 +78,12 @@ impl std::error::Error for LowLimit {}
 /// The limits before they were raised.
 static BEFORE: Mutex<Vec<(Resource, Rlimit)>> = Mutex::new(Vec::new());
 
-/// Raises those soft limits of this process that are too low, as far as it may. [`restore_limits`] takes that back.
+/// Raises those soft limits of this process that are too low, as far as it may. [`restore_limits`]
+/// undoes this.
 ///
 /// # Errors
 ///
-/// Tells which limit is too low and may not be raised.
+/// Returns the limit that is too low and may not be raised.
 pub fn raise_low_limits() -> Result<(), LowLimit> {
     for need in NEEDS {
         let before = getrlimit(need.resource);
@@ -113,11 +114,12 @@ pub fn raise_low_limits() -> Result<(), LowLimit> {
     Ok(())
 }
 
-/// Gives this process the limits back that it was started with: before it becomes a program of the caller's.
+/// Restores the limits with which this process was started, before it becomes a program of the
+/// caller's.
 pub fn restore_limits() {
     let Ok(mut all) = BEFORE.lock() else { return };
     for (resource, before) in all.drain(..) {
-        // One that was given meanwhile, as by a specification, stays.
+        // A limit that was set meanwhile, for example by a specification, stays.
         let now = getrlimit(resource);
         if now.maximum == before.maximum {
             let _ = setrlimit(resource, before);

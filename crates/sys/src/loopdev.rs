@@ -38,10 +38,11 @@ const LO_FLAGS_AUTOCLEAR: u32 = 4;
 nix::ioctl_none_bad!(loop_ctl_get_free, 0x4C82);
 nix::ioctl_write_ptr_bad!(loop_configure, 0x4C0A, LoopConfig);
 
-/// How often another process may take the free device that we were told of before we give up.
+/// Number of times that another process may take the free device that the kernel named.
 const ATTEMPTS: usize = 32;
 
-/// Makes `size` bytes of `file` from `offset` on a read-only block device ([loop(4)], Linux 5.8).
+/// Attaches `size` bytes of `file` from `offset` on to a read-only block device ([loop(4)], Linux
+/// 5.8).
 ///
 /// The device frees itself when the returned handle is dropped and nothing has it mounted.
 ///
@@ -62,7 +63,7 @@ pub fn attach_loop(file: &File, offset: u64, size: u64) -> io::Result<(File, Pat
         let path = PathBuf::from(format!("/dev/loop{number}"));
         let device = match File::options().read(true).open(&path) {
             Ok(device) => device,
-            // Where no udev makes the node, the number is all there is.
+            // Without udev, nobody makes the node for the number.
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(error),
             Err(error) => {
                 last = error;

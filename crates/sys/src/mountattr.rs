@@ -3,18 +3,18 @@
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
-/// What may not be done through a mount ([mount_setattr(2)]).
+/// Restrictions of a mount ([mount_setattr(2)]).
 ///
 /// [mount_setattr(2)]: https://man7.org/linux/man-pages/man2/mount_setattr.2.html
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct MountAttributes {
-    /// Nothing is written.
+    /// Nothing can be written.
     pub read_only: bool,
-    /// Setuid bits mean nothing.
+    /// Setuid bits have no effect.
     pub no_suid: bool,
     /// Device nodes cannot be opened.
     pub no_dev: bool,
-    /// Nothing is executed.
+    /// Nothing can be executed.
     pub no_exec: bool,
 }
 
@@ -61,7 +61,7 @@ pub fn set_mount_attributes(mount: BorrowedFd<'_>, attributes: MountAttributes) 
     mount_setattr(mount, false, &attr)
 }
 
-/// Has nothing be written through a mount, nor through those below it (Linux 5.12).
+/// Makes a mount and those below it read-only (Linux 5.12).
 ///
 /// # Errors
 ///
@@ -74,16 +74,17 @@ pub fn set_all_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
     mount_setattr(mount, true, &attr)
 }
 
-/// Who else sees what is mounted below a mount ([mount_namespaces(7)]).
+/// Whether mounts below a mount appear in other mount namespaces, and theirs here
+/// ([mount_namespaces(7)]).
 ///
 /// [mount_namespaces(7)]: https://man7.org/linux/man-pages/man7/mount_namespaces.7.html
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Propagation {
-    /// Nobody, and nothing comes from elsewhere.
+    /// Mounts are neither sent nor received.
     Private,
-    /// Nobody, but what its master gets comes here too.
+    /// No mounts are sent, but those of its master are received.
     Slave,
-    /// As private, and it cannot be bound.
+    /// As private, and the mount cannot be bound.
     Unbindable,
 }
 
@@ -110,13 +111,13 @@ pub fn set_mount_propagation(
     mount_setattr(mount, recursive, &attr)
 }
 
-/// Lets the owners on a mount that is not attached yet appear as a user namespace maps them, and on
+/// Shows the owners on a mount that is not attached yet as a user namespace maps them; also on
 /// those below it if `recursive` (Linux 5.12).
 ///
 /// # Errors
 ///
-/// Returns the errno of mount_setattr(2): `EINVAL` where the file system cannot, `EPERM` where the
-/// caller is not root over it.
+/// Returns the errno of mount_setattr(2): `EINVAL` if the file system does not support it, `EPERM`
+/// if the caller is not root over it.
 pub fn map_mount_ids(
     mount: BorrowedFd<'_>,
     namespace: BorrowedFd<'_>,

@@ -1,4 +1,4 @@
-//! Keeping the C library from loading code of others.
+//! Keeping the C library from loading foreign code.
 
 use std::ffi::CStr;
 
@@ -23,21 +23,24 @@ const DATABASES: [&CStr; 13] = [
 
 #[cfg(target_env = "gnu")]
 unsafe extern "C" {
-    /// `nss.h` of the GNU C library: the services of a database, in place of those that `/etc/nsswitch.conf` names.
+    /// `nss.h` of the GNU C library: sets the services of a database, in place of those in
+    /// `/etc/nsswitch.conf`.
     fn __nss_configure_lookup(
         database: *const libc::c_char,
         services: *const libc::c_char,
     ) -> libc::c_int;
 }
 
-/// Has the C library look names of users and the like up in files alone, and those of hosts by DNS, too.
+/// Makes the C library look up users and similar names only in files, and hosts also by DNS.
 ///
-/// It looks into `/etc/nsswitch.conf` otherwise, and loads the modules that this names, in a static program too: once
-/// a process of ours sees a container's root, these would be the image's (CVE-2019-14271). The services `files` and `dns`
-/// are part of the C library since its version 2.34.
+/// Otherwise it reads `/etc/nsswitch.conf` and loads the modules named there, even in a static
+/// program. Once a process of ours sees a container's root, these would be the image's
+/// (CVE-2019-14271). The services `files` and `dns` have been part of the C library since version
+/// 2.34.
 ///
-/// Every process calls this, or its parent has, before it enters a container and stays there. It reads the host's
-/// `/etc/nsswitch.conf`, which takes 35 microseconds: a rank that joins a session and becomes its payload does without.
+/// Every process that enters a container and stays there calls this before, or its parent has done
+/// so. The call reads the host's `/etc/nsswitch.conf`, which takes 35 microseconds. A rank that
+/// joins a session and becomes its payload omits it.
 pub fn load_no_name_service() {
     #[cfg(target_env = "gnu")]
     for database in DATABASES {

@@ -1,4 +1,4 @@
-//! What the kernel tells about a process through its pidfd.
+//! The kernel's information about a process, through its pidfd.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -16,14 +16,14 @@ struct PidfdInfo {
     exit_code: i32,
 }
 
-/// `PIDFD_INFO_EXIT`: the exit code is wanted, and was filled in.
+/// `PIDFD_INFO_EXIT`: asks for the exit code, and says that it was filled in.
 const INFO_EXIT: u64 = 1 << 3;
 
 nix::ioctl_readwrite!(pidfd_get_info, 0xFF, 11, PidfdInfo);
 
 /// Returns the wait status ([wait(2)]) of an ended process that is not our child.
 ///
-/// `None` while it runs, and on kernels before 6.15, which do not tell.
+/// Returns `None` while the process runs, and on kernels before 6.15, which do not report it.
 ///
 /// [wait(2)]: https://man7.org/linux/man-pages/man2/wait.2.html
 #[must_use]

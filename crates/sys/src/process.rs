@@ -5,10 +5,10 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use nix::errno::Errno;
 use nix::unistd::{ForkResult, Pid};
 
-/// Which side of a [`fork`] this is.
+/// The side of a [`fork`] that this process is on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fork {
-    /// The caller; the new process has this id.
+    /// The caller, with the id of the new process.
     Parent(Pid),
     /// The new process.
     Child,
@@ -36,8 +36,9 @@ pub fn fork() -> nix::Result<Fork> {
 
 /// Makes a copy of this process as [`fork`] does, but in another place ([clone3(2)]).
 ///
-/// `sibling`: the new process is a child of our parent, not of us. `cgroup`: it starts in the cgroup
-/// (version 2, Linux 5.7) whose directory this is; unlike a move afterwards, that waits for nothing.
+/// With `sibling`, the new process is a child of our parent, not of us. With `cgroup`, it starts in
+/// the cgroup (version 2, Linux 5.7) that has this directory. Unlike a later move, this does not
+/// wait for anything.
 ///
 /// # Errors
 ///
@@ -48,8 +49,9 @@ pub fn fork_at(sibling: bool, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<For
     clone(if sibling { libc::CLONE_PARENT } else { 0 }, cgroup)
 }
 
-/// Makes a copy of this process as [`fork`] does, which no debugger of this process follows (`CLONE_UNTRACED`,
-/// [clone(2)]): it may have to answer what the debugger itself asks for.
+/// Makes a copy of this process as [`fork`] does, but no debugger of this process follows it
+/// (`CLONE_UNTRACED`, [clone(2)]). The new process may have to answer requests of the debugger
+/// itself.
 ///
 /// # Errors
 ///
@@ -77,7 +79,7 @@ fn clone(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork
         pidfd: 0,
         child_tid: 0,
         parent_tid: 0,
-        // A sibling takes over the signal of the one that it is a sibling of.
+        // A sibling gets the signal of the process that it is a sibling of.
         exit_signal: if sibling { 0 } else { as_u64(libc::SIGCHLD) },
         stack: 0,
         stack_size: 0,
@@ -86,7 +88,7 @@ fn clone(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork
         set_tid_size: 0,
         cgroup: cgroup.map_or(0, |fd| as_u64(fd.as_raw_fd())),
     };
-    // SAFETY: as in `fork`; without CLONE_VM and with no stack given, the child goes on with a copy
+    // SAFETY: as in `fork`; without CLONE_VM and without a stack, the child continues with a copy
     // of everything, and the kernel reads one `clone_args` during the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
     match Errno::result(result)? {
@@ -97,8 +99,8 @@ fn clone(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork
     }
 }
 
-/// The link count of `/proc/self/task` is the number of threads plus two; without `/proc` the
-/// caller is believed to be single-threaded.
+/// Returns the number of threads: the link count of `/proc/self/task` minus two. Without `/proc`,
+/// assumes that the caller is single-threaded.
 fn thread_count() -> u64 {
     rustix::fs::stat("/proc/self/task").map_or(1, |stat| stat.st_nlink.saturating_sub(2))
 }

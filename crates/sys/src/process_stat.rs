@@ -1,4 +1,4 @@
-//! What the kernel tells of a process in one line.
+//! The kernel's one-line description of a process.
 
 use std::io;
 use std::path::Path;
@@ -9,38 +9,40 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::read_all;
 
-/// `/proc/PID/stat`, as far as anybody asks ([proc_pid_stat(5)]).
+/// The fields of `/proc/PID/stat` that we use ([proc_pid_stat(5)]).
 ///
 /// [proc_pid_stat(5)]: https://man7.org/linux/man-pages/man5/proc_pid_stat.5.html
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessStat {
-    /// The name of its program, field 2: its first 15 bytes.
+    /// The name of the program, field 2: its first 15 bytes.
     pub name: String,
-    /// Its state, field 3: `Z` when it has ended and nobody has collected it.
+    /// The state, field 3: `Z` if the process has ended and has not been collected.
     pub state: char,
-    /// The process that it is a child of, field 4.
+    /// The parent process, field 4.
     pub parent: u32,
-    /// When it started, in ticks since the machine did, field 22: with the id this tells it from all others.
+    /// The start time, field 22, in ticks since the machine started. Together with the id, it
+    /// identifies the process.
     pub started: u64,
-    /// How it ended, as [wait(2)] has it, field 52; 0 of one that runs, and of another user's.
+    /// The exit status, field 52, in the format of [wait(2)]. 0 for a running process, and for one
+    /// of another user.
     ///
     /// [wait(2)]: https://man7.org/linux/man-pages/man2/wait.2.html
     pub exit_status: i32,
 }
 
 impl ProcessStat {
-    /// Asks about a process.
+    /// Reads the description of a process.
     ///
     /// # Errors
     ///
-    /// Fails when there is none of that id, or it cannot be looked at.
+    /// Fails when no process has that id, or it cannot be inspected.
     pub fn of(process: u32) -> io::Result<Self> {
         let line = read_all(Path::new(&format!("/proc/{process}/stat")))?;
         Self::parse(&String::from_utf8_lossy(&line))
             .ok_or_else(|| io::ErrorKind::InvalidData.into())
     }
 
-    /// Returns how long ago it started, or up to a tick longer.
+    /// Returns the time since the process started, or up to a tick more.
     #[must_use]
     pub fn age(&self) -> Duration {
         let ticks = clock_ticks_per_second().max(1);
@@ -52,11 +54,11 @@ impl ProcessStat {
     }
 
     fn parse(line: &str) -> Option<Self> {
-        // The name before may hold anything but ends with the last parenthesis.
+        // The name before may contain anything, but ends with the last parenthesis.
         let (before, fields) = line.rsplit_once(')')?;
         let (_, name) = before.split_once('(')?;
         let fields: Vec<&str> = fields.split_whitespace().collect();
-        // The first after the name is field 3.
+        // The first field after the name is field 3.
         let field = |number: usize| fields.get(number - 3).copied();
         Some(Self {
             name: name.to_owned(),

@@ -1,18 +1,18 @@
-//! Reading a whole file: one that the kernel makes up, or one that nobody vouches for.
+//! Reading a whole file: one that the kernel generates, or one that is not trusted.
 
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-/// How much is read at once, in bytes: files of `/proc` tell no size, and most come whole in this.
+/// Number of bytes that are read at once. Files of `/proc` state no size, and most fit into this.
 const ONCE: usize = 16 << 10;
 
-/// Reads all of a file of `/proc`, with as few calls as can be.
+/// Reads a whole file of `/proc`, with as few calls as possible.
 ///
 /// # Errors
 ///
-/// Fails when it cannot be opened or read.
+/// Fails when the file cannot be opened or read.
 pub fn read_all(path: &Path) -> io::Result<Vec<u8>> {
     let mut file = File::open(path)?;
     let mut content = vec![0; ONCE];
@@ -33,11 +33,11 @@ pub fn read_all(path: &Path) -> io::Result<Vec<u8>> {
 }
 
 /// Opens a regular file. Anything else in its place is refused, and never waited for: a FIFO has no
-/// end until somebody writes to it, a device may have none at all.
+/// end until somebody writes to it, and a device may have none at all.
 ///
 /// # Errors
 ///
-/// Fails when it cannot be opened, or is no regular file.
+/// Fails when the file cannot be opened, or is not a regular file.
 pub fn open_regular(path: &Path) -> io::Result<File> {
     let flags = libc::O_NONBLOCK | libc::O_NOCTTY;
     let file = File::options().read(true).custom_flags(flags).open(path)?;
@@ -50,13 +50,16 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
     }
 }
 
-/// Reads all of a content, which has at most `most` bytes.
+/// Reads a whole content of at most `most` bytes.
 ///
 /// # Errors
 ///
-/// Fails when it has more, and when it cannot be read.
+/// Fails when the content is longer, or cannot be read.
 pub fn read_at_most(content: impl Read, most: u64) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
+    read_with(Vec::new(), content, most)
+}
+
+fn read_with(mut bytes: Vec<u8>, content: impl Read, most: u64) -> io::Result<Vec<u8>> {
     content
         .take(most.saturating_add(1))
         .read_to_end(&mut bytes)?;
@@ -69,13 +72,17 @@ pub fn read_at_most(content: impl Read, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads all of a regular file, which has at most `most` bytes.
+/// Reads a whole regular file of at most `most` bytes.
 ///
 /// # Errors
 ///
 /// As for [`open_regular`] and [`read_at_most`].
 pub fn read_file(path: &Path, most: u64) -> io::Result<Vec<u8>> {
-    read_at_most(open_regular(path)?, most)
+    let file = open_regular(path)?;
+    let size = file.metadata()?.len().min(most);
+    // With room for one byte more, the end of the file is found without growing.
+    let room = usize::try_from(size).unwrap_or_default().saturating_add(1);
+    read_with(Vec::with_capacity(room), file, most)
 }
 
 #[cfg(test)]

@@ -23,13 +23,14 @@ struct Program {
     filter: *const u64,
 }
 
-/// Puts the calling thread, and what it executes later, under a filter made of `struct sock_filter`s;
-/// returns the descriptor that `SECCOMP_NEW_LISTENER` asks for, closed on execution.
+/// Puts the calling thread, and the programs that it executes later, under a filter made of `struct
+/// sock_filter`s. If the flags contain `SECCOMP_NEW_LISTENER`, returns its descriptor, which is
+/// closed on execution.
 ///
 /// # Errors
 ///
 /// Returns the errno of seccomp(2): `EACCES` without `CAP_SYS_ADMIN` or no new privileges, `EINVAL`
-/// for flags that the kernel does not know, and for a program that is none.
+/// for unknown flags and for an invalid program.
 pub fn load_seccomp(instructions: &[u64], flags: u32) -> io::Result<Option<OwnedFd>> {
     let program = Program {
         len: u16::try_from(instructions.len()).map_err(|_| io::ErrorKind::InvalidInput)?,
@@ -52,6 +53,6 @@ pub fn load_seccomp(instructions: &[u64], flags: u32) -> io::Result<Option<Owned
     if flags & SECCOMP_NEW_LISTENER == 0 {
         return Ok(None);
     }
-    // SAFETY: the descriptor is new, and nobody else's.
+    // SAFETY: the descriptor is new, and nobody else owns it.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(result) }))
 }

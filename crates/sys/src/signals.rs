@@ -1,9 +1,10 @@
 //! Signal dispositions.
 
-/// Gives every signal its default disposition, as a program expects after exec(2): ignored signals
-/// stay ignored over it, and Rust's start-up ignores SIGPIPE.
+/// Gives every signal its default disposition, as a program expects after exec(2). Ignored signals
+/// stay ignored across exec, and Rust's start-up ignores SIGPIPE.
 pub fn reset_signals() {
-    // 1 to 64: NSIG of Linux. SIGKILL, SIGSTOP and the C library's own two refuse; that is fine.
+    // 1 to 64: NSIG of Linux. SIGKILL, SIGSTOP and two signals of the C library cannot be changed,
+    // which is fine.
     for signal in 1..=64 {
         // SAFETY: SIG_DFL runs no code of ours, so no handler can be left dangling.
         unsafe { libc::signal(signal, libc::SIG_DFL) };
@@ -16,13 +17,13 @@ pub fn reset_broken_pipe() {
     unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
 }
 
-/// How this process treated the ends of its children before [`heed_children`].
+/// The treatment of the ends of children before [`heed_children`].
 #[derive(Debug)]
 pub struct Children {
     ignored: bool,
 }
 
-/// Has the ends of children reported, which whoever started this process may have switched off.
+/// Has the ends of children reported. The process that started this one may have switched this off.
 #[must_use]
 pub fn heed_children() -> Children {
     // SAFETY: as above.
@@ -33,7 +34,7 @@ pub fn heed_children() -> Children {
 }
 
 impl Children {
-    /// Treats them as before.
+    /// Restores the previous treatment.
     pub fn restore(self) {
         if self.ignored {
             // SAFETY: SIG_IGN runs no code of ours.

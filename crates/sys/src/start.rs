@@ -2,16 +2,16 @@
 
 use std::io::{self, Write};
 
-/// What a program ends with ([exit(3)]).
+/// The exit code of a program ([exit(3)]).
 ///
 /// [exit(3)]: https://man7.org/linux/man-pages/man3/exit.3.html
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ExitCode(u8);
 
 impl ExitCode {
-    /// All is well.
+    /// The program has succeeded.
     pub const SUCCESS: Self = Self(0);
-    /// Something went wrong.
+    /// The program has failed.
     pub const FAILURE: Self = Self(1);
 }
 
@@ -21,9 +21,10 @@ impl From<u8> for ExitCode {
     }
 }
 
-/// Has a program begin with a function, without the start-up of Rust's own library: that finds out where the main
-/// thread's stack is, to name the cause when it overflows, and the C library reads `/proc/self/maps` for it
-/// ([pthread_getattr_np(3)]). It took 2 % of the start of a job's rank.
+/// Makes a program begin with a function, without the start-up of Rust's own library. That start-up
+/// finds out where the main thread's stack is, so that it can name the cause when the stack
+/// overflows. For this, the C library reads `/proc/self/maps` ([pthread_getattr_np(3)]). It took 2
+/// % of the start of a job's rank.
 ///
 /// [pthread_getattr_np(3)]: https://man7.org/linux/man-pages/man3/pthread_getattr_np.3.html
 #[macro_export]
@@ -36,7 +37,7 @@ macro_rules! main {
     };
 }
 
-/// Does what is left of the start-up, then `run`; see [`main`].
+/// Does the necessary rest of the start-up, then calls `run`; see [`main`].
 pub fn start(run: fn() -> ExitCode) -> i32 {
     open_standard_streams();
     // SAFETY: sets a disposition; no handler of ours is involved.
@@ -46,26 +47,27 @@ pub fn start(run: fn() -> ExitCode) -> i32 {
     code.into()
 }
 
-/// Opens those that the caller has closed: what is opened next would have their numbers, and be written to.
+/// Opens the standard streams that the caller has closed. Otherwise the next opened files would
+/// have their numbers, and be written to.
 fn open_standard_streams() {
     let mut streams = [0, 1, 2].map(|fd| libc::pollfd {
         fd,
         events: 0,
         revents: 0,
     });
-    // SAFETY: the kernel writes to the three elements, and waits for nothing.
+    // SAFETY: the kernel writes to the three elements, and does not wait.
     let polled = unsafe { libc::poll(streams.as_mut_ptr(), 3, 0) };
     let is_closed = |stream: &libc::pollfd| stream.revents & libc::POLLNVAL != 0;
     if polled <= 0 || !streams.iter().any(is_closed) {
         return;
     }
-    // Each has the lowest number that is free, and is the program's, too.
+    // Each call returns the lowest free number. The program inherits these descriptors, too.
     loop {
         // SAFETY: the path ends with a NUL byte.
         match unsafe { libc::open(c"/dev/null".as_ptr(), libc::O_RDWR) } {
             0..=2 => {}
             null => {
-                // SAFETY: nobody else knows the number; a bad one is refused.
+                // SAFETY: nobody else owns this number; an invalid one is refused.
                 unsafe { libc::close(null) };
                 return;
             }

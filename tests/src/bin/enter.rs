@@ -1,8 +1,9 @@
 //! `enter ROOT UID COMMAND…`: runs a command as a user with ROOT as the whole file system.
 //!
-//! In a mount namespace of its own, by pivot_root: in a chroot nobody may make user namespaces.
-//! `/proc` and `/sys` are the kernel's; `/dev` is a small one, with the nodes listed in ROOT.dev (lines
-//! `NAME MAJOR MINOR`) beside; ROOT/tmp/host is the host's `/tmp`, if it is there.
+//! It uses pivot_root in a mount namespace of its own, because nobody may make user namespaces in a
+//! chroot. `/proc` and `/sys` are the kernel's. `/dev` is a small one, with additional nodes from
+//! ROOT.dev (lines `NAME MAJOR MINOR`). ROOT/tmp/host is the host's `/tmp`, if the directory
+//! exists.
 
 #![forbid(unsafe_code)]
 

@@ -1,5 +1,6 @@
-//! A payload that tries everything it can reach (`tests/src/bin/audit.rs`), in each kind of container, while others of
-//! its user run: it must come home with nothing of theirs, or of the caller's.
+//! A payload that tries everything it can reach (`tests/src/bin/audit`), in each kind of
+//! container, while other programs of its user run. It must get nothing from them, or from the
+//! caller.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -12,7 +13,7 @@ use tests::{
 
 use crate::{Deleted, own_root, start};
 
-/// What no payload gets of a process outside, or of anything that is not its own.
+/// Things that no payload gets from a process outside, or from anything that is not its own.
 const NEVER: [&str; 23] = [
     "answer",
     "auxv",
@@ -39,7 +40,8 @@ const NEVER: [&str; 23] = [
     "task",
 ];
 
-/// The lines that must not be there. What is had of the audit's own process, and of what stands in for it, is its own.
+/// Returns the lines that must not be printed. Things of the audit's own process, and of its proxy,
+/// are its own.
 fn had(outcome: &Outcome) -> Vec<String> {
     let lines = outcome.stdout.lines();
     assert!(
@@ -48,7 +50,7 @@ fn had(outcome: &Outcome) -> Vec<String> {
     );
     let lines = lines.filter_map(|line| line.strip_prefix("GOT "));
     let found = lines.filter(|line| {
-        // In a user namespace of its own it may mount, as anybody may.
+        // In a user namespace of its own, it may mount, as everybody may.
         let is_nested = line.starts_with("nested:");
         let line = line.trim_start_matches("nested:");
         let what = line.split(' ').next().unwrap_or_default();
@@ -61,7 +63,7 @@ fn had(outcome: &Outcome) -> Vec<String> {
     found.map(str::to_owned).collect()
 }
 
-/// `front` as a caller with a keyring, and a secret in its environment.
+/// Runs `front` as a caller with a keyring, and with a secret in its environment.
 fn audited(args: &[&str]) -> Outcome {
     let uid = tester().to_string();
     let mut command = Command::new("keyctl");
@@ -89,7 +91,8 @@ fn audited(args: &[&str]) -> Outcome {
     run(command.stdin(Stdio::null()))
 }
 
-/// Others of the same user: a plain session, a contained one, ranks of a job, an instance.
+/// Starts other programs of the same user: a plain session, a contained one, ranks of a job, an
+/// instance.
 fn others() -> (Vec<Killed>, Instance) {
     let sif = fixture("bb.sif").display().to_string();
     let mut started = Vec::new();
@@ -144,7 +147,8 @@ fn a_payload_of_fronts_gets_nothing_of_others() {
             let is_contained = flags.iter().any(|flag| ["-c", "-C"].contains(flag));
             let found: Vec<&String> = found
                 .iter()
-                // A plain container shares the session keyring, on purpose: it is where site logins are.
+                // A plain container shares the session keyring on purpose, because it contains the
+                // site's logins.
                 .filter(|line| is_contained || !line.contains("of-the-caller"))
                 .collect();
             assert_eq!(found, Vec::<&String>::new(), "{flags:?} {image}");
@@ -168,7 +172,8 @@ fn a_payload_in_an_instance_gets_nothing_of_others() {
     assert_eq!(stopped.code, 0, "{stopped:#?}");
 }
 
-/// The first line of a shell script is a program of the image's, and reads what the script before it could not.
+/// The first line of a shell script is a program of the image, which could read things that the
+/// script before it could not.
 #[test]
 fn an_environment_script_gets_nothing_of_the_process_that_runs_it() {
     let home = tests::home();
@@ -194,7 +199,8 @@ fn an_environment_script_gets_nothing_of_the_process_that_runs_it() {
     }
 }
 
-/// A link in an image that is a directory leads to the directory itself, and so to the host's, while it is open.
+/// A link in an image that is a directory could lead to the directory itself, and so to the host's
+/// files, while it is open.
 #[test]
 fn a_link_of_an_image_does_not_lead_to_where_it_lies() {
     let home = tests::home();
@@ -278,7 +284,7 @@ fn a_payload_of_slipways_gets_nothing() {
     let _deleted = Deleted(&bundle);
     start(&bundle);
     let outcome = with_keyring(&bundle.slipway(&["exec", "c1", "/audit"]));
-    // The container's own first process is the payload's to see.
+    // The payload may see the container's own first process.
     let found: Vec<String> = had(&outcome)
         .into_iter()
         .filter(|line| !line.contains(" 1 (sleep)"))
@@ -286,7 +292,8 @@ fn a_payload_of_slipways_gets_nothing() {
     assert_eq!(found, Vec::<String>::new());
 }
 
-/// Keys go by the user's number, which is the same inside; cgroups that were delegated to the user lie in `/sys`.
+/// Keys belong to the user's id, which is the same inside. Cgroups that were delegated to the user
+/// are in `/sys`.
 #[test]
 fn a_contained_payload_has_neither_keys_nor_cgroups() {
     let image = fixture("py").display().to_string();

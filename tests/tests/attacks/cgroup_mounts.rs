@@ -1,5 +1,6 @@
-//! CVE-2022-0492 and its like: a container that writes to the host's cgroups, raises its own limits, or sees those of
-//! others. On a host with the old hierarchies, alone or beside the unified one.
+//! CVE-2022-0492 and similar attacks: a container that writes to the host's cgroups, raises its own
+//! limits, or sees cgroups of others. On a host with the old hierarchies, with or without the
+//! unified one beside them.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +10,7 @@ use tests::succeed;
 
 use crate::own_root;
 
-/// Tells of each hierarchy what of it can be written, and whether others' cgroups are to be seen.
+/// Prints for each hierarchy which files can be written, and whether cgroups of others are visible.
 const LOOK: &str = "cd /sys/fs/cgroup; touch here 2>/dev/null && echo new file; \
     for h in *; do [ -e $h/cgroup.procs ] || continue; echo hierarchy; \
     [ -e $h/release_agent ] && echo $h release_agent; \
@@ -85,8 +86,8 @@ fn a_writable_cgroup_is_the_containers_own_too() {
     );
 }
 
-/// The unified hierarchy, alone or beside the old ones: a container with a namespace of cgroups finds its own part at the
-/// root, whatever it mounts, and can neither see, freeze nor kill the host's.
+/// The unified hierarchy, alone or beside the old ones. A container with a cgroup namespace finds
+/// its own part at the root, whatever it mounts, and can neither see, freeze nor kill the host's.
 #[test]
 fn a_namespace_of_cgroups_begins_at_the_containers_own() {
     let mut unified = Path::new("/sys/fs/cgroup").to_owned();
@@ -128,7 +129,8 @@ fn a_namespace_of_cgroups_begins_at_the_containers_own() {
     assert_eq!(victim.1.try_wait().unwrap(), None, "the victim has ended");
 }
 
-/// Hooks of the runtime's namespaces are not the container's: what they leave behind is not for it to end.
+/// Hooks of the runtime's namespaces do not belong to the container, which must not end the
+/// processes that they leave behind.
 #[test]
 fn a_hook_of_the_runtimes_is_not_in_the_containers_cgroup() {
     let own = fs::read_to_string("/proc/self/cgroup").unwrap();
@@ -162,7 +164,8 @@ fn a_hook_of_the_runtimes_is_not_in_the_containers_cgroup() {
     }
 }
 
-/// Deeper than a path can name: the container's processes are listed and ended, and its cgroups removed.
+/// The cgroups are nested deeper than a path can name. The container's processes are listed and
+/// ended, and its cgroups removed.
 #[test]
 fn cgroups_of_any_depth_are_ended_and_removed() {
     let name = "x".repeat(120);
@@ -174,7 +177,7 @@ fn cgroups_of_any_depth_are_ended_and_removed() {
         let mounts = spec["mounts"].as_array_mut().unwrap();
         mounts.retain(|mount| mount["type"] != "cgroup");
         mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rw"]}));
-        // Without a namespace of processes nothing but the cgroups tells whose they are.
+        // Without a pid namespace, only the cgroups show which processes are the container's.
         let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
         namespaces.retain(|one| one["type"] != "pid");
     });

@@ -1,5 +1,5 @@
-//! CVE-2024-21626 and its like: a process that enters a container starts outside of it, by a link to a descriptor that
-//! the runtime or its caller has open.
+//! CVE-2024-21626 and similar attacks: a process that enters a container starts outside of it,
+//! through a link to a descriptor that the runtime or its caller has open.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -20,6 +20,17 @@ fn with_descriptor(command: &Command) -> Outcome {
         .stdin(std::process::Stdio::null()))
 }
 
+/// Does the same with all descriptors from 3 to 20.
+fn with_descriptors(command: &Command) -> Outcome {
+    let mut shell = Command::new("bash");
+    let redirections: String = (3..=20).map(|number| format!(" {number}</")).collect();
+    shell.args(["-c", &format!("exec \"$@\"{redirections}"), "sh"]);
+    shell.arg(command.get_program()).args(command.get_args());
+    run(shell
+        .current_dir(command.get_current_dir().unwrap())
+        .stdin(std::process::Stdio::null()))
+}
+
 #[test]
 fn no_working_directory_leads_out() {
     let (bundle, root) = own_root(&["/bin/sleep", "100"], |_| ());
@@ -27,7 +38,7 @@ fn no_working_directory_leads_out() {
     start(&bundle);
     let look = ["/bin/sh", "-c", "pwd; cat etc/hostname; ls"];
     for number in 3..40 {
-        // As the payload would, behind the back of whoever enters.
+        // As the payload would do, without the entering process noticing.
         let link = root.join("work");
         let _ = fs::remove_file(&link);
         symlink(format!("/proc/self/fd/{number}"), &link).unwrap();
@@ -41,7 +52,8 @@ fn no_working_directory_leads_out() {
             }
         }
     }
-    // A descriptor that the caller hands on is the container's to see, and no place to start in.
+    // The container may see a descriptor that the caller passes on, but a process must not start
+    // there.
     let args = [
         &[
             "exec",
@@ -54,11 +66,14 @@ fn no_working_directory_leads_out() {
         &look[..],
     ]
     .concat();
-    let outcome = with_descriptor(&bundle.slipway(&args));
-    assert!(
-        outcome.stderr.contains("outside of the container"),
-        "{outcome:#?}"
-    );
+    // Alone, and beside others.
+    for with in [with_descriptor, with_descriptors] {
+        let outcome = with(&bundle.slipway(&args));
+        assert!(
+            outcome.stderr.contains("outside of the container"),
+            "{outcome:#?}"
+        );
+    }
     assert_eq!(
         succeed(&mut bundle.slipway(&["exec", "--cwd", "/tmp", "c1", "pwd"])),
         "/tmp\n"
@@ -123,7 +138,8 @@ fn nothing_but_what_was_asked_for_is_inherited() {
     }
 }
 
-/// The kernel looks up the interpreter that a script names while what is only marked for closing is still open.
+/// The kernel looks up the interpreter of a script while descriptors that are only marked
+/// close-on-exec are still open.
 #[test]
 fn no_interpreter_of_the_hosts_is_executed() {
     let (bundle, root) = own_root(&["/script"], |_| ());
@@ -159,7 +175,7 @@ fn no_interpreter_of_the_hosts_is_executed() {
     }
 }
 
-/// The same command where cgroups are of version 2 alone.
+/// Returns the same command on a host with cgroups of version 2 only.
 fn on_version_2(command: &Command) -> Command {
     let mut unshare = Command::new("unshare");
     let script = "mount -t cgroup2 none /sys/fs/cgroup; exec \"$@\"";

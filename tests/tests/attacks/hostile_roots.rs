@@ -1,6 +1,6 @@
-//! Root file systems whose `/dev`, `/proc` and mount points are links: CVE-2021-30465, 2023-27561, 2025-31133, 2025-52565,
-//! 2025-54867, 2025-62161, 2026-41579, 2026-47766, 2026-88264, 2026-88265. Whether a container comes of them or not,
-//! nothing outside changes.
+//! Root file systems whose `/dev`, `/proc` and mount points are links: CVE-2021-30465, 2023-27561,
+//! 2025-31133, 2025-52565, 2025-54867, 2025-62161, 2026-41579, 2026-47766, 2026-88264, 2026-88265.
+//! Nothing outside changes, whether a container is made or not.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,7 +13,7 @@ use tests::{front, run, succeed};
 
 use crate::own_root;
 
-/// What is prepared in a root file system, `outside` being a directory of the host's.
+/// A preparation of a root file system. `outside` is a directory of the host.
 type Plant = fn(root: &Path, outside: &Path);
 type Change = fn(&mut Value);
 
@@ -24,7 +24,7 @@ fn replace(root: &Path, name: &str, target: impl AsRef<Path>) {
     symlink(target, path).unwrap();
 }
 
-/// No mount on `/dev`, so that the image's own is used.
+/// Removes the mount on `/dev`, so that the image's own is used.
 fn without_dev(spec: &mut Value) {
     let mounts = spec["mounts"].as_array_mut().unwrap();
     mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
@@ -119,7 +119,7 @@ fn roots() -> Vec<(&'static str, Plant, Change)> {
     ]
 }
 
-/// Everything below a directory: what it is, and whose.
+/// Lists everything below a directory, with its kind and owner.
 fn listing(directory: &Path) -> BTreeMap<String, String> {
     let text = succeed(
         Command::new("find")
@@ -219,7 +219,8 @@ fn nothing_outside_changes_under_front() {
     }
 }
 
-/// CVE-2019-5736: the program in the container opens the runtime's own file for writing, while it runs and after.
+/// CVE-2019-5736: the program in the container opens the runtime's own file for writing, while the
+/// runtime runs and afterwards.
 #[test]
 fn the_runtimes_program_is_not_written_to() {
     let program = tests::program("slipway");
@@ -230,14 +231,14 @@ fn the_runtimes_program_is_not_written_to() {
     });
     let outcome = run(&mut bundle.slipway(&["run", "c1"]));
     assert!(!outcome.stdout.contains("opened"), "{outcome:#?}");
-    // An image whose shell is the runtime's program itself, by its link.
+    // An image whose shell is a link to the runtime's own program.
     replace(&root, "bin/sh", "/proc/self/exe");
     let _ = run(&mut bundle.slipway(&["run", "c1"]));
     let after = fs::metadata(&program).unwrap();
     assert_eq!((before.mtime(), before.len()), (after.mtime(), after.len()));
 }
 
-/// CVE-2026-30892: a user by number alone.
+/// CVE-2026-30892: a user who is given only by number.
 #[test]
 fn a_user_is_the_one_that_was_asked_for() {
     let (bundle, _) = own_root(&["/bin/sleep", "100"], |_| ());

@@ -1,5 +1,5 @@
-//! CVE-2019-14271: an image brings modules for the C library of a process of the runtime's, which loads them as soon
-//! as it looks up a name or an encoding in the container's root.
+//! CVE-2019-14271: an image contains modules for the C library. A process of the runtime would load
+//! them as soon as it looks up a name or an encoding in the container's root.
 
 use std::fs;
 use std::path::Path;
@@ -10,8 +10,8 @@ use tests::{Daemon, home, keep_below, program, run, succeed};
 
 use crate::{copy_bb, own_root};
 
-/// Where the C library looks for what it loads or believes: each is made a trap. `/etc/passwd` and `/etc/group` are
-/// read as data, by readers with a limit, and are no traps.
+/// Files that the C library loads or trusts: each is made a trap. `/etc/passwd` and `/etc/group`
+/// are read as data, by readers with a limit, and are not traps.
 const TRAPS: [&str; 12] = [
     "/etc/nsswitch.conf",
     "/etc/ld.so.cache",
@@ -27,7 +27,8 @@ const TRAPS: [&str; 12] = [
     "/usr/share/zoneinfo/UTC",
 ];
 
-/// A module of the name service that leaves a file behind when anybody loads it, and the C library that it needs.
+/// Adds a module of the name service that leaves a file behind when a process loads it, and the C
+/// library that it needs.
 fn plant_module(root: &Path) {
     let libraries = root.join("lib/x86_64-linux-gnu");
     fs::create_dir_all(&libraries).unwrap();
@@ -68,7 +69,8 @@ fn plant_module(root: &Path) {
     fs::write(root.join("etc/nsswitch.conf"), lines).unwrap();
 }
 
-/// Environments in which a runtime has to look for a home by itself, and one in which it does not.
+/// Returns environments in which a runtime has to find a home directory itself, and one in which it
+/// does not.
 fn environments() -> [serde_json::Value; 4] {
     [
         json!([]),
@@ -181,7 +183,8 @@ fn no_module_of_an_image_is_loaded_under_docker() {
     }
 }
 
-/// The system calls that name files, of a command and of all that it starts, up to each one's next program.
+/// Returns the system calls that name files, of a command and of all processes that it starts, each
+/// until it executes its next program.
 fn traced(mut command: Command, trace: &Path) -> Vec<String> {
     let args: Vec<_> = command.get_args().map(ToOwned::to_owned).collect();
     let mut strace = Command::new("strace");
@@ -208,8 +211,8 @@ fn traced(mut command: Command, trace: &Path) -> Vec<String> {
         .collect()
 }
 
-/// Whether a process of ours has looked at a trap once it was in the container's root: after it has changed its root or
-/// its mount namespace, and before it executes the container's program.
+/// Returns the calls in which a process of ours looked at a trap inside the container's root: after
+/// it has changed its root or its mount namespace, and before it executes the container's program.
 fn touched(calls: &[String]) -> Vec<String> {
     let mut inside: std::collections::HashSet<&str> = std::collections::HashSet::new();
     let mut found = Vec::new();

@@ -1,7 +1,7 @@
-//! Faults at any moment: SIGKILL of any process of ours, and launches under any limits, while launches of all kinds are
-//! under way. None hangs, and nothing is left.
+//! Faults at any moment: SIGKILL of any process of ours, and launches under any limits, while
+//! launches of all kinds run. None hangs, and nothing is left.
 //!
-//! `SLIPWAY_KILLS` and `SLIPWAY_LIMITS` say how many; a release is tried with 10,000 and 500.
+//! `SLIPWAY_KILLS` and `SLIPWAY_LIMITS` set the numbers. A release is tested with 10,000 and 500.
 
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -11,18 +11,25 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tests::{TESTER, fixture, front, program, run, tester, wait_for};
 
-/// How long a launch may take, with all others under way.
+/// Longest time for a launch while the others run.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// How many launches are under way at once.
+/// Longest time until everything has ended after the last launch.
+const LEFT: Duration = Duration::from_secs(30);
+
+/// Number of launches that run at once.
 const AT_ONCE: usize = 6;
+
+/// Number of kills after which everything must end. A later kill could hit a process that an earlier
+/// one has left.
+const ROUND: u64 = 40;
 
 fn count(variable: &str, usual: u64) -> u64 {
     let given = std::env::var(variable).ok();
     given.and_then(|text| text.parse().ok()).unwrap_or(usual)
 }
 
-/// Numbers without an order, the same in each run.
+/// Pseudo-random numbers, the same in each run.
 struct Dice(u64);
 
 impl Dice {
@@ -40,7 +47,7 @@ impl Dice {
     }
 }
 
-/// A launch of some kind.
+/// Returns a launch of some kind.
 fn launch(dice: &mut Dice, number: u64, test: &str) -> Command {
     let images = ["bb", "bb.sif", "py.sif"].map(|name| fixture(name).display().to_string());
     let image = dice.of(&images).unwrap().clone();
@@ -81,24 +88,61 @@ fn launch(dice: &mut Dice, number: u64, test: &str) -> Command {
     command
 }
 
-/// Waits until nothing of ours is left.
+/// Waits until no process of ours is left.
 fn nothing_left(test: &str) {
-    let _ = run(&mut front(["instance", "stop", "-F", &format!("{test}*")]));
-    wait_for("all of it to end", Duration::from_secs(30), || {
-        marked(&mark(test).1).is_empty()
+    let stopped = run(&mut front(["instance", "stop", "-F", &format!("{test}*")]));
+    let begin = Instant::now();
+    loop {
+        let left = marked(&mark(test).1);
+        if left.is_empty() {
+            return;
+        }
+        let described: Vec<String> = left.iter().map(|pid| describe(*pid)).collect();
+        assert!(
+            begin.elapsed() < LEFT,
+            "left after {stopped:?}: {described:#?}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Returns what is known of a process: its state, its parent, its command and its files.
+fn describe(pid: u32) -> String {
+    let read = |name: &str| std::fs::read(format!("/proc/{pid}/{name}")).unwrap_or_default();
+    let text = |name: &str| String::from_utf8_lossy(&read(name)).replace('\0', " ");
+    let files = std::fs::read_dir(format!("/proc/{pid}/fd")).into_iter();
+    let files = files.flatten().flatten().map(|entry| {
+        let target = std::fs::read_link(entry.path()).unwrap_or_default();
+        format!("{:?} -> {}", entry.file_name(), target.display())
     });
+    format!(
+        "{pid}: {} | {} | waits in {} | {:?}",
+        text("cmdline"),
+        text("stat"),
+        text("wchan"),
+        files.collect::<Vec<_>>()
+    )
 }
 
 #[test]
 fn whatever_is_killed_nothing_hangs_and_nothing_is_left() {
     let kills = count("SLIPWAY_KILLS", 400);
     let mut dice = Dice(4711);
+    let mut number = 0;
+    for _ in 0..kills.div_ceil(ROUND) {
+        kill_some(&mut dice, &mut number, ROUND);
+        nothing_left("kills");
+    }
+}
+
+/// Kills some processes at random moments, and waits until all launches have ended.
+fn kill_some(dice: &mut Dice, number: &mut u64, kills: u64) {
     let mut running: Vec<(Child, Instant, String)> = Vec::new();
-    let (mut done, mut number) = (0, 0);
+    let mut done = 0;
     while done < kills {
         while running.len() < AT_ONCE {
-            number += 1;
-            let mut command = launch(&mut dice, number, "kills");
+            *number += 1;
+            let mut command = launch(dice, *number, "kills");
             running.push((
                 command.spawn().unwrap(),
                 Instant::now(),
@@ -107,7 +151,8 @@ fn whatever_is_killed_nothing_hangs_and_nothing_is_left() {
         }
         std::thread::sleep(Duration::from_micros(dice.below(20_000)));
         if let Some(pid) = dice.of(&marked(&mark("kills").1)) {
-            // It may have ended, or be another's by now, which is ours as well.
+            // The process may have ended, or the id may belong to another process by now, which is
+            // ours as well.
             done += u64::from(kill(Pid::from_raw(pid.cast_signed()), Signal::SIGKILL).is_ok());
         }
         running.retain_mut(|(child, begin, what)| {
@@ -123,7 +168,6 @@ fn whatever_is_killed_nothing_hangs_and_nothing_is_left() {
             || child.try_wait().unwrap().is_some(),
         );
     }
-    nothing_left("kills");
 }
 
 #[test]

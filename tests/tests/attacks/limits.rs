@@ -1,4 +1,5 @@
-//! Low limits of the caller's: each launch works, or says in a line what it lacks, and nothing waits or is left.
+//! Low limits of the caller. Each launch works, or says in one line what is missing; nothing waits,
+//! and nothing is left.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use serde_json::json;
 use crate::{mark, marked};
 use tests::{Bundle, Outcome, TESTER, fixture, program, run, tester, wait_for};
 
-/// Runs a script as the ordinary user, `$F` being `front`, with an end.
+/// Runs a script as the ordinary user, with a time limit. `$F` is `front`.
 fn script(text: &str, seconds: u32, test: &str) -> Outcome {
     let (name, value) = mark(test);
     let uid = tester().to_string();
@@ -35,7 +36,8 @@ fn script(text: &str, seconds: u32, test: &str) -> Outcome {
     run(command.stdin(Stdio::null()))
 }
 
-/// A job of ranks by hand: what a rank must not do is wait for ever for a place that there is not.
+/// Returns a script that starts a job of ranks. A rank must not wait for ever for a place that does
+/// not exist.
 fn job(ranks: u32, limit: u32, image: &str, number: u32) -> String {
     format!(
         "ulimit -n {limit}; export SLURM_JOB_ID={number} SLURM_STEP_ID=0 SLURM_NTASKS={ranks} SLURM_NODEID=0 \
@@ -119,7 +121,8 @@ fn a_low_limit_is_named_and_nothing_hangs() {
     });
 }
 
-/// The class of CVE-2024-40635: to the kernel this number means that the user stays what it is, which is root.
+/// The class of CVE-2024-40635: to the kernel, this number means that the user does not change, and
+/// so stays root.
 #[test]
 fn a_user_who_is_no_number_of_one_is_refused() {
     for user in [
@@ -150,7 +153,7 @@ fn a_user_who_is_no_number_of_one_is_refused() {
     }
 }
 
-/// The runtime's own steps are not held to the limits of the program.
+/// The program's limits do not apply to the runtime's own steps.
 #[test]
 fn a_program_may_have_few_descriptors() {
     for limit in [4, 8, 12, 20] {
@@ -163,7 +166,8 @@ fn a_program_may_have_few_descriptors() {
     }
 }
 
-/// A sign that does not say whose it is was waited for, by each later launch of the program: 20 seconds.
+/// Each later launch of the program used to wait 20 seconds for a lock file that does not name its
+/// owner.
 #[test]
 fn a_full_disk_costs_no_later_launch_its_time() {
     let script = "mount -t tmpfs -o size=64k,mode=1777 none /mnt; dd if=/dev/zero of=/mnt/fill bs=4k 2>/dev/null; \

@@ -1,4 +1,5 @@
-//! Names of sockets that others have taken: a payload in a container, which has its user's id, and other users.
+//! Names of sockets that others have taken: a payload in a container, which has its user's id, and
+//! other users.
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -6,8 +7,9 @@ use std::time::{Duration, Instant};
 
 use tests::{Killed, fixture, front, run, tester, wait_for};
 
-/// Answers whoever calls a name with the namespaces of the process that it is in, as a monitor does, and shows a secret as
-/// one: from a user namespace of its own, where it has every capability, if it `nests`. One that `hangs` up does not answer.
+/// Answers each caller of a name with the namespaces of its own process, as a monitor does, and
+/// shows a secret like one. If it `nests`, it does so from a user namespace of its own, where it
+/// has every capability. If it `hangs`, it does not answer.
 const SQUATTER: &str = r#"
 import os, socket, sys
 kind, name, about, how = sys.argv[1:5]
@@ -35,14 +37,14 @@ while True:
     keep = c
 "#;
 
-/// What a session tells of itself; a later version may tell more.
+/// The description of a session; a later version may have more fields.
 const ABOUT: &str = r#"{"image":["/x","x"],"libraries":false,"contained":false,"own_processes":false,"program":"cat","env":[],"home":"/","logs":{"out":"/x","err":"/x"}}"#;
 
 fn path(name: &str) -> String {
     fixture(name).display().to_string()
 }
 
-/// The names of the ordinary user's sessions that begin so.
+/// Returns the names of the ordinary user's sessions with this beginning.
 fn names(beginning: &str) -> Vec<String> {
     let sockets = fs::read_to_string("/proc/net/unix").unwrap();
     let names = sockets
@@ -54,7 +56,7 @@ fn names(beginning: &str) -> Vec<String> {
         .collect()
 }
 
-/// `front` as the first of a job's two ranks.
+/// Returns `front` as the first of a job's two ranks.
 fn rank(job: &str) -> Command {
     let mut rank = front::<&str>([]);
     rank.env("SLURM_JOB_ID", job);
@@ -139,7 +141,7 @@ fn a_contained_payload_does_not_stand_in_for_a_session() {
             "{:?}",
             begin.elapsed()
         );
-        // It was asked, or the test shows nothing.
+        // The test proves nothing unless the squatter was called.
         wait_for("the call", Duration::from_secs(5), || {
             fs::read_to_string(&log).unwrap().contains("called + True")
         });
@@ -172,13 +174,14 @@ fn a_contained_payload_does_not_stand_in_for_an_instance() {
             .count(),
         1
     );
-    // Nor can it be made; nothing is left of it if it was.
+    // The instance cannot be made either; if it was, nothing of it is left.
     let outcome = run(&mut front(["instance", "start", &path("bb"), "trusted"]));
     let _ = run(&mut front(["instance", "stop", "-F", "trusted"]));
     assert!(outcome.stderr.contains("is held by"), "{outcome:#?}");
 }
 
-/// Takes names as a user of no relation: half of them listens and never answers, the other half only holds.
+/// Takes names as an unrelated user. Half of them listen and never answer, the other half are only
+/// held.
 const HOLDER: &str = r#"
 import os, socket, sys, resource
 resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
@@ -236,7 +239,7 @@ fn names_that_other_users_have_taken_cost_no_time() {
         );
         assert!(outcome.code < 126 || outcome.code == 255, "{outcome:#?}");
     }
-    // A rank looks for others of its job.
+    // A rank looks for other ranks of its job.
     let begin = Instant::now();
     let outcome = run(rank("4711").args(["exec", &image, "true"]));
     assert_eq!(outcome.code, 0, "{outcome:#?}");

@@ -1,5 +1,5 @@
-//! `front`'s own program, which its user may own: no payload of a contained image is to reach its file (the class of
-//! CVE-2019-5736).
+//! `front`'s own program, which its user may own. No payload of a contained image may reach its
+//! file (the class of CVE-2019-5736).
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -8,7 +8,7 @@ use std::process::Command;
 
 use tests::{TESTER, as_tester, fixture, home, program, run, succeed};
 
-/// A `front` that the ordinary user owns, and an image to try with.
+/// Makes a `front` that the ordinary user owns, and an image to try it with.
 fn place() -> tempfile::TempDir {
     let place = home();
     let own = place.path().join("front");
@@ -52,7 +52,7 @@ fn no_interpreter_of_a_contained_image_is_this_program() {
             assert_eq!(outcome.stdout, "", "{flag} {name}: {outcome:?}");
         }
     }
-    // As the image's shell, for its scripts.
+    // The link is the image's shell, for its scripts.
     fs::create_dir_all(root.join(".singularity.d/env")).unwrap();
     fs::write(
         root.join(".singularity.d/env/50.sh"),
@@ -68,7 +68,7 @@ fn no_interpreter_of_a_contained_image_is_this_program() {
     );
 }
 
-/// Has a program be a script and a program by turns, thousands of times a second.
+/// Makes a program a script and a program in turn, thousands of times a second.
 const TOGGLE: &str = r##"
 import os, sys
 file = os.open(sys.argv[1], os.O_RDWR)
@@ -101,7 +101,8 @@ fn a_program_that_becomes_a_script_in_between_is_not_run_as_one() {
     let image = root.display().to_string();
     for round in 0..200 {
         let outcome = run(as_tester(&own).args(["exec", "-c", &image, "echo", "--version"]));
-        // It is what it was at some moment, or nothing: the script's word would be no command of this program's.
+        // The file is what it was at some moment, or nothing runs: the script's word would not be a
+        // command of this program.
         assert!(
             !outcome.stderr.contains("front --help"),
             "{round}: {outcome:?}"
@@ -152,7 +153,7 @@ fn scripts_and_programs_run_as_they_always_do() {
             let outcome = run(as_tester(program).args(words));
             (outcome.code, outcome.stdout, outcome.stderr)
         };
-        // The other is root's, and needs none of this.
+        // The other `front` is root's, and needs none of this.
         assert_eq!(run(&own), run(&program("front")), "{name}");
         assert_eq!(run(&own).0, 0, "{name}");
     }

@@ -1,5 +1,5 @@
-//! What other users and the payload learn of a container's making: its state, its caller's keys, and files that a
-//! runtime writes where others have prepared the place.
+//! Information for other users and the payload about the making of a container: its state, its
+//! caller's keys, and files that a runtime writes where others have prepared the path.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -24,7 +24,7 @@ fn a_containers_state_is_its_owners_alone() {
     assert_eq!(mode(&root.join(bundle.id())), 0o700);
     let document = root.join(".bundles").join(bundle.id()).join("config.json");
     assert_eq!(mode(&document), 0o600);
-    // In a root that was there already, and lets others in.
+    // In an existing root that others may enter.
     fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     fs::set_permissions(
         bundle.path(),
@@ -74,7 +74,8 @@ fn a_planted_link_is_not_written_through() {
 
 #[test]
 fn the_callers_session_keyring_stays_outside() {
-    // keyctl(1) makes a session keyring with a name; what a process may view of keys is in /proc/keys.
+    // keyctl(1) makes a session keyring with a name. /proc/keys lists the keys that a process may
+    // view.
     let with_keyring = |command: &Command| {
         let mut keyctl = Command::new("keyctl");
         keyctl.args(["session", "of-the-caller"]);

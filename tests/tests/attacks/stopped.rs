@@ -1,12 +1,12 @@
-//! A payload that stops processes of ours: SIGSTOP cannot be blocked, and without a process namespace it may signal those
-//! of its user.
+//! A payload that stops processes of ours: SIGSTOP cannot be blocked, and without a pid namespace
+//! the payload may signal the processes of its user.
 
 use std::process::Command;
 
-use tests::{Place, fixture, program, run, tester};
+use tests::{TestDirectory, fixture, program, run, tester};
 
-/// Stops each process of a name that it sees, for so many seconds, and prints which. Where `/proc` hides processes, it
-/// stops the youngest that leads a session and was there before it: an image's server.
+/// Stops each process of a name that it sees, for a number of seconds, and prints which. If `/proc`
+/// hides processes, it stops the youngest session leader that existed before it: an image's server.
 const STOPPER: &str = r#"
 import os, signal, sys, time
 name, end, stopped = sys.argv[1], time.time() + float(sys.argv[2]), set()
@@ -31,11 +31,12 @@ while time.time() < end:
             pass
 "#;
 
-/// Runs a script of an ordinary user who is alone with the stopper on a machine: it would stop what belongs to other
-/// tests; `hidden` is how `/proc` is mounted. `stop NAME SECONDS` starts it, `ends WORDS` runs words that must end within ten seconds, and `none NAME` waits
-/// until no process has the name. Returns what it printed.
+/// Runs a script of an ordinary user who is alone with the stopper on a machine: it would also stop
+/// processes of other tests. `hidden` is the way in which `/proc` is mounted. In the script, `stop
+/// NAME SECONDS` starts the stopper, `ends WORDS` runs words that must end within ten seconds, and
+/// `none NAME` waits until no process has the name. Returns the script's output.
 fn alone(hidden: &str, script: &str) -> String {
-    let place = Place::new();
+    let place = TestDirectory::new();
     let functions = format!(
         r#"
         cd {directory}
@@ -97,13 +98,13 @@ fn a_builder_that_is_stopped_keeps_nobody_waiting() {
     let lines: Vec<&str> = printed.lines().collect();
     let (count, lines) = lines.split_last().unwrap();
     assert!(lines.iter().all(|line| is_good(line)), "{printed}");
-    // What one rank has said holds for the others.
+    // The message of one rank is valid for the others.
     let answered = lines.iter().filter(|line| **line != "status 255").count();
     assert!((3..=5).contains(&answered), "{printed}");
     assert!(count.parse::<u32>().unwrap() > 0, "{printed}");
 }
 
-/// The commands that run the image, before and after the instance of one is there.
+/// The commands that run the image: preparations, and the command itself.
 const SERVED: [(&str, &str); 4] = [
     ("", "exec $I"),
     ("", "exec -c $I"),
@@ -114,10 +115,10 @@ const SERVED: [(&str, &str); 4] = [
 #[test]
 fn a_server_that_is_stopped_goes_on() {
     for hidden in ["0", "2"] {
-        // The youngest that leads a session is an instance's first process, where there is one.
+        // If there is an instance, the youngest session leader is its first process.
         let hidden_too = |before: &str| hidden == "0" || before.is_empty();
         for (before, exec) in SERVED.into_iter().filter(|(before, _)| hidden_too(before)) {
-            // The kernel has not asked the server for the names that are listed.
+            // The kernel has not asked the server for the listed names before.
             let script = format!(
                 r#"
                 {before}
@@ -142,7 +143,8 @@ fn a_server_that_is_stopped_goes_on() {
     }
 }
 
-/// A payload may set the limits of its user's processes: one without descriptors learns of nothing any more.
+/// A payload may set the limits of its user's processes. A process without descriptors cannot
+/// observe anything any more.
 #[test]
 fn a_monitor_that_may_have_no_descriptors_ends() {
     let take = "import os, resource\n\
@@ -177,7 +179,8 @@ fn a_monitor_that_may_have_no_descriptors_ends() {
     );
 }
 
-/// The server is stopped as soon as it is there: between what is built and what is entered, at some time.
+/// The server is stopped as soon as it exists: at some moment between building the session and
+/// entering it.
 #[test]
 fn launches_whose_servers_are_stopped_at_any_moment_end() {
     let printed = alone(

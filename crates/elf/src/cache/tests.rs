@@ -1,6 +1,7 @@
 use super::*;
 
-/// A cache of format 1.1 with these entries, optionally behind an empty one of the old format.
+/// Makes a cache of format 1.1 with these entries, optionally behind an empty cache of the old
+/// format.
 fn cache(entries: &[(&str, &str)], behind_old: bool) -> Vec<u8> {
     let mut strings = Vec::new();
     let strings_at = HEADER + entries.len() * ENTRY;
@@ -62,7 +63,7 @@ fn refuses_what_is_none() {
     assert_eq!(Cache::parse(MAGIC), Err(CacheError::NotACache));
 }
 
-/// The hosts that tests run on are glibc's; `ldconfig -p` is the judge.
+/// The tests run on hosts with glibc, so the result must equal the output of `ldconfig -p`.
 #[test]
 fn agrees_with_ldconfig() {
     let Ok(bytes) = std::fs::read("/etc/ld.so.cache") else {
@@ -89,7 +90,7 @@ fn agrees_with_ldconfig() {
     assert_eq!(ours, theirs);
 }
 
-/// Entries may share a string: a small file must not stand for more memory than there is.
+/// Entries may share a string: a small file must not use up the memory.
 #[test]
 fn what_is_kept_has_an_end() {
     let count = 1 << 16;
@@ -114,7 +115,7 @@ fn what_is_kept_has_an_end() {
     assert!(!kept.is_empty() && size <= KEPT, "{size}");
 }
 
-/// glibc's own tool reads back what is written, in the same order.
+/// glibc's own tool must read the written cache, in the same order.
 #[test]
 fn ldconfig_reads_what_is_written() {
     let Ok(bytes) = std::fs::read("/etc/ld.so.cache") else {

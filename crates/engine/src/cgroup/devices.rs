@@ -1,18 +1,19 @@
-//! Which devices a container may use, in the unified hierarchy: rules for a program that the kernel asks.
-//! libcgroups' own needs a C library at build time, and without it lets everything pass.
+//! The devices that a container may use in the unified hierarchy, as rules for a program that the
+//! kernel runs on each access. libcgroups has such a program too, but needs a C library for it at
+//! build time, and lets everything pass without it.
 
+use device_filter::Rule;
 use libcontainer::oci_spec::runtime::{LinuxDeviceCgroup, LinuxDeviceType};
-use sys::DeviceRule;
 
-/// What every container may use (runc's list): make any node; null, zero, full, random, urandom, tty,
-/// console, ptmx and the terminals.
-fn always() -> impl Iterator<Item = DeviceRule> {
-    let node = |kind| DeviceRule {
+/// Returns the rules of every container (runc's list): it may make any node, and use null, zero,
+/// full, random, urandom, tty, console, ptmx and the terminals.
+fn always() -> impl Iterator<Item = Rule> {
+    let node = |kind| Rule {
         allow: true,
         kind: Some(kind),
         major: None,
         minor: None,
-        access: DeviceRule::MKNOD,
+        access: Rule::MKNOD,
     };
     let known = [
         (1, Some(3)),
@@ -25,40 +26,39 @@ fn always() -> impl Iterator<Item = DeviceRule> {
         (5, Some(2)),
         (136, None),
     ];
-    let known = known.into_iter().map(|(major, minor)| DeviceRule {
+    let known = known.into_iter().map(|(major, minor)| Rule {
         allow: true,
-        kind: Some(DeviceRule::CHARACTER),
+        kind: Some(Rule::CHARACTER),
         major: Some(major),
         minor,
-        access: DeviceRule::ANY,
+        access: Rule::ANY,
     });
-    let nodes = [DeviceRule::CHARACTER, DeviceRule::BLOCK].map(node);
+    let nodes = [Rule::CHARACTER, Rule::BLOCK].map(node);
     nodes.into_iter().chain(known)
 }
 
-/// Reads a rule of the specification; a negative number means any, as runc has it.
-fn read(rule: &LinuxDeviceCgroup) -> DeviceRule {
+/// Reads a rule of the specification. A negative number means any, as in runc.
+fn read(rule: &LinuxDeviceCgroup) -> Rule {
     let kind = match rule.typ().unwrap_or_default() {
-        LinuxDeviceType::B => Some(DeviceRule::BLOCK),
-        LinuxDeviceType::C | LinuxDeviceType::U => Some(DeviceRule::CHARACTER),
+        LinuxDeviceType::B => Some(Rule::BLOCK),
+        LinuxDeviceType::C | LinuxDeviceType::U => Some(Rule::CHARACTER),
         LinuxDeviceType::A | LinuxDeviceType::P => None,
     };
     let number = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok());
     let letters = rule.access().as_deref().unwrap_or("rwm");
     let bit = |letter: char, bit: u32| if letters.contains(letter) { bit } else { 0 };
-    DeviceRule {
+    Rule {
         allow: rule.allow(),
         kind,
         major: number(rule.major()),
         minor: number(rule.minor()),
-        access: bit('m', DeviceRule::MKNOD)
-            | bit('r', DeviceRule::READ)
-            | bit('w', DeviceRule::WRITE),
+        access: bit('m', Rule::MKNOD) | bit('r', Rule::READ) | bit('w', Rule::WRITE),
     }
 }
 
-/// Returns what a specification's rules come to; the last that says anything decides.
-pub(super) fn rules(rules: &[LinuxDeviceCgroup]) -> Vec<DeviceRule> {
+/// Returns the rules of a specification and those of every container. The last rule that matches
+/// decides.
+pub(super) fn rules(rules: &[LinuxDeviceCgroup]) -> Vec<Rule> {
     rules.iter().map(read).chain(always()).collect()
 }
 
@@ -70,23 +70,23 @@ mod tests {
     fn a_rule_of_the_specification_is_read_as_runc_reads_it() {
         let of = |text: &str| read(&serde_json::from_str(text).unwrap());
         let denied = of(r#"{"allow": false, "access": "rwm"}"#);
-        let expected = DeviceRule {
+        let expected = Rule {
             allow: false,
             kind: None,
             major: None,
             minor: None,
-            access: DeviceRule::ANY,
+            access: Rule::ANY,
         };
         assert_eq!(denied, expected);
         let fuse = of(r#"{"allow": true, "type": "c", "major": 10, "minor": -1, "access": "r"}"#);
-        let expected = DeviceRule {
+        let expected = Rule {
             allow: true,
-            kind: Some(DeviceRule::CHARACTER),
+            kind: Some(Rule::CHARACTER),
             major: Some(10),
             minor: None,
-            access: DeviceRule::READ,
+            access: Rule::READ,
         };
         assert_eq!(fuse, expected);
-        assert_eq!(of(r#"{"allow": true}"#).access, DeviceRule::ANY);
+        assert_eq!(of(r#"{"allow": true}"#).access, Rule::ANY);
     }
 }

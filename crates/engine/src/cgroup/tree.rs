@@ -1,4 +1,5 @@
-//! Walking a cgroup and those below it, which a container may have made deeper than a path can name.
+//! Walks a cgroup and the cgroups below it, which a container may have nested deeper than a path
+//! can name.
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -6,68 +7,110 @@ use std::io::{self, Read};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStringExt;
 use std::path::Path;
+use std::time::Instant;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, openat, unlinkat};
 use rustix::io::Errno;
 
-use super::{ATTEMPTS, INTERVAL};
+use super::INTERVAL;
 
-/// A directory to look into, which is no link.
+/// Flags to open a directory that is not a link.
 const DIRECTORY: OFlags = OFlags::RDONLY
     .union(OFlags::DIRECTORY)
     .union(OFlags::NOFOLLOW)
     .union(OFlags::CLOEXEC);
 
-/// Hands the processes of a cgroup and of all below it to `found`. One that goes meanwhile has none, and one that cannot
-/// be looked at hides no other.
+/// Passes the processes of a cgroup and of all cgroups below it to `found`. A cgroup that is
+/// removed meanwhile has none. A cgroup that cannot be read does not hide the others.
 ///
 /// # Errors
 ///
-/// Fails with the first look that failed, after all others.
-pub(super) fn processes(top: &Path, found: &mut dyn FnMut(i32)) -> io::Result<()> {
+/// Fails when a cgroup could not be read, after all others have been visited, and when the time is
+/// over: a container may make cgroups faster than they are visited.
+pub(super) fn processes(
+    top: &Path,
+    deadline: Instant,
+    found: &mut dyn FnMut(i32),
+) -> io::Result<()> {
     let mut failed = Ok(());
-    let walked = walk(top, &mut |cgroup| match read(cgroup) {
-        Ok(text) => { text.lines().filter_map(|line| line.parse().ok()) }.for_each(&mut *found),
-        Err(error) if is_gone(&error) => {}
-        Err(error) => failed = Err(error),
-    });
+    let walked = walk(
+        top,
+        deadline,
+        &mut |cgroup| match read(cgroup, "cgroup.procs") {
+            Ok(text) => { text.lines().filter_map(|line| line.parse().ok()) }.for_each(&mut *found),
+            // A threaded cgroup does not list its processes; its domain, above it, does.
+            Err(error) if is_gone(&error) || is_threaded(&error) => {}
+            Err(error) => failed = Err(error),
+        },
+    );
     walked.and(failed)
 }
 
-/// Removes a cgroup with all below it. All processes must have been killed; they may still be on their way out.
+/// Whether a cgroup or one below it has processes, or threads of a process elsewhere.
 ///
 /// # Errors
 ///
-/// Fails with the first that cannot be removed.
-pub(super) fn remove(top: &Path) -> io::Result<()> {
+/// Fails when a cgroup cannot be read, and when the time is over.
+pub(super) fn is_occupied(top: &Path, deadline: Instant) -> io::Result<bool> {
+    let mut is_occupied = false;
+    let mut failed = Ok(());
+    walk(top, deadline, &mut |cgroup| {
+        let text = read(cgroup, "cgroup.procs").or_else(|error| match is_threaded(&error) {
+            true => read(cgroup, "cgroup.threads"),
+            false => Err(error),
+        });
+        match text {
+            Ok(text) => is_occupied |= !text.trim().is_empty(),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => failed = Err(error),
+        }
+    })?;
+    match is_occupied {
+        true => Ok(true),
+        false => failed.map(|()| false),
+    }
+}
+
+/// Removes a cgroup with all cgroups below it. All processes must have been killed, but may still
+/// be exiting.
+///
+/// # Errors
+///
+/// Fails at the first cgroup that cannot be removed until the deadline.
+pub(super) fn remove(top: &Path, deadline: Instant) -> io::Result<()> {
     let mut above = Vec::new();
     let mut current = match openat(CWD, top, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         opened => opened?,
     };
     loop {
+        in_time(deadline)?;
         if let Some(child) = children(&current)?.pop() {
             match openat(&current, &child, DIRECTORY, Mode::empty()) {
-                // Another has removed it meanwhile.
+                // Another process has removed the cgroup meanwhile.
                 Err(Errno::NOENT) => continue,
                 opened => current = opened?,
             }
             above.push(child);
         } else if let Some(name) = above.pop() {
             current = openat(&current, "..", DIRECTORY, Mode::empty())?;
-            remove_empty(&|| unlinkat(&current, &name, AtFlags::REMOVEDIR))?;
+            remove_empty(deadline, &|| unlinkat(&current, &name, AtFlags::REMOVEDIR))?;
         } else {
-            return remove_empty(&|| rustix::fs::rmdir(top));
+            return remove_empty(deadline, &|| rustix::fs::rmdir(top));
         }
     }
 }
 
-fn remove_empty(remove: &dyn Fn() -> rustix::io::Result<()>) -> io::Result<()> {
+fn in_time(deadline: Instant) -> io::Result<()> {
+    match Instant::now() < deadline {
+        true => Ok(()),
+        false => Err(io::ErrorKind::TimedOut.into()),
+    }
+}
+
+fn remove_empty(deadline: Instant, remove: &dyn Fn() -> rustix::io::Result<()>) -> io::Result<()> {
     let mut result = remove();
-    for _ in 0..ATTEMPTS {
-        if result != Err(Errno::BUSY) {
-            break;
-        }
+    while result == Err(Errno::BUSY) && Instant::now() < deadline {
         std::thread::sleep(INTERVAL);
         result = remove();
     }
@@ -78,7 +121,15 @@ fn remove_empty(remove: &dyn Fn() -> rustix::io::Result<()>) -> io::Result<()> {
 }
 
 /// Visits a cgroup and all below it, with one descriptor open at a time.
-fn walk(top: &Path, visit: &mut dyn FnMut(&OwnedFd)) -> io::Result<()> {
+///
+/// # Errors
+///
+/// Fails when the first cgroup cannot be opened, and when the time is over.
+pub(super) fn walk(
+    top: &Path,
+    deadline: Instant,
+    visit: &mut dyn FnMut(&OwnedFd),
+) -> io::Result<()> {
     let mut current = match openat(CWD, top, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         opened => opened?,
@@ -86,9 +137,10 @@ fn walk(top: &Path, visit: &mut dyn FnMut(&OwnedFd)) -> io::Result<()> {
     visit(&current);
     let mut left = vec![children(&current)?];
     while let Some(list) = left.last_mut() {
+        in_time(deadline)?;
         match list.pop() {
             Some(name) => {
-                // It may have gone, or be none to look into.
+                // The cgroup may have been removed, or we may not open it.
                 if let Ok(child) = openat(&current, &name, DIRECTORY, Mode::empty()) {
                     current = child;
                     visit(&current);
@@ -106,7 +158,7 @@ fn walk(top: &Path, visit: &mut dyn FnMut(&OwnedFd)) -> io::Result<()> {
     Ok(())
 }
 
-/// The names of the cgroups right below one; none of one that has gone.
+/// Returns the names of the cgroups directly below a cgroup; none if it was removed.
 fn children(cgroup: &OwnedFd) -> io::Result<Vec<OsString>> {
     let mut names = Vec::new();
     let directory = match Dir::read_from(cgroup) {
@@ -126,19 +178,16 @@ fn children(cgroup: &OwnedFd) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-fn read(cgroup: &OwnedFd) -> io::Result<String> {
-    let file = openat(
-        cgroup,
-        "cgroup.procs",
-        OFlags::RDONLY | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
+fn read(cgroup: &OwnedFd, name: &str) -> io::Result<String> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    let file = openat(cgroup, name, flags, Mode::empty())?;
     let mut text = String::new();
-    match File::from(file).read_to_string(&mut text) {
-        // A threaded cgroup does not say; its domain, above it, does.
-        Err(error) if error.raw_os_error() == Some(nix::libc::EOPNOTSUPP) => Ok(String::new()),
-        read => read.map(|_| text),
-    }
+    File::from(file).read_to_string(&mut text)?;
+    Ok(text)
+}
+
+fn is_threaded(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EOPNOTSUPP)
 }
 
 fn is_gone(error: &io::Error) -> bool {
@@ -169,17 +218,21 @@ mod tests {
             current = openat(&current, name.as_str(), DIRECTORY, Mode::empty()).unwrap();
         }
         let mut found = Vec::new();
-        processes(&top, &mut |process| found.push(process)).unwrap();
+        let later = Instant::now() + std::time::Duration::from_secs(60);
+        processes(&top, later, &mut |process| found.push(process)).unwrap();
         found.sort_unstable();
         assert_eq!(found, (0..60).collect::<Vec<_>>());
-        // Files of a cgroup go with it; those of this one have to be removed.
+        // The kernel removes a cgroup's files together with it. The files of this imitation have to
+        // be removed.
         let mut current = openat(CWD, &top, DIRECTORY, Mode::empty()).unwrap();
         for _ in 0..60 {
             unlinkat(&current, "cgroup.procs", AtFlags::empty()).unwrap();
             current = openat(&current, name.as_str(), DIRECTORY, Mode::empty()).unwrap();
         }
-        remove(&top).unwrap();
+        remove(&top, later).unwrap();
         assert!(!top.exists());
-        remove(&top).unwrap();
+        remove(&top, later).unwrap();
+        let late = processes(place.path(), Instant::now(), &mut |_| ());
+        assert_eq!(late.unwrap_err().kind(), io::ErrorKind::TimedOut);
     }
 }

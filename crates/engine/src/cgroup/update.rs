@@ -1,4 +1,4 @@
-//! Changing the limits of a container that exists.
+//! Changing the limits of an existing container.
 
 use std::fs;
 use std::path::Path;
@@ -7,27 +7,49 @@ use libcgroups::common::{CgroupManager, ControllerOpt};
 use libcontainer::oci_spec::runtime::LinuxResources;
 use serde_json::{Map, Value};
 
-use super::{MOUNTED, manager};
+use super::{Cgroup, MOUNTED, is_unified};
 use crate::Error;
+use crate::error::of_library;
 
-/// Applies resources to a cgroup.
-pub(crate) fn apply(path: &Path, systemd: bool, id: &str, resources: &Value) -> Result<(), Error> {
-    refuse_without_controller(path, resources)?;
-    let resources: LinuxResources = serde_json::from_value(resources.clone())
-        .map_err(|error| Error::Resources(error.to_string()))?;
-    let options = ControllerOpt {
-        resources: &resources,
-        disable_oom_killer: false,
-        oom_score_adj: None,
-        freezer_state: None,
-    };
-    manager(path, systemd, id)?
-        .apply(&options)
-        .map_err(|error| Error::Resources(sys::one_line(&error)))
+impl Cgroup {
+    /// Applies resources to the cgroup.
+    pub(crate) fn apply(&self, resources: &Value) -> Result<(), Error> {
+        refuse_without_controller(&self.path, resources)?;
+        let resources: LinuxResources = serde_json::from_value(resources.clone())
+            .map_err(|error| Error::Resources(error.to_string()))?;
+        let options = ControllerOpt {
+            resources: &resources,
+            disable_oom_killer: false,
+            oom_score_adj: None,
+            freezer_state: None,
+        };
+        self.manager()?
+            .apply(&options)
+            .map_err(|error| Error::Resources(of_library(&error)))
+    }
 }
 
-/// Names a controller that the unified hierarchy does not have at this place; libcgroups would name
-/// a file that is not there.
+/// Whether resources ask for any limit. In the unified hierarchy, the devices are none: a program
+/// filters them.
+pub(crate) fn has_limits(resources: &Value) -> bool {
+    let Some(resources) = resources.as_object() else {
+        return false;
+    };
+    let mut set = resources.iter().filter(|(_, value)| is_set(value));
+    set.any(|(name, _)| name != "devices" || !is_unified())
+}
+
+fn is_set(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Object(map) => map.values().any(|value| !value.is_null()),
+        Value::Array(list) => !list.is_empty(),
+        _ => true,
+    }
+}
+
+/// Refuses limits whose controller the unified hierarchy does not have here, and names the
+/// controller. libcgroups would name a missing file.
 fn refuse_without_controller(path: &Path, resources: &Value) -> Result<(), Error> {
     const CONTROLLERS: [(&str, &str); 5] = [
         ("memory", "memory"),
@@ -39,11 +61,6 @@ fn refuse_without_controller(path: &Path, resources: &Value) -> Result<(), Error
     let directory = Path::new(MOUNTED).join(path.strip_prefix("/").unwrap_or(path));
     let Ok(available) = fs::read_to_string(directory.join("cgroup.controllers")) else {
         return Ok(());
-    };
-    let is_set = |value: &Value| match value {
-        Value::Object(map) => map.values().any(|value| !value.is_null()),
-        Value::Array(list) => !list.is_empty(),
-        _ => false,
     };
     for (section, controller) in CONTROLLERS {
         let wanted = resources.get(section).is_some_and(is_set);
@@ -58,12 +75,12 @@ fn refuse_without_controller(path: &Path, resources: &Value) -> Result<(), Error
     Ok(())
 }
 
-/// Returns what has to be applied so that `changes` hold, and what is not named in them stays as in
-/// `current`: the whole of each controller that they touch.
+/// Returns the resources to apply so that `changes` take effect and everything else stays as in
+/// `current`: the complete settings of each controller that `changes` touches.
 pub(crate) fn touched(current: &Value, changes: &Value) -> Value {
     let mut result = Map::new();
     for (controller, change) in changes.as_object().into_iter().flatten() {
-        // Which devices there are is decided once.
+        // The devices are decided once.
         if controller == "devices" || change.is_null() {
             continue;
         }
@@ -74,7 +91,7 @@ pub(crate) fn touched(current: &Value, changes: &Value) -> Value {
     Value::Object(result)
 }
 
-/// Overwrites values by those that are given; what engines mean by an empty one is "as it is".
+/// Overwrites values by the given ones. Engines use an empty value to mean "unchanged".
 pub(crate) fn merge(base: &mut Value, change: &Value) {
     match (base, change) {
         (_, Value::Null) => {}

@@ -1,4 +1,4 @@
-//! The program, its flags and its failures.
+//! The CRIU program, its flags and its failures.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ pub(super) struct Criu {
 }
 
 impl Criu {
-    /// `verb` is its command: `dump`, `pre-dump` or `restore`.
+    /// Prepares a run. `verb` is CRIU's command: `dump`, `pre-dump` or `restore`.
     pub(super) fn new(verb: &'static str, options: &CriuOptions) -> Result<Self, Error> {
         let log = format!("{}.log", verb.trim_start_matches("pre-"));
         let work = options.work.as_ref().unwrap_or(&options.images);
@@ -53,7 +53,7 @@ impl Criu {
         Ok(Self { command, verb, log })
     }
 
-    /// Runs it to its end.
+    /// Runs CRIU to its end.
     pub(super) fn run(mut self) -> Result<(), Error> {
         match self.command.status() {
             Ok(status) if status.success() => Ok(()),
@@ -62,7 +62,7 @@ impl Criu {
         }
     }
 
-    /// Why it could not even be started.
+    /// Returns the error for a program that could not be started.
     pub(super) fn missing(&self, source: io::Error) -> Error {
         let program = self.command.get_program().to_string_lossy().into_owned();
         if source.kind() == io::ErrorKind::NotFound {
@@ -70,10 +70,10 @@ impl Criu {
                 "{program} is not installed; it is what saves and restores processes"
             ));
         }
-        Error::Criu(format!("{program}: {}", sys::words(&source)))
+        Error::Criu(format!("{program}: {}", text::message(&source)))
     }
 
-    /// What it wrote last of what went wrong, without its time and place.
+    /// Returns the error that CRIU's log gives as the cause, without its time and place.
     pub(super) fn failure(&self) -> Error {
         let text = fs::read(&self.log).unwrap_or_default();
         let text = String::from_utf8_lossy(&text);
@@ -81,7 +81,8 @@ impl Criu {
             let (_, error) = line.split_once(") Error (")?;
             error.split_once("): ").map(|(_, error)| error)
         });
-        // The first is the cause; it limits itself in vain where it may not.
+        // The first error is the cause. Errors about CRIU's own limits are harmless: it tries to
+        // change them even where it may not.
         let cause = errors
             .find(|error| !error.starts_with("rlimit:"))
             .unwrap_or("it says no more");

@@ -1,41 +1,41 @@
-//! Saving.
+//! Saving a container's processes.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 use super::criu::Criu;
-use super::{CriuOptions, DESCRIPTORS, EXTERNAL, joined, outside};
+use super::{CriuOptions, DESCRIPTORS, EXTERNAL, outside};
 use crate::shadow_bundle::write_whole;
 use crate::{Container, Error, Status};
 
-/// How far saving goes.
+/// The extent of a checkpoint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Extent {
     /// The container is saved, and removed.
     Whole,
     /// The container is saved, and runs on.
     LeaveRunning,
-    /// Its memory alone is saved, to have less to do later.
+    /// Only the memory is saved, so that a later checkpoint has less to do.
     MemoryFirst,
 }
 
-/// What is saved, and how.
+/// The parameters of a checkpoint.
 #[derive(Debug)]
 pub struct Checkpoint {
-    /// What CRIU is told.
+    /// CRIU's options.
     pub options: CriuOptions,
-    /// How far it goes.
+    /// The extent of the checkpoint.
     pub extent: Extent,
-    /// An earlier `MemoryFirst`, relative to the directory of the files.
+    /// The directory of an earlier `MemoryFirst`, relative to the directory of the saved files.
     pub parent: Option<PathBuf>,
-    /// Whether connections that are being made are left out.
+    /// Whether connections that are being established are left out.
     pub tcp_skip_in_flight: bool,
     /// Whether a file that was removed may be linked again.
     pub link_remap: bool,
-    /// A descriptor to which a zero byte is written once it is ready to serve pages.
+    /// The descriptor to which a zero byte is written once CRIU is ready to serve pages.
     pub status_fd: Option<i32>,
-    /// Where memory is sent, instead of to files: address and port.
+    /// The address and port to which memory is sent, instead of to files.
     pub page_server: Option<(String, u16)>,
 }
 
@@ -43,14 +43,15 @@ pub struct Checkpoint {
 ///
 /// # Errors
 ///
-/// Fails when it does not run, has a terminal, or has what CRIU cannot save; then it runs on.
+/// Fails when the container does not run, has a terminal, or has something that CRIU cannot save.
+/// The container then runs on.
 pub fn checkpoint(container: Container, request: &Checkpoint) -> Result<(), Error> {
     if container.status() != Status::Running {
         return Err(Error::WrongStatus("container not running".into()));
     }
     let pid = container.pid().ok_or(Error::Missing)?;
     let document = container.document()?;
-    if document.pointer("/process/terminal") == Some(&true.into()) {
+    if document.has_terminal() {
         return Err(Error::Criu(
             "a container with a terminal cannot be saved".to_owned(),
         ));
@@ -62,12 +63,12 @@ pub fn checkpoint(container: Container, request: &Checkpoint) -> Result<(), Erro
     let mut criu = Criu::new(verb, &request.options)?;
     let command = &mut criu.command;
     command.args(["--tree", &pid.to_string()]);
-    command.args(["--root", document["root"]["path"].as_str().unwrap_or("/")]);
+    command.args(["--root", document.root_path().unwrap_or("/")]);
     for (destination, _) in outside(&document) {
         command.args(["--external", &format!("mnt[{destination}]:{destination}")]);
     }
     for (kind, name, key) in EXTERNAL {
-        if let Some(path) = joined(&document, kind) {
+        if let Some(path) = document.joined_namespace(kind) {
             let namespace = fs::metadata(path).map_err(Error::state("open", path))?;
             command.args(["--external", &format!("{name}[{}]:{key}", namespace.ino())]);
         }
@@ -109,7 +110,7 @@ pub fn checkpoint(container: Container, request: &Checkpoint) -> Result<(), Erro
     let text = serde_json::to_vec(&streams).unwrap_or_default();
     write_whole(&request.options.images.join(DESCRIPTORS), &text)?;
     match request.extent {
-        Extent::Whole => container.delete(true),
+        Extent::Whole => container.remove(true),
         _ => Ok(()),
     }
 }

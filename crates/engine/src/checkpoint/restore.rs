@@ -1,4 +1,4 @@
-//! Bringing back.
+//! Restoring a container's processes.
 
 use std::fs;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -12,78 +12,88 @@ use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde::Deserialize;
 
 use super::criu::Criu;
-use super::{CriuOptions, DESCRIPTORS, EXTERNAL, joined, outside};
+use super::{CriuOptions, DESCRIPTORS, EXTERNAL, outside};
+use crate::claims::{Claims, Maker};
 use crate::create::check;
 use crate::pidfd::open_process;
 use crate::shadow_bundle::{Prepared, make_private, make_shadow, scratch, shadow, write_pid};
-use crate::supervise::Attendance;
-use crate::{Container, Create, Error, Foreground, cgroup};
+use crate::supervise::Supervisor;
+use crate::{Container, Create, Document, Error, Foreground, cgroup};
 
-/// What is brought back, and how.
+/// The parameters of a restore.
 #[derive(Debug)]
 pub struct Restore {
     /// The container.
     pub container: Create,
-    /// What CRIU is told.
+    /// CRIU's options.
     pub options: CriuOptions,
     /// The LSM's profile, `TYPE:NAME`.
     pub lsm_profile: Option<String>,
-    /// The context of mounts that have one.
+    /// The LSM's context of mounts that have one.
     pub lsm_mount_context: Option<String>,
 }
 
-/// Brings a saved container's processes back; returns its exit code as [`run`](crate::run) does. The
-/// hooks of the specification are not run. The calling process must be single-threaded.
+/// Restores a saved container's processes and returns its exit code as [`run`](crate::run) does.
+/// The hooks of the specification are not run. The calling process must be single-threaded.
 ///
 /// # Errors
 ///
-/// Fails when the bundle is not sound, or CRIU cannot bring back what it has saved; nothing is left
-/// then.
+/// Fails when the bundle is invalid, or CRIU cannot restore the container. Nothing is left then.
 pub fn restore(mut request: Restore, mode: Foreground) -> Result<u8, Error> {
     let prepared = check(&mut request.container)?;
-    if prepared.terminal {
+    if prepared.document.has_terminal() {
         return Err(Error::Criu(
             "a container with a terminal cannot be restored".to_owned(),
         ));
     }
-    let (root, id) = (request.container.root.clone(), request.container.id.clone());
-    let attendance = match mode {
+    let supervisor = match mode {
         Foreground::Detached => None,
-        Foreground::Attached { .. } => Some(Attendance::begin()?),
+        Foreground::Attached { .. } => Some(Supervisor::begin()?),
     };
-    let container = bring_back(&request, &prepared).inspect_err(|_| {
-        for left in [
-            root.join(&id),
-            shadow(&root, &id),
-            scratch(&root, "criu", &id),
-        ] {
-            let _ = fs::remove_dir_all(left);
-        }
-    })?;
-    let (Foreground::Attached { keep }, Some(attendance)) = (mode, attendance) else {
+    let container = bring_back(&request, &prepared)?;
+    let (Foreground::Attached { keep }, Some(supervisor)) = (mode, supervisor) else {
         return Ok(0);
     };
     let pid = container.pid().ok_or(Error::Missing)?;
-    let code = attendance.wait(pid, &open_process(pid)?, None)?;
+    let code = supervisor.wait(pid, &open_process(pid)?, None)?;
     if !keep {
-        Container::load(&root, &id)?.delete(true)?;
+        container.remove_ended()?;
     }
     Ok(code)
 }
 
 fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error> {
-    let Create {
-        id, root, bundle, ..
-    } = &request.container;
+    let Create { id, root, .. } = &request.container;
     let images = &request.options.images;
     if !images.is_dir() {
         return Err(Error::state("open", images)(
             std::io::ErrorKind::NotFound.into(),
         ));
     }
+    let maker = Maker::this(None)?;
+    let path = prepared.document.cgroup();
+    let path = path.filter(|path| path.starts_with('/'));
+    let path = path.filter(|_| !request.container.systemd_cgroup);
+    let claims = Claims::take(root, id, path, &maker)?;
+    let container = revive(request, prepared).inspect_err(|_| {
+        for left in [root.join(id), shadow(root, id), scratch(root, "criu", id)] {
+            let _ = fs::remove_dir_all(left);
+        }
+    })?;
+    claims.keep()?;
+    Ok(container)
+}
+
+/// Has CRIU restore the processes, and writes the state. The caller has claimed the container's id
+/// and cgroup.
+fn revive(request: &Restore, prepared: &Prepared) -> Result<Container, Error> {
+    let Create {
+        id, root, bundle, ..
+    } = &request.container;
+    let images = &request.options.images;
     make_shadow(&shadow(root, id), bundle, &prepared.document)?;
     let place = scratch(root, "criu", id);
     let rootfs = place.join("root");
@@ -91,7 +101,7 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
     let pid_file = place.join("pid");
     let mut criu = Criu::new("restore", &request.options)?;
     let command = &mut criu.command;
-    // As our child, that we can wait for it.
+    // The restored process becomes our child, so that we can wait for it.
     command.args(["--restore-detached", "--restore-sibling"]);
     command
         .arg("--root")
@@ -117,20 +127,20 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
     if let Some(context) = &request.lsm_mount_context {
         command.args(["--lsm-mount-context", context]);
     }
-    let source = prepared.document["root"]["path"].as_str().unwrap_or("/");
+    let source = prepared.document.root_path().unwrap_or("/");
     run(criu, Path::new(source), &rootfs)?;
     drop(namespaces);
     let pid = fs::read_to_string(&pid_file).map_err(Error::state("read", &pid_file))?;
     let pid = pid.trim().parse().map(Pid::from_raw);
     let pid = pid.map_err(|_| Error::Criu("it gave no process id".to_owned()))?;
     let _ = fs::remove_dir_all(&place);
-    let settled = settle(request, prepared, pid);
-    settled.inspect_err(|_| {
+    let completed = complete(request, prepared, pid);
+    completed.inspect_err(|_| {
         let _ = sys::kill(pid, nix::libc::SIGKILL);
     })
 }
 
-/// Where the standard streams were pipes, ours take their place.
+/// Returns the standard streams that were pipes. Ours take their place.
 fn inherited_streams(images: &Path) -> Vec<(usize, String)> {
     let text = fs::read(images.join(DESCRIPTORS)).unwrap_or_default();
     let streams: Vec<String> = serde_json::from_slice(&text).unwrap_or_default();
@@ -140,11 +150,11 @@ fn inherited_streams(images: &Path) -> Vec<(usize, String)> {
         .collect()
 }
 
-/// The namespaces that the specification has the container join, for CRIU to inherit.
-fn open_namespaces(document: &Value) -> Result<Vec<(OwnedFd, &'static str)>, Error> {
+/// Opens the namespaces that the specification has the container join, for CRIU to inherit.
+fn open_namespaces(document: &Document) -> Result<Vec<(OwnedFd, &'static str)>, Error> {
     let mut opened = Vec::new();
     for (kind, _, key) in EXTERNAL {
-        if let Some(path) = joined(document, kind) {
+        if let Some(path) = document.joined_namespace(kind) {
             let namespace = fs::File::open(path).map_err(Error::state("open", path))?;
             rustix::io::fcntl_setfd(&namespace, rustix::io::FdFlags::empty())
                 .map_err(|errno| Error::system("hand on a namespace", errno))?;
@@ -154,7 +164,8 @@ fn open_namespaces(document: &Value) -> Result<Vec<(OwnedFd, &'static str)>, Err
     Ok(opened)
 }
 
-/// Runs CRIU where the container's root is a mount, as it must be, and nobody else sees it.
+/// Runs CRIU in a mount namespace of its own in which the container's root is a mount, as CRIU
+/// requires.
 fn run(mut criu: Criu, source: &Path, rootfs: &Path) -> Result<(), Error> {
     const UNMOUNTED: i32 = 101;
     const UNSTARTED: i32 = 102;
@@ -189,8 +200,8 @@ fn run(mut criu: Criu, source: &Path, rootfs: &Path) -> Result<(), Error> {
     }
 }
 
-/// Writes the state of the container that is there again, and limits it.
-fn settle(request: &Restore, prepared: &Prepared, pid: Pid) -> Result<Container, Error> {
+/// Writes the state of the restored container and sets its limits.
+fn complete(request: &Restore, prepared: &Prepared, pid: Pid) -> Result<Container, Error> {
     let Create {
         id, root, bundle, ..
     } = &request.container;
@@ -199,7 +210,7 @@ fn settle(request: &Restore, prepared: &Prepared, pid: Pid) -> Result<Container,
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Error::library("write the container's state", error)
     };
-    let spec: Spec = serde_json::from_value(prepared.document.clone()).map_err(|e| failed(&e))?;
+    let spec = Spec::deserialize(&*prepared.document).map_err(|e| failed(&e))?;
     let mut inner = Inner::new(id, ContainerStatus::Creating, None, bundle, &state)
         .map_err(|error| failed(&error))?;
     inner
@@ -210,14 +221,13 @@ fn settle(request: &Restore, prepared: &Prepared, pid: Pid) -> Result<Container,
         .set_systemd(request.container.systemd_cgroup)
         .set_annotations(spec.annotations().clone());
     inner.save().map_err(|error| failed(&error))?;
-    YoukiConfig::from_spec(&spec, id)
-        .and_then(|config| config.save(&state))
-        .map_err(|error| failed(&error))?;
+    let config = YoukiConfig::from_spec(&spec, id).map_err(|error| failed(&error))?;
+    config.save(&state).map_err(|error| failed(&error))?;
     let mut container = Container::load(root, id)?;
     container.write_begin()?;
     container.set_cgroup(prepared)?;
     container.limit(prepared)?;
-    if let Some(rules) = &prepared.devices {
+    if let Some(rules) = prepared.document.devices() {
         cgroup::filter_devices(pid, rules)?;
     }
     if let Some(path) = &request.container.pid_file {

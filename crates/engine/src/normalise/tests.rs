@@ -27,7 +27,7 @@ fn leaves_a_sound_document_alone() {
     assert!(normalised.warnings.is_empty());
 }
 
-/// Each row: a place in the document, what it holds, what it shall hold (null: nothing).
+/// Each row: a place in the document, its value, and the expected value (null: absent).
 #[test]
 fn puts_right_what_libcontainer_refuses() {
     let rows = [
@@ -150,7 +150,7 @@ fn refuses_what_cannot_be() {
     }
 }
 
-/// Values of every kind, under the names that are looked at.
+/// Values of every kind, under the names that the code looks at.
 fn any_value() -> impl Strategy<Value = Value> {
     let names = [
         "root",

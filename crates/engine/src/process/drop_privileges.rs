@@ -1,5 +1,5 @@
-//! What a process gives up, as the last step before its program: the same for a container's first
-//! process and for one that enters.
+//! The privileges that a process gives up as the last step before its program. A container's first
+//! process and a process that enters do the same.
 
 use libcontainer::capabilities::{drop_privileges, reset_effective};
 use libcontainer::oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process};
@@ -9,16 +9,16 @@ use libcontainer::syscall::syscall::SyscallType;
 use crate::process::selinux;
 use crate::seccomp::Filter;
 
-/// Sets the label of the program, and gives up the system calls and capabilities that it shall not
-/// have.
-pub(crate) fn restrict(process: &Process, filter: Option<&Filter>) -> Result<(), String> {
-    restrict_but_filter(process, filter.is_some())?;
+/// Sets the label of the program, loads the filter, and drops the capabilities that the program
+/// must not have.
+pub(crate) fn drop_all(process: &Process, filter: Option<&Filter>) -> Result<(), String> {
+    drop_all_but_filter(process, filter.is_some())?;
     load_filter(process, filter)
 }
 
-/// As [`restrict`], but for the filter, which [`load_filter`] loads: without no new privileges that needs a
-/// capability, which is kept until then.
-pub(crate) fn restrict_but_filter(process: &Process, has_filter: bool) -> Result<(), String> {
+/// Does the same as [`drop_all`], except for the filter, which [`load_filter`] loads. Unless no new
+/// privileges are allowed, loading needs a capability, which is kept until then.
+pub(crate) fn drop_all_but_filter(process: &Process, has_filter: bool) -> Result<(), String> {
     let syscall = SyscallType::default().create_syscall();
     if let Some(label) = process
         .selinux_label()
@@ -37,8 +37,8 @@ pub(crate) fn restrict_but_filter(process: &Process, has_filter: bool) -> Result
     }
 }
 
-/// Loads the filter, and then gives up what was kept for that. With no new privileges the filter comes last, so that
-/// it need not allow what is done before.
+/// Loads the filter, and then drops the capability that was kept for it. With no new privileges,
+/// the filter comes last, so that it need not allow the earlier steps.
 pub(crate) fn load_filter(process: &Process, filter: Option<&Filter>) -> Result<(), String> {
     let Some(filter) = filter else { return Ok(()) };
     filter.load()?;
@@ -59,7 +59,7 @@ fn is_filter_last(process: &Process) -> bool {
     process.no_new_privileges() == Some(true)
 }
 
-/// The sets of capabilities with what loading a filter takes, seccomp(2).
+/// Returns the sets of capabilities together with the one that loading a filter needs, seccomp(2).
 fn with_administration(capabilities: &LinuxCapabilities) -> LinuxCapabilities {
     let mut kept = capabilities.clone();
     let with = |set: &Option<Capabilities>| {

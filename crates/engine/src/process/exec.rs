@@ -5,6 +5,7 @@ use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fs;
 use std::io::Write;
+use std::os::fd::RawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -17,57 +18,71 @@ use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
 use crate::home::home;
-use crate::process::drop_privileges::{load_filter, restrict_but_filter};
+use crate::hooks::Hooks;
+use crate::proc_mounts::ProcMounts;
+use crate::process::drop_privileges::{drop_all_but_filter, load_filter};
 use crate::process::rlimits;
 use crate::seccomp::Filter;
 
-/// The most descriptors that are preserved: more than a process may have, and than `--preserve-fds` takes.
-const MOST_PRESERVED: i32 = 65_535;
-
-/// What a first process ends with that could not become the program.
+/// The exit code of a first process that could not become the program.
 const FAILURE: i32 = 255;
 
-/// Executes the program that the specification names. In place of libcontainer's own, which
-/// refuses a program that only its owner may execute, and keeps our signal mask.
+/// The exit code of a container whose `startContainer` hook fails: that of runc's `run`.
+const HOOK_FAILURE: i32 = 1;
+
+/// Executes the program of the specification. It replaces libcontainer's executor, which refuses a
+/// program that only its owner may execute, and keeps our signal mask.
 #[derive(Debug, Clone)]
 pub(crate) struct Program {
-    /// The process as the specification has it; libcontainer is not told its capabilities and limits.
+    /// The process as in the specification. libcontainer gets it without the capabilities and
+    /// limits.
     pub(crate) process: Process,
-    /// What filters its system calls.
+    /// The filter of the program's system calls.
     pub(crate) filter: Option<Filter>,
-    /// The signal mask that the program shall have.
+    /// The signal mask of the program.
     pub(crate) mask: SigSet,
-    /// How many descriptors from 3 up it shall have.
-    pub(crate) preserve_fds: i32,
-    /// Whether it keeps the session keyring of the runtime's caller.
+    /// The descriptors that the program inherits, besides the standard streams.
+    pub(crate) preserve_fds: Vec<RawFd>,
+    /// Whether the program keeps the session keyring of the runtime's caller.
     pub(crate) keeps_keyring: bool,
-    /// Whether hooks run in the container's own process before the program.
-    pub(crate) has_late_hooks: bool,
+    /// The writing end of the pipe that the runtime reads.
+    pub(crate) report: RawFd,
+    /// The mounts that may lie inside of the container's `/proc`.
+    pub(crate) proc_mounts: ProcMounts,
+    /// The hooks that run in the container's own process before the program.
+    pub(crate) hooks: Hooks,
 }
 
 impl Program {
-    /// Whether the filter is loaded before the wait for the start: for hooks that run with the program's rights, and
-    /// for a listener that has to be told by then. Otherwise it is loaded last, so that it need not allow what is done
-    /// until then.
+    /// Whether the filter is loaded before the wait for the start. Hooks that run with the
+    /// program's rights need this, and so does a listener that expects the filter by then.
+    /// Otherwise the filter is loaded last, so that it need not allow the earlier steps.
     fn is_filtered_early(&self) -> bool {
-        self.has_late_hooks || self.filter.as_ref().is_some_and(Filter::reports)
+        !self.hooks.hooks.is_empty() || self.filter.as_ref().is_some_and(Filter::reports)
     }
 
-    /// Everything that libcontainer has opened, and opens once more after it has closed all, goes; then the rights;
-    /// then this process becomes the program. Returns only why it could not.
+    /// Drops the remaining rights and becomes the program. Returns only on failure.
     fn run(&self) -> Result<Infallible, String> {
-        let listening = std::env::var("LISTEN_FDS").ok();
-        let listening: i32 = listening.and_then(|count| count.parse().ok()).unwrap_or(0);
-        // Closed, not marked: the kernel looks up the interpreter of a script while what is marked is open, and an image
-        // may name one by `/proc/self/fd` (CVE-2024-21626).
-        let count = self.preserve_fds.saturating_add(listening);
-        let preserved = 3..count.clamp(0, MOST_PRESERVED) + 3;
-        sys::close_all_except(&preserved.collect::<Vec<_>>());
         if !self.is_filtered_early() {
             rlimits::set(&self.process, rlimits::takes_files)?;
             load_filter(&self.process, self.filter.as_ref())?;
         }
         become_program(&self.process, &self.mask)
+    }
+}
+
+impl Program {
+    /// Runs the hooks with the program's signal mask, and with its environment unless they have
+    /// their own.
+    fn run_hooks(&self) -> Result<(), String> {
+        if self.hooks.hooks.is_empty() {
+            return Ok(());
+        }
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
+        let environment = self.process.env().as_deref().unwrap_or_default();
+        self.hooks
+            .run_inside(environment)
+            .map_err(|error| text::one_line(&error))
     }
 }
 
@@ -79,17 +94,39 @@ impl Executor for Program {
     }
 
     fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        // The environment is handed to execve(2); ours may hold what is no Unicode, and stays. This is
-        // the last that libcontainer calls before the process waits for its start.
+        // Nothing is set here: execve(2) gets the environment, and our own may hold invalid
+        // Unicode. This is the last function that libcontainer calls before the process waits for
+        // its start.
+        self.proc_mounts
+            .check()
+            .map_err(ExecutorSetEnvsError::Other)?;
+        // Another container may share the PID namespace, and may look into this process as long as
+        // it waits: no file of the host may be open.
+        sys::let_go_of_files(&self.preserve_fds).map_err(|error| {
+            ExecutorSetEnvsError::Other(format!(
+                "close the host's files: {}",
+                text::message(&error)
+            ))
+        })?;
+        // Nor may it show the environment of the runtime's caller.
+        sys::wipe_environment();
+        // The runtime cannot have completed the container before this process is ready. So it was
+        // killed, and nobody would ever start this process.
+        if !sys::has_reader(self.report) {
+            return Err(ExecutorSetEnvsError::Other(
+                "the runtime has ended".to_owned(),
+            ));
+        }
         if !self.keeps_keyring {
             new_keyring().map_err(ExecutorSetEnvsError::Other)?;
         }
-        // As late as can be: libcontainer opens files until now, and to wait for the start.
+        // As late as possible: libcontainer opens files until now, and another to wait for the
+        // start.
         let is_early = self.is_filtered_early();
         rlimits::set(&self.process, |limit| {
             is_early || !rlimits::takes_files(limit)
         })
-        .and_then(|()| restrict_but_filter(&self.process, self.filter.is_some()))
+        .and_then(|()| drop_all_but_filter(&self.process, self.filter.is_some()))
         .and_then(|()| match self.is_filtered_early() {
             true => load_filter(&self.process, self.filter.as_ref()),
             false => Ok(()),
@@ -98,25 +135,32 @@ impl Executor for Program {
     }
 
     fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
-        let Err(reason) = self.run();
-        // Nobody waits for an answer any more, and what libcontainer has open is closed behind its back: the container's
-        // own standard error is the last that can be told.
+        // Closed, not marked close-on-exec: the kernel looks up the interpreter of a script while
+        // marked descriptors are still open, and an image may name one by `/proc/self/fd`
+        // (CVE-2024-21626).
+        sys::close_all_except(&self.preserve_fds);
+        let (Err(reason), code) = match self.run_hooks() {
+            Ok(()) => (self.run(), FAILURE),
+            Err(reason) => (Err(reason), HOOK_FAILURE),
+        };
+        // Nobody waits for an answer any more, and libcontainer's descriptors are closed without
+        // its knowledge. The container's own standard error is the only place left for a message.
         let _ = writeln!(std::io::stderr(), "{reason}");
-        sys::exit_at_once(FAILURE)
+        sys::exit_at_once(code)
     }
 }
 
-/// Takes the session keyring of the runtime's caller, and the keys in it, away from the calling process.
+/// Removes the session keyring of the runtime's caller, with its keys, from the calling process.
 pub(crate) fn new_keyring() -> Result<(), String> {
     sys::new_session_keyring(None).map_err(|error| {
         format!(
             "create a session keyring: {}; --no-new-keyring keeps the caller's, and the sysctl kernel.keys.maxkeys allows more",
-            sys::words(&error)
+            text::message(&error)
         )
     })
 }
 
-/// Replaces this process by the program; returns only why it could not.
+/// Replaces this process by the program. Returns only on failure.
 pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infallible, String> {
     let program = find(process)?;
     let text =
@@ -148,11 +192,11 @@ pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infalli
     Err(format!(
         "exec {}: {}",
         program.display(),
-        sys::words(&errno.into())
+        text::message(&errno.into())
     ))
 }
 
-/// Of variables with one name, the last counts, as in runc.
+/// Returns the last of each group of variables with the same name, as runc does.
 fn last_of_each(variables: &[String]) -> Vec<&String> {
     fn name(variable: &str) -> &str {
         variable.split_once('=').map_or(variable, |(name, _)| name)
@@ -167,8 +211,8 @@ fn last_of_each(variables: &[String]) -> Vec<&String> {
     kept
 }
 
-/// Finds the program as execvp(3) would, with the container's `PATH`. The words of its failures are
-/// those that engines look for.
+/// Finds the program as execvp(3) would, with the container's `PATH`. Engines look for the texts of
+/// its errors.
 fn find(process: &Process) -> Result<PathBuf, String> {
     let name = process
         .args()
@@ -190,16 +234,8 @@ fn find(process: &Process) -> Result<PathBuf, String> {
         .flatten()
         .find_map(|variable| variable.strip_prefix("PATH="));
     let mut denied = false;
-    for directory in path
-        .unwrap_or("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
-        .split(':')
-    {
-        let candidate = Path::new(OsStr::new(if directory.is_empty() {
-            "."
-        } else {
-            directory
-        }))
-        .join(name);
+    let path = path.unwrap_or(rootfs::DEFAULT_PATH);
+    for candidate in rootfs::candidates(OsStr::new(path), OsStr::new(name)) {
         match check(&candidate) {
             Ok(()) => return Ok(candidate),
             Err(unfit) => denied |= matches!(unfit, Unfit::Denied),
@@ -212,7 +248,7 @@ fn find(process: &Process) -> Result<PathBuf, String> {
     }
 }
 
-/// Why a file cannot be executed.
+/// The reason why a file cannot be executed.
 #[derive(Debug, thiserror::Error)]
 enum Unfit {
     #[error("{0}")]
@@ -224,11 +260,11 @@ enum Unfit {
 }
 
 fn check(path: &Path) -> Result<(), Unfit> {
-    let metadata = fs::metadata(path).map_err(|error| Unfit::Missing(sys::words(&error)))?;
+    let metadata = fs::metadata(path).map_err(|error| Unfit::Missing(text::message(&error)))?;
     if metadata.is_dir() {
         return Err(Unfit::Directory);
     }
-    // Capabilities let root pass access(2) for files that no one may execute.
+    // Capabilities let root pass access(2) even for files that nobody may execute.
     let executable = metadata.permissions().mode() & 0o111 != 0;
     if executable && access(path, AccessFlags::X_OK).is_ok() {
         Ok(())

@@ -1,5 +1,5 @@
-//! Becoming a process of a container that is there already: from its namespaces to its program.
-//! The order is that of the privileges: what needs more comes first.
+//! Becoming a process of an existing container: from its namespaces to its program. The steps are
+//! ordered by privilege: those that need more come first.
 
 use std::convert::Infallible;
 use std::fmt::Display;
@@ -15,12 +15,12 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
 
 use crate::Error;
-use crate::process::drop_privileges::restrict;
+use crate::process::drop_privileges::drop_all;
 use crate::process::exec::{become_program, new_keyring};
 use crate::process::{rlimits, selinux};
 use crate::seccomp::Filter;
 
-/// Refuses what this way into a container cannot give.
+/// Refuses settings that are not supported for a process that enters a container.
 pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
     let refused = |what: &str| {
         Err(Error::Process(format!(
@@ -34,32 +34,23 @@ pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
         .map_err(|error| Error::Process(format!("selinuxLabel: {error}")))
 }
 
-/// What the new process has to know besides the specification.
+/// The data that the new process needs besides the specification.
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) process: &'a Process,
     pub(crate) filter: Option<&'a Filter>,
     /// The socket on which the terminal's master is sent.
     pub(crate) console: Option<RawFd>,
-    /// How many descriptors from 3 up it inherits.
-    pub(crate) preserve_fds: u32,
-    /// Where it is reported that it could not be started.
-    pub(crate) report: RawFd,
+    /// The descriptors that the process inherits, in order, besides the standard streams.
+    pub(crate) preserve_fds: &'a [RawFd],
+    /// The descriptors that are needed until the program is executed.
+    pub(crate) needed: Vec<RawFd>,
     pub(crate) mask: &'a SigSet,
     pub(crate) keeps_keyring: bool,
     pub(crate) nobody: Nobody,
 }
 
-impl Entry<'_> {
-    /// The descriptors that are needed until the program is executed.
-    fn needed(&self) -> Vec<RawFd> {
-        let preserved = (3..).take(self.preserve_fds as usize);
-        let socket = self.filter.and_then(Filter::socket);
-        preserved.chain([self.report]).chain(socket).collect()
-    }
-}
-
-/// Becomes the process; returns only why it could not.
+/// Becomes the process. Returns only on failure.
 pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
     let process = entry.process;
     let syscall = SyscallType::default().create_syscall();
@@ -85,7 +76,7 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
     if let Some(console) = entry.console {
         libcontainer::tty::setup_console(syscall.as_ref(), console, false)
             .map_err(say("process.terminal"))?;
-        // What the program opens by its name, as a shell does with tty(1)'s.
+        // The program may open the terminal by its name, as a shell does with the name from tty(1).
         let _ = nix::unistd::fchown(0, Some(Uid::from_raw(process.user().uid())), None);
     }
     if let Some(profile) = process
@@ -101,10 +92,10 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
     if let Some(bits) = process.user().umask() {
         umask(Mode::from_bits_truncate(bits));
     }
-    // A link in the container may lead to any of them, by `/proc/self/fd` (CVE-2024-21626): to the cgroup's directory,
-    // or to one that the caller of this program left open.
-    sys::close_all_except(&entry.needed());
-    // First with the rights of root, as runc; then as the user, whose directory may be on a file
+    // A link in the container may lead to any descriptor by `/proc/self/fd` (CVE-2024-21626): to
+    // the cgroup's directory, or to one that the caller of this program left open.
+    sys::close_all_except(&entry.needed);
+    // First with the rights of root, as in runc. Then as the user, whose directory may be on a file
     // system that refuses root.
     let cwd = process.cwd();
     let entered = enter_directory(cwd);
@@ -113,11 +104,12 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
         enter_directory(cwd)?;
     }
     refuse_outside(cwd)?;
-    // The pipe and the socket, by which nothing can be reached, go with the program.
+    // Nothing can be reached through the pipe and the socket. They are closed when the program is
+    // executed.
     syscall
-        .close_range(entry.preserve_fds.cast_signed())
+        .close_range(entry.preserve_fds.last().map_or(0, |last| last - 2))
         .map_err(say("close descriptors"))?;
-    restrict(process, entry.filter)?;
+    drop_all(process, entry.filter)?;
     become_program(process, entry.mask)
 }
 
@@ -126,14 +118,14 @@ fn enter_directory(cwd: &Path) -> Result<(), String> {
         format!(
             "chdir to cwd {:?}: {}",
             cwd.display().to_string(),
-            sys::words(&errno.into())
+            text::message(&errno.into())
         )
     })?;
     refuse_outside(cwd)
 }
 
-/// Refuses a working directory that is none of the container's. The kernel's own answer tells: the C library's may hide
-/// that it is "(unreachable)", getcwd(3).
+/// Refuses a working directory outside the container. Asks the kernel directly: the C library may
+/// hide that the directory is "(unreachable)", getcwd(3).
 fn refuse_outside(cwd: &Path) -> Result<(), String> {
     let found = rustix::process::getcwd(Vec::new());
     if found.is_ok_and(|path| path.as_bytes().starts_with(b"/")) {
@@ -155,7 +147,8 @@ fn say<E: Display>(what: &str) -> impl FnOnce(E) -> String {
     move |error| format!("{what}: {error}")
 }
 
-/// The ids that a process has which the user namespace that it enters does not know, user_namespaces(7).
+/// The ids of a process whose own ids are not mapped in the user namespace that it enters,
+/// user_namespaces(7).
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Nobody {
     uid: u32,
@@ -163,7 +156,7 @@ pub(crate) struct Nobody {
 }
 
 impl Nobody {
-    /// Reads them, from our own `/proc`: the container's could be anything.
+    /// Reads the ids from our own `/proc`. The container's could contain anything.
     pub(crate) fn find() -> Self {
         let read = |name: &str| {
             let text = std::fs::read_to_string(format!("/proc/sys/kernel/{name}"));
@@ -178,7 +171,8 @@ impl Nobody {
     }
 }
 
-/// In a user namespace that we have just entered we are nobody; what is made in it needs an owner.
+/// Becomes root in a user namespace that was just entered. Until then we are nobody there, and
+/// files made in it need an owner.
 fn become_root(nobody: Nobody) -> Result<(), String> {
     let root = (Uid::from_raw(0), Gid::from_raw(0));
     if nix::unistd::getegid().as_raw() == nobody.gid {
@@ -190,7 +184,7 @@ fn become_root(nobody: Nobody) -> Result<(), String> {
     Ok(())
 }
 
-/// A namespace need not have an id 0.
+/// Accepts that a namespace has no id 0.
 fn allow_missing(result: Result<(), Errno>) -> Result<(), Errno> {
     match result {
         Err(Errno::EINVAL) => Ok(()),
@@ -207,7 +201,7 @@ fn become_user(user: &User, syscall: &dyn Syscall) -> Result<(), String> {
         .collect();
     match setgroups(&groups) {
         Ok(()) => {}
-        // A user namespace made by an ordinary user may not.
+        // Not permitted in a user namespace made by an ordinary user.
         Err(Errno::EPERM) if groups.is_empty() => {}
         Err(errno) => return Err(say("process.user.additionalGids")(errno)),
     }
@@ -216,7 +210,7 @@ fn become_user(user: &User, syscall: &dyn Syscall) -> Result<(), String> {
         .map_err(say("process.user"))
 }
 
-/// ioprio_set(2).
+/// Returns the class of ioprio_set(2).
 fn io_class(name: &str) -> u8 {
     match name {
         "IOPRIO_CLASS_RT" => 1,

@@ -1,4 +1,4 @@
-//! A process of a container's: how it joins, what it gives up, and how it becomes its program.
+//! A container's process: how it joins, which privileges it drops, and how it becomes its program.
 
 pub(crate) mod drop_privileges;
 pub(crate) mod exec;

@@ -1,11 +1,11 @@
-//! Resource limits that this process cannot give.
+//! Resource limits of a process.
 
 use libcontainer::oci_spec::runtime::{PosixRlimit, PosixRlimitType, Process};
 use libcontainer::syscall::syscall::SyscallType;
 use nix::sys::resource::{Resource, getrlimit};
 use serde_json::Value;
 
-/// Names of the specification and of the kernel, setrlimit(2).
+/// The names in the specification and in the kernel, setrlimit(2).
 const NAMES: [(&str, Resource); 16] = [
     ("RLIMIT_AS", Resource::RLIMIT_AS),
     ("RLIMIT_CORE", Resource::RLIMIT_CORE),
@@ -25,11 +25,11 @@ const NAMES: [(&str, Resource); 16] = [
     ("RLIMIT_STACK", Resource::RLIMIT_STACK),
 ];
 
-/// Gives the calling process the limits of a specification that `is_due` chooses.
+/// Sets those limits of a specification for which `is_due` is true, on the calling process.
 ///
 /// # Errors
 ///
-/// Says which limit the kernel refuses.
+/// Returns a message that names the limit that the kernel refuses.
 pub(crate) fn set(process: &Process, is_due: impl Fn(&PosixRlimit) -> bool) -> Result<(), String> {
     let syscall = SyscallType::default().create_syscall();
     let limits = process.rlimits().iter().flatten();
@@ -40,14 +40,15 @@ pub(crate) fn set(process: &Process, is_due: impl Fn(&PosixRlimit) -> bool) -> R
     Ok(())
 }
 
-/// Whether a limit leaves the calling process fewer open files than it may have. That needs no privilege.
+/// Whether a limit lowers the number of files that the calling process may open. Lowering needs no
+/// privilege.
 pub(crate) fn takes_files(limit: &PosixRlimit) -> bool {
     let (_, own) = getrlimit(Resource::RLIMIT_NOFILE).unwrap_or((0, 0));
     limit.typ() == PosixRlimitType::RlimitNofile && limit.hard() <= own
 }
 
-/// Refuses by name what the kernel refuses: a soft limit above the hard one, and one above our own that we may not
-/// raise.
+/// Refuses, with its name, a limit that the kernel would refuse: a soft limit above the hard one,
+/// or one above our own that we may not raise.
 pub(crate) fn check(limits: Option<&Value>) -> Result<(), String> {
     let may_raise = caps::has_cap(
         None,

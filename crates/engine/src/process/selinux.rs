@@ -1,4 +1,4 @@
-//! The process's label, where the host has SELinux. The labels of mounts are libcontainer's.
+//! The process's label on hosts with SELinux. libcontainer sets the labels of mounts.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,10 +6,10 @@ use std::path::Path;
 use pathrs::flags::OpenFlags;
 use pathrs::procfs::{ProcfsBase, ProcfsHandle};
 
-/// Where the kernel shows its policy, if it has one.
+/// The file of the kernel's policy, if it has one.
 const POLICY: &str = "/sys/fs/selinux/policy";
 
-/// Why a label cannot be given here, if it cannot.
+/// Refuses a label on a host without SELinux.
 pub(crate) fn refuse(label: &str) -> Result<(), String> {
     if label.is_empty() || Path::new(POLICY).exists() {
         return Ok(());
@@ -19,11 +19,11 @@ pub(crate) fn refuse(label: &str) -> Result<(), String> {
 
 /// Has the next program that this process executes run under a label (proc_pid_attr(5)).
 pub(crate) fn label_next_program(label: &str) -> Result<(), String> {
-    // The container's own /proc could be anything.
+    // The container's own /proc could contain anything.
     let flags = OpenFlags::O_WRONLY | OpenFlags::O_CLOEXEC;
     let mut file = ProcfsHandle::new()
         .and_then(|procfs| procfs.open(ProcfsBase::ProcThreadSelf, "attr/exec", flags))
         .map_err(|error| format!("process.selinuxLabel: {error}"))?;
     file.write_all(label.as_bytes())
-        .map_err(|error| format!("process.selinuxLabel {label}: {}", sys::words(&error)))
+        .map_err(|error| format!("process.selinuxLabel {label}: {}", text::message(&error)))
 }

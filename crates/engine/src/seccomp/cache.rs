@@ -1,4 +1,4 @@
-//! Compiled filters, kept in the state root: engines give each container the same profile.
+//! Compiled filters, cached in the state root: engines give each container the same profile.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 use super::compile::instructions;
 use crate::shadow_bundle::{scratch, write_whole};
 
-/// The most filters that are kept. Engines have one or two profiles; tests have more.
+/// Largest number of cached filters. Engines have one or two profiles; tests have more.
 const MOST: usize = 64;
 
-/// Where the filter of one profile is kept: its text and a zero byte, then the program. The name is
-/// not trusted to be one profile's alone, and a file of an earlier version does not fit.
+/// The file that caches the filter of one profile: the profile's text, a zero byte, and the
+/// program. The text is compared because two profiles might have the same file name. A file of
+/// another version does not match.
 #[derive(Debug)]
 pub(super) struct Cache {
     path: PathBuf,
@@ -35,7 +36,7 @@ impl Cache {
         (!program.is_empty()).then_some(program)
     }
 
-    /// One that cannot be kept is compiled again the next time.
+    /// A filter that cannot be cached is compiled again next time.
     pub(super) fn write(&self, program: &[u64]) {
         let Some(directory) = self.path.parent() else {
             return;
@@ -49,7 +50,7 @@ impl Cache {
             .map_err(crate::Error::state("create", directory))
             .and_then(|()| write_whole(&self.path, &bytes));
         if let Err(error) = written {
-            tracing::debug!("{}", sys::one_line(&error));
+            tracing::debug!("{}", text::one_line(&error));
         }
     }
 }

@@ -1,4 +1,4 @@
-//! From a profile to the kernel's program.
+//! Compiling a profile into the kernel's program.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -14,16 +14,17 @@ use libseccomp::{
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 
-/// Searched by halves: a call costs the same wherever the profile names it (libseccomp 2.5).
+/// A binary search over the calls, so that a call costs the same wherever the profile names it
+/// (libseccomp 2.5).
 const BY_HALVES: u32 = 2;
 
-/// Compiles a profile; the result is made of `struct sock_filter`s.
+/// Compiles a profile into a list of `struct sock_filter`.
 pub(super) fn compile(seccomp: &LinuxSeccomp) -> Result<Vec<u64>, String> {
     refuse_deadlock(seccomp)?;
     let failed = |error: SeccompError| error.to_string();
     let default = action(seccomp.default_action(), seccomp.default_errno_ret())?;
     let mut context = ScmpFilterContext::new(default).map_err(failed)?;
-    // An older libseccomp searches one by one.
+    // Older versions of libseccomp search linearly.
     let _ = context.set_ctl_optimize(BY_HALVES);
     for architecture in seccomp.architectures().iter().flatten() {
         let name = architecture.to_string();
@@ -34,13 +35,14 @@ pub(super) fn compile(seccomp: &LinuxSeccomp) -> Result<Vec<u64>, String> {
     }
     for rule in seccomp.syscalls().iter().flatten() {
         let action = action(rule.action(), rule.errno_ret())?;
-        // What it would do without the rule.
+        // The rule has the same effect as the default.
         if action == default {
             continue;
         }
         let conditions = conditions(rule)?;
         for name in rule.names() {
-            // A call that this libseccomp does not know, the kernel hardly does; the default holds.
+            // A call unknown to this libseccomp is probably unknown to the kernel, too. The default
+            // applies.
             let Ok(call) = ScmpSyscall::from_name(name) else {
                 tracing::debug!("linux.seccomp: no system call {name} is known");
                 continue;
@@ -55,7 +57,8 @@ pub(super) fn compile(seccomp: &LinuxSeccomp) -> Result<Vec<u64>, String> {
     export(&context).map_err(|error| format!("compile the filter: {error}"))
 }
 
-/// The process itself has to write once the filter holds; who listens does not know of it yet.
+/// Refuses a filter that reports `write`. The process itself has to write once the filter holds,
+/// when the listener does not yet know of it.
 fn refuse_deadlock(seccomp: &LinuxSeccomp) -> Result<(), String> {
     let notify = LinuxSeccompAction::ScmpActNotify;
     if seccomp.default_action() == notify {
@@ -76,8 +79,9 @@ fn action(action: LinuxSeccompAction, value: Option<u32>) -> Result<ScmpAction, 
     ScmpAction::from_str(&name, Some(value)).map_err(|error| format!("{name}: {error}"))
 }
 
-/// The conditions under which a rule holds: any of these lists, all of its members. libseccomp
-/// compares an argument once in a rule; compared twice, it makes two rules, as in runc.
+/// Returns the conditions under which a rule applies: it does if all conditions of any one list
+/// hold. libseccomp allows one comparison per argument in a rule. If an argument is compared twice,
+/// each comparison becomes a rule of its own, as in runc.
 fn conditions(rule: &LinuxSyscall) -> Result<Vec<Vec<ScmpArgCompare>>, String> {
     let compared = rule.args().iter().flatten().map(condition);
     let compared = compared.collect::<Result<Vec<_>, _>>()?;
@@ -94,7 +98,7 @@ fn conditions(rule: &LinuxSyscall) -> Result<Vec<Vec<ScmpArgCompare>>, String> {
     })
 }
 
-/// The specification has the mask first, as libseccomp's own C interface.
+/// Converts a condition. The specification has the mask first, as has libseccomp's C interface.
 fn condition(argument: &LinuxSeccompArg) -> Result<ScmpArgCompare, String> {
     let name = argument.op().to_string();
     let index = u32::try_from(argument.index()).map_err(|_| "args: index".to_owned())?;
@@ -118,7 +122,7 @@ fn export(context: &ScmpFilterContext) -> std::io::Result<Vec<u64>> {
     Ok(instructions(&bytes))
 }
 
-/// `struct sock_filter`, as one number of this machine's order.
+/// Returns each `struct sock_filter` as one number in this machine's byte order.
 pub(super) fn instructions(bytes: &[u8]) -> Vec<u64> {
     let (instructions, _) = bytes.as_chunks::<8>();
     instructions

@@ -1,8 +1,8 @@
-//! The filter of a container's system calls: compiled once, kept, and loaded by us.
+//! The filter of a container's system calls: compiled once, cached, and loaded by us.
 //!
-//! libcontainer compiles it anew in each container, which takes 15 ms for the profile that engines
-//! use, has the two numbers of `SCMP_CMP_MASKED_EQ` the wrong way round, and can do nothing for
-//! a process that enters a container.
+//! libcontainer compiles the filter anew for each container, which takes 15 ms for the profile that
+//! engines use. It swaps the two numbers of `SCMP_CMP_MASKED_EQ`, and does nothing for a process
+//! that enters a container.
 
 mod cache;
 mod compile;
@@ -14,28 +14,28 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-pub(crate) use notify::Courier;
-use notify::Post;
+pub(crate) use notify::Relay;
+use notify::RelaySocket;
 
-use crate::Error;
+use crate::{Document, Error};
 
 /// A filter, ready to be loaded.
 #[derive(Debug, Clone)]
 pub(crate) struct Filter {
     program: Rc<[u64]>,
     flags: u32,
-    post: Option<Rc<Post>>,
+    socket: Option<Rc<RelaySocket>>,
 }
 
 impl Filter {
-    /// Prepares the filter of a container's document, if it has one. `state` is the container's, for
-    /// who listens to what the filter reports; the courier must be waited for once the process that
-    /// loads the filter has been made.
+    /// Prepares the filter of a container's document, if it has one. `state` is the container's
+    /// state, for the listener to which the filter reports. The relay must be waited for once the
+    /// process that loads the filter has been made.
     pub(crate) fn of(
-        document: &Value,
+        document: &Document,
         root: &Path,
         state: impl FnOnce() -> Value,
-    ) -> Result<Option<(Self, Option<Courier>)>, Error> {
+    ) -> Result<Option<(Self, Option<Relay>)>, Error> {
         let Some(profile) = document
             .pointer("/linux/seccomp")
             .filter(|profile| !profile.is_null())
@@ -45,7 +45,7 @@ impl Filter {
         let wrong = |error: String| Error::Refused(format!("linux.seccomp: {error}"));
         let text = profile.to_string();
         let cache = cache::Cache::new(root, &text);
-        // What was compiled once was checked then.
+        // A cached program was checked when it was compiled.
         let program = match cache.read() {
             Some(program) => program,
             None => {
@@ -63,44 +63,45 @@ impl Filter {
                 path.ok_or_else(|| wrong("SCMP_ACT_NOTIFY needs a listenerPath".to_owned()))?;
             flags |= sys::SECCOMP_NEW_LISTENER;
             let metadata = profile["listenerMetadata"].as_str().unwrap_or_default();
-            sent = Some(Courier::send(Path::new(path), metadata, state())?);
+            sent = Some(Relay::send(Path::new(path), metadata, state())?);
         }
-        let (courier, post) = sent.map_or((None, None), |(courier, post)| {
-            (Some(courier), Some(Rc::new(post)))
+        let (relay, socket) = sent.map_or((None, None), |(relay, socket)| {
+            (Some(relay), Some(Rc::new(socket)))
         });
         let program = program.into();
         Ok(Some((
             Self {
                 program,
                 flags,
-                post,
+                socket,
             },
-            courier,
+            relay,
         )))
     }
 
     /// Whether calls are reported to a listener.
     pub(crate) fn reports(&self) -> bool {
-        self.post.is_some()
+        self.socket.is_some()
     }
 
-    /// Returns the descriptor by which the listener is told, which has to stay open until then.
+    /// Returns the descriptor through which the listener is informed. It has to stay open until
+    /// then.
     pub(crate) fn socket(&self) -> Option<RawFd> {
-        self.post.as_ref().map(|post| post.as_raw_fd())
+        self.socket.as_ref().map(|socket| socket.as_raw_fd())
     }
 
-    /// Puts the calling process under the filter. It needs `CAP_SYS_ADMIN` or no new privileges.
+    /// Puts the calling process under the filter. This needs `CAP_SYS_ADMIN` or no new privileges.
     pub(crate) fn load(&self) -> Result<(), String> {
-        let failed = |error: std::io::Error| format!("linux.seccomp: {}", sys::words(&error));
+        let failed = |error: std::io::Error| format!("linux.seccomp: {}", text::message(&error));
         let listener = sys::load_seccomp(&self.program, self.flags).map_err(failed)?;
-        match (&self.post, listener) {
-            (Some(post), Some(listener)) => post.hand_in(listener.as_fd()),
+        match (&self.socket, listener) {
+            (Some(socket), Some(listener)) => socket.send(listener.as_fd()),
             _ => Ok(()),
         }
     }
 }
 
-/// The flags of seccomp(2). There is one thread, so that `TSYNC` says nothing.
+/// Returns the flags of seccomp(2). There is only one thread, so `TSYNC` has no effect.
 fn flags(profile: &Value) -> u32 {
     let flags = profile["flags"].as_array().into_iter().flatten();
     flags
@@ -113,7 +114,7 @@ fn flags(profile: &Value) -> u32 {
         .fold(0, |flags, flag| flags | flag)
 }
 
-/// Whether some calls are to be answered by who listens.
+/// Whether a listener answers some of the calls.
 fn reports(profile: &Value) -> bool {
     let mut rules = profile["syscalls"].as_array().into_iter().flatten();
     rules.any(|rule| rule["action"] == "SCMP_ACT_NOTIFY")

@@ -1,6 +1,6 @@
-//! The host's old hierarchies of cgroups, as a container sees them: its own part of each, and read-only where the
-//! document says so. libcontainer mounts them for writing whatever is asked, and systemd's from its root, where
-//! `release_agent` is (CVE-2022-0492).
+//! The host's old hierarchies of cgroups, as a container sees them: its own part of each, read-only
+//! if the document says so. libcontainer always mounts them writable, and mounts systemd's from its
+//! root, where `release_agent` is (CVE-2022-0492).
 
 use std::fs;
 use std::io;
@@ -8,15 +8,13 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{CWD, Mode, mkdirat, symlinkat};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
-};
+use rustix::mount::{MoveMountFlags, move_mount};
 use sys::MountAttributes;
 
 use crate::cgroup::{Hierarchy, old_hierarchies};
 
-/// A directory of mount points, and what is to be mounted there once it is attached.
+/// A directory of mount points, and the mounts to attach there once the directory itself is
+/// attached.
 pub(super) struct Hierarchies {
     directory: OwnedFd,
     parts: Vec<(String, OwnedFd)>,
@@ -24,7 +22,7 @@ pub(super) struct Hierarchies {
 }
 
 impl Hierarchies {
-    /// Makes them of the cgroup at `path`, which is made where it is missing.
+    /// Prepares the mounts of the cgroup at `path`, which is made if missing.
     pub(super) fn make(path: &str, is_read_only: bool) -> io::Result<Self> {
         let directory = empty_directory()?;
         let mut parts = Vec::new();
@@ -50,7 +48,7 @@ impl Hierarchies {
         &self.directory
     }
 
-    /// Mounts the parts; `place` is where the directory was attached.
+    /// Attaches the mounts. `place` is the path at which the directory was attached.
     pub(super) fn attach(&self, place: &Path) -> io::Result<()> {
         for (name, part) in &self.parts {
             let to: PathBuf = place.join(name);
@@ -59,6 +57,22 @@ impl Hierarchies {
         }
         sys::set_mount_attributes(self.directory.as_fd(), attributes(self.is_read_only))
     }
+}
+
+/// Where a hybrid host mounts the unified hierarchy.
+const UNIFIED: &str = "/sys/fs/cgroup/unified";
+
+/// Whether the unified hierarchy is mounted beside the old ones.
+pub(super) fn has_unified() -> bool {
+    Path::new(UNIFIED).join("cgroup.procs").exists()
+}
+
+/// Returns a mount of the cgroup at `path` in the unified hierarchy beside the old ones. The
+/// cgroup is made if missing.
+pub(super) fn unified(path: &str) -> io::Result<OwnedFd> {
+    let own = Path::new(UNIFIED).join(path.trim_start_matches('/'));
+    fs::create_dir_all(&own)?;
+    part(&own, false)
 }
 
 fn attributes(is_read_only: bool) -> MountAttributes {
@@ -71,16 +85,11 @@ fn attributes(is_read_only: bool) -> MountAttributes {
 }
 
 fn part(own: &Path, is_read_only: bool) -> io::Result<OwnedFd> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    let tree = open_tree(CWD, own, flags)?;
+    let tree = sys::bind(own, false)?;
     sys::set_mount_attributes(tree.as_fd(), attributes(is_read_only))?;
     Ok(tree)
 }
 
 fn empty_directory() -> io::Result<OwnedFd> {
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
-    fsconfig_set_string(&context, "mode", "755")?;
-    fsconfig_create(&context)?;
-    let flags = FsMountFlags::FSMOUNT_CLOEXEC;
-    Ok(fsmount(&context, flags, MountAttrFlags::empty())?)
+    sys::new_file_system("tmpfs", ["mode=755"])
 }

@@ -1,4 +1,5 @@
-//! Copying a directory of an image, which is not to be trusted: no link is followed out of it.
+//! Copying a directory of an image. The image is not trusted: no link is followed out of the
+//! directory.
 
 use std::ffi::CStr;
 use std::fs::File;
@@ -11,10 +12,10 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
-/// How deep a tree may be; every level holds two descriptors.
+/// Deepest tree that is copied; every level holds two descriptors.
 const DEPTH: usize = 128;
 
-/// Copies what is in one directory to another, with owners, modes and times.
+/// Copies the contents of one directory to another, with owners, modes and times.
 pub(super) fn copy_tree(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     copy(from.as_fd(), to.as_fd(), DEPTH)
 }
@@ -56,7 +57,7 @@ fn copy_one(
             Some(target)
         }
         FileType::RegularFile => {
-            // What is put in place of the file meanwhile must not stop us.
+            // If the file is replaced meanwhile, for example by a FIFO, we must not block.
             let source = openat(
                 from,
                 name,
@@ -74,7 +75,7 @@ fn copy_one(
         }
         FileType::Socket | FileType::Unknown => return Ok(()),
         kind => match mknodat(to, name, kind, mode, stat.st_rdev) {
-            // In a user namespace nobody may make devices; nor could they be used.
+            // Nobody may make devices in a user namespace, and they would not be usable there.
             Err(Errno::PERM) => return Ok(()),
             made => {
                 made?;

@@ -1,9 +1,10 @@
-//! Mounts that libcontainer cannot make, made before it: in a mount namespace of our own, from which
-//! the container's is copied. libcontainer then binds them from where they are.
+//! Mounts that libcontainer cannot make. They are made before it runs, in a mount namespace of our
+//! own from which the container's is copied. libcontainer then binds them from there.
 //!
-//! What is staged: a tmpfs that begins as a copy of what it covers (`tmpcopyup`), mounts with mapped
-//! owners (`idmap`), binds whose propagation is said, which libcontainer ignores, or whose source
-//! the container's root could not reach, and the host's old hierarchies of cgroups.
+//! These mounts are staged: a tmpfs that begins as a copy of the files that it covers
+//! (`tmpcopyup`), mounts with mapped owners (`idmap`), binds with a stated propagation, which
+//! libcontainer ignores, binds whose source the container's root could not reach, and the host's
+//! old hierarchies of cgroups.
 
 mod cgroups;
 mod copy;
@@ -16,23 +17,21 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, FileType, Mode, OFlags, fchmod, fstat, openat};
-use rustix::mount::{
-    FsMountFlags, FsOpenFlags, MountAttrFlags, MoveMountFlags, OpenTreeFlags, fsconfig_create,
-    fsconfig_set_flag, fsconfig_set_string, fsmount, fsopen, move_mount, open_tree,
-};
+use rustix::mount::{MoveMountFlags, move_mount};
 use serde_json::{Map, Value, json};
 use sys::Propagation;
 
 use self::cgroups::Hierarchies;
-use crate::Error;
 use crate::cgroup::has_old_hierarchies;
 use crate::scratch::free_directory_of;
 use crate::userns;
+use crate::{Document, Error};
 
-/// On the mount of devices hardly anybody wants to share what is mounted; on `/` one may.
+/// Directories to try first. Hardly anybody wants mounts below the mount of devices to be shared;
+/// for `/` that is possible.
 const FIRST: [&str; 2] = ["/dev/mqueue", "/dev/shm"];
 
-/// Options of any mount; the others are for the file system to read.
+/// Options of any mount; the others are options of the file system.
 const FLAGS: [&str; 33] = [
     "async",
     "atime",
@@ -69,13 +68,14 @@ const FLAGS: [&str; 33] = [
     "rro",
 ];
 
-/// Makes the mounts that need it, and has the document name what was made. The calling process is in
-/// a mount namespace of its own afterwards, if there were any; `has_namespace` says that it is already.
+/// Makes the mounts that have to be staged, and changes the document to use them. If there are any,
+/// the calling process is in a mount namespace of its own afterwards. `has_namespace` says that it
+/// already is.
 ///
 /// # Errors
 ///
-/// Fails when a mount is asked for that cannot be made here.
-pub(crate) fn stage(document: &mut Value, has_namespace: bool) -> Result<(), Error> {
+/// Fails when the document asks for a mount that cannot be made here.
+pub(crate) fn stage(document: &mut Document, has_namespace: bool) -> Result<(), Error> {
     let container = Container::of(document);
     let Some(mounts) = document.get_mut("mounts").and_then(Value::as_array_mut) else {
         return Ok(());
@@ -103,7 +103,7 @@ pub(crate) fn stage(document: &mut Value, has_namespace: bool) -> Result<(), Err
         unshare(CloneFlags::CLONE_NEWNS)
             .map_err(|errno| Error::system("create a mount namespace", errno))?;
     }
-    // Taken before anything is covered.
+    // All sources are opened before anything is covered.
     let mut made = Vec::new();
     for (kind, mount) in kinds.iter().zip(mounts.iter_mut()) {
         if let Some(mount) = mount.as_object_mut() {
@@ -111,7 +111,7 @@ pub(crate) fn stage(document: &mut Value, has_namespace: bool) -> Result<(), Err
             let staged = kind.make(mount, &container).map_err(|source| {
                 Error::Refused(format!(
                     "the mount at {destination}: {}",
-                    sys::words(&source)
+                    text::message(&source)
                 ))
             })?;
             if let Some(staged) = staged {
@@ -125,7 +125,7 @@ pub(crate) fn stage(document: &mut Value, has_namespace: bool) -> Result<(), Err
     attach_all(&directory, made).map_err(failed)
 }
 
-/// Attaches the mounts below a tmpfs that nobody else sees, and names them in the document.
+/// Attaches the mounts below a tmpfs that nobody else sees, and puts their paths into the document.
 fn attach_all(directory: &Path, made: Vec<(&mut Map<String, Value>, Staged)>) -> io::Result<()> {
     let parent = mount_point(directory)?;
     mount(
@@ -135,7 +135,7 @@ fn attach_all(directory: &Path, made: Vec<(&mut Map<String, Value>, Staged)>) ->
         MsFlags::MS_PRIVATE,
         None::<&str>,
     )?;
-    // Root in the container's user namespace must come through.
+    // The root user of the container's user namespace must be able to pass through.
     let options = Some("mode=711");
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("tmpfs"), directory, Some("tmpfs"), flags, options)?;
@@ -164,11 +164,11 @@ fn attach_all(directory: &Path, made: Vec<(&mut Map<String, Value>, Staged)>) ->
     Ok(())
 }
 
-/// What is staged, attached nowhere.
+/// A staged mount that is not attached anywhere.
 enum Staged {
-    /// A mount, with those below it.
+    /// A mount, with the mounts below it.
     Tree(OwnedFd),
-    /// Several, one upon the other.
+    /// The mounts of several hierarchies below one directory.
     Hierarchies(Hierarchies),
 }
 
@@ -181,7 +181,7 @@ impl Staged {
     }
 }
 
-/// The mount that a directory is on: the last that was made of those that are longest.
+/// Returns the mount point that a directory is on: of the longest ones, the last that was mounted.
 fn mount_point(directory: &Path) -> io::Result<std::path::PathBuf> {
     let points = sys::mount_points()?.into_iter();
     let above = points.filter(|point| directory.starts_with(point));
@@ -201,40 +201,37 @@ fn may_stage(container: &Container) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// What of the document matters here.
+/// The parts of the document that matter here.
 struct Container {
     root: String,
     has_mount_namespace: bool,
     has_user_namespace: bool,
     uid_mappings: Value,
     gid_mappings: Value,
-    /// Its cgroup, where the host has old hierarchies and we know its place in them.
+    /// The container's cgroup, if the host has old hierarchies and we know its place in them.
     old_cgroup: Option<String>,
+    /// Whether the container would see the host's whole unified hierarchy.
+    shares_unified: bool,
 }
 
 impl Container {
-    fn of(document: &Value) -> Self {
-        let has = |kind: &str| {
-            let namespaces = document
-                .pointer("/linux/namespaces")
-                .and_then(Value::as_array);
-            namespaces.is_some_and(|list| list.iter().any(|one| one["type"] == kind))
-        };
+    fn of(document: &Document) -> Self {
         let value = |pointer: &str| document.pointer(pointer).cloned().unwrap_or(Value::Null);
         Self {
-            root: value("/root/path").as_str().unwrap_or_default().to_owned(),
-            has_mount_namespace: has("mount"),
-            has_user_namespace: has("user"),
+            root: document.root_path().unwrap_or_default().to_owned(),
+            has_mount_namespace: document.has_namespace("mount"),
+            has_user_namespace: document.has_namespace("user"),
             uid_mappings: value("/linux/uidMappings"),
             gid_mappings: value("/linux/gidMappings"),
-            old_cgroup: value("/linux/cgroupsPath")
-                .as_str()
+            old_cgroup: document
+                .cgroup()
                 .filter(|path| path.starts_with('/') && has_old_hierarchies())
                 .map(str::to_owned),
+            shares_unified: has_old_hierarchies() && !document.has_namespace("cgroup"),
         }
     }
 
-    /// Our number for the container's root.
+    /// Returns our id for the container's root.
     fn root_id(mappings: &Value) -> u32 {
         let list = mappings.as_array().into_iter().flatten();
         let of_root = |one: &&Value| one["containerID"] == 0;
@@ -258,21 +255,25 @@ fn options(mount: &Value) -> Vec<String> {
 /// How a mount is staged.
 #[derive(Debug, PartialEq, Eq)]
 enum Kind {
-    /// Not at all; not a bind either.
+    /// The mount is not staged, and is not a bind.
     Other,
-    /// A bind, as it is. All are staged if any mount is, so that none sees what is made here.
+    /// A plain bind. If any mount is staged, all binds are, so that none of them shows our own
+    /// mounts.
     Bind {
         recursive: bool,
         propagation: Option<(Propagation, bool)>,
-        /// Whether its source might be out of reach for the container's root.
+        /// Whether the container's root might be unable to reach the source.
         far: bool,
     },
     /// A bind with mapped owners.
     Mapped { recursive: bool, all: bool },
-    /// A tmpfs that begins as a copy of what it covers.
+    /// A tmpfs that begins as a copy of the files that it covers.
     CopyUp,
     /// The container's part of the host's old hierarchies.
     Hierarchies,
+    /// The container's part of the unified hierarchy beside the old ones, for a container that has
+    /// no cgroup namespace and would see the host's root.
+    Unified,
 }
 
 impl Kind {
@@ -285,6 +286,13 @@ impl Kind {
         }
         if mount["type"] == "cgroup" && container.old_cgroup.is_some() {
             return Self::Hierarchies;
+        }
+        if mount["type"] == "cgroup2"
+            && container.shares_unified
+            && container.old_cgroup.is_some()
+            && cgroups::has_unified()
+        {
+            return Self::Unified;
         }
         if !(recursive || has("bind") || mount["type"] == "bind") {
             return Self::Other;
@@ -321,16 +329,20 @@ impl Kind {
             Self::Bind {
                 propagation, far, ..
             } => propagation.is_some() || *far,
-            Self::Mapped { .. } | Self::CopyUp | Self::Hierarchies => true,
+            Self::Mapped { .. } | Self::CopyUp | Self::Hierarchies | Self::Unified => true,
         }
     }
 
-    /// Whether the container would be another without it.
+    /// Whether the container would be different without staging this mount.
     fn is_required(&self) -> bool {
-        matches!(self, Self::Mapped { .. } | Self::CopyUp | Self::Hierarchies)
+        matches!(
+            self,
+            Self::Mapped { .. } | Self::CopyUp | Self::Hierarchies | Self::Unified
+        )
     }
 
-    /// Makes the mount, attached nowhere, and leaves in the document what libcontainer shall do.
+    /// Makes the mount without attaching it, and leaves in the document the rest of the work for
+    /// libcontainer.
     fn make(
         &self,
         mount: &mut Map<String, Value>,
@@ -344,14 +356,14 @@ impl Kind {
                 propagation,
                 ..
             } => {
-                let tree = clone(&source, *recursive)?;
+                let tree = sys::bind(Path::new(&source), *recursive)?;
                 if let Some((propagation, all)) = propagation {
                     sys::set_mount_propagation(tree.as_fd(), *propagation, *all && *recursive)?;
                 }
                 Ok(Some(Staged::Tree(tree)))
             }
             Self::Mapped { recursive, all } => {
-                let tree = clone(&source, *recursive)?;
+                let tree = sys::bind(Path::new(&source), *recursive)?;
                 let own = |name: &str, containers: &Value| {
                     let mappings = mount.get(name).filter(|list| !list.is_null());
                     userns::Mappings::parse(mappings.unwrap_or(containers))
@@ -377,12 +389,22 @@ impl Kind {
             Self::Hierarchies => {
                 let path = container.old_cgroup.as_deref().unwrap_or_default();
                 let words = options(&Value::Object(mount.clone()));
-                let is_read_only = words.iter().any(|word| word == "ro");
+                let is_read_only = words.iter().any(|word| word == "ro" || word == "rro");
                 let staged = Hierarchies::make(path, is_read_only)?;
                 mount.insert("type".to_owned(), json!("bind"));
                 let options = json!(["rbind", "nosuid", "nodev", "noexec"]);
                 mount.insert("options".to_owned(), options);
                 Ok(Some(Staged::Hierarchies(staged)))
+            }
+            Self::Unified => {
+                let path = container.old_cgroup.as_deref().unwrap_or_default();
+                let tree = cgroups::unified(path)?;
+                keep_options(mount, |word| FLAGS.contains(&word));
+                mount.insert("type".to_owned(), json!("bind"));
+                if let Some(options) = mount["options"].as_array_mut() {
+                    options.push(json!("bind"));
+                }
+                Ok(Some(Staged::Tree(tree)))
             }
         }
     }
@@ -394,36 +416,17 @@ fn keep_options(mount: &mut Map<String, Value>, keep: impl Fn(&str) -> bool) {
     }
 }
 
-fn clone(source: &str, recursive: bool) -> io::Result<OwnedFd> {
-    let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
-    if recursive {
-        flags |= OpenTreeFlags::AT_RECURSIVE;
-    }
-    Ok(open_tree(CWD, source, flags)?)
-}
-
-/// Makes a tmpfs with a copy of what is at its destination, looked up as if the root were `/`.
+/// Makes a tmpfs with a copy of the files at its destination, which is resolved as if the root were
+/// `/`.
 fn copy_up(mount: &Map<String, Value>, container: &Container) -> io::Result<OwnedFd> {
-    let root = tree::Directory::open_root(Path::new(&container.root))?;
+    let root = rootfs::Directory::open_root(Path::new(&container.root))?;
     let below = root.below(Path::new(text(mount, "destination")))?;
-    let context = fsopen("tmpfs", FsOpenFlags::FSOPEN_CLOEXEC)?;
     let words = options(&Value::Object(mount.clone()));
     let data: Vec<&String> = words
         .iter()
         .filter(|word| !FLAGS.contains(&word.as_str()) && *word != "tmpcopyup")
         .collect();
-    for word in &data {
-        match word.split_once('=') {
-            Some((key, value)) => fsconfig_set_string(&context, key, value)?,
-            None => fsconfig_set_flag(&context, word.as_str())?,
-        }
-    }
-    fsconfig_create(&context)?;
-    let tree = fsmount(
-        &context,
-        FsMountFlags::FSMOUNT_CLOEXEC,
-        MountAttrFlags::empty(),
-    )?;
+    let tree = sys::new_file_system("tmpfs", data.iter().map(|word| word.as_str()))?;
     let top = openat(
         &tree,
         ".",

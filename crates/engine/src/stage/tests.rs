@@ -1,7 +1,7 @@
 use super::*;
 
 fn kind(mount: Value, namespaces: Value) -> Kind {
-    let container = Container::of(&json!({"linux": {"namespaces": namespaces}}));
+    let container = Container::of(&json!({"linux": {"namespaces": namespaces}}).into());
     Kind::of(&mount, &container)
 }
 

@@ -1,4 +1,4 @@
-//! CDI files: what is typed.
+//! The command line of `front cdi`.
 
 use std::path::PathBuf;
 
@@ -7,11 +7,11 @@ use clap::{Args, Subcommand, ValueEnum};
 /// `front cdi`.
 #[derive(Debug, Subcommand)]
 pub enum CdiCommand {
-    /// Write a CDI file about the GPUs of this host, or about its fast networks
+    /// Write a CDI file for this host's GPUs or fast networks
     Generate(CdiGenerate),
-    /// List the devices that this host's CDI files have
+    /// List the devices in this host's CDI files
     List {
-        /// Where CDI files are
+        /// Look for CDI files in these directories
         #[arg(long, value_name = "DIRECTORY", value_delimiter = ',')]
         cdi_dirs: Vec<PathBuf>,
     },
@@ -20,30 +20,31 @@ pub enum CdiCommand {
 /// `front cdi generate`.
 #[derive(Debug, Args)]
 pub struct CdiGenerate {
-    /// What it is about
+    /// Describe devices of this class
     #[arg(long, value_enum, default_value = "gpu")]
     pub class: CdiClass,
-    /// Whose GPUs; without it, those that there are
+    /// Describe the GPUs of this vendor (default: all that this host has)
     #[arg(long, value_enum)]
     pub vendor: Option<CdiVendor>,
     /// Write to a file, such as /etc/cdi/nvidia.yaml
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// The format; without it, as the file's name says, else YAML
+    /// Write in this format (default: the one of the file's name, or YAML)
     #[arg(long, value_enum)]
     pub format: Option<CdiFormat>,
-    /// The hook that chooses libraries for each image; without it, the one in /usr/local/libexec/slipway
+    /// Choose libraries for each image with this program of hooks (default:
+    /// /usr/local/libexec/slipway/slipway-hook)
     #[arg(long, value_name = "FILE")]
     pub hook: Option<PathBuf>,
-    /// Mount all of the driver's libraries instead; of networks, have the devices alone
+    /// Mount all of the driver's libraries instead; for networks, include only the devices
     #[arg(long, conflicts_with = "hook")]
     pub no_hook: bool,
-    /// Where the driver is installed
+    /// Look for the driver below this directory
     #[arg(long, value_name = "DIRECTORY", default_value = "/")]
     pub driver_root: PathBuf,
 }
 
-/// What a CDI file is about.
+/// The class of devices in a CDI file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CdiClass {
     /// GPUs.
@@ -52,12 +53,12 @@ pub enum CdiClass {
     Fabric,
 }
 
-/// Whose GPUs.
+/// A vendor of GPUs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CdiVendor {
-    /// NVIDIA's.
+    /// NVIDIA.
     Nvidia,
-    /// AMD's.
+    /// AMD.
     Amd,
 }
 

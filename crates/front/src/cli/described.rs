@@ -1,14 +1,15 @@
-//! The commands and flags with all that help, manual pages and completions say of them.
+//! The commands and flags, with everything that help, manual pages and completions show.
 
 use clap::{Arg, Command, CommandFactory};
 
 use super::Cli;
+use crate::called::Called;
 use crate::flags;
 use crate::variables::Meaning;
 
-/// Returns all commands, put together as far as they go; the help of each flag names the variable that stands for it.
-pub fn described() -> Command {
-    let mut command = Cli::command();
+/// Returns all commands, completely built. The help of each flag names the flag's variable.
+pub fn described(called: Called) -> Command {
+    let mut command = called.give(Cli::command());
     command.build();
     name_variables(&mut command);
     command
@@ -25,7 +26,7 @@ fn name_variables(command: &mut Command) {
     command.get_subcommands_mut().for_each(name_variables);
 }
 
-/// Returns the variable that stands for a flag, with Apptainer's prefix.
+/// Returns the variable of a flag, with Apptainer's prefix.
 pub fn variable(arg: &Arg) -> Option<String> {
     let own = arg.get_id().as_str();
     let found = flags::variables()
@@ -46,7 +47,7 @@ mod tests {
     #[test]
     fn each_variable_is_of_a_flag_that_there_is() {
         let mut found = Vec::new();
-        ids(&described(), &mut found);
+        ids(&described(Called::Front), &mut found);
         for variable in flags::variables() {
             if let Meaning::Flag(flag) = variable.meaning {
                 assert!(found.iter().any(|id| id == flag), "{flag}");
@@ -57,7 +58,9 @@ mod tests {
     #[test]
     fn help_names_the_variable() {
         let words = ["front", "exec", "--help"];
-        let help = described().try_get_matches_from(words).unwrap_err();
+        let help = described(Called::Front)
+            .try_get_matches_from(words)
+            .unwrap_err();
         let help = help.to_string();
         assert!(help.contains("[APPTAINER_CONTAINALL]"), "{help}");
     }

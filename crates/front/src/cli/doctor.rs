@@ -1,4 +1,4 @@
-//! The doctor: what is typed.
+//! The command line of `front doctor`.
 
 use std::ffi::OsString;
 
@@ -12,7 +12,8 @@ pub struct Doctor {
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
-    /// An image, as for exec, then the command that it would run; without them, this host alone. Flags end here
+    /// The image to check, as for exec, and the command that it would run (default: check only this
+    /// host); flags end here
     #[arg(trailing_var_arg = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
     /// The flags that the container would be started with.

@@ -1,10 +1,10 @@
-//! GPUs: what is typed.
+//! The command line of `front gpu`.
 
 use std::ffi::OsString;
 
 use clap::{Args, Subcommand};
 
-use crate::flags::NetworkFlags;
+use crate::flags::RegistryFlags;
 
 /// `front gpu`.
 #[derive(Debug, Args)]
@@ -12,7 +12,7 @@ pub struct Gpu {
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
-    /// What to tell, if not what this host has.
+    /// The subcommand. Without one, this host's GPUs are shown.
     #[command(subcommand)]
     pub command: Option<GpuCommand>,
 }
@@ -20,7 +20,7 @@ pub struct Gpu {
 /// The commands of `front gpu`.
 #[derive(Debug, Subcommand)]
 pub enum GpuCommand {
-    /// Tell what --nv would inject into an image, and why each library is taken or left
+    /// Show what --nv would inject into an image, and why each library is injected or left out
     #[command(override_usage = "front gpu explain [FLAGS] IMAGE")]
     Explain(GpuExplain),
 }
@@ -31,9 +31,9 @@ pub struct GpuExplain {
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
-    /// An image, as for exec
+    /// The image, as for exec
     pub image: OsString,
-    /// How images that are no files are reached.
+    /// How an image that is not a file is reached.
     #[command(flatten)]
-    pub network: NetworkFlags,
+    pub registry: RegistryFlags,
 }

@@ -1,11 +1,11 @@
-//! Having images and making them: what is typed.
+//! The command lines of the commands that get, make and inspect images.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::flags::NetworkFlags;
+use crate::flags::RegistryFlags;
 
 /// `front build`.
 #[derive(Debug, Args)]
@@ -13,36 +13,36 @@ pub struct Build {
     /// Overwrite the image if it exists
     #[arg(short = 'F', long)]
     pub force: bool,
-    /// Let the owner read, write and enter everything in it
+    /// Let the owner read, write and enter everything in the image
     #[arg(long)]
     pub fix_perms: bool,
     /// Make a directory instead of a SIF
     #[arg(short, long)]
     pub sandbox: bool,
-    /// How it is packed
+    /// Compress the SIF with this method
     #[arg(long, value_enum, default_value_t = Compression::Zstd)]
     pub compression: Compression,
     /// The SIF or directory to make
     pub image: PathBuf,
-    /// What to make it of: an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
-    /// an address, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE, the last three with :NAME if they
-    /// have several images
+    /// The source: an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
+    /// a URL, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; add :NAME to the last three
+    /// if they have several images
     pub source: OsString,
     /// How the source is reached.
     #[command(flatten)]
-    pub network: NetworkFlags,
+    pub registry: RegistryFlags,
 }
 
-/// How a SIF is packed.
+/// The compression of a SIF.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Compression {
     /// Small, and fast to read.
     Zstd,
-    /// For runtimes that know nothing else.
+    /// For runtimes that support no other.
     Gzip,
 }
 
-impl From<Compression> for image::Compression {
+impl From<Compression> for pack::Compression {
     fn from(compression: Compression) -> Self {
         match compression {
             Compression::Zstd => Self::Zstd,
@@ -57,101 +57,115 @@ pub struct Pull {
     /// Overwrite the file if it exists
     #[arg(short = 'F', long)]
     pub force: bool,
-    /// The directory to put the file in
+    /// Put the file in this directory
     #[arg(long, alias = "path", value_name = "DIRECTORY")]
     pub dir: Option<PathBuf>,
-    /// The file's name
+    /// Give the file this name
     #[arg(long, value_name = "FILE")]
     pub name: Option<PathBuf>,
     /// Make a directory instead of a SIF
     #[arg(short, long)]
     pub sandbox: bool,
-    /// Nothing is left behind in any case
+    /// Do nothing: no temporary files are left behind in any case
     #[arg(long, hide = true)]
     pub no_cleanup: bool,
-    /// Pull what is not signed, as is done in any case
+    /// Do nothing: unsigned images are pulled in any case
     #[arg(short = 'U', long, hide = true)]
     pub allow_unsigned: bool,
-    /// The file to make, if not named after the image; then the source: docker://NAME, oras://NAME,
-    /// library://NAME, an address, docker-daemon:NAME, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE
+    /// The file to make (default: named after the image), then the source: docker://NAME,
+    /// oras://NAME, library://NAME, a URL, docker-daemon:NAME, oci:DIRECTORY, oci-archive:FILE or
+    /// docker-archive:FILE
     #[arg(required = true, num_args = 1..=2, value_name = "SOURCE")]
     pub words: Vec<OsString>,
     /// How the source is reached.
     #[command(flatten)]
-    pub network: NetworkFlags,
+    pub registry: RegistryFlags,
 }
 
 /// `front push`.
 #[derive(Debug, Args)]
 pub struct Push {
-    /// Push what is not signed, as is done in any case
+    /// Do nothing: unsigned images are pushed in any case
     #[arg(short = 'U', long, hide = true)]
     pub allow_unsigned: bool,
-    /// A SIF; or oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE
+    /// The image to push: a SIF, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE
     pub image: OsString,
-    /// oras://NAME for a SIF, docker://NAME for the others
+    /// The destination: oras://NAME for a SIF, docker://NAME for other images
     pub target: String,
     /// How the registry is reached.
     #[command(flatten)]
-    pub network: NetworkFlags,
+    pub registry: RegistryFlags,
+}
+
+/// `front run-help`.
+#[derive(Debug, Args)]
+pub struct RunHelp {
+    /// Show the help of this application
+    #[arg(long, value_name = "NAME")]
+    pub app: Option<String>,
+    /// The image, as for exec
+    pub image: OsString,
+    /// How an image that is not a file is reached.
+    #[command(flatten)]
+    pub registry: RegistryFlags,
 }
 
 /// `front inspect`.
 #[derive(Debug, Args)]
 pub struct Inspect {
-    /// All there is, as JSON
+    /// Show everything, as JSON
     #[arg(long)]
     pub all: bool,
-    /// What an application says of itself
+    /// Show the metadata of this application
     #[arg(long, value_name = "NAME")]
     pub app: Option<String>,
-    /// The definition that it was built of
+    /// Show the definition file that the image was built from
     #[arg(short, long)]
     pub deffile: bool,
-    /// The environment scripts
+    /// Show the environment scripts
     #[arg(short, long)]
     pub environment: bool,
-    /// The help
+    /// Show the help
     #[arg(short = 'H', long)]
     pub helpfile: bool,
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
-    /// The labels, as without flags
+    /// Show the labels, as without flags
     #[arg(short, long)]
     pub labels: bool,
-    /// The applications' names
+    /// List the applications
     #[arg(long)]
     pub list_apps: bool,
-    /// The runscript
+    /// Show the runscript
     #[arg(short, long)]
     pub runscript: bool,
-    /// The startscript
+    /// Show the startscript
     #[arg(short, long)]
     pub startscript: bool,
-    /// The test
+    /// Show the test
     #[arg(short, long)]
     pub test: bool,
-    /// An image, as for exec
+    /// The image, as for exec
     pub image: OsString,
-    /// How an image that is no file is reached.
+    /// How an image that is not a file is reached.
     #[command(flatten)]
-    pub network: NetworkFlags,
+    pub registry: RegistryFlags,
 }
 
 /// `front cache`.
 #[derive(Debug, Subcommand)]
 pub enum CacheCommand {
-    /// Show what is kept
+    /// List the entries of the cache
     List(CacheList),
-    /// Remove what is kept
+    /// Remove entries of the cache
     Clean(CacheClean),
 }
 
-/// Which entries of the cache.
+/// The types of cache entries to list or remove.
 #[derive(Debug, Args)]
 pub struct CacheTypes {
-    /// The types, several with commas; all where none is named
+    /// Choose these types, separated by commas (default: all)
     #[arg(
         short = 'T',
         long = "type",
@@ -162,13 +176,13 @@ pub struct CacheTypes {
     pub names: Vec<CacheType>,
 }
 
-/// A type of what is kept.
+/// A type of cache entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum CacheType {
-    /// Layers and documents of images, as a registry has them.
+    /// Layers and documents of images from registries.
     #[value(alias = "blobs")]
     Blob,
-    /// SIFs made of such images.
+    /// SIFs made from these images.
     Oci,
     /// SIFs from registries.
     Oras,
@@ -176,16 +190,16 @@ pub enum CacheType {
     Library,
     /// SIFs from elsewhere on the network.
     Net,
-    /// Images that were unpacked, where nothing can mount them.
+    /// Images that were unpacked because they could not be mounted.
     Extracted,
-    /// Which entry a name led to when it was last looked up.
+    /// Names, with the entry that each led to at its last lookup.
     Reference,
-    /// Facts that were found out about an image and the host.
+    /// Discovered facts about an image and the host.
     Discovery,
-    /// Kept by Singularity; there is none of it here.
+    /// Entries of Singularity, which this cache never has.
     #[value(hide = true)]
     Shub,
-    /// All of them.
+    /// All types.
     All,
 }
 
@@ -195,7 +209,7 @@ pub struct CacheList {
     /// Show each entry
     #[arg(short, long)]
     pub verbose: bool,
-    /// Which entries.
+    /// The types of entries.
     #[command(flatten)]
     pub types: CacheTypes,
 }
@@ -203,16 +217,16 @@ pub struct CacheList {
 /// `front cache clean`.
 #[derive(Debug, Args)]
 pub struct CacheClean {
-    /// Only what was not used for so many days
+    /// Remove only entries that were not used for this many days
     #[arg(short = 'D', long, value_name = "N")]
     pub days: Option<u64>,
-    /// Say what would be removed
+    /// Show what would be removed, and remove nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Do not ask
+    /// Do not ask for confirmation
     #[arg(short = 'f', long)]
     pub force: bool,
-    /// Which entries.
+    /// The types of entries.
     #[command(flatten)]
     pub types: CacheTypes,
 }

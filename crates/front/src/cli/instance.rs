@@ -1,4 +1,4 @@
-//! Instances: what is typed.
+//! The command line of `front instance`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ pub enum InstanceCommand {
     /// Start an image's startscript in the background, under a name
     #[command(override_usage = "front instance start [FLAGS] IMAGE NAME [ARGUMENT]...")]
     Start(InstanceStart),
-    /// The same with the runscript
+    /// Start an image's runscript in the background, under a name
     #[command(override_usage = "front instance run [FLAGS] IMAGE NAME [ARGUMENT]...")]
     Run(InstanceStart),
     /// List the instances on this host
@@ -25,10 +25,10 @@ pub enum InstanceCommand {
 /// `front instance start` and `run`.
 #[derive(Debug, Args)]
 pub struct InstanceStart {
-    /// An image, as for exec, and a name; then the script's arguments; flags end here
+    /// The image, as for exec, the instance's name, and the script's arguments; flags end here
     #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_name = "IMAGE NAME")]
     pub words: Vec<OsString>,
-    /// Write the id of the instance's first process to a file
+    /// Write the process ID of the instance's first process to a file
     #[arg(long, value_name = "FILE")]
     pub pid_file: Option<PathBuf>,
     /// The flags of every command that starts a container.
@@ -39,16 +39,16 @@ pub struct InstanceStart {
 /// `front instance list`.
 #[derive(Debug, Args)]
 pub struct InstanceList {
-    /// Those whose name matches, as a shell matches file names
+    /// Show only instances whose name matches this pattern, as a shell matches file names
     #[arg(default_value = "*")]
     pub name: String,
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
-    /// Show the files that they write to
+    /// Show the files that the instances write to
     #[arg(short, long)]
     pub logs: bool,
-    /// Show all, as is done in any case
+    /// Do nothing: all instances are shown in any case
     #[arg(short, long, hide = true)]
     pub all: bool,
 }
@@ -56,19 +56,19 @@ pub struct InstanceList {
 /// `front instance stop`.
 #[derive(Debug, Args)]
 pub struct InstanceStop {
-    /// Those whose name matches, as a shell matches file names
+    /// Stop the instances whose name matches this pattern, as a shell matches file names
     #[arg(required_unless_present = "all")]
     pub name: Option<String>,
-    /// All of them
+    /// Stop all instances
     #[arg(short, long, conflicts_with = "name")]
     pub all: bool,
-    /// The signal that asks them to end, by name or number
+    /// Ask the instances to end with this signal, given by name or number
     #[arg(short, long, value_name = "SIGNAL", default_value = "SIGINT")]
     pub signal: String,
-    /// How many seconds they have before they are killed
+    /// Wait this many seconds before the instances are killed
     #[arg(short, long, value_name = "SECONDS", default_value_t = 10)]
     pub timeout: u32,
-    /// Kill them at once
+    /// Kill the instances at once
     #[arg(short = 'F', long)]
     pub force: bool,
 }

@@ -1,4 +1,4 @@
-//! Keys, signatures and credentials: what is typed.
+//! The command lines of the commands for keys, signatures and credentials.
 
 use std::path::PathBuf;
 
@@ -7,10 +7,10 @@ use clap::{Args, Subcommand};
 /// `front sign`.
 #[derive(Debug, Args)]
 pub struct Sign {
-    /// The key: its number in `front key list --secret`
+    /// Use the key with this number in `front key list --secret`
     #[arg(short, long, value_name = "N")]
     pub keyidx: Option<usize>,
-    /// The key: its fingerprint, or the end of it
+    /// Use the key with this fingerprint, or the end of one
     #[arg(long, value_name = "FINGERPRINT", conflicts_with = "keyidx")]
     pub fingerprint: Option<String>,
     /// Sign one group
@@ -35,10 +35,10 @@ pub struct Verify {
     /// Print JSON
     #[arg(short, long)]
     pub json: bool,
-    /// Use the keys of the keyring only, as is done in any case
+    /// Do nothing: only the keys of the keyring are used in any case
     #[arg(short, long, hide = true)]
     pub local: bool,
-    /// Verify everything, as is done in any case
+    /// Do nothing: everything is verified in any case
     #[arg(short, long, hide = true)]
     pub all: bool,
     /// The SIF
@@ -50,18 +50,18 @@ pub struct Verify {
 pub enum KeyCommand {
     /// List the keys
     List {
-        /// Those to sign with
+        /// List the private keys, which sign
         #[arg(short, long)]
         secret: bool,
     },
-    /// Make a key to sign with, and the one that verifies it
+    /// Make a private key, which signs, and its public key, which verifies
     Newpair(KeyNewpair),
-    /// Add the keys of a file
+    /// Import the keys in a file
     Import {
         /// The file
         file: PathBuf,
     },
-    /// Write a key to a file
+    /// Export a key to a file
     Export(KeyExport),
     /// Remove a key
     Remove(KeyRemove),
@@ -70,22 +70,22 @@ pub enum KeyCommand {
 /// `front key newpair`.
 #[derive(Debug, Args)]
 pub struct KeyNewpair {
-    /// Your name (default: asked for)
+    /// Set your name (default: ask)
     #[arg(short = 'N', long)]
     pub name: Option<String>,
-    /// Your address (default: asked for)
+    /// Set your e-mail address (default: ask)
     #[arg(short = 'E', long)]
     pub email: Option<String>,
-    /// A comment
+    /// Add a comment
     #[arg(short = 'C', long)]
     pub comment: Option<String>,
-    /// What locks the key; an empty one does not (default: asked for)
+    /// Lock the key with this password; an empty one leaves it unlocked (default: ask)
     #[arg(short = 'P', long)]
     pub password: Option<String>,
-    /// An RSA key of so many bits (default: an Ed25519 key)
+    /// Make an RSA key of this many bits (default: an Ed25519 key)
     #[arg(short, long, value_name = "N")]
     pub bit_length: Option<u32>,
-    /// Keys are never sent anywhere
+    /// Do nothing: keys are never sent anywhere
     #[arg(short = 'U', long, hide = true, num_args = 0..=1, require_equals = true)]
     pub push: Option<Option<String>>,
 }
@@ -93,16 +93,16 @@ pub struct KeyNewpair {
 /// `front key export`.
 #[derive(Debug, Args)]
 pub struct KeyExport {
-    /// The key to sign with, not the one that verifies
+    /// Export the private key, not the public one
     #[arg(short, long)]
     pub secret: bool,
-    /// In letters
+    /// Write the key as text (ASCII armor)
     #[arg(short, long)]
     pub armor: bool,
-    /// The key: its number in the list
+    /// Export the key with this number in the list
     #[arg(short, long, value_name = "N")]
     pub keyidx: Option<usize>,
-    /// The key: its fingerprint, or the end of it
+    /// Export the key with this fingerprint, or the end of one
     #[arg(long, value_name = "FINGERPRINT", conflicts_with = "keyidx")]
     pub fingerprint: Option<String>,
     /// The file to make
@@ -112,13 +112,13 @@ pub struct KeyExport {
 /// `front key remove`.
 #[derive(Debug, Args)]
 pub struct KeyRemove {
-    /// The key to sign with as well
+    /// Remove both the private and the public key
     #[arg(short, long)]
     pub both: bool,
-    /// The key to verify with, as without flags
+    /// Remove the public key, as without flags
     #[arg(short, long, hide = true)]
     pub public: bool,
-    /// The key to sign with
+    /// Remove the private key
     #[arg(short, long, conflicts_with = "both")]
     pub secret: bool,
     /// The key's fingerprint, or the end of it
@@ -128,19 +128,19 @@ pub struct KeyRemove {
 /// `front registry`.
 #[derive(Debug, Subcommand)]
 pub enum RegistryCommand {
-    /// Keep a user and a password for a registry, if the registry takes them
+    /// Log in: store a user and a password for a registry, if the registry accepts them
     Login(RegistryLogin),
-    /// Forget them
+    /// Log out: remove the user and the password for a registry
     Logout {
-        /// The file of credentials
+        /// Use this file of credentials
         #[arg(long, value_name = "FILE")]
         authfile: Option<PathBuf>,
         /// docker://HOST or oras://HOST
         registry: String,
     },
-    /// List the registries that are known
+    /// List the registries with stored credentials
     List {
-        /// The file of credentials
+        /// Use this file of credentials
         #[arg(long, value_name = "FILE")]
         authfile: Option<PathBuf>,
     },
@@ -149,19 +149,19 @@ pub enum RegistryCommand {
 /// `front registry login`.
 #[derive(Debug, Args)]
 pub struct RegistryLogin {
-    /// The user (default: asked for)
+    /// Log in as this user (default: ask)
     #[arg(short, long, value_name = "NAME")]
     pub username: Option<String>,
-    /// The password, for all who can list processes to see (default: asked for)
+    /// Use this password, which other users can see in the list of processes (default: ask)
     #[arg(short, long, value_name = "PASSWORD")]
     pub password: Option<String>,
     /// Read the password from standard input
     #[arg(long)]
     pub password_stdin: bool,
-    /// Take a registry without TLS, or with a certificate that nobody vouches for
+    /// Accept a registry without TLS, or with an untrusted certificate
     #[arg(long)]
     pub no_https: bool,
-    /// The file of credentials
+    /// Use this file of credentials
     #[arg(long, value_name = "FILE")]
     pub authfile: Option<PathBuf>,
     /// docker://HOST or oras://HOST

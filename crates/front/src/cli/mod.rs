@@ -1,7 +1,6 @@
-//! What is typed: the commands and flags, as Singularity has them.
+//! The command line: commands and flags, as Singularity has them.
 
 mod cdi;
-mod deferred;
 pub mod described;
 mod doctor;
 mod gpu;
@@ -19,12 +18,15 @@ use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use deferred::Deferred;
 use described::described;
 
+use crate::called::Called;
 use crate::flags::{ContainerFlags, Global, ShellFlags};
 
 pub use cdi::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use doctor::Doctor;
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
-pub use images::{Build, CacheClean, CacheCommand, CacheList, CacheType, Inspect, Pull, Push};
+pub use images::{
+    Build, CacheClean, CacheCommand, CacheList, CacheType, Inspect, Pull, Push, RunHelp,
+};
 pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
 pub use keys::{
     KeyCommand, KeyExport, KeyNewpair, KeyRemove, RegistryCommand, RegistryLogin, Sign, Verify,
@@ -33,7 +35,7 @@ pub use sif::{SifAdd, SifCommand};
 
 /// Containers for MPI and GPU jobs, with Singularity's commands.
 #[derive(Debug, Parser)]
-#[command(name = "front", version = concat!("version ", env!("CARGO_PKG_VERSION")))]
+#[command(name = "front")]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
 #[command(
     after_help = "Exit status: that of the container's program, or 255 when it could not be \
@@ -49,23 +51,31 @@ pub struct Cli {
 }
 
 impl Cli {
-    /// Reads the words that this program was called with. Most often they start a container: those commands
-    /// are tried by themselves, since putting all the others beside them takes a part of a rank's start.
+    /// Reads this program's arguments. Most often they start a container. So the commands that
+    /// start one are tried first, without the others: to define all commands takes a part of a
+    /// rank's start.
     ///
     /// # Errors
     ///
-    /// Fails on words that have no meaning, and when help is asked for.
-    pub fn read() -> Result<Self, clap::Error> {
-        match Starting::read() {
+    /// Fails on invalid arguments, and when help is requested.
+    pub fn read(called: Called) -> Result<Self, clap::Error> {
+        let words = called.arguments();
+        match Starting::read(&words) {
             Ok(starting) => Ok(starting.into()),
-            Err(_) => Self::try_parse().map_err(|error| match error.kind() {
+            Err(_) => Self::parse(called, &words).map_err(|error| match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                    let described = described().try_get_matches_from(std::env::args_os());
+                    let described = described(called).try_get_matches_from(&words);
                     described.err().unwrap_or(error)
                 }
                 _ => error,
             }),
         }
+    }
+
+    fn parse(called: Called, words: &[OsString]) -> Result<Self, clap::Error> {
+        let mut command = called.give(Self::command());
+        let mut matches = command.try_get_matches_from_mut(words)?;
+        Self::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut command))
     }
 }
 
@@ -79,11 +89,11 @@ struct Starting {
 }
 
 impl Starting {
-    /// As [`Parser::try_parse`], but keeps what clap put together: a process that becomes another program need not take it
-    /// apart.
-    fn read() -> Result<Self, clap::Error> {
+    /// Does the same as [`Parser::try_parse`], but does not free clap's data, because this process
+    /// becomes another program.
+    fn read(words: &[OsString]) -> Result<Self, clap::Error> {
         let mut command = ManuallyDrop::new(Self::command());
-        let matches = command.try_get_matches_from_mut(std::env::args_os())?;
+        let matches = command.try_get_matches_from_mut(words)?;
         Self::from_arg_matches_mut(&mut ManuallyDrop::new(matches))
     }
 }
@@ -117,40 +127,43 @@ pub enum Command {
         after_help = "Examples:\n  front exec app.sif python3 train.py\n  front exec --nv -B /lus/data:/data docker://pytorch/pytorch python3 train.py\n  mpirun -np 4 front exec app.sif ./solver\n  srun -n 64 --mpi=pmix front exec app.sif ./solver"
     )]
     Exec(Deferred<Exec>),
-    /// Run an image's runscript; without an image, a small one that is built in
+    /// Run an image's runscript; without an image, run a small built-in one
     #[command(override_usage = "front run [FLAGS] [IMAGE [ARGUMENT]...]")]
     #[command(after_help = "Examples:\n  front run docker://godlovedc/lolcow\n  front run")]
     Run(Deferred<Run>),
-    /// Make an image of another
+    /// Make an image from another
     #[command(override_usage = "front build [FLAGS] IMAGE SOURCE")]
     #[command(
         after_help = "Examples:\n  front build app.sif docker://python:3.13\n  front build --sandbox app/ app.sif"
     )]
     Build(Deferred<Build>),
-    /// Print what a shell is to read to complete front's commands and flags
+    /// Print a script by which a shell completes front's commands and flags
     Completion(Deferred<Completion>),
-    /// List and remove what is kept of images
+    /// List and remove cached images
     #[command(subcommand)]
     Cache(Deferred<CacheCommand>),
-    /// Show what an image says of itself
+    /// Show an image's metadata
     #[command(override_usage = "front inspect [FLAGS] IMAGE")]
     Inspect(Deferred<Inspect>),
-    /// Write and list CDI files, by which other engines know GPUs
+    /// Write and list CDI files, which describe GPUs to other engines
     #[command(subcommand)]
     Cdi(Deferred<CdiCommand>),
-    /// Tell before a launch what will work, what will be slow and what will fail, and what mends it
+    /// Show before a launch what will work, what will be slow and what will fail, with remedies
     #[command(override_usage = "front doctor [FLAGS] [IMAGE [--] [COMMAND]...]")]
     Doctor(Deferred<Doctor>),
-    /// Tell which GPUs this host has, and what an image would get of their driver
+    /// Show this host's GPUs, and the driver files that an image would get
     Gpu(Deferred<Gpu>),
-    /// Start containers in the background, list and stop them
+    /// Show the help of a command
+    #[command(override_usage = "front help [COMMAND]...")]
+    Help(Deferred<Help>),
+    /// Start, list and stop containers in the background
     #[command(subcommand)]
     Instance(Deferred<InstanceCommand>),
     /// Write the manual pages of all commands to a directory
     Man(Deferred<Man>),
-    /// Show the containers of this node's jobs and other programs
+    /// Show the containers of jobs and other programs on this node
     Ps(Deferred<Ps>),
-    /// Fetch an image into a SIF
+    /// Fetch an image and make a SIF of it
     #[command(override_usage = "front pull [FLAGS] [FILE] SOURCE")]
     #[command(
         after_help = "Examples:\n  front pull docker://python:3.13\n  front pull app.sif oras://registry.example.org/group/app:1"
@@ -159,29 +172,34 @@ pub enum Command {
     /// Send an image to a registry
     #[command(override_usage = "front push [FLAGS] IMAGE URI")]
     Push(Deferred<Push>),
-    /// Say who you are to registries
+    /// Log in to registries and log out
     #[command(subcommand)]
     Registry(Deferred<RegistryCommand>),
-    /// Look into SIFs, and change them
+    /// Inspect and change SIFs
     #[command(subcommand)]
     Sif(Deferred<SifCommand>),
-    /// Make, list, import, export and remove the keys that sign
+    /// Make, list, import, export and remove keys for signatures
     #[command(subcommand)]
     Key(Deferred<KeyCommand>),
     /// Sign a SIF
     #[command(override_usage = "front sign [FLAGS] SIF")]
     Sign(Deferred<Sign>),
-    /// Check who has signed a SIF, and that it is as it was
+    /// Check who signed a SIF, and that it has not changed since
     #[command(override_usage = "front verify [FLAGS] SIF")]
     Verify(Deferred<Verify>),
+    /// Show the help that an image has
+    #[command(override_usage = "front run-help [FLAGS] IMAGE")]
+    RunHelp(Deferred<RunHelp>),
     /// Start a shell in an image
     #[command(override_usage = "front shell [FLAGS] IMAGE")]
     #[command(after_help = "Examples:\n  front shell app.sif\n  front shell instance://web")]
     Shell(Deferred<Shell>),
+    /// Print the version alone
+    Version,
 }
 
 impl Command {
-    /// Whether it does nothing but print what is there.
+    /// Whether the command only prints what exists.
     pub fn only_prints(&self) -> bool {
         matches!(
             self,
@@ -199,8 +217,9 @@ impl Command {
 /// `front exec`.
 #[derive(Debug, Args)]
 pub struct Exec {
-    /// A SIF, a squashfs, a directory, docker://NAME, oras://NAME, library://NAME, an address, docker-daemon:NAME,
-    /// oci:DIRECTORY, oci-archive:FILE, docker-archive:FILE or instance://NAME; then the command and its arguments; flags end here
+    /// The image (a SIF, a squashfs, a directory, docker://NAME, oras://NAME, library://NAME, a
+    /// URL, docker-daemon:NAME, oci:DIRECTORY, oci-archive:FILE, docker-archive:FILE or
+    /// instance://NAME), then the command and its arguments; flags end here
     #[arg(trailing_var_arg = true, required = true, num_args = 2.., value_names = ["IMAGE", "COMMAND"])]
     pub words: Vec<OsString>,
     /// The flags of every command that starts a container.
@@ -211,7 +230,7 @@ pub struct Exec {
 /// `front run`.
 #[derive(Debug, Args)]
 pub struct Run {
-    /// An image, as for exec, then the runscript's arguments; flags end here
+    /// The image, as for exec, then the runscript's arguments; flags end here
     #[arg(trailing_var_arg = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
     /// The flags of every command that starts a container.
@@ -222,10 +241,10 @@ pub struct Run {
 /// `front shell`.
 #[derive(Debug, Args)]
 pub struct Shell {
-    /// Which shell is started.
+    /// The flags for the shell to start.
     #[command(flatten)]
     pub shell: ShellFlags,
-    /// An image, as for exec; flags end here
+    /// The image, as for exec; flags end here
     #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
     /// The flags of every command that starts a container.
@@ -244,8 +263,15 @@ pub struct Completion {
 /// `front man`.
 #[derive(Debug, Args)]
 pub struct Man {
-    /// The directory, which is there
+    /// The directory, which must exist
     pub directory: PathBuf,
+}
+
+/// `front help`.
+#[derive(Debug, Args)]
+pub struct Help {
+    /// The command, and those below it
+    pub command: Vec<String>,
 }
 
 /// `front ps`.

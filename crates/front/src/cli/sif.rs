@@ -1,4 +1,4 @@
-//! `front sif`: what is typed.
+//! The command line of `front sif`.
 
 use std::path::PathBuf;
 
@@ -17,16 +17,16 @@ pub enum SifCommand {
         /// The SIF
         path: PathBuf,
     },
-    /// Print what is known of an object
+    /// Print an object's descriptor
     Info {
-        /// The object
+        /// The object's ID
         id: u32,
         /// The SIF
         path: PathBuf,
     },
     /// Write an object to standard output
     Dump {
-        /// The object
+        /// The object's ID
         id: u32,
         /// The SIF
         path: PathBuf,
@@ -40,14 +40,14 @@ pub enum SifCommand {
     Add(Box<SifAdd>),
     /// Delete an object
     Del {
-        /// The object
+        /// The object's ID
         id: u32,
         /// The SIF
         path: PathBuf,
     },
     /// Make a partition the primary one
     Setprim {
-        /// The object
+        /// The object's ID
         id: u32,
         /// The SIF
         path: PathBuf,
@@ -57,36 +57,38 @@ pub enum SifCommand {
 /// `front sif add`.
 #[derive(Debug, Args)]
 pub struct SifAdd {
-    /// What it is: 1 definition file, 2 variables, 3 labels, 4 partition, 5 signature, 6 JSON, 7 anything,
-    /// 8 message, 9 SBOM, 10 OCI index, 11 OCI blob
+    /// Set the object's type: 1 definition file, 2 variables, 3 labels, 4 partition, 5 signature, 6
+    /// JSON, 7 anything, 8 message, 9 SBOM, 10 OCI index, 11 OCI blob
     #[arg(long, value_name = "N")]
     pub datatype: u32,
-    /// Its name (default: none)
+    /// Set the object's name (default: none)
     #[arg(long, value_name = "NAME")]
     pub filename: Option<String>,
-    /// Its group; 0 is none
+    /// Put the object into this group; 0 is none
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub groupid: u32,
-    /// The object it is about; 0 is none
+    /// Link the object to this one; 0 is none
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub link: u32,
-    /// A partition's architecture: 1 386, 2 amd64, 3 arm, 4 arm64, 6 ppc64le, 11 s390x, 12 riscv64, ...
+    /// Set a partition's architecture: 1 386, 2 amd64, 3 arm, 4 arm64, 6 ppc64le, 11 s390x, 12
+    /// riscv64, ...
     #[arg(long, value_name = "N")]
     pub partarch: Option<u32>,
-    /// A partition's file system: 1 squashfs, 2 ext3, 3 archive, 4 raw
+    /// Set a partition's file system: 1 squashfs, 2 ext3, 3 archive, 4 raw, 5 encrypted
+    /// squashfs, 6 gocryptfs squashfs
     #[arg(long, value_name = "N")]
     pub partfs: Option<u32>,
-    /// What a partition is for: 1 system, 2 primary system, 3 data, 4 overlay
+    /// Set a partition's purpose: 1 system, 2 primary system, 3 data, 4 overlay
     #[arg(long, value_name = "N")]
     pub parttype: Option<u32>,
-    /// A signature's hash: 1 SHA-256, 2 SHA-384, 3 SHA-512, 4 BLAKE2s, 5 BLAKE2b
+    /// Set a signature's hash: 1 SHA-256, 2 SHA-384, 3 SHA-512, 4 BLAKE2s, 5 BLAKE2b
     #[arg(long, value_name = "N")]
     pub signhash: Option<u32>,
-    /// The fingerprint of a signature's key, 40 hexadecimal digits
+    /// Set the fingerprint of a signature's key, 40 hexadecimal digits
     #[arg(long, value_name = "FINGERPRINT")]
     pub signentity: Option<String>,
     /// The SIF
     pub path: PathBuf,
-    /// The object's content
+    /// The file with the object's content
     pub object: PathBuf,
 }

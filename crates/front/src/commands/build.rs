@@ -4,7 +4,9 @@ use std::path::Path;
 use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use image::{Access, Build, Image, Medium, RootFs, whole_directory, whole_file};
+use image::{Image, Medium, RootFs};
+use pack::{Build, whole_directory, whole_file};
+use pull::{Access, Source};
 
 use crate::caller::Caller;
 use crate::fetch;
@@ -14,17 +16,17 @@ use crate::{cli, request};
 pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     if args.image.to_string_lossy().contains("://") {
         bail!(
-            "{}: where the image is to go is said first: front build FILE SOURCE",
+            "{}: the output file comes first: front build FILE SOURCE",
             args.image.display()
         );
     }
     if args.image.symlink_metadata().is_ok() && !args.force {
         bail!(
-            "{} exists; give --force to overwrite it",
+            "{} exists; use --force to overwrite it",
             args.image.display()
         );
     }
-    let network = args.network.resolve(caller)?;
+    let options = args.registry.resolve(caller)?;
     let source = request::Source::parse(&args.source, caller)?;
     let from = match &source {
         request::Source::Foreign(source) => source.bootstrap(),
@@ -34,10 +36,10 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
         ),
     };
     messages.info("Starting build...");
-    let mut build = network.build(from, caller)?;
+    let mut build = options.build(from, caller)?;
     build.compression = args.compression.into();
     build.fix_permissions |= args.fix_perms;
-    network.with_access(caller, messages, |access| {
+    options.with_access(caller, messages, |access| {
         let maker = Maker {
             build: &build,
             access,
@@ -49,35 +51,34 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
             request::Source::Path(path) => maker.of_path(path)?,
             request::Source::Foreign(source) => maker.of_source(source)?,
             request::Source::Instance(name) => {
-                bail!("instance://{name} is no image: build from the one it was started from")
+                bail!("instance://{name} is not an image; use the image it was started from")
             }
             request::Source::Embedded => None,
         };
         if let Some(note) = note {
             messages.warning(note);
         }
-        fetch::keep_small(&network, access.cache, &args.image, messages);
+        fetch::keep_small(&options, access.cache, &args.image, messages);
         Ok(())
     })?;
     messages.info(format_args!("Build complete: {}", args.image.display()));
     Ok(ExitCode::SUCCESS)
 }
 
-/// What is made, where, and how.
+/// The image to make, and how it is made.
 pub struct Maker<'a> {
     pub build: &'a Build,
     pub access: &'a Access<'a>,
     pub output: &'a Path,
-    /// Whether what is there gives way.
+    /// Whether an existing file is overwritten.
     pub force: bool,
-    /// Whether it is a directory.
+    /// Whether a directory is made instead of a SIF.
     pub sandbox: bool,
 }
 
 impl Maker<'_> {
-    /// Makes it of what a user names. What is left out is returned.
-    pub fn of_source(&self, source: &image::Source) -> Result<Option<String>> {
-        use image::Source;
+    /// Makes the image from the user's source. Returns a note about anything that was left out.
+    pub fn of_source(&self, source: &Source) -> Result<Option<String>> {
         if let Source::Oras(_) | Source::Library(_) | Source::Net(_) = source {
             return self.of_path(&self.access.sif(source, self.build)?);
         }
@@ -97,7 +98,7 @@ impl Maker<'_> {
         Ok(note)
     }
 
-    /// Makes it of another image. What is left out is returned.
+    /// Makes the image from another image. Returns a note about anything that was left out.
     pub fn of_path(&self, path: &Path) -> Result<Option<String>> {
         let progress = self.access.progress;
         let image = match Image::open_foreign(path) {
@@ -119,20 +120,22 @@ impl Maker<'_> {
             (RootFs::Squashfs(squashed), _) => {
                 progress.note("Extracting local image...");
                 if self.sandbox {
-                    whole_directory(self.output, self.force, |into| squashed.unpack(path, into))?;
+                    whole_directory(self.output, self.force, |into| {
+                        pack::unpack(squashed, path, into)
+                    })?;
                     return Ok(None);
                 }
                 unpacked = tempfile::Builder::new()
                     .prefix("front-")
                     .tempdir_in(&self.build.scratch)
                     .with_context(|| self.build.scratch.display().to_string())?;
-                squashed.unpack(path, unpacked.path())?;
+                pack::unpack(squashed, path, unpacked.path())?;
                 unpacked.path()
             }
-            _ => bail!("{}: nothing can be made of it", path.display()),
+            _ => bail!("{}: cannot build from this kind of image", path.display()),
         };
         if self.sandbox {
-            bail!("{}: a directory already; copy it", path.display());
+            bail!("{}: already a directory; copy it instead", path.display());
         }
         progress.note("Creating SIF file...");
         let mut build = self.build.clone();

@@ -1,4 +1,4 @@
-//! `front cache list|clean`: what is kept of images.
+//! `front cache list|clean`: the cache of images.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -6,8 +6,8 @@ use std::time::Duration;
 use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
+use cache::{Cache, Kept, Kind, Selection};
 use chrono::{DateTime, Utc};
-use image::{Cache, Kept, Kind, Selection};
 
 use crate::caller::Caller;
 use crate::cli::{CacheClean, CacheCommand, CacheList, CacheType};
@@ -29,7 +29,7 @@ pub fn run(command: &CacheCommand, caller: &Caller, messages: &Messages) -> Resu
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whether it is what is known about images, and none itself.
+/// Whether an entry is data about images, and not an image.
 fn is_record(kind: Kind) -> bool {
     matches!(kind, Kind::Reference | Kind::Discovery)
 }
@@ -49,7 +49,7 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
         );
         for kept in all.iter().filter(|kept| !is_record(kept.kind)) {
             let used: DateTime<Utc> = kept.used.into();
-            let name: String = sys::printable(&kept.name).chars().take(22).collect();
+            let name: String = text::printable(&kept.name).chars().take(22).collect();
             let kind = match kept.is_leftover {
                 true => "leftover",
                 false => kept.kind.name(),
@@ -79,7 +79,10 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
     );
     if left > 0 {
         let of_left = size(of_left);
-        let _ = writeln!(text, "{left} leftover(s) of interrupted work use {of_left}");
+        let _ = writeln!(
+            text,
+            "{left} leftover(s) of interrupted downloads or builds use {of_left}"
+        );
     }
     let total = size(of_files + of_blobs + of_left);
     let _ = writeln!(text, "Total space used: {total}");
@@ -94,7 +97,8 @@ fn clean(cache: &Cache, args: &CacheClean, messages: &Messages) -> Result<()> {
     if args.dry_run {
         messages.info("User requested a dry run. Not actually deleting any data!");
     } else if !args.force && std::io::IsTerminal::is_terminal(&std::io::stdin()) {
-        let question = "This will delete everything that is selected in your cache. Do you want to continue? [y/N] ";
+        let question =
+            "This will delete the selected entries of your cache. Do you want to continue? [y/N] ";
         if !prompt::ask(question, true)?.to_lowercase().starts_with('y') {
             bail!("nothing was deleted");
         }
@@ -113,11 +117,12 @@ fn clean(cache: &Cache, args: &CacheClean, messages: &Messages) -> Result<()> {
                 .with_context(|| kept.path.display().to_string())?;
         }
     }
-    messages.info(format_args!("{} of space", size(total)));
+    let freed = if args.dry_run { "Would free" } else { "Freed" };
+    messages.info(format_args!("{freed} {}", size(total)));
     Ok(())
 }
 
-/// The kinds that words name; without words, all.
+/// Returns the kinds of these types, or all kinds if there are no types.
 fn kinds(types: &[CacheType]) -> Vec<Kind> {
     if types.is_empty() || types.contains(&CacheType::All) {
         return Kind::ALL.to_vec();

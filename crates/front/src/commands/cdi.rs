@@ -14,7 +14,7 @@ use crate::cli::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 use crate::host;
 use crate::messages::Messages;
 
-/// Where an administrator puts the hooks.
+/// Directory in which an administrator installs the hooks.
 const HOOKS: &str = "/usr/local/libexec/slipway";
 
 pub fn run(command: &CdiCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
@@ -49,17 +49,17 @@ fn list(directories: &[PathBuf], messages: &Messages) -> Result<()> {
 fn generate(args: &CdiGenerate, caller: &Caller, messages: &Messages) -> Result<()> {
     let path = caller.variables.get("PATH").unwrap_or_default();
     let host = Host::new(&args.driver_root, path)
-        .with_context(|| format!("look at {}", args.driver_root.display()))?;
+        .with_context(|| format!("examine {}", args.driver_root.display()))?;
     let spec = match args.class {
         CdiClass::Gpu => of_gpus(args, &host)?,
         CdiClass::Fabric => {
             if args.vendor.is_some() {
-                bail!("--vendor is for GPUs; --class=fabric has all networks");
+                bail!("--vendor applies only to GPUs, not to --class=fabric");
             }
-            let hook = hook(args, "fabric");
+            let hook = hook(args);
             let spec = inject::fabric_spec(&host, &args.driver_root, hook.as_deref());
             spec.with_context(|| {
-                format!("there is no fast network in {}", args.driver_root.display())
+                format!("no fast network found below {}", args.driver_root.display())
             })?
         }
     };
@@ -70,8 +70,8 @@ fn generate(args: &CdiGenerate, caller: &Caller, messages: &Messages) -> Result<
             .write_all(text.as_bytes())
             .context("print the file"),
         Some(path) => {
-            // Others read it.
-            image::whole_content(path, true, 0o644, text.as_bytes())?;
+            // Other users' programs read this file.
+            pack::whole_content(path, true, 0o644, text.as_bytes())?;
             messages.info(format_args!(
                 "{}: {} devices",
                 path.display(),
@@ -85,33 +85,30 @@ fn generate(args: &CdiGenerate, caller: &Caller, messages: &Messages) -> Result<
 fn of_gpus(args: &CdiGenerate, host: &Host) -> Result<Spec> {
     let machine = host::own_machine().context("this program's own file cannot be read")?;
     let all = [
-        (CdiVendor::Nvidia, Vendor::Nvidia, "nvidia"),
-        (CdiVendor::Amd, Vendor::Amd, "rocm"),
+        (CdiVendor::Nvidia, Vendor::Nvidia),
+        (CdiVendor::Amd, Vendor::Amd),
     ];
     let mut found = Vec::new();
-    for (name, vendor, program) in all {
+    for (name, vendor) in all {
         if args.vendor.is_some_and(|wanted| wanted != name) {
             continue;
         }
-        let hook = hook(args, program);
+        let hook = hook(args);
         let spec = inject::gpu_spec(host, vendor, machine, &args.driver_root, hook.as_deref());
-        found.extend(spec.context("look at the host")?);
+        found.extend(spec.context("examine the host")?);
     }
     match (found.pop(), found.is_empty()) {
         (Some(one), true) => Ok(one),
         (Some(_), false) => {
-            bail!("there are GPUs of two vendors, and a file is for one: choose by --vendor")
+            bail!("this host has GPUs of two vendors; select one with --vendor")
         }
-        (None, _) => bail!(
-            "there is no driver of a GPU in {}",
-            args.driver_root.display()
-        ),
+        (None, _) => bail!("no GPU driver found below {}", args.driver_root.display()),
     }
 }
 
-/// The hook that injects libraries, unless none is wanted.
-fn hook(args: &CdiGenerate, program: &str) -> Option<PathBuf> {
-    let usual = Path::new(HOOKS).join(format!("slipway-hook-{program}"));
+/// Returns the program of the hook that injects libraries, unless the user wants none.
+fn hook(args: &CdiGenerate) -> Option<PathBuf> {
+    let usual = Path::new(HOOKS).join("slipway-hook");
     let usual = Some(usual).filter(|usual| !args.no_hook && usual.exists());
     args.hook.clone().or(usual)
 }

@@ -1,4 +1,5 @@
-//! `front doctor`: what will work, what will be slow and what will fail, before anything is started.
+//! `front doctor`: reports what will work, what will be slow and what will fail, before anything is
+//! started.
 
 use std::ffi::OsStr;
 use std::io::Write as _;
@@ -7,25 +8,24 @@ use sys::ExitCode;
 
 use anyhow::{Context, Result};
 use doctor::{Finding, Program, Verdict, Wanted};
-use elf::Object;
-use image::Image;
-use inject::Host;
-use tree::Files;
+use inject::{Host, View};
+use rootfs::Files;
 
 use crate::caller::Caller;
 use crate::cli::Doctor;
-use crate::flags::MpiMode;
 use crate::host;
-use crate::launch::{Looked, Where, look};
+use crate::launch::{Looked, ProgramLocation, look};
 use crate::messages::Messages;
+use crate::mpi_mode::MpiMode;
 use crate::request::{Action, Request, Source};
 
-/// Exit status when something will be slow, and when something will fail.
+/// Exit status if something will be slow, and if something will fail.
 const SLOW: u8 = 2;
 const FAILS: u8 = 1;
 
 pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
-    // What one rank finds holds for all on its node, and who fails first ends the job.
+    // The findings of one rank hold for all on its node, and the first rank that fails ends the
+    // job. So the other ranks do nothing.
     let job = caller.job();
     let is_first = job
         .as_ref()
@@ -35,11 +35,11 @@ pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCo
     if !is_first && !is_first_here {
         return Ok(ExitCode::SUCCESS);
     }
-    let host = host::lender(caller)?;
+    let host = host::with_programs(caller)?;
     let namespaces = session::try_namespaces().err();
-    let mut findings = doctor::host(&host, namespaces.map(|error| sys::one_line(&error)));
+    let mut findings = doctor::host(&host, namespaces.map(|error| text::one_line(&error)));
     if let Some((image, command)) = args.words.split_first() {
-        // As with exec, it may stand between the two.
+        // As with exec, `--` may stand between the image and the command.
         let command = match command.split_first() {
             Some((first, rest)) if first == "--" => rest,
             _ => command,
@@ -81,7 +81,7 @@ fn line(finding: &Finding) -> String {
     let remedy = finding.remedy.as_ref().map(|remedy| format!("; {remedy}"));
     let node = finding.node.as_ref().map(|node| format!("{node}: "));
     let words = [node.unwrap_or_default(), finding.what.clone()].concat();
-    let words = sys::printable(&(words + &remedy.unwrap_or_default()));
+    let words = text::printable(&(words + &remedy.unwrap_or_default()));
     format!("{verdict:<7}{topic:<15}{words}\n")
 }
 
@@ -93,7 +93,7 @@ fn of_image(
 ) -> Result<Vec<Finding>> {
     let Looked {
         image,
-        place,
+        location,
         env,
         name,
         is_plain,
@@ -104,12 +104,12 @@ fn of_image(
             .map(|(_, value)| value.as_os_str())
     };
     let mut findings = Vec::new();
-    let program: Option<(&dyn Files, &Path)> = match &place {
-        Some(Where::Image(path)) => Some((&image.root, path)),
-        Some(Where::Host(path)) => Some((host.files(), path)),
+    let program: Option<(&dyn Files, &Path)> = match &location {
+        Some(ProgramLocation::Image(path)) => Some((&image.root, path)),
+        Some(ProgramLocation::Host(path)) => Some((host.files(), path)),
         None => None,
     };
-    let failed = || format!("look at {}", image.path.display());
+    let failed = || format!("examine {}", image.path.display());
     let processor = host::processor().context("this program's own file cannot be read")?;
     let program = program.map(|(files, path)| Program {
         name: &name,
@@ -119,7 +119,7 @@ fn of_image(
         is_whole: is_plain
             && request.container.mounts.binds.is_empty()
             && request.container.devices.vendors.is_empty()
-            && matches!(place, Some(Where::Image(_))),
+            && matches!(location, Some(ProgramLocation::Image(_))),
         mpi_apart: request.container.mpi.mode != MpiMode::None,
     });
     if program.is_none() && !name.is_empty() {
@@ -129,7 +129,7 @@ fn of_image(
             node: None,
             what: format!("{name} is not in the image"),
             remedy: Some(
-                "name its path; its PATH is ".to_owned()
+                "give its full path; PATH in the container is ".to_owned()
                     + &get("PATH").unwrap_or_default().to_string_lossy(),
             ),
         });
@@ -144,8 +144,13 @@ fn of_image(
     if request.container.mpi.mode != MpiMode::None
         && let Some(program) = program
     {
-        findings
-            .extend(of_mpi(request, host, &image, machine, program, caller).with_context(failed)?);
+        let view = View {
+            host,
+            image: &image.root,
+            machine,
+            library_path: program.library_path,
+        };
+        findings.extend(of_mpi(request, view, program, caller).with_context(failed)?);
     }
     let cuda = get("CUDA_VERSION").and_then(OsStr::to_str);
     let gpus = doctor::gpus(
@@ -161,9 +166,7 @@ fn of_image(
 
 fn of_mpi(
     request: &Request,
-    host: &Host,
-    image: &Image,
-    machine: Object,
+    view: View<'_>,
     program: Program<'_>,
     caller: &Caller,
 ) -> std::io::Result<Vec<Finding>> {
@@ -173,5 +176,5 @@ fn of_mpi(
         job: request.job.as_ref(),
         shared: request.is_shared(),
     };
-    doctor::mpi(host, &image.root, machine, program, &wanted)
+    doctor::mpi(view, program, &wanted)
 }

@@ -1,4 +1,4 @@
-//! `front gpu`: what this host has, and what an image would get of it.
+//! `front gpu`: this host's GPUs, and the driver files that an image would get.
 
 use std::io::Write as _;
 use std::path::Path;
@@ -18,7 +18,7 @@ use crate::request::Source;
 use crate::table::table;
 
 pub fn run(args: &Gpu, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
-    let host = host::lender(caller)?;
+    let host = host::with_programs(caller)?;
     let text = match &args.command {
         Some(GpuCommand::Explain(explain)) => {
             let explained = Explained::new(explain, &host, caller, messages)?;
@@ -40,7 +40,7 @@ fn pretty(document: &Value) -> Result<String> {
     Ok(format!("{text}\n"))
 }
 
-/// The driver of a vendor, what else is known of it, and the GPUs.
+/// A vendor's driver on this host, with its description and its GPUs.
 struct Own {
     name: &'static str,
     driver: String,
@@ -118,10 +118,10 @@ fn vendor_text(own: &Own) -> String {
     text + &table(rows)
 }
 
-/// What an image would get, and why.
+/// The libraries that an image would get, with the reasons.
 struct Explained {
     image: Image,
-    /// The C library of the image, in words.
+    /// Description of the image's C library.
     library: String,
     injected: DriverEdits,
 }
@@ -129,12 +129,12 @@ struct Explained {
 impl Explained {
     fn new(args: &GpuExplain, host: &Host, caller: &Caller, messages: &Messages) -> Result<Self> {
         let source = Source::parse(&args.image, caller)?;
-        let network = source.network(&args.network, caller)?;
-        let image = open_image(&source, network.as_ref(), caller, messages)?;
+        let options = source.registry_options(&args.registry, caller)?;
+        let image = open_image(&source, options.as_ref(), caller, messages)?;
         let named = || format!("{}: the image is damaged", image.path.display());
         let machine = host::machine(&image.root).with_context(|| {
             format!(
-                "{}: no program is found in it that says for which machine it is",
+                "{}: cannot determine its architecture: no known program found in it",
                 image.path.display()
             )
         })?;
@@ -160,17 +160,19 @@ impl Explained {
     }
 
     fn json(&self) -> Value {
+        let notes = self.injected.notes.iter().map(ToString::to_string);
+        let notes: Vec<String> = notes.collect();
         json!({
             "image": self.image.path,
             "library": self.library,
             "drivers": self.drivers(),
-            "notes": self.injected.notes,
+            "notes": notes,
             "libraries": self.injected.verdicts,
             "mounts": self.injected.edits.mounts,
         })
     }
 
-    /// The drivers, in words.
+    /// Returns descriptions of the drivers.
     fn drivers(&self) -> Vec<String> {
         let each = self.injected.drivers.iter();
         each.map(|(vendor, driver)| match vendor {
@@ -183,12 +185,12 @@ impl Explained {
     fn text(&self) -> String {
         let image = self.image.path.display();
         let drivers = match self.drivers().as_slice() {
-            [] => "no driver of a GPU on this host".to_owned(),
+            [] => "no GPU driver on this host".to_owned(),
             drivers => drivers.join(", "),
         };
         let mut text = format!("{image}: {}; {drivers}\n", self.library);
         for note in &self.injected.notes {
-            text.push_str(&format!("{}\n", sys::printable(note)));
+            text.push_str(&format!("{}\n", text::printable(&note.to_string())));
         }
         text + &table(self.injected.verdicts.iter().map(row))
     }
@@ -204,7 +206,7 @@ fn row(verdict: &Verdict) -> [String; 3] {
         } => (
             "injected",
             format!(
-                "{from}, in place of the image's {}, which may be of another driver",
+                "{from}, instead of the image's {}, which may belong to another driver version",
                 own.display()
             ),
         ),

@@ -1,5 +1,6 @@
-//! `front inspect IMAGE`: what an image says of itself.
+//! `front inspect IMAGE`: an image's metadata.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::io::Write;
 use sys::ExitCode;
@@ -9,20 +10,17 @@ use image::{App, Attributes};
 use serde::Serialize;
 use serde_json::Serializer;
 use serde_json::ser::PrettyFormatter;
-use sys::{printable, printable_lines};
+use text::{printable, printable_lines};
 
 use crate::caller::Caller;
 use crate::cli::Inspect;
+use crate::flags::RegistryFlags;
 use crate::launch::open_image;
 use crate::messages::Messages;
 use crate::request::Source;
 
 pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
-    let source = Source::parse(&args.image, caller)?;
-    let network = source.network(&args.network, caller)?;
-    let image = open_image(&source, network.as_ref(), caller, messages)?;
-    let damaged = || format!("{}: the image is damaged", image.path.display());
-    let attributes = Attributes::read(&image.root).with_context(damaged)?;
+    let attributes = read(&args.image, &args.registry, caller, messages)?;
     let text = if args.list_apps && !args.json {
         attributes
             .apps
@@ -41,18 +39,31 @@ pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitC
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the flags ask for; an application's stands in the place of the image's own.
+/// Reads the metadata of an image.
+///
+/// # Errors
+///
+/// Fails when the image cannot be opened, or is damaged.
+pub fn read(
+    image: &OsStr,
+    registry: &RegistryFlags,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<Attributes> {
+    let source = Source::parse(image, caller)?;
+    let options = source.registry_options(registry, caller)?;
+    let image = open_image(&source, options.as_ref(), caller, messages)?;
+    let damaged = || format!("{}: the image is damaged", image.path.display());
+    Attributes::read(&image.root).with_context(damaged)
+}
+
+/// Returns the attributes that the flags ask for. An application's attributes replace the image's
+/// own.
 fn choose(all: Attributes, args: &Inspect) -> Result<Attributes> {
     if args.all {
         return Ok(all);
     }
-    let mut all = all;
-    if let Some(name) = &args.app {
-        let Some(app) = all.apps.remove(name) else {
-            bail!("there is no application {name:?} in the image");
-        };
-        all = of_app(app);
-    }
+    let all = of_app(all, args.app.as_deref())?;
     let sections = [
         args.deffile,
         args.environment,
@@ -89,18 +100,29 @@ fn choose(all: Attributes, args: &Inspect) -> Result<Attributes> {
     })
 }
 
-fn of_app(app: App) -> Attributes {
-    Attributes {
+/// Returns an application's attributes in place of the image's own, if one is named.
+///
+/// # Errors
+///
+/// Fails when the image does not have the application.
+pub fn of_app(mut all: Attributes, name: Option<&str>) -> Result<Attributes> {
+    let Some(name) = name else {
+        return Ok(all);
+    };
+    let Some(app) = all.apps.remove(name) else {
+        bail!("the image has no application {name:?}");
+    };
+    Ok(Attributes {
         environment: app.environment,
         labels: app.labels,
         runscript: app.runscript,
         test: app.test,
         helpfile: app.helpfile,
         ..Attributes::default()
-    }
+    })
 }
 
-/// In tabs, as Apptainer prints it.
+/// Formats JSON with tabs, as Apptainer does.
 fn json(attributes: &Attributes) -> Result<String> {
     let mut text = Vec::new();
     let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));

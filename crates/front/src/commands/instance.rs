@@ -35,7 +35,7 @@ fn start(
     messages: &Messages,
 ) -> Result<ExitCode> {
     let [image, name, words @ ..] = args.words.as_slice() else {
-        anyhow::bail!("an image and a name are needed");
+        anyhow::bail!("an image and a name are required");
     };
     let source = Source::parse(image, caller)?;
     let request = Request::new(source, action(words.to_vec()), &args.flags, caller)?;
@@ -43,12 +43,13 @@ fn start(
     start_instance(&name.to_string_lossy(), request, pid_file, caller, messages)
 }
 
-/// An instance, its record, and the id of its first process.
+/// An instance, its record, and the ID of its first process.
 type Known = (Running, InstanceRecord, i32);
 
-/// Those that match; what ends meanwhile, or is of another version, is left out.
+/// Returns the instances whose names match. Instances that end meanwhile, or are of another
+/// version, are left out.
 fn matching(pattern: &str) -> Result<Vec<Known>> {
-    let glob = Pattern::new(pattern).with_context(|| format!("the pattern {pattern:?}"))?;
+    let glob = Pattern::new(pattern).with_context(|| format!("invalid pattern {pattern:?}"))?;
     let all = Instance::all(|name| glob.matches(name))?.into_iter();
     Ok(all
         .filter_map(|running| {
@@ -108,7 +109,7 @@ fn as_json(all: &[Known]) -> Result<String> {
 fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
     let pattern = args.name.as_deref().unwrap_or("*");
     let name = if args.force { "SIGKILL" } else { &args.signal };
-    let signal = sys::signal_number(name)
+    let signal = text::signal_number(name)
         .filter(|number| (1..32).contains(number))
         .with_context(|| format!("unknown signal {name:?}"))?;
     let all = matching(pattern)?;
@@ -116,7 +117,7 @@ fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
         messages.fatal(&anyhow::anyhow!("no instance found with name {pattern}"));
         return Ok(ExitCode::from(NONE));
     }
-    // All are asked before any is waited for.
+    // All instances get the signal before the first wait.
     for (running, record, pid) in &all {
         let image = record.container.image.0.display();
         let name = &running.name;
@@ -135,10 +136,7 @@ fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
             ));
             running.kill()?;
             if !running.wait(Duration::from_secs(10)) {
-                anyhow::bail!(
-                    "instance {} does not end, though it was killed",
-                    running.name
-                );
+                anyhow::bail!("instance {} is still running after SIGKILL", running.name);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! `front key`: the keys that sign and verify, in Apptainer's own keyring.
+//! `front key`: the keys for signing and verification, in Apptainer's own keyring.
 
 use std::fmt::Write as _;
 use std::io::Write;
@@ -7,7 +7,7 @@ use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;
-use image::whole_content;
+use pack::whole_content;
 use signing::{Algorithm, Key, Keyring, Secret};
 
 use crate::caller::Caller;
@@ -24,7 +24,7 @@ pub fn run(command: &KeyCommand, caller: &Caller, messages: &Messages) -> Result
         KeyCommand::Import { file } => {
             let new = keyring.import(file)?;
             if new.is_empty() {
-                messages.info("The key is known already");
+                messages.info("The key is already in the keyring");
             }
             for key in new {
                 messages.info(format_args!(
@@ -39,16 +39,16 @@ pub fn run(command: &KeyCommand, caller: &Caller, messages: &Messages) -> Result
     Ok(ExitCode::SUCCESS)
 }
 
-/// The keyring: Apptainer's, unless a variable names another directory.
+/// Returns the keyring: Apptainer's, unless a variable names another directory.
 pub fn keyring(caller: &Caller) -> Keyring {
     let chosen = caller.variables.value(&settings::KEYSDIR);
     Keyring::new(chosen.map_or_else(
-        || caller.account().home.join(".apptainer/keys"),
+        || caller.configuration(&caller.account()).join("keys"),
         |(_, directory)| PathBuf::from(directory),
     ))
 }
 
-/// A key to sign with: the one that is named, or the only one.
+/// Returns the key to sign with: the one that the user named, or the only one.
 pub fn choose<'a>(
     keys: &'a [Secret],
     index: Option<usize>,
@@ -57,17 +57,19 @@ pub fn choose<'a>(
     if let Some(fingerprint) = fingerprint {
         let mut found = keys.iter().filter(|key| key.public().is(fingerprint));
         let found = found.next();
-        return found.with_context(|| format!("there is no private key {fingerprint}"));
+        return found.with_context(|| {
+            format!("no private key {fingerprint}; see `front key list --secret`")
+        });
     }
     match (keys, index) {
-        ([], _) => bail!("there is no private key; `front key newpair` makes one"),
+        ([], _) => bail!("no private key; create one with `front key newpair`"),
         (keys, Some(index)) => keys
             .get(index)
-            .with_context(|| format!("there is no private key {index}; `front key list --secret`")),
+            .with_context(|| format!("no private key {index}; see `front key list --secret`")),
         ([one], None) => Ok(one),
-        (_, None) => bail!(
-            "there are several private keys; --keyidx chooses one of `front key list --secret`"
-        ),
+        (_, None) => {
+            bail!("several private keys; select one of `front key list --secret` with --keyidx")
+        }
     }
 }
 
@@ -87,7 +89,7 @@ fn list(keyring: &Keyring, secret: bool) -> Result<()> {
         let _ = writeln!(
             text,
             "{number})  User:              {}",
-            sys::printable(&key.user())
+            text::printable(&key.user())
         );
         let _ = writeln!(
             text,
@@ -156,12 +158,12 @@ fn export(keyring: &Keyring, args: &KeyExport, messages: &Messages) -> Result<()
             (Some(fingerprint), _, keys) => keys.iter().find(|key| key.is(fingerprint)),
             (None, Some(index), keys) => keys.get(index),
             (None, None, [one]) => Some(one),
-            (None, None, []) => bail!("there is no key in the keyring"),
+            (None, None, []) => bail!("no key in the keyring"),
             (None, None, _) => {
-                bail!("there are several keys; --keyidx or --fingerprint chooses one")
+                bail!("several keys; select one with --keyidx or --fingerprint")
             }
         };
-        let key = key.context("there is no such key; `front key list` shows them")?;
+        let key = key.context("no such key; see `front key list`")?;
         match args.armor {
             true => key.armored()?.into_bytes(),
             false => key.bytes()?,
@@ -179,7 +181,7 @@ fn remove(keyring: &Keyring, args: &KeyRemove, messages: &Messages) -> Result<()
         (false, secret) => (!secret, secret),
     };
     match keyring.remove(&args.fingerprint, public, secret)? {
-        0 => bail!("there is no key {} in the keyring", args.fingerprint),
+        0 => bail!("no key {} in the keyring", args.fingerprint),
         count => messages.info(format_args!("{count} key(s) removed")),
     }
     Ok(())

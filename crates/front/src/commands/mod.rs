@@ -1,4 +1,4 @@
-//! The commands: each turns what was typed into a request.
+//! The implementation of the commands.
 
 mod build;
 mod cache;
@@ -7,6 +7,7 @@ mod completion;
 mod doctor;
 mod exec;
 mod gpu;
+mod help;
 mod inspect;
 mod instance;
 mod key;
@@ -34,17 +35,19 @@ pub use usage::usage;
 /// Runs the command.
 pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     if cli.command.only_prints() {
-        // A reader that has what it wanted, as `head`, ends it without a word.
+        // A reader such as `head` may close the pipe early. Then this program ends without a
+        // message.
         sys::reset_broken_pipe();
     }
     match &cli.command {
         Command::Build(args) => build::run(args, caller, messages),
         Command::Cache(command) => cache::run(command, caller, messages),
         Command::Cdi(command) => cdi::run(command, caller, messages),
-        Command::Completion(args) => completion::run(args),
+        Command::Completion(args) => completion::run(args, caller.called),
         Command::Doctor(args) => doctor::run(args, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),
         Command::Gpu(args) => gpu::run(args, caller, messages),
+        Command::Help(args) => Ok(help::run(args, caller.called)),
         Command::Inspect(args) => inspect::run(args, caller, messages),
         Command::Instance(command) => instance::run(command, caller, messages),
         Command::Key(command) => key::run(command, caller, messages),
@@ -54,9 +57,11 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Push(args) => push::run(args, caller, messages),
         Command::Registry(command) => registry::run(command, caller, messages),
         Command::Run(args) => run::run(args, caller, messages),
+        Command::RunHelp(args) => help::run_help(args, caller, messages),
         Command::Sign(args) => sign::run_sign(args, caller, messages),
         Command::Verify(args) => sign::run_verify(args, caller, messages),
         Command::Sif(command) => sif::run(command),
         Command::Shell(args) => shell::run(args, caller, messages),
+        Command::Version => help::version(caller.called),
     }
 }

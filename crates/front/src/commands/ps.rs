@@ -13,7 +13,7 @@ use crate::table::table;
 
 pub fn run(args: &Ps) -> Result<ExitCode> {
     let all = Shared::all(|_| true)?.into_iter();
-    // What is of another version cannot be told.
+    // Records of other versions cannot be read.
     let known = all.filter_map(|shared| {
         let record: Record = serde_json::from_str(&shared.about).ok()?;
         Some((shared, record))
@@ -39,7 +39,7 @@ pub fn run(args: &Ps) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The first few.
+/// Returns the first few process IDs.
 fn pids(members: &[i32]) -> String {
     const SHOWN: usize = 8;
     let first = members.iter().take(SHOWN).map(i32::to_string);

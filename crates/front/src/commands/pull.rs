@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use sys::ExitCode;
 
 use anyhow::{Result, bail};
-use image::{BuildError, Source, whole_file};
+use pack::whole_file;
+use pull::Source;
 
 use super::build::Maker;
 use crate::caller::Caller;
@@ -23,7 +24,7 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
     let word = word.to_string_lossy();
     let Some(source) = Source::parse(&word)? else {
         bail!(
-            "{word}: a path; only docker://, oras://, library:// and other sources can be pulled"
+            "{word} is a path; only sources such as docker://, oras:// and library:// can be pulled"
         );
     };
     let name = given.unwrap_or_else(|| {
@@ -38,11 +39,11 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
         None => name,
     };
     if output.symlink_metadata().is_ok() && !args.force {
-        bail!("{} exists; give --force to overwrite it", output.display());
+        bail!("{} exists; use --force to overwrite it", output.display());
     }
-    let network = args.network.resolve(caller)?;
-    let build = network.build(source.bootstrap(), caller)?;
-    network.with_access(caller, messages, |access| {
+    let options = args.registry.resolve(caller)?;
+    let build = options.build(source.bootstrap(), caller)?;
+    options.with_access(caller, messages, |access| {
         if args.sandbox {
             let maker = Maker {
                 build: &build,
@@ -56,22 +57,22 @@ pub fn run(args: &cli::Pull, caller: &Caller, messages: &Messages) -> Result<Exi
             }
             return Ok(());
         }
-        // Nothing is fetched that cannot be written.
+        // The output is opened first, so that nothing is fetched that cannot be written.
         let kept = whole_file(&output, args.force, |path| {
             let kept = access.sif(&source, &build)?;
-            copy(&kept, path).map_err(|source| BuildError::File {
+            copy(&kept, path).map_err(|source| pack::Error::File {
                 path: output.clone(),
                 source,
             })?;
-            Ok(kept)
+            Ok::<_, pull::Error>(kept)
         })?;
-        fetch::keep_small(&network, access.cache, &kept, messages);
+        fetch::keep_small(&options, access.cache, &kept, messages);
         Ok(())
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
-/// A copy of the file in the cache, which shares its blocks where the file system can do that.
+/// Copies the file in the cache. The copy shares its blocks if the file system supports this.
 fn copy(from: &Path, to: &Path) -> io::Result<()> {
     let mut source = File::open(from)?;
     let mut target = File::options().write(true).truncate(true).open(to)?;

@@ -6,22 +6,22 @@ use std::path::Path;
 use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use image::{Access, SIF_LAYER, Source};
 use oci::{Blobs, Digest, Hasher};
+use pull::{Access, SIF_LAYER, Source};
 use registry::{Reference, Registry};
 
 use crate::caller::Caller;
 use crate::cli;
 use crate::messages::Messages;
 
-/// What a SIF in a registry is said to be, as Apptainer has it.
+/// Media types of a SIF in a registry, as Apptainer sets them.
 const MANIFEST: &str = "application/vnd.oci.image.manifest.v1+json";
 const CONFIG: &str = "application/vnd.sylabs.sif.config.v1+json";
 
 pub fn run(args: &cli::Push, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
-    let network = args.network.resolve(caller)?;
+    let options = args.registry.resolve(caller)?;
     let image = args.image.to_string_lossy();
-    network.with_access(caller, messages, |access| {
+    options.with_access(caller, messages, |access| {
         match (Source::parse(&args.target)?, Source::parse(&image)?) {
             (Some(Source::Oras(reference)), None) => {
                 push_sif(Path::new(&args.image), &reference, access)
@@ -34,7 +34,7 @@ pub fn run(args: &cli::Push, caller: &Caller, messages: &Messages) -> Result<Exi
                  docker://; a SIF goes to oras://"
             ),
             (Some(Source::Library(_)), _) => {
-                bail!("{}: libraries are for reading; push to oras://", args.target)
+                bail!("{}: cannot push to a library; use oras://", args.target)
             }
             _ => bail!(
                 "{}: expected a SIF and oras://NAME, or oci:DIRECTORY and docker://NAME",
@@ -96,7 +96,7 @@ fn push_layers(source: &Source, reference: &Reference, access: &Access) -> Resul
     Ok(())
 }
 
-/// A blob as a file of its own, checked.
+/// Copies a blob to a temporary file, and checks the digest.
 fn spool(blobs: &dyn Blobs, digest: &Digest, scratch: &Path) -> Result<File> {
     let mut file = tempfile::tempfile_in(scratch).with_context(|| scratch.display().to_string())?;
     let mut counted = Counted::default();
@@ -114,12 +114,12 @@ fn send(registry: &Registry, content: &[u8], access: &Access) -> Result<()> {
         file.rewind()?;
         Ok(file)
     };
-    let task = Box::new(registry::Silent);
+    let task = Box::new(progress::Silent);
     registry.send_blob(&Digest::of(content), content.len() as u64, &file, task)?;
     Ok(())
 }
 
-/// Counts and sums what is written.
+/// Counts and hashes the bytes that are written.
 #[derive(Default)]
 struct Counted {
     hasher: Hasher,

@@ -1,4 +1,4 @@
-//! `front registry login|logout|list`: who the user is to registries.
+//! `front registry login|logout|list`: the user's credentials for registries.
 
 use std::io::Write;
 use sys::ExitCode;
@@ -8,7 +8,8 @@ use registry::{Credentials, Login, Options, Registry};
 
 use crate::caller::Caller;
 use crate::cli::{RegistryCommand, RegistryLogin};
-use crate::fetch::{login_file, registries};
+use crate::fetch::registries;
+use crate::flags::authorities;
 use crate::messages::Messages;
 use crate::prompt;
 use crate::site::Site;
@@ -17,20 +18,20 @@ pub fn run(command: &RegistryCommand, caller: &Caller, messages: &Messages) -> R
     match command {
         RegistryCommand::Login(args) => login(args, caller, messages)?,
         RegistryCommand::Logout { authfile, registry } => {
-            let path = authfile.clone().unwrap_or_else(|| login_file(caller));
+            let path = authfile.clone().unwrap_or_else(|| caller.login_file());
             let host = host(registry);
             let known = Login::forget(&path, host).with_context(|| path.display().to_string())?;
             if !known {
-                bail!("{host}: not logged in by {}", path.display());
+                bail!("{} has no credentials for {host}", path.display());
             }
             messages.info("Logout succeeded");
         }
         RegistryCommand::List { authfile } => {
-            let path = authfile.clone().unwrap_or_else(|| login_file(caller));
+            let path = authfile.clone().unwrap_or_else(|| caller.login_file());
             let known = Login::known(&path).with_context(|| path.display().to_string())?;
             let mut text = String::from("URI\n");
             for name in known {
-                text.push_str(&format!("docker://{}\n", sys::printable(&name)));
+                text.push_str(&format!("docker://{}\n", text::printable(&name)));
             }
             std::io::stdout()
                 .write_all(text.as_bytes())
@@ -56,18 +57,17 @@ fn login(args: &RegistryLogin, caller: &Caller, messages: &Messages) -> Result<(
             given: Some(login.clone()),
             files: Vec::new(),
         },
-        ..registries(&site, caller, messages)
+        ..registries(&site, authorities(&caller.variables), messages)
     };
-    // Any repository does: it is the registry that is asked.
+    // Any repository will do, because the registry checks the login.
     let reference = registry::reference(&format!("{host}/front/login:latest"))?;
     match Registry::new(&reference, &options)?.check_login() {
-        Err(registry::Error::Unauthorized { host, .. }) => bail!(
-            "{host} does not take user {:?} with this password",
-            login.user
-        ),
+        Err(registry::Error::Unauthorized { host, .. }) => {
+            bail!("{host} rejected user {:?} with this password", login.user)
+        }
         checked => checked?,
     }
-    let path = args.authfile.clone().unwrap_or_else(|| login_file(caller));
+    let path = args.authfile.clone().unwrap_or_else(|| caller.login_file());
     login
         .save(&path, host)
         .with_context(|| path.display().to_string())?;
@@ -75,7 +75,7 @@ fn login(args: &RegistryLogin, caller: &Caller, messages: &Messages) -> Result<(
     Ok(())
 }
 
-/// `docker://quay.io` and `oras://quay.io` are the same registry.
+/// Returns a registry's host: `docker://quay.io` and `oras://quay.io` are the same registry.
 fn host(word: &str) -> &str {
     let host = word.split_once("://").map_or(word, |(_, host)| host);
     host.trim_end_matches('/')

@@ -1,4 +1,4 @@
-//! `front sif`: what a SIF holds, and changes of it, in the words of `apptainer sif`.
+//! `front sif`: shows and changes a SIF, with the commands and words of `apptainer sif`.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -8,7 +8,7 @@ use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;
-use image::{BuildError, whole_file};
+use pack::whole_file;
 use sif::{
     Architecture, DataType, Descriptor, FileSystem, Link, NewObject, Partition, PartitionKind, Sif,
     Signature,
@@ -48,7 +48,7 @@ fn open(path: &Path) -> Result<(File, Sif)> {
 fn find(sif: &Sif, id: u32) -> Result<&Descriptor> {
     let mut all = sif.descriptors.iter();
     all.find(|one| one.id == id)
-        .with_context(|| format!("there is no object {id}; `front sif list` shows them"))
+        .with_context(|| format!("no object {id}; see `front sif list`"))
 }
 
 fn print(text: &str) -> Result<()> {
@@ -60,18 +60,18 @@ fn new(path: &Path) -> Result<()> {
     File::open("/dev/urandom")
         .and_then(|mut random| random.read_exact(&mut uuid))
         .context("read /dev/urandom")?;
-    // A random one, RFC 9562, version 4.
+    // A random UUID: RFC 9562, version 4.
     uuid[6] = uuid[6] & 0x0f | 0x40;
     uuid[8] = uuid[8] & 0x3f | 0x80;
     let now = now()?;
     whole_file(path, false, |at| {
-        let failed = |source| BuildError::File {
+        let failed = |source| pack::Error::File {
             path: path.to_owned(),
             source,
         };
         let file = File::options().read(true).write(true).open(at);
         let made = Sif::create(&file.map_err(failed)?, "", uuid, now);
-        let made = made.map_err(|source| BuildError::Sif {
+        let made = made.map_err(|source| pack::Error::Sif {
             path: path.to_owned(),
             source,
         });
@@ -107,7 +107,7 @@ fn add(args: &SifAdd) -> Result<()> {
     })
 }
 
-/// What the flags say of the object.
+/// Returns the object's type from the flags.
 fn data(args: &SifAdd) -> Result<DataType> {
     Ok(match args.datatype {
         1 => DataType::Definition,
@@ -177,13 +177,13 @@ fn dump(file: &File, descriptor: &Descriptor) -> Result<()> {
     Ok(())
 }
 
-/// Lines of a name and a value, the values below each other.
+/// Formats lines of a name and a value, with the values aligned.
 fn table(indent: &str, gap: usize, rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len() + 1 + gap).max();
     let width = width.unwrap_or(0);
     rows.iter()
         .map(|(name, value)| {
-            let value = sys::printable(value);
+            let value = text::printable(value);
             format!("{indent}{:width$}{value}\n", format!("{name}:"))
         })
         .collect()
@@ -361,7 +361,7 @@ fn time(seconds: i64) -> String {
     time.format("%Y-%m-%d %H:%M:%S +0000 UTC").to_string()
 }
 
-/// As Apptainer rounds: down, to a unit of 1024.
+/// Rounds down to a unit of 1024, as Apptainer does.
 fn size(bytes: u64) -> String {
     let units = ["B", "KiB", "MiB", "GiB", "TiB"];
     let mut left = bytes;

@@ -1,4 +1,4 @@
-//! `front sign` and `front verify`: who says that a SIF is as it was.
+//! `front sign` and `front verify`: signatures, which show that a SIF has not changed.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -67,7 +67,7 @@ pub fn run_verify(args: &Verify, caller: &Caller, messages: &Messages) -> Result
 
 fn scope(group: Option<u32>, object: Option<u32>) -> Result<Scope> {
     match (group, object) {
-        (Some(_), Some(_)) => bail!("--group-id and --sif-id exclude each other"),
+        (Some(_), Some(_)) => bail!("--group-id and --sif-id cannot be used together"),
         (Some(group), None) => Ok(Scope::Group(group)),
         (None, Some(object)) => Ok(Scope::Object(object)),
         (None, None) => Ok(Scope::All),
@@ -86,7 +86,7 @@ fn plain(sif: &Sif, all: &[Verified]) -> String {
         let _ = writeln!(
             text,
             "[LOCAL]            Signing entity: {}",
-            sys::printable(&key.user())
+            text::printable(&key.user())
         );
         let _ = writeln!(
             text,

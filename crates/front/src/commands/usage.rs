@@ -1,33 +1,37 @@
-//! A command line that has no meaning: one line that says why, and what was perhaps meant.
+//! Usage errors: one line with the reason, and with the probable intention.
+
+use std::io::Write;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use sys::ExitCode;
 
+use crate::called::Called;
 use crate::hints;
 
 /// Exit status of a usage error.
 const USAGE: u8 = 1;
 
-/// Prints help where it was asked for, else what is wrong with the command line, in one line.
-pub fn usage(error: &clap::Error) -> ExitCode {
+/// Prints help if the user asked for it, or else the error in the command line, in one line.
+pub fn usage(error: &clap::Error, called: Called) -> ExitCode {
+    let text = error.render().to_string();
     match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
-            let _ = error.print();
+            let _ = write!(std::io::stdout(), "{}", called.rename(&text));
             ExitCode::SUCCESS
         }
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let _ = error.print();
+            let _ = write!(std::io::stderr(), "{}", called.rename(&text));
             ExitCode::from(USAGE)
         }
         _ => {
-            let line = line(error);
-            eprintln!("FATAL:   {line}; see `front --help` or `front COMMAND --help`");
+            let (line, name) = (called.rename(&line(error)), called.name());
+            eprintln!("FATAL:   {line}; see `{name} --help` or `{name} COMMAND --help`");
             ExitCode::from(USAGE)
         }
     }
 }
 
-/// Puts what clap says in several lines into one.
+/// Joins the lines of clap's message.
 fn line(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let line = text.lines().next().unwrap_or_default();
@@ -39,7 +43,7 @@ fn line(error: &clap::Error) -> String {
     format!("{line}{missing}{}", hint(error))
 }
 
-/// Returns what was perhaps meant, and which values there are.
+/// Returns the valid values and the probable intention.
 fn hint(error: &clap::Error) -> String {
     use ContextKind::{
         InvalidSubcommand, SuggestedArg, SuggestedSubcommand, SuggestedValue, ValidValue,
@@ -93,7 +97,7 @@ mod tests {
             ),
             (
                 "docker://alpine",
-                "unrecognized subcommand 'docker://alpine'; `front run docker://alpine` runs an image",
+                "unrecognized subcommand 'docker://alpine'; to run an image, use `front run docker://alpine`",
             ),
             (
                 "exec",

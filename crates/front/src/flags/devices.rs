@@ -9,20 +9,20 @@ use inject::Vendor;
 use super::Variable;
 use crate::variables::Variables;
 
-/// Which devices and drivers of the host's it gets.
+/// The flags for devices and drivers.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Devices")]
 pub struct DeviceFlags {
     /// Inject NVIDIA's driver: devices, libraries and nvidia-smi
     #[arg(long)]
     pub nv: bool,
-    /// Inject what AMD's GPUs need: devices, libraries, rocminfo and rocm-smi
+    /// Inject the files for AMD's GPUs: devices, libraries, rocminfo and rocm-smi
     #[arg(long)]
     pub rocm: bool,
-    /// Inject devices by their CDI names: VENDOR/CLASS=NAME, several with commas
+    /// Inject devices by their CDI names: VENDOR/CLASS=NAME, several separated by commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub device: Vec<String>,
-    /// Where CDI files are
+    /// Look for CDI files in these directories
     #[arg(long, value_name = "DIRECTORY", value_delimiter = ',')]
     pub cdi_dirs: Vec<PathBuf>,
 }
@@ -32,27 +32,73 @@ const ROCM: Variable = Variable::of("rocm", &["ROCM"]);
 const DEVICE: Variable = Variable::of("device", &["DEVICE"]);
 const CDI_DIRS: Variable = Variable::of("cdi_dirs", &["CDI_DIRS"]);
 
-/// The variables that stand for them.
+/// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[NV, ROCM, DEVICE, CDI_DIRS];
 
 /// The devices and drivers that a container gets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Devices {
-    /// Whose drivers are injected.
+    /// The vendors whose drivers are injected.
     pub vendors: Vec<Vendor>,
-    /// Devices by name.
+    /// The names of further devices.
     pub names: Vec<cdi::Name>,
-    /// Where the files are that know those.
+    /// The directories of the CDI files that describe these devices.
     pub directories: Vec<PathBuf>,
+    /// The selected GPUs of each vendor. Empty for a container that sees all devices of the host.
+    pub selections: Vec<Selection>,
+}
+
+/// The GPUs of a vendor that the caller selected by variables.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Selection {
+    /// The vendor.
+    pub vendor: Vendor,
+    /// The name of the variable that selects. Empty if there is none: all GPUs are selected.
+    pub name: &'static str,
+    /// The value of that variable.
+    pub value: String,
+    /// The name of the variable that programs read.
+    pub own_name: &'static str,
+    /// The value of the variable that programs read, if there is one.
+    pub own: Option<String>,
+}
+
+/// Variables of a scheduler, which count all GPUs of the machine.
+const SCHEDULER: [&str; 2] = ["SLURM_STEP_GPUS", "SLURM_JOB_GPUS"];
+
+impl Selection {
+    /// Finds the strongest of a vendor's variables. Those of programs, which come last, may count
+    /// only the job's GPUs.
+    fn of(vendor: Vendor, variables: &Variables) -> Self {
+        let (first, own_name) = match vendor {
+            Vendor::Nvidia => ("NVIDIA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES"),
+            Vendor::Amd => ("AMD_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES"),
+        };
+        let text = |name| Some(variables.get(name)?.to_string_lossy().into_owned());
+        let names = [first].into_iter().chain(SCHEDULER).chain([own_name]);
+        let mut set = names.filter_map(|name| Some((name, text(name)?)));
+        // The value is `void` in a container whose GPUs were injected in another way.
+        let asks = |name, value: &str| name == own_name || !(value.is_empty() || value == "void");
+        let (name, value) = set
+            .find(|(name, value)| asks(*name, value))
+            .unwrap_or_default();
+        Self {
+            vendor,
+            name,
+            value,
+            own_name,
+            own: text(own_name),
+        }
+    }
 }
 
 impl DeviceFlags {
-    /// Puts flags and variables together.
+    /// Combines flags and variables. A contained container gets the selected GPUs only.
     ///
     /// # Errors
     ///
-    /// Fails on values that have no meaning.
-    pub fn resolve(&self, variables: &Variables) -> Result<Devices> {
+    /// Fails on invalid values.
+    pub fn resolve(&self, is_contained: bool, variables: &Variables) -> Result<Devices> {
         let mut vendors = Vec::new();
         for (vendor, flag, variable) in [
             (Vendor::Nvidia, self.nv, NV),
@@ -74,7 +120,10 @@ impl DeviceFlags {
         if directories.is_empty() {
             directories.extend(cdi::Registry::DIRECTORIES.map(PathBuf::from));
         }
+        let selected = vendors.iter().filter(|_| is_contained);
+        let selected = selected.map(|vendor| Selection::of(*vendor, variables));
         Ok(Devices {
+            selections: selected.collect(),
             vendors,
             names: names.collect::<Result<_, _>>()?,
             directories,

@@ -10,17 +10,17 @@ use clap::Args;
 use super::Variable;
 use crate::variables::Variables;
 
-/// The environment and the working directory of the program in it.
+/// The flags for the environment and the working directory.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Environment")]
 pub struct EnvironmentFlags {
-    /// Set variables inside: NAME=VALUE, several with commas
+    /// Set variables inside: NAME=VALUE, several separated by commas
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
     /// Start with a clean environment
     #[arg(short = 'e', long)]
     pub cleanenv: bool,
-    /// The working directory inside; it must exist
+    /// Start in this directory of the container; it must exist
     #[arg(long, alias = "pwd", value_name = "DIRECTORY")]
     pub cwd: Option<PathBuf>,
 }
@@ -28,13 +28,14 @@ pub struct EnvironmentFlags {
 const CLEANENV: Variable = Variable::of("cleanenv", &["CLEANENV"]);
 const CWD: Variable = Variable::of("cwd", &["CWD", "PWD", "TARGET_CWD", "TARGET_PWD"]);
 
-/// The variables that stand for them.
+/// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[CLEANENV, CWD];
 
 /// The environment and the working directory of a program in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Environment {
-    /// Variables to be set inside, by falling strength: of `--env`, then of `APPTAINERENV_…`.
+    /// Variables to be set inside, the strongest first: those of `--env`, then those of
+    /// `APPTAINERENV_…`.
     pub overrides: Vec<(OsString, OsString)>,
     /// Whether the caller's environment stays outside.
     pub is_clean: bool,
@@ -43,11 +44,11 @@ pub struct Environment {
 }
 
 impl EnvironmentFlags {
-    /// Puts flags and variables together; `all` is whether everything is the container's own.
+    /// Combines flags and variables. `all` is true if everything is the container's own.
     ///
     /// # Errors
     ///
-    /// Fails on values that have no meaning, naming the flag or variable.
+    /// Fails on invalid values. The error names the flag or variable.
     pub fn resolve(&self, all: bool, variables: &Variables) -> Result<Environment> {
         let by_variable = || {
             let (name, value) = variables.value(&CWD)?;
@@ -69,7 +70,7 @@ impl EnvironmentFlags {
     }
 }
 
-/// `--env A=1,B=2`: a piece without `=` belongs to the value before it.
+/// Parses `--env A=1,B=2`. A piece without `=` belongs to the value before it.
 fn overrides(flags: &[OsString], variables: &Variables) -> Result<Vec<(OsString, OsString)>> {
     let mut pairs: Vec<(OsString, OsString)> = Vec::new();
     for argument in flags {
@@ -93,7 +94,7 @@ fn overrides(flags: &[OsString], variables: &Variables) -> Result<Vec<(OsString,
                 (None, None) => bail!("--env {}: expected NAME=VALUE", argument.display()),
             }
         }
-        // Of two flags the later wins.
+        // If two flags set a variable, the later one wins.
         pairs.splice(0..0, of_this.into_iter().rev());
     }
     pairs.extend(variables.overrides());

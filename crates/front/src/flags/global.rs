@@ -1,4 +1,4 @@
-//! How much the program says.
+//! The flags for the amount of messages.
 
 use anyhow::Result;
 use clap::Args;
@@ -6,10 +6,10 @@ use clap::Args;
 use super::Variable;
 use crate::variables::Variables;
 
-/// Flags that stand before the command.
+/// Flags that precede the command.
 #[derive(Debug, Clone, Default, Args)]
 pub struct Global {
-    /// Print what is done, step by step
+    /// Print each step
     #[arg(short, long)]
     pub debug: bool,
     /// Print more than usual
@@ -32,30 +32,30 @@ const QUIET: Variable = Variable::of("quiet", &["QUIET"]);
 const SILENT: Variable = Variable::of("silent", &["SILENT"]);
 const NOCOLOR: Variable = Variable::of("nocolor", &["NOCOLOR"]);
 
-/// The variables that stand for them.
+/// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[DEBUG, VERBOSE, QUIET, SILENT, NOCOLOR];
 
-/// How much is said.
+/// The least important messages that are printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// Errors.
     Fatal,
-    /// Warnings, too.
+    /// Also warnings.
     Warning,
-    /// What is as it should be, too.
+    /// Also information.
     Info,
-    /// More than usual.
+    /// Also more information than usual.
     Verbose,
-    /// Each step.
+    /// Also each step.
     Debug,
 }
 
 impl Global {
-    /// Puts flags and variables together.
+    /// Combines flags and variables.
     ///
     /// # Errors
     ///
-    /// Fails on values that have no meaning.
+    /// Fails on invalid values.
     pub fn level(&self, variables: &Variables) -> Result<Level> {
         for (level, flag, variable) in [
             (Level::Debug, self.debug, DEBUG),
@@ -74,7 +74,7 @@ impl Global {
     ///
     /// # Errors
     ///
-    /// As [`level`](Self::level).
+    /// Fails as [`level`](Self::level) does.
     pub fn may_colour(&self, variables: &Variables) -> Result<bool> {
         Ok(!self.nocolor && !variables.is_set(&NOCOLOR)?)
     }

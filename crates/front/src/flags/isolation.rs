@@ -1,4 +1,4 @@
-//! Which of the host's a container has for itself.
+//! The resources that a container does not share with the host.
 
 use anyhow::Result;
 use clap::Args;
@@ -6,20 +6,22 @@ use clap::Args;
 use super::Variable;
 use crate::variables::Variables;
 
-/// The flags that give a container its own.
+/// The flags for resources of the container's own.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Isolation")]
 pub struct IsolationFlags {
-    /// Give it an empty home and temporary directories, and only the devices that it needs
+    /// Give the container an empty home and temporary directories, and only the devices that it
+    /// needs
     #[arg(short = 'c', long)]
     pub contain: bool,
-    /// The same, and processes, shared memory and an environment of its own
+    /// Do the same as --contain, and give the container its own processes, shared memory and
+    /// environment
     #[arg(short = 'C', long)]
     pub containall: bool,
-    /// Give it processes of its own; it sees no others
+    /// Give the container its own processes; it sees no others
     #[arg(short, long)]
     pub pid: bool,
-    /// Give it shared memory, semaphores and message queues of its own
+    /// Give the container its own shared memory, semaphores and message queues
     #[arg(short, long)]
     pub ipc: bool,
 }
@@ -29,20 +31,20 @@ const CONTAINALL: Variable = Variable::of("containall", &["CONTAINALL"]);
 const PID: Variable = Variable::of("pid", &["PID", "UNSHARE_PID"]);
 const IPC: Variable = Variable::of("ipc", &["IPC", "UNSHARE_IPC"]);
 
-/// The variables that stand for them.
+/// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[CONTAIN, CONTAINALL, PID, IPC];
 
-/// The owner of a thing that a container sees.
+/// The owner of a resource that a container sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scope {
     /// The host's.
     Host,
-    /// Its own.
+    /// The container's own.
     Own,
 }
 
 impl Scope {
-    /// The container's own if that is asked for.
+    /// Returns the container's own if `asked`.
     pub fn own_if(asked: bool) -> Self {
         match asked {
             true => Self::Own,
@@ -56,7 +58,7 @@ impl Scope {
     }
 }
 
-/// Which of the host's a container has for itself.
+/// The resources that a container does not share with the host.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Isolation {
     /// The home, the temporary directories and the devices.
@@ -68,27 +70,27 @@ pub struct Isolation {
 }
 
 impl IsolationFlags {
-    /// Puts flags and variables together.
+    /// Combines flags and variables.
     ///
     /// # Errors
     ///
-    /// Fails on values that have no meaning.
+    /// Fails on invalid values.
     pub fn resolve(&self, variables: &Variables) -> Result<Isolation> {
         let all = self.is_for_all(variables)?;
         let contained = all || self.contain || variables.is_set(&CONTAIN)?;
         Ok(Isolation {
             files: Scope::own_if(contained),
             processes: Scope::own_if(all || self.pid || variables.is_set(&PID)?),
-            // System V's shared memory is in no directory that could be hidden.
+            // System V shared memory is in no directory, so it cannot be hidden with the files.
             memory: Scope::own_if(contained || self.ipc || variables.is_set(&IPC)?),
         })
     }
 
-    /// Whether all that can be the container's own shall be: its environment, too.
+    /// Whether everything that can be the container's own shall be, including the environment.
     ///
     /// # Errors
     ///
-    /// As [`resolve`](Self::resolve).
+    /// Fails as [`resolve`](Self::resolve) does.
     pub fn is_for_all(&self, variables: &Variables) -> Result<bool> {
         Ok(self.containall || variables.is_set(&CONTAINALL)?)
     }

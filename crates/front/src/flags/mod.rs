@@ -1,5 +1,5 @@
-//! The flags of the commands that start containers, a group a file: how each is typed, the variables that stand for it,
-//! and its meaning.
+//! The flags of the commands that start containers, one group per file: their syntax, their
+//! variables and their meaning.
 
 mod devices;
 mod environment;
@@ -7,7 +7,7 @@ mod global;
 mod isolation;
 mod mounts;
 mod mpi;
-mod network;
+mod registry;
 pub mod settings;
 mod sharing;
 mod shell;
@@ -16,46 +16,46 @@ use clap::Args;
 
 use crate::variables::Variable;
 
-pub use devices::{DeviceFlags, Devices};
+pub use devices::{DeviceFlags, Devices, Selection};
 pub use environment::{Environment, EnvironmentFlags};
 pub use global::{Global, Level};
 pub use isolation::{Isolation, IsolationFlags, Scope};
 pub use mounts::{MountFlags, Mounts};
-pub use mpi::{Mpi, MpiFlags, MpiMode};
-pub use network::{Network, NetworkFlags};
+pub use mpi::{Mpi, MpiFlags};
+pub use registry::{RegistryFlags, RegistryOptions, authorities};
 pub use sharing::{Sharing, SharingFlags};
 pub use shell::ShellFlags;
 
 /// The flags of every command that starts a container.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ContainerFlags {
-    /// The paths of the host that are shown.
+    /// The flags for paths of the host.
     #[command(flatten)]
     pub mounts: MountFlags,
-    /// The environment and the working directory.
+    /// The flags for the environment and the working directory.
     #[command(flatten)]
     pub environment: EnvironmentFlags,
-    /// The container's own.
+    /// The flags for resources of the container's own.
     #[command(flatten)]
     pub isolation: IsolationFlags,
-    /// Which devices and drivers of the host's it gets.
+    /// The flags for devices and drivers.
     #[command(flatten)]
     pub devices: DeviceFlags,
-    /// The MPI library of a job's ranks.
+    /// The flags for the MPI library.
     #[command(flatten)]
     pub mpi: MpiFlags,
-    /// With whom it shares its container.
+    /// The flags for shared containers.
     #[command(flatten)]
     pub sharing: SharingFlags,
-    /// Print the OCI config.json instead of running it
+    /// Print the OCI config.json instead of starting the container
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
-    /// How images that are no files are reached.
+    /// The flags for images that are not files.
     #[command(flatten)]
-    pub network: NetworkFlags,
+    pub registry: RegistryFlags,
 }
 
-/// The variables that stand for flags, and those that are settings without a flag.
+/// Returns the variables of flags, and those of settings without a flag.
 pub fn variables() -> impl Iterator<Item = &'static Variable> {
     [
         global::VARIABLES,
@@ -65,7 +65,7 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
         devices::VARIABLES,
         mpi::VARIABLES,
         sharing::VARIABLES,
-        network::VARIABLES,
+        registry::VARIABLES,
         shell::VARIABLES,
         settings::VARIABLES,
     ]

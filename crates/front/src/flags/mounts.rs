@@ -1,4 +1,4 @@
-//! The paths of the host that a container shows.
+//! The paths of the host that a container sees.
 
 use std::ffi::OsString;
 
@@ -9,33 +9,33 @@ use clap::Args;
 use super::Variable;
 use crate::caller::Caller;
 
-/// The paths of the host that are shown.
+/// The flags for paths of the host.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Mounts")]
 pub struct MountFlags {
-    /// Bind a path of the host: SOURCE[:DESTINATION[:ro|rw]], several with commas
+    /// Bind a path of the host: SOURCE[:DESTINATION[:ro|rw]], several separated by commas
     #[arg(short = 'B', long, value_name = "SPEC")]
     pub bind: Vec<OsString>,
 }
 
 const BIND: Variable = Variable::of("bind", &["BIND", "BINDPATH"]);
 
-/// The variables that stand for them.
+/// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[BIND];
 
-/// The paths of the host that a container shows.
+/// The paths of the host that a container sees.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mounts {
-    /// The user's binds, their sources absolute: those of flags, then those of variables.
+    /// The user's binds, with absolute sources: those of flags, then those of variables.
     pub binds: Vec<Bind>,
 }
 
 impl MountFlags {
-    /// Puts flags and variables together; binds add up.
+    /// Combines flags and variables. The binds of both are used.
     ///
     /// # Errors
     ///
-    /// Fails on binds that have no meaning, and on sources that are not there.
+    /// Fails on invalid binds, and on sources that do not exist.
     pub fn resolve(&self, caller: &Caller) -> Result<Mounts> {
         let variables = caller.variables.values(&BIND);
         let variables = variables.map(|(_, value)| value.to_owned());
@@ -47,7 +47,7 @@ impl MountFlags {
                     bail!(
                         "bind source {}: {}",
                         bind.source.display(),
-                        sys::words(&error)
+                        text::message(&error)
                     );
                 }
                 binds.push(bind);

@@ -1,4 +1,4 @@
-//! The MPI library that a program gets, and where the host's may be.
+//! The MPI library that a program gets, and the places where the host's may be.
 
 use std::path::PathBuf;
 
@@ -6,57 +6,42 @@ use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use inject::mpi::Hints;
 use launcher::Job;
-use serde::Deserialize;
 
 use super::Variable;
 use crate::caller::Caller;
+use crate::mpi_mode::MpiMode;
 use crate::site::Site;
 use crate::variables::Variables;
 
-/// The MPI library of a job's ranks.
+/// The flags for the MPI library.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "MPI")]
 pub struct MpiFlags {
-    /// Which MPI library ranks of a job get
+    /// Choose the MPI library of a job's ranks
     #[arg(long, value_enum)]
     pub mpi: Option<MpiMode>,
 }
 
 const MPI: Variable = Variable::of("mpi", &["MPI"]);
 
-/// The variables that stand for them.
+/// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[MPI];
 
-/// Which MPI library a program gets.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MpiMode {
-    /// The host's where it can replace the image's, else the image's.
-    #[default]
-    Auto,
-    /// The host's, or none is started.
-    Host,
-    /// The image's.
-    Container,
-    /// Whatever it finds: nothing is looked at.
-    None,
-}
-
-/// The MPI library that a program gets, and where the host's may be.
+/// The MPI library that a program gets, and the places where the host's may be.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Mpi {
     /// The host's, the image's, or the better of the two.
     pub mode: MpiMode,
-    /// Where the host's may be, as far as the environment says.
+    /// The places where the host's may be, as far as the environment names them.
     pub hints: Hints,
 }
 
 impl MpiFlags {
-    /// Puts flags, variables and the site's configuration together.
+    /// Combines flags, variables and the site's configuration.
     ///
     /// # Errors
     ///
-    /// Fails on values that have no meaning.
+    /// Fails on invalid values.
     pub fn resolve(&self, job: Option<&Job>, variables: &Variables) -> Result<Mpi> {
         Ok(Mpi {
             mode: self.mode(job, variables)?,
@@ -69,7 +54,8 @@ impl MpiFlags {
             return Ok(mode);
         }
         let Some((name, value)) = variables.value(&MPI) else {
-            // Outside of a job nothing is looked at but by a flag.
+            // Outside of a job, MPI is examined only if the user asks for it, so the site's
+            // configuration is not read.
             let site = job.map(|_| Site::read(variables)).transpose()?;
             return Ok(site.and_then(|site| site.mpi).unwrap_or_default());
         };
@@ -80,7 +66,7 @@ impl MpiFlags {
 }
 
 impl Mpi {
-    /// The hints, and the launcher's own program, beside which the host's MPI may be.
+    /// Returns the hints, with the launcher's own program: the host's MPI may be beside it.
     pub fn hints_beside_launcher(&self, caller: &Caller) -> Hints {
         Hints {
             launcher: caller.launcher_program(),
@@ -89,7 +75,7 @@ impl Mpi {
     }
 }
 
-/// What modules set to say where an MPI is installed.
+/// Variables in which modules name the prefix of an MPI.
 const MPI_PREFIXES: [&str; 6] = [
     "I_MPI_ROOT",
     "MPI_HOME",

@@ -1,50 +1,50 @@
-//! Settings that only variables have.
+//! Settings that exist only as variables.
 
 use super::Variable;
 
-/// Where the site's configuration is.
+/// The path of the site's configuration.
 pub const CONFIG: Variable = Variable::setting(
     &["CONFIG_FILE", "CONFIG"],
-    "the site's configuration, in place of /etc/slipway/front.toml",
+    "the site's configuration, instead of /etc/slipway/front.toml",
 );
-/// How large the cache may become.
+/// The largest size of the cache.
 pub const CACHE_LIMIT: Variable = Variable::setting(
     &["CACHE_LIMIT"],
-    "how many bytes the cache of images may take: 20G",
+    "the maximum size of the image cache, such as 20G",
 );
-/// Where images are cached.
+/// The directory of the cache of images.
 pub const CACHEDIR: Variable = Variable::setting(
     &["CACHEDIR"],
-    "the directory of the cache of images, in place of ~/.cache",
+    "the directory of the image cache, instead of ~/.cache",
 );
-/// Where Apptainer keeps what is the user's.
+/// The directory of Apptainer's files for the user.
 pub const CONFIGDIR: Variable = Variable::setting(
     &["CONFIGDIR"],
-    "the directory of the user's own configuration, in place of ~/.apptainer",
+    "the directory of the user's own configuration, instead of ~/.apptainer",
 );
-/// Where keys are.
+/// The directory of keys.
 pub const KEYSDIR: Variable = Variable::setting(
     &["KEYSDIR"],
-    "the directory of keys, in place of ~/.apptainer/keys",
+    "the directory of keys, instead of ~/.apptainer/keys",
 );
-/// Where there is room for what is needed for a while.
+/// The directory for temporary files.
 pub const TMPDIR: Variable = Variable::setting(
     &["TMPDIR"],
-    "the directory for what a build needs meanwhile, in place of TMPDIR and /tmp",
+    "the directory for temporary files, instead of TMPDIR or /tmp",
 );
-/// Whether an image's directories are made readable.
+/// Whether an image's files are made readable.
 pub const FIXPERMS: Variable = Variable::setting(
     &["FIXPERMS"],
-    "true: every file of an image that is made can be read by its owner",
+    "true: make every file of a built image readable by its owner",
 );
-/// A registry's user.
+/// The user at registries.
 pub const DOCKER_USERNAME: Variable =
-    Variable::setting(&["DOCKER_USERNAME"], "the user at registries");
-/// A registry user's password.
+    Variable::setting(&["DOCKER_USERNAME"], "the user name for registries");
+/// The password at registries.
 pub const DOCKER_PASSWORD: Variable =
-    Variable::setting(&["DOCKER_PASSWORD"], "the password of that user");
+    Variable::setting(&["DOCKER_PASSWORD"], "the password for registries");
 
-/// All of them.
+/// All settings.
 pub(super) const VARIABLES: &[Variable] = &[
     CONFIG,
     CACHE_LIMIT,

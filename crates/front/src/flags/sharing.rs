@@ -1,4 +1,4 @@
-//! With whom a program shares its container.
+//! The processes that share a program's container.
 
 use anyhow::Result;
 use clap::Args;
@@ -6,43 +6,43 @@ use clap::Args;
 use super::Variable;
 use crate::variables::Variables;
 
-/// With whom it shares its container.
+/// The flags for shared containers.
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Sharing")]
 pub struct SharingFlags {
-    /// Give each rank of a job a container of its own; they cannot read each other's memory then
+    /// Give each rank of a job its own container; the ranks cannot read each other's memory then
     #[arg(long)]
     pub no_share: bool,
-    /// As ever: the ranks of a job on a node share one container
+    /// Do nothing: the ranks of a job on a node share one container by default
     #[arg(long, hide = true, conflicts_with = "no_share")]
     pub sharens: bool,
-    /// Enter the container of a job that runs on this node; `front ps` shows which there are
+    /// Enter the container of a job that runs on this node; `front ps` shows these jobs
     #[arg(long, value_name = "JOB[.STEP]")]
     pub join: Option<String>,
 }
 
 const NO_SHARE: Variable = Variable::of("no_share", &["NO_SHARE"]);
 
-/// The variables that stand for them.
+/// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[NO_SHARE];
 
-/// With whom a program shares its container.
+/// The processes that share a program's container.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Sharing {
-    /// With those who ask for the same.
+    /// Processes that ask for the same container.
     Same,
-    /// With nobody.
+    /// No other process.
     Nobody,
-    /// With the ranks of a job that runs: JOB[.STEP].
+    /// The ranks of a running job: JOB[.STEP].
     Job(String),
 }
 
 impl SharingFlags {
-    /// Puts flags and variables together.
+    /// Combines flags and variables.
     ///
     /// # Errors
     ///
-    /// Fails on values that have no meaning.
+    /// Fails on invalid values.
     pub fn resolve(&self, variables: &Variables) -> Result<Sharing> {
         let alone = self.no_share || variables.is_set(&NO_SHARE)?;
         Ok(match &self.join {

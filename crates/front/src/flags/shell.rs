@@ -1,4 +1,4 @@
-//! Which shell `front shell` starts.
+//! The shell that `front shell` starts.
 
 use std::path::PathBuf;
 
@@ -7,21 +7,21 @@ use clap::Args;
 use super::Variable;
 use crate::variables::Variables;
 
-/// Which shell is started.
+/// The flags for the shell to start.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ShellFlags {
-    /// The shell to start: a path in the image
+    /// Start this shell: a path in the image
     #[arg(short, long, value_name = "PATH")]
     pub shell: Option<PathBuf>,
 }
 
 const SHELL: Variable = Variable::of("shell", &["SHELL"]);
 
-/// The variables that stand for them.
+/// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[SHELL];
 
 impl ShellFlags {
-    /// Puts the flag and its variable together; `None` for the image's best.
+    /// Combines the flag and its variable. Returns `None` for the image's best shell.
     pub fn resolve(&self, variables: &Variables) -> Option<PathBuf> {
         let chosen = variables.value(&SHELL);
         let chosen = chosen.map(|(_, path)| PathBuf::from(path));

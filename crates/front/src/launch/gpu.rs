@@ -1,29 +1,30 @@
-//! What the host injects, worked out once for an image on a host.
+//! The GPU drivers and the devices that a container gets. The drivers' part is determined once for
+//! an image on a host.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use cdi::ContainerEdits;
 use image::Image;
-use inject::{Edits, GpuSelection, Host, Vendor, Wanted};
+use inject::{Edits, GpuSelection, Host, View, Wanted};
 use serde::{Deserialize, Serialize};
 
 use super::memo;
 use crate::caller::Caller;
-use crate::flags::Devices;
+use crate::flags::{Devices, Selection};
 use crate::host;
 use crate::messages::Messages;
 use crate::request::Request;
 
-/// What is kept of an answer; the loader's cache stands behind it, as bytes.
+/// A cached result. The content of the loader's cache is stored after it, as bytes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Record {
     notes: Vec<String>,
     edits: Edits,
 }
 
-/// Returns what the host injects, and tells what the user should know about it.
+/// Returns the edits for GPUs and devices. Warns about those that cannot be injected.
 ///
 /// # Errors
 ///
@@ -38,7 +39,7 @@ pub fn edits(
     if request.container.devices.vendors.is_empty() && request.container.devices.names.is_empty() {
         return Ok(Edits::default());
     }
-    let host = host::lender(caller)?;
+    let host = host::with_programs(caller)?;
     let devices = devices(request, messages)?;
     let mut vendors = request.container.devices.vendors.clone();
     for vendor in inject::vendors(&devices) {
@@ -50,88 +51,68 @@ pub fn edits(
         true => Edits::default(),
         false => drivers(&host, &Wanted::all(vendors), image, cache, messages)?,
     };
-    if request.is_contained() {
-        // A device's own file says which nodes are its.
-        for vendor in &request.container.devices.vendors {
-            choose(&mut edits, &host, *vendor, caller)?;
-        }
+    // For a device with a CDI file, the file names the nodes.
+    for selection in &request.container.devices.selections {
+        let chosen = choose(&host, selection)?;
+        edits.env.extend(chosen.variable);
+        edits.device_nodes.extend(chosen.nodes);
     }
-    if !devices.is_empty() {
-        let machine = host::machine(&image.root).context("the image has no programs")?;
-        let notes = inject::add_devices(&mut edits, &devices, &host, &image.root, machine);
-        for note in notes.context("inject the devices")? {
-            messages.warning(format_args!("--device: {note}"));
-        }
+    if devices.is_empty() {
+        return Ok(edits);
     }
-    Ok(edits)
+    let view = View {
+        host: &host,
+        image: &image.root,
+        machine: host::machine(&image.root)
+            .context("cannot determine the image's architecture: it has no known program")?,
+        library_path: None,
+    };
+    let with_devices = edits.with_devices(&devices, view);
+    let with_devices = with_devices.context("inject the devices")?;
+    for note in with_devices.notes {
+        messages.warning(format_args!("--device: {note}"));
+    }
+    Ok(with_devices.edits)
 }
 
-/// Variables that say which GPUs a job has, strongest first. A scheduler's count all of the machine's;
-/// those of programs may count from the first that the job has.
-fn variables(vendor: Vendor) -> (&'static [&'static str], &'static str) {
-    match vendor {
-        Vendor::Nvidia => (
-            &[
-                "NVIDIA_VISIBLE_DEVICES",
-                "SLURM_STEP_GPUS",
-                "SLURM_JOB_GPUS",
-                "CUDA_VISIBLE_DEVICES",
-            ],
-            "CUDA_VISIBLE_DEVICES",
-        ),
-        Vendor::Amd => (
-            &[
-                "AMD_VISIBLE_DEVICES",
-                "SLURM_STEP_GPUS",
-                "SLURM_JOB_GPUS",
-                "ROCR_VISIBLE_DEVICES",
-            ],
-            "ROCR_VISIBLE_DEVICES",
-        ),
-    }
+/// The GPUs that the user selected.
+struct Chosen {
+    nodes: Vec<PathBuf>,
+    /// The variable with the numbers that programs use inside, if they see only the selected GPUs.
+    variable: Option<(String, String)>,
 }
 
-/// Injects the nodes of those GPUs that the user has chosen, by the variables that programs read. Those
-/// count what they see, which are the chosen ones only: inside, the variable says so.
-fn choose(edits: &mut Edits, host: &Host, vendor: Vendor, caller: &Caller) -> Result<()> {
-    let gpus = vendor.gpus(host);
-    let (names, own) = variables(vendor);
-    // `void` is what a container gets whose GPUs came by another way.
-    let asked = names.iter().find_map(|name| {
-        let value = caller.variables.get(name)?.to_string_lossy().into_owned();
-        let says = name == &own || !(value.is_empty() || value == "void");
-        says.then_some((*name, value))
-    });
-    let (name, choice) = match asked {
-        Some((name, value)) => (name, GpuSelection::parse(&value)),
-        None => ("", GpuSelection::All),
+/// Finds the GPUs that the user selected.
+fn choose(host: &Host, selection: &Selection) -> Result<Chosen> {
+    let gpus = selection.vendor.gpus(host);
+    let choice = match selection.name {
+        "" => GpuSelection::All,
+        _ => GpuSelection::parse(&selection.value),
     };
     let choice = match choice {
-        // Only NVIDIA's library knows parts by these names; the program will pick its own.
+        // Only NVIDIA's library knows parts by these names. The program will select its own.
         GpuSelection::Some(words) if words.iter().any(|word| is_opaque(word)) => GpuSelection::All,
         choice => choice,
     };
-    let failed = || format!("{name} in {}", vendor.flag());
+    let failed = || format!("{} in {}", selection.name, selection.vendor.flag());
     let chosen = choice.indices(&gpus).with_context(failed)?;
     let nodes = choice.nodes(&gpus).with_context(failed)?;
     inject::check_nodes(host, &nodes)?;
-    let words = caller
-        .variables
-        .get(own)
-        .map(|value| value.to_string_lossy());
-    if let Some(seen) = words.and_then(|words| inject::renumbered(&words, &chosen, name == own)) {
-        edits.env.push((own.to_owned(), seen));
-    }
-    edits.device_nodes.extend(nodes);
-    Ok(())
+    let is_own = selection.name == selection.own_name;
+    let seen = selection.own.as_deref();
+    let seen = seen.and_then(|words| inject::renumbered(words, &chosen, is_own));
+    Ok(Chosen {
+        variable: seen.map(|seen| (selection.own_name.to_owned(), seen)),
+        nodes,
+    })
 }
 
-/// Whether it names a part of a GPU by a UUID of its own, `MIG-…`.
+/// Whether a word names a part of a GPU by the part's own UUID, `MIG-…`.
 fn is_opaque(word: &str) -> bool {
     word.starts_with("MIG-") && !word.starts_with("MIG-GPU-")
 }
 
-/// What the CDI files of this host say about the devices that are asked for.
+/// Returns the edits for the requested devices, from the CDI files of this host.
 fn devices(request: &Request, messages: &Messages) -> Result<ContainerEdits> {
     let Devices {
         names, directories, ..
@@ -153,16 +134,16 @@ fn drivers(
     cache: &Path,
     messages: &Messages,
 ) -> Result<Edits> {
-    let theirs = inject::identity(host, wanted).context("look at the host")?;
-    let record = match memo::stamp(&image.root).context("look at the image")? {
+    let theirs = inject::identity(host, wanted).context("examine the host")?;
+    let record = match memo::stamp(&image.root).context("examine the image")? {
         Some(image_stamp) => memo::answer(
             &memo::key(&["gpus", &theirs, &image_stamp]),
             cache,
             |bytes| parse(bytes).filter(|record| memo::is_there(&record.edits.mounts)),
             to_bytes,
-            || work_out(host, image, wanted),
+            || compute(host, image, wanted),
         )?,
-        None => work_out(host, image, wanted)?,
+        None => compute(host, image, wanted)?,
     };
     for note in &record.notes {
         messages.warning(note);
@@ -171,7 +152,7 @@ fn drivers(
     Ok(record.edits)
 }
 
-fn work_out(host: &Host, image: &Image, wanted: &Wanted) -> Result<Record> {
+fn compute(host: &Host, image: &Image, wanted: &Wanted) -> Result<Record> {
     let Some(machine) = host::machine(&image.root) else {
         return Ok(Record {
             notes: Vec::new(),
@@ -181,7 +162,7 @@ fn work_out(host: &Host, image: &Image, wanted: &Wanted) -> Result<Record> {
     let injected = inject::driver_edits(host, &image.root, machine, wanted);
     let injected = injected.context("look for the driver's libraries")?;
     Ok(Record {
-        notes: injected.notes,
+        notes: injected.notes.iter().map(ToString::to_string).collect(),
         edits: injected.edits,
     })
 }

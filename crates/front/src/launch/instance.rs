@@ -1,4 +1,4 @@
-//! Instances: starting one, and joining one that runs.
+//! Starts instances, and joins running ones.
 
 use std::fs::{self, DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
@@ -17,13 +17,13 @@ use crate::caller::Caller;
 use crate::messages::Messages;
 use crate::request::Request;
 
-/// What is known of an instance besides that it runs. Its monitor tells it to whoever asks.
+/// Data about an instance, which its monitor publishes.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct InstanceRecord {
-    /// What is known of every container.
+    /// The data that every container has.
     #[serde(flatten)]
     pub container: Record,
-    /// Where its program's standard output and error go.
+    /// The files for the standard output and error of its program.
     pub logs: Logs,
 }
 
@@ -36,12 +36,13 @@ pub struct Logs {
     pub err: PathBuf,
 }
 
-/// Starts an instance; returns once its first process runs. `pid_file` gets that one's id.
+/// Starts an instance. Returns when its first process runs. The ID of this process is written to
+/// `pid_file`.
 ///
 /// # Errors
 ///
-/// Fails when there is one of that name, and when none can be made; nothing is left then but
-/// its logs.
+/// Fails when an instance of that name exists, and when the instance cannot be made. Then only its
+/// logs are left.
 pub fn start_instance(
     name: &str,
     request: Request,
@@ -49,6 +50,7 @@ pub fn start_instance(
     caller: &Caller,
     messages: &Messages,
 ) -> Result<ExitCode> {
+    super::warn_of_names(caller, messages);
     if !Instance::is_name(name) {
         bail!(
             "{name} is not a valid instance name: up to {} letters, digits and -._",
@@ -59,8 +61,8 @@ pub fn start_instance(
         bail!("instance {name} already exists");
     }
     let dry_run = request.dry_run;
-    let network = request.network.as_ref();
-    let image = open_image(&request.source, network, caller, messages)?;
+    let options = request.registry.as_ref();
+    let image = open_image(&request.source, options, caller, messages)?;
     let prepared = Prepared::new(request, image, Some(name), caller, messages)?;
     if dry_run {
         return print(&prepared.bundle.spec);
@@ -84,7 +86,7 @@ pub fn start_instance(
         let text = pid.map(|pid| format!("{pid}\n")).unwrap_or_default();
         let written = sys::replace_file(path, text.as_bytes(), 0o644);
         if let Err(error) = written {
-            let reason = sys::words(&error);
+            let reason = text::message(&error);
             messages.warning(format_args!("write {}: {reason}", path.display()));
         }
     }
@@ -92,8 +94,8 @@ pub fn start_instance(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Returns what the instance's first process starts, writing to the logs; `None` for an image without a
-/// startscript.
+/// Returns the program that the instance's first process starts, with its output in the logs.
+/// Returns `None` for an image without a startscript.
 fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Option<session::Start>> {
     let image = &prepared.image;
     let named = || format!("{}: the image is damaged", image.path.display());
@@ -102,7 +104,7 @@ fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Optio
         .has_program(&image.root)
         .with_context(named)?
     {
-        messages.info("No startscript found in container: the instance starts nothing");
+        messages.info("No startscript found in container; the instance runs no program");
         return Ok(None);
     }
     let open = |path: &Path| {
@@ -113,7 +115,7 @@ fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Optio
             .create(directory);
         let mut options = File::options();
         options.append(true).create(true).mode(0o600);
-        // What it writes is nobody else's to read, or to lead elsewhere.
+        // No other user may read the output, or redirect it by a link.
         let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
         let opened = made.and_then(|()| options.custom_flags(flags).open(path));
         opened.with_context(|| format!("write {}", path.display()))
@@ -127,20 +129,20 @@ fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Optio
             return format!("write to the logs: {errno}");
         }
         if let Some(error) = contained.then(session::isolate).and_then(Result::err) {
-            return sys::one_line(&error);
+            return text::one_line(&error);
         }
         match start.become_payload(&messages) {
             Ok(code) => format!("the image's environment scripts ended with code {code}"),
-            Err(error) => sys::one_line(error.as_ref()),
+            Err(error) => text::one_line(error.as_ref()),
         }
     }))))
 }
 
-/// Runs something in an instance.
+/// Runs a program in an instance.
 ///
 /// # Errors
 ///
-/// Fails when there is none of that name, and when nothing was started.
+/// Fails when there is no instance of that name, and when nothing was started.
 pub fn join(
     name: &str,
     request: Request,
@@ -148,7 +150,7 @@ pub fn join(
     messages: &Messages,
 ) -> Result<ExitCode> {
     let running = Instance::join(name)?.with_context(|| {
-        format!("no instance found with name {name}; `front instance list` shows those that run")
+        format!("no instance found with name {name}; `front instance list` lists the running ones")
     })?;
     let record: InstanceRecord = serde_json::from_str(&running.about)
         .with_context(|| format!("instance {name} was started by another version"))?;
@@ -165,7 +167,7 @@ pub fn join(
 }
 
 impl Logs {
-    /// Where Apptainer has them, so that they are found.
+    /// Returns the paths that Apptainer uses, so that users find the logs.
     fn new(name: &str, account: &Account, caller: &Caller) -> Self {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         let directory = caller

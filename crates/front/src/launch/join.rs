@@ -1,12 +1,12 @@
-//! Entering a container that runs.
+//! Enters a running container.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use image::RootFs;
+use rootfs::Directory;
 use serde::{Deserialize, Serialize};
 use session::{Namespaces, Shared};
-use tree::Directory;
 
 use super::payload::Start;
 use super::report;
@@ -16,7 +16,7 @@ use crate::flags::{Scope, Sharing};
 use crate::messages::Messages;
 use crate::request::{Request, Source};
 
-/// What is told of a container to who looks, and who joins must know.
+/// Data that a session publishes. `front ps` shows it, and processes that join need it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
     /// The image's path and name.
@@ -27,25 +27,25 @@ pub struct Record {
     pub contained: bool,
     /// Whether it has processes of its own.
     pub own_processes: bool,
-    /// The program that it was made for, and looked at.
+    /// The program that it was made for. Only this program has been examined.
     #[serde(default)]
     pub program: String,
-    /// What is injected into it of variables.
+    /// The variables that are injected into it.
     #[serde(default)]
     pub env: Vec<(String, String)>,
     /// Its user's home.
     pub home: PathBuf,
 }
 
-/// Runs something in the container of a job on this node. Returns only when nothing was started, or with
-/// the exit code where it has processes of its own.
+/// Runs a program in the container of a job on this node. Returns only if nothing was started, or
+/// with the exit code if the container has processes of its own.
 ///
 /// # Errors
 ///
-/// Fails when the job has none of that image here, and when nothing was started.
+/// Fails when the job has no container of this image here, and when nothing was started.
 pub fn join_job(job: &str, request: Request, caller: &Caller, messages: &Messages) -> Result<u8> {
     let Source::Path(path) = &request.source else {
-        bail!("--join takes the image's file or directory, as `front ps` shows it");
+        bail!("--join needs the path of the image, as shown by `front ps`");
     };
     let of_the_job = |name: Option<&str>| {
         name.is_some_and(|name| {
@@ -60,20 +60,20 @@ pub fn join_job(job: &str, request: Request, caller: &Caller, messages: &Message
         let theirs = std::fs::canonicalize(&record.image.0);
         (theirs.as_ref().unwrap_or(&record.image.0) == &image).then_some((shared, record))
     });
-    // The most of its ranks are what a debugger looks for.
+    // A debugger needs the container with the most ranks of the job.
     let chosen = records.max_by_key(|(shared, _)| shared.members.len());
     let joined = chosen.and_then(|(shared, record)| Some((shared.join()?, record)));
     let (namespaces, record) = joined.with_context(|| {
         format!(
-            "job {job} has no container of {} here; `front ps` shows those that run",
+            "job {job} has no container of {} here; `front ps` lists the running ones",
             path.display()
         )
     })?;
     enter(namespaces, record, None, request, caller, messages)
 }
 
-/// Goes in and becomes the payload, or has a child do so. `instance` is the container's name, if it is
-/// one.
+/// Enters a container and becomes the payload, or lets a child do so. `instance` is the instance's
+/// name, if the container is one.
 pub fn enter(
     namespaces: Namespaces,
     record: Record,
@@ -94,20 +94,21 @@ pub fn enter(
             |name| format!("instance {name}"),
         );
         messages.warning(format_args!(
-            "{what} has its mounts since its start: binds and GPUs have no effect"
+            "{what} is already running: --bind and GPU flags have no effect"
         ));
     }
     if request.dry_run {
-        bail!("it runs already: there is no config.json to print");
+        bail!("the container is already running; --dry-run is not possible");
     }
     let cwd = caller.cwd.clone().filter(|_| !record.contained);
     let mut container = request.container;
     if !is_rank {
-        // A rank's are those of the container.
+        // Only a rank asks for the binds that the container has.
         container.mounts.binds.clear();
     }
     container.isolation.files = Scope::own_if(record.contained);
     let ingredients = Ingredients {
+        called: caller.called,
         caller: caller.variables.clone(),
         request: Request {
             container,
@@ -131,12 +132,12 @@ pub fn enter(
     go()
 }
 
-/// What the payload has of its caller's.
+/// The privileges of the payload.
 #[derive(Clone, Copy)]
 struct Rights {
-    /// Real root's.
+    /// Whether the payload has the privileges of real root.
     privileged: bool,
-    /// As little as can be.
+    /// Whether the payload gets as few privileges as possible.
     contained: bool,
 }
 
@@ -147,7 +148,7 @@ fn become_payload(
     messages: &Messages,
 ) -> Result<u8> {
     if !rights.privileged {
-        session::shed_privileges()?;
+        session::drop_privileges()?;
     }
     if rights.contained {
         session::isolate()?;

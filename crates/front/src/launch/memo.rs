@@ -1,4 +1,4 @@
-//! Answers about an image that are worked out once, and kept in the cache.
+//! Results about an image that are computed once, and stored in the cache.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -6,18 +6,20 @@ use std::io;
 use std::path::Path;
 
 use anyhow::Result;
-use image::{Cache, Kind, RootFs};
+use cache::{Cache, Kind};
+use image::RootFs;
 use inject::Mount;
 
-/// The most bytes of an answer.
+/// Largest size of a result, in bytes.
 const LONGEST: u64 = 4 << 20;
 
-/// Says which image it is, and in which state; `None` for one that has nothing to look at.
+/// Returns a text that identifies the image and its state. Returns `None` for the built-in image,
+/// which has none.
 pub fn stamp(root: &RootFs) -> io::Result<Option<String>> {
     match root {
         RootFs::Embedded(_) => Ok(None),
         RootFs::Squashfs(squashed) => squashed.stamp().map(Some),
-        // What installs a library changes its directory, and the loader's cache.
+        // The installation of a library changes the library's directory, and the loader's cache.
         RootFs::Directory(directory) => {
             let telling = [
                 "/",
@@ -36,7 +38,7 @@ pub fn stamp(root: &RootFs) -> io::Result<Option<String>> {
     }
 }
 
-/// Names an answer by all that it depends on.
+/// Returns the name of a result, from everything that the result depends on.
 pub fn key(parts: &[&str]) -> String {
     let digest = |salt: u8| {
         let mut hasher = DefaultHasher::new();
@@ -46,18 +48,18 @@ pub fn key(parts: &[&str]) -> String {
     format!("{:016x}{:016x}", digest(0), digest(1))
 }
 
-/// Whether all that an answer would have bound is still there.
+/// Whether all files that a result would bind still exist.
 pub fn is_there(mounts: &[Mount]) -> bool {
     mounts.iter().all(|mount| mount.host_path.exists())
 }
 
-/// Returns the answer of that name, if there is one that still holds; else works it out and keeps it.
+/// Returns the stored result if there is one that is still valid. Otherwise computes and stores it.
 pub fn answer<T>(
     key: &str,
     cache: &Path,
     read: impl FnOnce(&[u8]) -> Option<T>,
     write: impl FnOnce(&T) -> io::Result<Vec<u8>>,
-    work_out: impl FnOnce() -> Result<T>,
+    compute: impl FnOnce() -> Result<T>,
 ) -> Result<T> {
     let cache = Cache::new(cache.to_owned());
     if let Some(bytes) = cache.read(Kind::Discovery, key, LONGEST)? {
@@ -66,7 +68,7 @@ pub fn answer<T>(
         }
         let _ = cache.remove(Kind::Discovery, key);
     }
-    let new = work_out()?;
+    let new = compute()?;
     let kept = cache.get(Kind::Discovery, key, |path| fs::write(path, write(&new)?));
     if let Err::<_, io::Error>(error) = kept {
         tracing::debug!(%error, "not kept");

@@ -1,4 +1,4 @@
-//! The way from a request to a running payload: image, host, bundle, session, exec.
+//! The steps from a request to a running payload: image, host, bundle, session, exec.
 
 mod fabric;
 mod gpu;
@@ -14,30 +14,35 @@ mod preload;
 mod preview;
 mod program;
 mod rank_report;
+mod ranks;
 mod runscript;
 
-use anyhow::{Context, Result};
-use image::Image;
-use launcher::Job;
-use session::{BuildPermit, Lookup};
+use anyhow::Result;
 use sys::ExitCode;
 
 use crate::caller::Caller;
 use crate::flags::Sharing;
-use crate::messages::Messages;
+use crate::messages::{FAILURE, Messages};
 use crate::request::{Request, Source};
+use crate::unsupported;
 
 pub use instance::{InstanceRecord, start_instance};
 pub use join::Record;
 pub use open::open_image;
 use plan::Prepared;
+use preview::print;
 pub use preview::{Looked, look};
-use preview::{examine, print};
-pub use program::Where;
+pub use program::ProgramLocation;
+use ranks::{Build, Found};
 
-/// Carries out a request. Returns only when nothing was started, with a code of the image's own, or
-/// with that of what ran in an instance; otherwise this process has become the payload.
+/// Carries out a request. Normally, this process becomes the payload. Returns only if nothing was
+/// started, with the exit code of one of the image's scripts, or with that of a payload that ran in
+/// a child.
 pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    // One rank of a job is enough.
+    if { request.job.iter() }.all(|job| job.rank.is_none_or(|rank| rank == 0)) {
+        warn_of_names(caller, messages);
+    }
     if let Source::Instance(name) = &request.source {
         let name = name.clone();
         return instance::join(&name, request, caller, messages);
@@ -46,74 +51,60 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         let job = job.clone();
         return join::join_job(&job, request, caller, messages).map(ExitCode::from);
     }
-    let network = request.network.as_ref();
-    let image = open_image(&request.source, network, caller, messages)?;
-    let mut permit = None;
-    let mut no_place = None;
-    if let Some(job) = shared_job(&request, &image, caller, messages)? {
-        let program = request.action.program();
-        let words = request.words(caller);
-        let since = caller.sees_image_since();
-        match session::lookup(&job.name, &image.root, &words, &program, since) {
-            Lookup::Joined(namespaces, about) => {
-                let record: Record =
-                    serde_json::from_str(&about).context("another version's container")?;
-                // Ranks of one job may be of several programs.
-                if record.program != program
-                    && !examine(&request, &image, caller, messages)?.may_start(messages)
-                {
-                    return Ok(ExitCode::from(crate::messages::FAILURE));
-                }
-                return join::enter(namespaces, record, None, request, caller, messages)
-                    .map(ExitCode::from);
-            }
-            Lookup::First(first) => permit = Some(first),
-            Lookup::Full(reason) => no_place = Some(reason),
-            Lookup::Refused => return Ok(ExitCode::from(crate::messages::FAILURE)),
+    let options = request.registry.as_ref();
+    let image = open_image(&request.source, options, caller, messages)?;
+    let build = match ranks::find(&request, &image, caller, messages)? {
+        Found::Session(namespaces, record) => {
+            return join::enter(namespaces, record, None, request, caller, messages)
+                .map(ExitCode::from);
         }
-    }
-    let dry_run = request.dry_run;
-    let local_size = request.job.as_ref().and_then(|job| job.local_size);
-    // What one rank has said holds for the others that wait.
-    let refuse = |permit: Option<BuildPermit>| {
-        if let Some(permit) = permit {
-            permit.refuse(local_size.map(|size| size.saturating_sub(1)));
-        }
+        Found::Refused => return Ok(ExitCode::from(FAILURE)),
+        Found::None(build) => build,
     };
+    let (dry_run, job) = (request.dry_run, request.job.clone());
     let prepared = match Prepared::new(request, image, None, caller, messages) {
-        Ok(prepared) => Prepared {
-            shared: prepared.shared && no_place.is_none(),
-            ..prepared
-        },
+        Ok(prepared) if dry_run => return print(&prepared.bundle.spec),
+        Ok(prepared) => prepared,
         Err(error) => {
             messages.fatal(&error);
-            refuse(permit);
-            return Ok(ExitCode::from(crate::messages::FAILURE));
+            build.refuse(job.as_ref());
+            return Ok(ExitCode::from(FAILURE));
         }
     };
-    if dry_run {
-        return print(&prepared.bundle.spec);
-    }
     if !prepared.rank.may_start(messages) {
-        refuse(permit);
-        return Ok(ExitCode::from(crate::messages::FAILURE));
+        build.refuse(job.as_ref());
+        return Ok(ExitCode::from(FAILURE));
     }
+    start(prepared, build, messages)
+}
+
+/// Warns of variables whose names look like those of flags.
+fn warn_of_names(caller: &Caller, messages: &Messages) {
+    for warning in unsupported::misspelled(&caller.variables) {
+        messages.warning(warning);
+    }
+}
+
+/// Makes the container, enters it and becomes the payload.
+fn start(mut prepared: Prepared, build: Build, messages: &Messages) -> Result<ExitCode> {
     let privileged = session::is_privileged();
-    let is_rank = permit.is_some();
+    let Build { permit, no_room } = build;
+    let is_first = permit.is_some();
+    prepared.shared &= no_room.is_none();
     let namespaces = prepared.open(None, permit, messages)?;
     if let Some(job) = prepared.job.as_ref().filter(|_| prepared.rank.is_mpi) {
-        match no_place {
+        match no_room {
             Some(reason) => messages.warning(format_args!(
-                "no place in the container of job {}: {reason}; this rank has one of its own, and MPI copies twice",
+                "cannot join the container of job {}: {reason}; this rank gets its own, so MPI copies messages twice",
                 job.name
             )),
-            None if is_rank => tell_others_apart(job, &prepared, messages),
+            None if is_first => ranks::warn_of_others(job, &prepared, messages),
             None => {}
         }
     }
     let go = || {
         if !privileged {
-            session::shed_privileges()?;
+            session::drop_privileges()?;
         }
         if prepared.contained {
             session::isolate()?;
@@ -129,52 +120,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     Ok(ExitCode::from(code))
 }
 
-/// Returns the job whose container a request asks for. One that is to be kept from others shares its container with the
-/// other ranks of an MPI program, which could not work together otherwise, and with nobody else.
-fn shared_job<'a>(
-    request: &'a Request,
-    image: &Image,
-    caller: &Caller,
-    messages: &Messages,
-) -> Result<Option<&'a Job>> {
-    let job = request
-        .job
-        .as_ref()
-        .filter(|_| request.is_shared() && !request.dry_run);
-    let Some(job) = job.filter(|job| !request.is_isolated() || job.local_size != Some(1)) else {
-        return Ok(None);
-    };
-    let shares =
-        !request.is_isolated() || examine(request, image, caller, &messages.of_failures())?.is_mpi;
-    Ok(shares.then_some(job))
-}
-
-/// Warns a rank whose container is not that of the job's others here.
-fn tell_others_apart(job: &Job, prepared: &Prepared, messages: &Messages) {
-    if job.local_size.is_some_and(|size| size < 2) {
-        return;
-    }
-    let own = std::process::id().cast_signed();
-    let others = session::Shared::all(|name| name == Some(&job.name)).unwrap_or_default();
-    let others = others
-        .iter()
-        .filter(|other| !other.members.is_empty() && !other.members.contains(&own));
-    let images = others.filter_map(|other| serde_json::from_str::<Record>(&other.about).ok());
-    if let Some(other) = { images }.next() {
-        let (theirs, ours) = (other.image.0, &prepared.image.path);
-        let what = match &theirs == ours {
-            true => "with other flags".to_owned(),
-            false => format!("of {}", theirs.display()),
-        };
-        messages.warning(format_args!(
-            "other ranks of job {} on this node are in a container {what}: they and this one cannot read each \
-             other's memory, and MPI copies twice",
-            job.name
-        ));
-    }
-}
-
-/// Tells why nothing was started; returns the exit code.
+/// Prints the reason if nothing was started, and returns the exit code.
 fn report(outcome: Result<u8>, messages: &Messages) -> u8 {
     outcome.unwrap_or_else(|error| {
         messages.fatal(&error);

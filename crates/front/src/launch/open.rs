@@ -6,27 +6,27 @@ use image::Image;
 use crate::caller::Caller;
 use crate::embedded;
 use crate::fetch::{self, obtain};
-use crate::flags::Network;
+use crate::flags::RegistryOptions;
 use crate::messages::Messages;
 use crate::request::Source;
 
-/// Opens the image of a source; `network` is how one that is no file is reached.
+/// Opens the image of a source. `options` is the access to an image that is not a file.
 ///
 /// # Errors
 ///
-/// Fails when there is none, or none that can be read.
+/// Fails when the image does not exist, or cannot be read.
 pub fn open_image(
     source: &Source,
-    network: Option<&Network>,
+    options: Option<&RegistryOptions>,
     caller: &Caller,
     messages: &Messages,
 ) -> Result<Image> {
-    Ok(match (source, network) {
-        (Source::Foreign(source), Some(network)) => obtain(source, network, caller, messages)?,
-        (Source::Foreign(source), None) => bail!("{source}: there is no way to it"),
+    Ok(match (source, options) {
+        (Source::Foreign(source), Some(options)) => obtain(source, options, caller, messages)?,
+        (Source::Foreign(source), None) => bail!("{source}: no access settings for this source"),
         (Source::Path(path), _) => fetch::open(path, caller, messages)?,
         (Source::Instance(name), _) => {
-            bail!("instance://{name} is no image: `front instance list` shows its image")
+            bail!("instance://{name} is not an image; `front instance list` shows its image")
         }
         (Source::Embedded, _) => embedded::image(),
     })

@@ -1,4 +1,4 @@
-//! Becoming the payload: what is left to do once inside.
+//! Becomes the payload: the last steps, inside the container.
 
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use bundle::Process;
 use image::RootFs;
+use rootfs::{Entry, Files};
 use session::Payload;
-use tree::{Entry, Files};
 
 use super::{preload, runscript};
 use crate::environment::{self, Ingredients, Set};
@@ -17,24 +17,24 @@ use crate::messages::Messages;
 use crate::request::Action;
 use crate::scripts::{Outcome, Scripts};
 
-/// Where an image has its programs.
+/// Paths of an image's scripts.
 const RUNSCRIPT: &str = "/.singularity.d/runscript";
 const STARTSCRIPT: &str = "/.singularity.d/startscript";
 
-/// The payload, as far as it can be worked out outside.
+/// The payload, as far as it can be prepared outside the container.
 #[derive(Debug, Clone)]
 pub struct Start {
     ingredients: Ingredients,
     scripts: Scripts,
     base: Set,
-    /// What scripts and overrides come to, where that takes no shell.
+    /// The variables from scripts and overrides, if no shell is needed for them.
     plain: Option<(Set, Set)>,
     args: Vec<OsString>,
     cwd: PathBuf,
 }
 
 impl Start {
-    /// Works out what can be from the image's files and the caller's working directory.
+    /// Prepares the payload from the image's files and the caller's working directory.
     ///
     /// # Errors
     ///
@@ -48,7 +48,7 @@ impl Start {
         let request = &ingredients.request;
         for name in environment::refused(request) {
             messages.warning(format_args!(
-                "{} is not overridden: the container decides it",
+                "{} cannot be overridden: the container sets it",
                 name.display()
             ));
         }
@@ -56,7 +56,7 @@ impl Start {
         let base = environment::base(&ingredients);
         let plain = scripts.evaluate_plainly(&base, environment::overrides(request));
         let args = arguments(&request.action, root, messages)?;
-        // Where the user says, else where the caller is, else at home.
+        // The user's choice, or else the caller's directory, or else the home.
         let cwd = request
             .environment
             .cwd
@@ -73,12 +73,12 @@ impl Start {
         })
     }
 
-    /// Whether the environment is known before anything runs.
+    /// Whether the environment is known before any program runs.
     pub fn is_plain(&self) -> bool {
         self.plain.is_some()
     }
 
-    /// Whether the image has what is to be started. One without a startscript starts nothing.
+    /// Whether the image has the program to start. An image without a startscript starts nothing.
     ///
     /// # Errors
     ///
@@ -91,7 +91,7 @@ impl Start {
         Ok(matches!(entry, Some(Entry::File { executable: true })))
     }
 
-    /// Returns the process as `config.json` tells it, before any script has run.
+    /// Returns the process for `config.json`, as it is before any script has run.
     pub fn process(&self, privileged: bool) -> Process {
         let plain = self.plain.clone();
         let (image, overrides) = plain.unwrap_or_else(|| (self.base.clone(), Set::new()));
@@ -104,20 +104,21 @@ impl Start {
         }
     }
 
-    /// Becomes the payload. The calling process must be inside. Returns only when nothing was
-    /// started, or with the exit code by which one of the image's scripts ended the run.
+    /// Becomes the payload. The calling process must be inside the container. Returns only if
+    /// nothing was started, or with the exit code of an image's script that ended the run.
     ///
     /// # Errors
     ///
-    /// Tells why nothing was started.
+    /// Fails with the reason why nothing was started.
     pub fn become_payload(&self, messages: &Messages) -> Result<u8> {
         let request = &self.ingredients.request;
         if request.is_contained() {
-            // All that is known of the image is known: no link in it is to lead to where it lies. A payload that is not
-            // contained sees that anyway, and its launcher may have left hundreds of descriptors to look at.
+            // The image's files are no longer needed, and no link in `/proc/self/fd` may lead a
+            // contained payload to the image's location. Other payloads see that location anyway,
+            // and their launchers may have left hundreds of descriptors to check.
             sys::let_go_of_own_files().context("let go of the image's files")?;
         }
-        let cwd = self.settle(messages)?;
+        let cwd = self.enter_cwd(messages)?;
         let (image, overrides) = match &self.plain {
             Some(plain) => plain.clone(),
             None => match self.by_shell(messages)? {
@@ -128,7 +129,7 @@ impl Start {
                 } => {
                     for script in lost {
                         messages.warning(format_args!(
-                            "{}: the image's shell cannot run it; what it sets is lost",
+                            "{}: the image's shell cannot run it; its variables are not set",
                             script.display()
                         ));
                     }
@@ -153,14 +154,14 @@ impl Start {
             Err(error) => {
                 let program = payload.args.first().map(OsString::as_os_str);
                 let hint = program.map_or("", hints::of_program);
-                Err(anyhow!("{}{hint}", sys::one_line(&error)))
+                Err(anyhow!("{}{hint}", text::one_line(&error)))
             }
             Ok(never) => match never {},
         }
     }
 
-    /// Leaves out of the caller's `LD_PRELOAD` what is not in the container. A value of the user's for the container, or
-    /// of the image's, stays as it is.
+    /// Removes from the caller's `LD_PRELOAD` all objects that are not in the container. A value
+    /// that the user set for the container, or the image's own, stays.
     fn leave_out_preloads(&self, env: &mut Set, messages: &Messages) {
         let name = OsStr::new("LD_PRELOAD");
         let Some(value) = self.ingredients.caller.get("LD_PRELOAD") else {
@@ -181,14 +182,14 @@ impl Start {
         if job.and_then(|job| job.rank).is_none_or(|rank| rank == 0) {
             let lost: Vec<String> = lost.iter().map(|one| one.display().to_string()).collect();
             messages.warning(format_args!(
-                "LD_PRELOAD: {} is not in the container, and is left out; -B brings it",
+                "LD_PRELOAD: ignoring files that are not in the container: {}; bind them with -B",
                 lost.join(", ")
             ));
         }
     }
 
-    /// Goes to the working directory. Only one that the user named must exist.
-    fn settle(&self, messages: &Messages) -> Result<PathBuf> {
+    /// Enters the working directory. Only a directory that the user named must exist.
+    fn enter_cwd(&self, messages: &Messages) -> Result<PathBuf> {
         let named = &self.ingredients.request.environment.cwd;
         let entered = session::enter_directory(&self.cwd);
         if named.is_some() {
@@ -204,7 +205,8 @@ impl Start {
         } else {
             PathBuf::from("/")
         };
-        messages.warning(format_args!("{error}; using {} instead", place.display()));
+        let reason = text::one_line(&error);
+        messages.warning(format_args!("{reason}; using {} instead", place.display()));
         session::enter_directory(&place)?;
         Ok(place)
     }
@@ -229,7 +231,7 @@ impl Start {
     }
 }
 
-/// Returns the command line that an action stands for. A shell is chosen later, inside.
+/// Returns the command line of an action. A shell is chosen later, inside the container.
 fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<Vec<OsString>> {
     let followed = |program: OsString, words: &[OsString]| {
         [program].into_iter().chain(words.iter().cloned()).collect()
@@ -254,10 +256,10 @@ fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<
     })
 }
 
-/// How much of a runscript is read, in bytes.
+/// Largest part of a runscript that is read, in bytes.
 const LONGEST: usize = 1 << 20;
 
-/// Returns what the runscript of an image starts that has no shell to run it.
+/// Returns the command that the runscript starts, if the image has no shell to run it.
 fn without_shell(root: &RootFs, args: &[OsString]) -> io::Result<Option<Vec<OsString>>> {
     if root.entry(Path::new("/bin/sh"))?.is_some() {
         return Ok(None);
@@ -268,7 +270,8 @@ fn without_shell(root: &RootFs, args: &[OsString]) -> io::Result<Option<Vec<OsSt
     Ok(runscript::words(&String::from_utf8_lossy(&script), args))
 }
 
-/// The user's shell if the image has it, else bash without its start-up files, else sh.
+/// Returns the user's shell if the image has it, or else bash without its start-up files, or else
+/// sh.
 fn shell(wanted: Option<&Path>) -> Vec<OsString> {
     let there = |path: &Path| session::find_program(path.as_os_str(), None).is_ok();
     match wanted {

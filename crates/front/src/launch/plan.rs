@@ -1,26 +1,27 @@
-//! What a launch will make: the bundle, and what was found out for it.
+//! The plan of a launch: the bundle, and the facts from which it was made.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use bundle::{Account, Bind, Bundle, HostFacts, Paths};
 use image::{Image, Medium};
-use inject::Edits;
+use inject::mpi::Hints;
+use inject::{Edits, HostLibraries};
 use launcher::Job;
+use rootfs::Files as _;
 use session::{BuildPermit, Instance, Layout, Namespaces, SessionSpec};
-use tree::Files as _;
 
 use super::join::Record;
-use super::mpi::{self, Rank};
+use super::mpi::{self, Rank, Surroundings};
 use super::payload::Start;
-use super::program::Shown;
+use super::program::VisiblePaths;
 use super::rank_report::RankObserver;
 use super::{fabric, gpu};
 use crate::caller::Caller;
 use crate::environment::Ingredients;
-use crate::flags::MpiMode;
 use crate::host;
 use crate::messages::Messages;
+use crate::mpi_mode::MpiMode;
 use crate::request::Request;
 
 /// A container that is ready to be made.
@@ -30,14 +31,14 @@ pub(super) struct Prepared {
     pub(super) libraries: bool,
     pub(super) own_processes: bool,
     pub(super) contained: bool,
-    /// Whether it is kept from all other containers.
+    /// Whether it is kept apart from all other containers.
     pub(super) isolated: bool,
-    /// Whether others may come in.
+    /// Whether other processes may join it.
     pub(super) shared: bool,
     pub(super) job: Option<Job>,
-    /// What it starts.
+    /// The name of the program that it starts.
     pub(super) program: String,
-    /// What is injected of variables.
+    /// The variables that are injected.
     pub(super) env: Vec<(String, String)>,
     pub(super) rank: Rank,
     pub(super) start: Start,
@@ -47,8 +48,8 @@ pub(super) struct Prepared {
 }
 
 impl Prepared {
-    /// Looks at the host, and works out the bundle. `instance` is the name of the
-    /// instance that it shall be.
+    /// Examines the host, and builds the bundle. `instance` is the name of the instance that the
+    /// container is to be.
     pub(super) fn new(
         request: Request,
         image: Image,
@@ -56,27 +57,16 @@ impl Prepared {
         caller: &Caller,
         messages: &Messages,
     ) -> Result<Self> {
-        tracing::debug!(image = %image.path.display(), medium = ?image.medium, "image opened");
-        // Nobody else's MPI is looked at.
-        let mpi = &request.container.mpi;
-        let hints = match request.job.is_some() || mpi.mode == MpiMode::Host {
-            true => mpi.hints_beside_launcher(caller),
-            false => mpi.hints.clone(),
-        };
         let account = caller.account();
-        let mut facts = host::facts(caller, &account);
-        if request.job.is_some() {
-            // Launchers give each rank a terminal of its own, which would tell the ranks apart.
-            facts.terminal = None;
-        }
+        let facts = facts(&request, caller, &account);
         let binds = launcher_binds(&request, &account, &facts);
         let cache = caller.cache(&account);
-        let mut edits = gpu::edits(&request, caller, &image, &cache, messages)?;
-        let env = edits.env.clone();
+        let drivers = gpu::edits(&request, caller, &image, &cache, messages)?;
+        let env = drivers.env.clone();
         let request = request.with_injected(&env);
-        let named = || format!("{}: the image is damaged", image.path.display());
-        let libraries = has_libraries(&image, &edits);
+        let libraries = has_libraries(&image, &drivers);
         let ingredients = Ingredients {
+            called: caller.called,
             caller: caller.variables.clone(),
             request: request.clone(),
             home: account.home.clone(),
@@ -84,18 +74,27 @@ impl Prepared {
             instance: instance.map(str::to_owned),
             libraries,
         };
-        // One with a home of its own starts there.
-        let cwd = caller.cwd.as_deref().filter(|_| !request.is_contained());
-        let start = Start::new(ingredients, &image.root, cwd, messages).with_context(named)?;
-        let shown = Shown::new(&request, &binds, &account, &facts);
-        let rank = mpi::prepare(&request, &image, &start, &shown, &hints, &cache, &mut edits)?;
-        fabric::resolve(&request, &image, &rank, &cache, &mut edits, messages)?;
+        let start = Start::new(ingredients, &image.root, cwd(&request, caller), messages)
+            .with_context(damaged(&image))?;
+        let around = Surroundings {
+            image: &image,
+            start: &start,
+            shown: &VisiblePaths::new(&request, &binds, &account, &facts),
+            hints: &hints(&request, caller),
+            cache: &cache,
+            has_injected: !drivers.mounts.is_empty(),
+        };
+        let rank = mpi::find_out(&request, around)?;
+        let network = fabric::network(&request, &image, &rank, &cache)?;
+        if let Some(warning) = &network.warning {
+            messages.warning(warning);
+        }
+        let edits = sum(drivers, rank.host_libraries.as_ref(), network, &image)?;
         let layout = Layout::choose(&needed(&binds, &image, &account, &facts, &edits))?;
-        let process = start.process(session::is_privileged());
-        let bundle = bundle::build(&bundle::Request {
+        let parts = bundle::Request {
             root: &image.root,
             account: &account,
-            process: &process,
+            process: &start.process(session::is_privileged()),
             binds: &binds,
             edits: &edits,
             contained: request.is_contained(),
@@ -107,20 +106,15 @@ impl Prepared {
                 files: layout.files(),
                 cgroup: layout.cgroup(),
             },
-        });
-        let bundle = match bundle {
-            Err(error @ bundle::Error::Image { .. }) => Err(error).with_context(named)?,
-            bundle => bundle?,
         };
-        for warning in &bundle.warnings {
-            messages.warning(warning);
-        }
+        let bundle = build_bundle(&parts, &image, messages)?;
         Ok(Self {
             cache,
             own_processes: request.container.isolation.processes.is_own(),
             contained: request.is_contained(),
-            // What one writes to its own temporary directories, or runs among its own processes, is not for
-            // the next; but for the next rank, which asks for its job's.
+            // No other program may see what a program writes to its own temporary directories, or
+            // runs among its own processes. Only the ranks of its job may, and they ask for the
+            // job's container.
             shared: request.is_shared() && !request.is_isolated(),
             isolated: request.is_isolated(),
             program: request.action.program(),
@@ -136,7 +130,7 @@ impl Prepared {
         })
     }
 
-    /// What is told of it.
+    /// Returns the data that the session publishes.
     pub(super) fn record(&self) -> Record {
         Record {
             image: (self.image.path.clone(), self.image.name()),
@@ -149,7 +143,7 @@ impl Prepared {
         }
     }
 
-    /// Builds the session, or joins one that is the same.
+    /// Builds the session, or joins an equal one.
     pub(super) fn open(
         &self,
         instance: Option<&Instance>,
@@ -175,7 +169,7 @@ impl Prepared {
             program: &self.program,
             image: &self.image.path,
             job,
-            may_be_alone: !self.rank.is_told(),
+            may_be_alone: !self.rank.has_warned(),
             messages: *messages,
         });
         let about = serde_json::to_string(&self.record()).context("describe the container")?;
@@ -202,8 +196,69 @@ impl Prepared {
     }
 }
 
-/// A bare directory tree without Singularity's own files gets no library path of theirs, unless
-/// something is put there that is not found otherwise.
+/// Returns the directory in which the program starts, unless a flag names another. A container with
+/// its own home starts there.
+pub(super) fn cwd<'a>(request: &Request, caller: &'a Caller) -> Option<&'a Path> {
+    caller.cwd.as_deref().filter(|_| !request.is_contained())
+}
+
+fn facts(request: &Request, caller: &Caller, account: &Account) -> HostFacts {
+    let facts = host::facts(caller, account);
+    // Launchers give each rank its own terminal. It would make the ranks' requests different.
+    let terminal = facts.terminal.filter(|_| request.job.is_none());
+    HostFacts { terminal, ..facts }
+}
+
+fn damaged(image: &Image) -> impl Fn() -> String {
+    || format!("{}: the image is damaged", image.path.display())
+}
+
+/// Builds the bundle, and prints its warnings.
+fn build_bundle(parts: &bundle::Request<'_>, image: &Image, messages: &Messages) -> Result<Bundle> {
+    let bundle = match bundle::build(parts) {
+        Err(error @ bundle::Error::Image { .. }) => {
+            Err(error).with_context(|| format!("{}: the image is damaged", image.path.display()))?
+        }
+        bundle => bundle?,
+    };
+    for warning in &bundle.warnings {
+        messages.warning(warning);
+    }
+    Ok(bundle)
+}
+
+/// Returns the places where the host's MPI may be. A program without a job and without `--mpi host`
+/// gets none of the launcher's.
+fn hints(request: &Request, caller: &Caller) -> Hints {
+    let mpi = &request.container.mpi;
+    match request.job.is_some() || mpi.mode == MpiMode::Host {
+        true => mpi.hints_beside_launcher(caller),
+        false => mpi.hints.clone(),
+    }
+}
+
+/// Adds the host's MPI, and the libraries and nodes of its networks, to the edits for devices. The
+/// order matters: a library that several sets have is injected for the first.
+fn sum(
+    drivers: Edits,
+    mpi: Option<&HostLibraries>,
+    network: fabric::Network,
+    image: &Image,
+) -> Result<Edits> {
+    let edits = drivers.with_nodes(network.nodes);
+    let sets = mpi.into_iter().chain([&network.host_libraries]);
+    sets.filter(|libraries| !libraries.mounts.is_empty())
+        .try_fold(edits, |edits, libraries| {
+            let machine = host::machine(&image.root)
+                .context("cannot determine the image's architecture: it has no known program")?;
+            let edits = edits.with_libraries(libraries, &image.root, machine);
+            edits.context("inject the host's libraries")
+        })
+}
+
+/// Whether the library path names the directory of injected libraries. A plain directory tree
+/// without Singularity's own files has no such path, unless a library is there that is not found
+/// otherwise.
 pub(super) fn has_libraries(image: &Image, edits: &Edits) -> bool {
     let own = || {
         image
@@ -215,7 +270,8 @@ pub(super) fn has_libraries(image: &Image, edits: &Edits) -> bool {
     injected || image.medium == Medium::Sif || own()
 }
 
-/// The directories of the launcher's that would not be seen inside, and the user's binds.
+/// Returns binds of the launcher's directories that would not be visible inside, and the user's
+/// binds.
 pub(super) fn launcher_binds(request: &Request, account: &Account, facts: &HostFacts) -> Vec<Bind> {
     let shared = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
     let shared = shared.filter(|_| !request.is_contained());
@@ -246,7 +302,7 @@ pub(super) fn launcher_binds(request: &Request, account: &Account, facts: &HostF
         .collect()
 }
 
-/// The paths that the session's own directory must not hide.
+/// Returns the paths that the session's own directory must not hide.
 fn needed<'a>(
     binds: &'a [Bind],
     image: &'a Image,

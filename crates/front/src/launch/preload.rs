@@ -1,11 +1,13 @@
-//! `LD_PRELOAD` of the caller's: sites set it for programs of the host's, and an image seldom has what it names.
+//! The caller's `LD_PRELOAD`. Sites set it for programs of the host, and an image seldom has the
+//! objects that it names.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-/// Returns the objects that are there, and those that are not: the image's loader would complain of each in every
-/// program. Names without a slash are the loader's to find, and so are paths with its own words (ld.so(8), `$ORIGIN`).
+/// Returns the objects that exist, and those that do not: the image's loader would complain of each
+/// missing one in every program. Names without a slash count as existing, because the loader
+/// searches them. So do paths with the loader's own words (ld.so(8), `$ORIGIN`).
 pub fn split(value: &OsStr, is_there: impl Fn(&Path) -> bool) -> (OsString, Vec<&OsStr>) {
     let objects = value.as_bytes().split(|byte| b": ".contains(byte));
     let objects = objects.filter(|object| !object.is_empty());

@@ -1,4 +1,4 @@
-//! Looking at what a request would start, without starting it.
+//! Examines the program that a request would start, without starting it.
 
 use std::ffi::OsString;
 
@@ -7,11 +7,11 @@ use image::Image;
 use inject::Edits;
 use sys::ExitCode;
 
-use super::mpi::{self, Rank};
+use super::mpi::{self, Rank, Surroundings};
 use super::open::open_image;
 use super::payload::Start;
-use super::plan::{has_libraries, launcher_binds};
-use super::program::{self, Shown, Where};
+use super::plan::{cwd, has_libraries, launcher_binds};
+use super::program::{self, ProgramLocation, VisiblePaths};
 use crate::caller::Caller;
 use crate::environment::Ingredients;
 use crate::host;
@@ -22,33 +22,33 @@ use crate::request::{Action, Request};
 pub struct Looked {
     /// The image.
     pub image: Image,
-    /// Where the program lies; `None` where it is not to be found.
-    pub place: Option<Where>,
+    /// The program's location. `None` if it is not found.
+    pub location: Option<ProgramLocation>,
     /// Its environment.
     pub env: Vec<(OsString, OsString)>,
-    /// What it is called; empty where none is asked for.
+    /// The program's name. Empty if the request names none.
     pub name: String,
-    /// Whether its environment is known before anything runs.
+    /// Whether its environment is known before any program runs.
     pub is_plain: bool,
 }
 
-/// Looks at what a request would start, and starts nothing.
+/// Examines the program that a request would start, and starts nothing.
 ///
 /// # Errors
 ///
-/// Fails when there is no such image, and when it cannot be read.
+/// Fails when the image does not exist, and when it cannot be read.
 pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<Looked> {
-    let image = open_image(&request.source, request.network.as_ref(), caller, messages)?;
+    let image = open_image(&request.source, request.registry.as_ref(), caller, messages)?;
     let (start, shown) = plan(request, &image, caller, messages)?;
     let Action::Exec(words) = &request.action else {
-        bail!("only a command can be looked at");
+        bail!("only a command can be examined");
     };
     let name = words.first();
-    let place = name
+    let location = name
         .map(|name| program::find(name, &image, &start, &shown))
         .transpose()?;
     Ok(Looked {
-        place: place.flatten(),
+        location: location.flatten(),
         env: start.process(false).env,
         is_plain: start.is_plain(),
         name: name
@@ -58,17 +58,19 @@ pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<L
     })
 }
 
-/// Works out what a request would start, and where its container would show the host's files.
+/// Determines the program that a request would start, and the paths at which its container would
+/// show the host's files.
 fn plan(
     request: &Request,
     image: &Image,
     caller: &Caller,
     messages: &Messages,
-) -> Result<(Start, Shown)> {
+) -> Result<(Start, VisiblePaths)> {
     let account = caller.account();
     let facts = host::facts_without_devices(caller, &account);
     let binds = launcher_binds(request, &account, &facts);
     let ingredients = Ingredients {
+        called: caller.called,
         caller: caller.variables.clone(),
         request: request.clone(),
         home: account.home.clone(),
@@ -76,13 +78,13 @@ fn plan(
         instance: None,
         libraries: has_libraries(image, &Edits::default()),
     };
-    let cwd = caller.cwd.as_deref().filter(|_| !request.is_contained());
-    let start = Start::new(ingredients, &image.root, cwd, messages).context("read the image")?;
-    let shown = Shown::new(request, &binds, &account, &facts);
+    let start = Start::new(ingredients, &image.root, cwd(request, caller), messages)
+        .context("read the image")?;
+    let shown = VisiblePaths::new(request, &binds, &account, &facts);
     Ok((start, shown))
 }
 
-/// Looks at the program of a rank that joins a container.
+/// Examines the program of a rank that joins a container.
 pub(super) fn examine(
     request: &Request,
     image: &Image,
@@ -92,9 +94,15 @@ pub(super) fn examine(
     let hints = request.container.mpi.hints_beside_launcher(caller);
     let (start, shown) = plan(request, image, caller, messages)?;
     let cache = caller.cache(&caller.account());
-    // What its container has is decided already.
-    let mut edits = Edits::default();
-    mpi::prepare(request, image, &start, &shown, &hints, &cache, &mut edits)
+    let around = Surroundings {
+        image,
+        start: &start,
+        shown: &shown,
+        hints: &hints,
+        cache: &cache,
+        has_injected: false,
+    };
+    mpi::find_out(request, around)
 }
 
 pub(super) fn print(spec: &impl serde::Serialize) -> Result<ExitCode> {

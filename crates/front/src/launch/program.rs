@@ -1,4 +1,4 @@
-//! Where a program lies, as it will be found inside.
+//! The location of a program, as the container will find it.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -8,16 +8,17 @@ use anyhow::{Context, Result};
 use bundle::{Account, Bind, HostFacts};
 use image::Image;
 use inject::Host;
-use tree::{Entry, Files};
+use rootfs::{Entry, Files};
 
 use super::payload::Start;
 use crate::request::Request;
 
-/// Where a container shows the host's files: places inside, and what is there. The nearest counts.
-pub struct Shown(Vec<(PathBuf, PathBuf)>);
+/// The places where a container shows the host's files: paths inside, with the paths on the host.
+/// The longest path that matches is used.
+pub struct VisiblePaths(Vec<(PathBuf, PathBuf)>);
 
-impl Shown {
-    /// Collects the user's binds and what every container shows.
+impl VisiblePaths {
+    /// Collects the user's binds, and the files of the host that every container shows.
     pub fn new(request: &Request, binds: &[Bind], account: &Account, facts: &HostFacts) -> Self {
         let bound = binds.iter().map(|bind| {
             let inside = bind.destination.as_ref().unwrap_or(&bind.source);
@@ -34,7 +35,7 @@ impl Shown {
         Self(bound.chain(usual).collect())
     }
 
-    /// Returns what of the host's a path inside shows; `None` for one of the image's.
+    /// Returns the host's path that a path inside shows. Returns `None` for a path of the image.
     fn host_path(&self, path: &Path) -> Option<PathBuf> {
         let above = self.0.iter().filter(|(inside, _)| path.starts_with(inside));
         let (inside, source) = above.max_by_key(|(inside, _)| inside.as_os_str().len())?;
@@ -45,17 +46,18 @@ impl Shown {
     }
 }
 
-/// Where a program lies.
+/// The location of a program.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Where {
+pub enum ProgramLocation {
     /// In the image.
     Image(PathBuf),
-    /// On the host, whose directory is shown inside.
+    /// On the host, in a directory that the container shows.
     Host(PathBuf),
 }
 
-impl Where {
-    /// Tells one of the host's from what it was before; the image's are told by the image.
+impl ProgramLocation {
+    /// Returns a text that changes with a program of the host. The image's state covers the image's
+    /// programs.
     pub fn state(&self, host: &Host) -> String {
         match self {
             Self::Image(_) => String::new(),
@@ -64,28 +66,33 @@ impl Where {
     }
 }
 
-/// Finds a program as it will be found inside.
-pub fn find(name: &OsStr, image: &Image, start: &Start, shown: &Shown) -> Result<Option<Where>> {
+/// Finds a program as the container will find it.
+pub fn find(
+    name: &OsStr,
+    image: &Image,
+    start: &Start,
+    shown: &VisiblePaths,
+) -> Result<Option<ProgramLocation>> {
     let process = start.process(false);
     let candidates: Vec<PathBuf> = if name.as_bytes().contains(&b'/') {
         vec![process.cwd.join(name).components().collect()]
     } else {
         let path = process.env.iter().find(|(own, _)| own == "PATH");
-        let path = path.map(|(_, value)| value.as_bytes()).unwrap_or_default();
-        let directories = path.split(|byte| *byte == b':');
-        let directories = directories.map(|part| Path::new(OsStr::from_bytes(part)));
-        directories.map(|directory| directory.join(name)).collect()
+        let path = path.map(|(_, value)| value.as_os_str()).unwrap_or_default();
+        let candidates = rootfs::candidates(path, name);
+        let absolute = candidates.map(|candidate| process.cwd.join(candidate));
+        absolute.map(|path| path.components().collect()).collect()
     };
     for path in candidates {
         if let Some(source) = shown.host_path(&path) {
             if source.is_file() {
-                return Ok(Some(Where::Host(source)));
+                return Ok(Some(ProgramLocation::Host(source)));
             }
             continue;
         }
         let entry = image.root.entry(&path).context("look for the program")?;
         if matches!(entry, Some(Entry::File { .. })) {
-            return Ok(Some(Where::Image(path)));
+            return Ok(Some(ProgramLocation::Image(path)));
         }
     }
     Ok(None)

@@ -1,4 +1,5 @@
-//! What a rank's user is told when it has ended badly, or runs without having found the others.
+//! Warnings to the user when a rank has ended with an error, or runs without having found the
+//! others.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -6,23 +7,23 @@ use std::path::Path;
 use elf::Loader;
 use inject::mpi::{self, Implementation};
 use launcher::Job;
+use rootfs::Directory;
 use session::Observer;
-use tree::Directory;
 
 use crate::host;
 use crate::messages::Messages;
 
-/// SIGILL, and what shells make of it: signal(7), and 128 more.
+/// SIGILL, and the exit status that shells make of it: signal(7), and 128 more.
 const ILLEGAL: i32 = 4;
 const ILLEGAL_IN_SHELL: i32 = 128 + ILLEGAL;
 
-/// What loaders exit with when a library is not there.
+/// Exit status of loaders when a library is missing.
 const NOT_FOUND: i32 = 127;
 
-/// How MPI libraries' files are called.
+/// Parts of the paths of MPI libraries.
 const LIBRARIES: [&str; 3] = ["/libmpi.so", "/libmpich.so", "/libmpi_abi.so"];
 
-/// Knows a job's ranks, and what they shall be.
+/// Observes a job's ranks.
 #[derive(Debug)]
 pub struct RankObserver<'a> {
     /// The first rank's program.
@@ -31,9 +32,9 @@ pub struct RankObserver<'a> {
     pub image: &'a Path,
     /// The job.
     pub job: &'a Job,
-    /// Whether its ranks may be alone, and nobody knows yet.
+    /// Whether the ranks may not find each other, and the user has not been warned.
     pub may_be_alone: bool,
-    /// How it is told.
+    /// The level and the style of the warnings.
     pub messages: Messages,
 }
 
@@ -48,23 +49,24 @@ impl Observer for RankObserver<'_> {
 
     fn ended(&self, program: &str, status: i32) -> Option<String> {
         let (signal, code) = (status & 0x7f, status >> 8 & 0xff);
-        let program = match program {
-            "" => "what was started",
+        let name = match program {
+            "" => "the program",
             program => program,
         };
         if signal == ILLEGAL || signal == 0 && code == ILLEGAL_IN_SHELL {
             let own = host::processor().map(|own| own.to_string());
             return self.messages.warning_line(format_args!(
-                "{program} was ended by an instruction that this machine's processor ({}) does not have: it, or a \
-                 library that it loads, was built for another; take nodes that have it, or build for this one",
+                "{name} was killed by an instruction that this processor ({}) does not support; {name} or one of its \
+                 libraries was built for a newer processor: use other nodes, or rebuild it",
                 own.unwrap_or_default()
             ));
         }
-        // A shell has said by itself what it did not find.
+        // A shell itself reports the program that it did not find.
         if signal == 0 && code == NOT_FOUND && !program.ends_with("sh") {
+            let doctor = format!("front doctor {} {program}", self.image.display());
             return self.messages.warning_line(format_args!(
-                "{program} ended with 127, as when a library is not there; `front doctor {} {program}` says which",
-                self.image.display()
+                "{name} exited with status 127, which often means a missing library; see `{}`",
+                doctor.trim_end()
             ));
         }
         None
@@ -72,7 +74,7 @@ impl Observer for RankObserver<'_> {
 
     fn running(&self, process: i32) -> Option<String> {
         let loaded = loaded(process)?;
-        let alone = mpi::alone(&loaded, self.job)?;
+        let alone = mpi::wireup_mismatch(&loaded, self.job)?;
         self.messages.warning_line(format_args!(
             "{} has loaded an MPI library that does not find the other ranks: {alone}; {}",
             name(process),
@@ -81,7 +83,7 @@ impl Observer for RankObserver<'_> {
     }
 }
 
-/// What a process is called.
+/// Returns a process's name.
 fn name(process: i32) -> String {
     let name = std::fs::read_to_string(format!("/proc/{process}/comm"));
     name.unwrap_or_default().trim().to_owned()

@@ -1,6 +1,6 @@
-//! The words that a runscript starts, for an image without a shell to run it.
+//! The command that a runscript starts, for an image without a shell to run it.
 //!
-//! Scripts of images from registries have a form of their own: ours, and Apptainer's.
+//! Scripts of images from registries have one of two forms: ours, or Apptainer's.
 
 use std::ffi::OsString;
 
@@ -11,8 +11,8 @@ struct Words {
     command: Vec<String>,
 }
 
-/// Returns what a script starts with such arguments: they take the place of the image's command, behind its entry point.
-/// `None` for a script of another form.
+/// Returns the command that a script starts with these arguments. They replace the image's command,
+/// after its entry point. Returns `None` for a script of another form.
 pub fn words(script: &str, args: &[OsString]) -> Option<Vec<OsString>> {
     let words = ours(script).or_else(|| apptainers(script))?;
     let entrypoint = words.entrypoint.into_iter().map(OsString::from);
@@ -24,13 +24,13 @@ pub fn words(script: &str, args: &[OsString]) -> Option<Vec<OsString>> {
     (!all.is_empty()).then_some(all)
 }
 
-/// As `front` writes them.
+/// Parses the form that `front` writes.
 fn ours(script: &str) -> Option<Words> {
     let (first, rest) = script.split_once('\n')?;
     if first != "#!/bin/sh" {
         return None;
     }
-    // Words may have lines of their own.
+    // Words may contain line breaks.
     let rest = rest.strip_suffix("exec \"$@\"\n")?;
     let mut words = Words::default();
     let (command, entrypoint) = match rest.strip_prefix("[ $# -gt 0 ] || set -- ") {
@@ -48,7 +48,7 @@ fn ours(script: &str) -> Option<Words> {
     Some(words)
 }
 
-/// As Apptainer writes them: `OCI_ENTRYPOINT='"/hello" "x"'`.
+/// Parses the form that Apptainer writes: `OCI_ENTRYPOINT='"/hello" "x"'`.
 fn apptainers(script: &str) -> Option<Words> {
     let value = |name: &str| {
         let line = script.lines().find_map(|line| line.strip_prefix(name))?;

@@ -1,9 +1,9 @@
-//! What is to be started in a container.
+//! The program to start in a container.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// What is to be started.
+/// The program to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
     /// A command.
@@ -17,7 +17,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// Returns the name of the command; empty for what the image has.
+    /// Returns the name of the command, or an empty name for the image's own scripts and shells.
     pub fn program(&self) -> String {
         match self {
             Self::Exec(words) => words
@@ -28,7 +28,7 @@ impl Action {
         .unwrap_or_default()
     }
 
-    /// Returns the command's name, as `APPTAINER_COMMAND` tells it inside.
+    /// Returns the command's name, which `APPTAINER_COMMAND` has inside.
     pub fn name(&self) -> &'static str {
         match self {
             Self::Exec(_) => "exec",

@@ -1,4 +1,4 @@
-//! What is meant: flags and their variables, checked, become one plain request.
+//! The request: flags and their variables, checked and combined.
 
 mod action;
 mod source;
@@ -12,14 +12,15 @@ use launcher::Job;
 
 use crate::caller::Caller;
 use crate::flags::{
-    ContainerFlags, Devices, Environment, Isolation, Mounts, Mpi, MpiMode, Network, Sharing,
+    ContainerFlags, Devices, Environment, Isolation, Mounts, Mpi, RegistryOptions, Sharing,
 };
-use crate::refused;
+use crate::mpi_mode::MpiMode;
+use crate::unsupported;
 
 pub use action::Action;
 pub use source::Source;
 
-/// A container to be started, and what in it.
+/// The container to start, and the program in it.
 #[derive(Debug, Clone)]
 pub struct Request {
     /// The image.
@@ -28,40 +29,40 @@ pub struct Request {
     pub container: Container,
     /// The action to start in it.
     pub action: Action,
-    /// The environment of that.
+    /// The environment of the action.
     pub environment: Environment,
-    /// With whom it shares its container.
+    /// The processes that share the container.
     pub sharing: Sharing,
-    /// The job that this process is a rank of.
+    /// The job in which this process is a rank.
     pub job: Option<Job>,
-    /// How an image that is no file is reached.
-    pub network: Option<Network>,
-    /// Whether `config.json` is printed instead.
+    /// The access to an image that is not a file.
+    pub registry: Option<RegistryOptions>,
+    /// Whether `config.json` is printed, and nothing started.
     pub dry_run: bool,
 }
 
-/// The properties that make one container of an image different from another: all of it is part of the name under which a container is
-/// found.
+/// The properties that make one container of an image different from another. All of them are part
+/// of the name by which a container is found.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Container {
-    /// The paths of the host that it shows.
+    /// The paths of the host that it sees.
     pub mounts: Mounts,
-    /// Its own files, processes and memory.
+    /// The resources that are its own: files, processes and memory.
     pub isolation: Isolation,
     /// The devices and drivers that it gets.
     pub devices: Devices,
-    /// Which MPI library its ranks get.
+    /// The MPI library that its ranks get.
     pub mpi: Mpi,
-    /// Directories of the launcher's that its ranks must see.
+    /// The launcher's directories, which its ranks must see.
     pub launcher_directories: Vec<PathBuf>,
 }
 
 impl Request {
-    /// Puts flags and variables together. A flag beats its variable; binds add up.
+    /// Combines flags and variables. A flag beats its variable, but the binds of both are used.
     ///
     /// # Errors
     ///
-    /// Fails on values that have no meaning, naming the flag or variable.
+    /// Fails on invalid values. The error names the flag or variable.
     pub fn new(
         source: Source,
         action: Action,
@@ -69,17 +70,18 @@ impl Request {
         caller: &Caller,
     ) -> Result<Self> {
         let variables = &caller.variables;
-        refused::check(variables)?;
+        unsupported::check(variables)?;
         let job = caller.job();
         let all = flags.isolation.is_for_all(variables)?;
+        let isolation = flags.isolation.resolve(variables)?;
         Ok(Self {
             environment: flags.environment.resolve(all, variables)?,
-            network: source.network(&flags.network, caller)?,
+            registry: source.registry_options(&flags.registry, caller)?,
             source,
             container: Container {
                 mounts: flags.mounts.resolve(caller)?,
-                isolation: flags.isolation.resolve(variables)?,
-                devices: flags.devices.resolve(variables)?,
+                devices: flags.devices.resolve(isolation.files.is_own(), variables)?,
+                isolation,
                 mpi: flags.mpi.resolve(job.as_ref(), variables)?,
                 launcher_directories: launcher::directories(&|name| variables.text(name)),
             },
@@ -91,18 +93,9 @@ impl Request {
     }
 }
 
-/// Variables that say which GPUs a rank has.
-const GPUS: [&str; 6] = [
-    "NVIDIA_VISIBLE_DEVICES",
-    "AMD_VISIBLE_DEVICES",
-    "SLURM_STEP_GPUS",
-    "SLURM_JOB_GPUS",
-    "CUDA_VISIBLE_DEVICES",
-    "ROCR_VISIBLE_DEVICES",
-];
-
 impl Request {
-    /// Whose MPI library its program gets. A user who sets the library path has chosen.
+    /// Returns the policy for the program's MPI library. A user who sets the library path has made
+    /// the choice.
     pub fn mpi_policy(&self) -> Policy {
         match self.container.mpi.mode {
             MpiMode::Host => Policy::Host,
@@ -121,18 +114,18 @@ impl Request {
         self.container.isolation.files.is_own()
     }
 
-    /// Whether it is kept from all other containers.
+    /// Whether the container is kept apart from all others.
     pub fn is_isolated(&self) -> bool {
         let isolation = &self.container.isolation;
         self.is_contained() || isolation.processes.is_own() || isolation.memory.is_own()
     }
 
-    /// Whether others who ask for the same may come into its container.
+    /// Whether processes that ask for the same container may join this one.
     pub fn is_shared(&self) -> bool {
         self.sharing != Sharing::Nobody
     }
 
-    /// Adds variables that are stronger than the image's own, and weaker than what the user sets.
+    /// Adds variables that are stronger than the image's own, and weaker than those of the user.
     pub fn with_injected(mut self, variables: &[(String, String)]) -> Self {
         let overrides: &mut Vec<(OsString, OsString)> = &mut self.environment.overrides;
         for (name, value) in variables {
@@ -143,23 +136,20 @@ impl Request {
         self
     }
 
-    /// Says all of it that makes two containers of an image different, in words that are the same for the same. The image,
-    /// the job and the user stand beside these words in a container's name.
+    /// Returns a text of everything that makes two containers of an image different. Equal
+    /// containers have equal texts. A container's name also includes the image, the job and the
+    /// user.
     pub fn words(&self, caller: &Caller) -> String {
         let cwd = caller.cwd.as_deref();
         let home = caller.variables.get("HOME");
-        // A path may lead to something else for a rank that comes later.
+        // For a rank that comes later, the same path may lead to another file.
         let binds = self.container.mounts.binds.iter();
         let sources = binds.map(|bind| bind.source.as_path());
         let elsewhere = home.map(Path::new).filter(|home| cwd != Some(home));
         let shown = sources.chain(cwd).chain(elsewhere);
         let shown: Vec<_> = shown.map(session::identity).collect();
-        // Which GPUs are seen is each rank's own then.
-        let has_own_gpus = self.is_contained() && !self.container.devices.vendors.is_empty();
-        let gpus = GPUS.iter().filter(|_| has_own_gpus);
-        let gpus: Vec<_> = gpus.map(|name| caller.variables.get(name)).collect();
         format!(
-            "{:?} {cwd:?} {home:?} {shown:?} {gpus:?} {} {}",
+            "{:?} {cwd:?} {home:?} {shown:?} {} {}",
             self.container,
             self.sets_library_path(),
             env!("CARGO_PKG_VERSION")
@@ -169,7 +159,7 @@ impl Request {
 
 #[cfg(test)]
 impl Request {
-    /// One that is made of such flags, between spaces, of the image that is built in.
+    /// Returns a request with these flags, separated by spaces, for the built-in image.
     pub fn typed(flags: &str, caller: &Caller) -> Self {
         use clap::{Args, FromArgMatches};
         let command = ContainerFlags::augment_args(clap::Command::new("front"));
@@ -220,9 +210,17 @@ mod tests {
         ] {
             keys.push(words("", &[variable]));
         }
+        keys.push(words("--contain --nv", &[]));
+        keys.push(words("--contain --nv", &[("CUDA_VISIBLE_DEVICES", "1")]));
+        keys.push(words("--contain --nv", &[("SLURM_STEP_GPUS", "1")]));
         let different: std::collections::BTreeSet<_> = keys.iter().collect();
         assert_eq!(different.len(), keys.len(), "{keys:#?}");
-        // What differs in the process alone is no other container.
+        // Nor do GPUs that a rank selects in a container that shows all of them.
+        assert_eq!(
+            words("--nv", &[("CUDA_VISIBLE_DEVICES", "1")]),
+            words("--nv", &[])
+        );
+        // Properties of the process alone do not make another container.
         assert_eq!(
             words("--cleanenv --env A=1 --cwd /tmp", &[]),
             words("", &[])

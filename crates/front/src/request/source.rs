@@ -1,4 +1,4 @@
-//! Where a container's root comes from.
+//! The source of a container's root.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -6,35 +6,35 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 
 use crate::caller::Caller;
-use crate::flags::{Network, NetworkFlags};
+use crate::flags::{RegistryFlags, RegistryOptions};
 use crate::hints;
 
-/// Where the root comes from.
+/// The source of a container's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
     /// An absolute path.
     Path(PathBuf),
-    /// What a SIF has to be made of first.
-    Foreign(image::Source),
+    /// A source from which a SIF has to be made first.
+    Foreign(pull::Source),
     /// A running instance, by name.
     Instance(String),
-    /// The image that is built in.
+    /// The built-in image.
     Embedded,
 }
 
 impl Source {
-    /// Makes an image's path absolute.
+    /// Parses the user's word for an image. A path becomes absolute.
     ///
     /// # Errors
     ///
-    /// Fails on a word that looks like a source and is none, and when the path is relative to a directory
-    /// that is gone.
+    /// Fails on a word that looks like a source and is not one, and when the path is relative to a
+    /// directory that no longer exists.
     pub fn parse(image: &OsStr, caller: &Caller) -> Result<Self> {
         let word = image.to_string_lossy();
         if let Some(name) = word.strip_prefix("instance://") {
             return Ok(Self::Instance(name.to_owned()));
         }
-        if let Some(source) = image::Source::parse(&word)? {
+        if let Some(source) = pull::Source::parse(&word)? {
             return Ok(Self::Foreign(source));
         }
         let path = caller.absolute(Path::new(image))?;
@@ -50,12 +50,17 @@ impl Source {
         Ok(Self::Path(path))
     }
 
-    /// Returns how it is reached; `None` for what is a file, or here already.
+    /// Returns the access to the source. Returns `None` for a file, or an image that is here
+    /// already.
     ///
     /// # Errors
     ///
-    /// Fails on flags, variables and a site configuration that have no meaning.
-    pub fn network(&self, flags: &NetworkFlags, caller: &Caller) -> Result<Option<Network>> {
+    /// Fails on invalid flags, variables and site configurations.
+    pub fn registry_options(
+        &self,
+        flags: &RegistryFlags,
+        caller: &Caller,
+    ) -> Result<Option<RegistryOptions>> {
         match self {
             Self::Foreign(_) => flags.resolve(caller).map(Some),
             _ => Ok(None),

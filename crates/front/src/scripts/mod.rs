@@ -1,8 +1,8 @@
 //! The image's environment scripts, `/.singularity.d/env/*.sh`.
 //!
-//! Most only set variables to plain values; those are read here, without starting anything
-//! ([`plain`]). Any other is run by the image's own shell ([`shell`]), as are overrides that ask
-//! for it.
+//! Most of them only set variables to plain values. These are read here, and no process is started
+//! ([`plain`]). The image's own shell runs any other script ([`shell`]), and evaluates the
+//! overrides that need a shell.
 
 mod plain;
 mod shell;
@@ -13,15 +13,15 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use image::RootFs;
-use tree::Files as _;
+use rootfs::Files as _;
 
 use crate::environment::Set;
 
-/// Where the scripts are.
+/// Directory of the scripts.
 const DIRECTORY: &str = "/.singularity.d/env";
 
-/// Scripts that come with every image and are the runtime's own business: the base settings, the
-/// apps (none is active), and the paths.
+/// Scripts that come with every image, and whose task the runtime does itself: the base settings,
+/// the apps (none is active), and the paths.
 const OWN: [&str; 5] = [
     "01-base.sh",
     "94-appsbase.sh",
@@ -30,40 +30,41 @@ const OWN: [&str; 5] = [
     "99-runtimevars.sh",
 ];
 
-/// How much of all scripts is read, in bytes. The shell reads the rest.
+/// Largest total size of the scripts that are read here, in bytes. If they are larger, the shell
+/// runs them.
 const LIMIT: usize = 1 << 20;
 
-/// How many bytes the scripts' paths may have together: the shell is told them in one argument
-/// (MAX_ARG_STRLEN, execve(2)), and the user's overrides beside them.
+/// Largest total length of the scripts' paths, in bytes. The shell gets them in one argument
+/// (MAX_ARG_STRLEN, execve(2)), together with the user's overrides.
 const NAMES: usize = 64 << 10;
 
-/// The scripts of an image, in the order they are sourced.
+/// The scripts of an image, in the order in which they are sourced.
 #[derive(Debug, Clone, Default)]
 pub struct Scripts {
     paths: Vec<OsString>,
     texts: Vec<Vec<u8>>,
-    /// Whether there is more than is read here.
+    /// Whether the scripts are larger than is read here.
     is_large: bool,
 }
 
-/// What the scripts and overrides come to.
+/// The result of the scripts and the overrides.
 #[derive(Debug)]
 pub enum Outcome {
     /// These variables.
     Variables {
-        /// What the scripts exported.
+        /// The variables that the scripts exported.
         image: Set,
-        /// The overrides, their values worked out.
+        /// The overrides, with their final values.
         overrides: Set,
         /// The scripts that the shell could not run to their end.
         lost: Vec<OsString>,
     },
-    /// A script ended the run, with this code.
+    /// A script ended the run, with this exit code.
     Exit(u8),
 }
 
 impl Scripts {
-    /// Finds the scripts of an image that do something.
+    /// Finds the scripts of an image that have an effect.
     ///
     /// # Errors
     ///
@@ -95,8 +96,8 @@ impl Scripts {
         Ok(scripts)
     }
 
-    /// Works out scripts and overrides without starting anything, from the variables in `base`;
-    /// `None` when that takes a shell.
+    /// Evaluates scripts and overrides without starting a process, from the variables in `base`.
+    /// Returns `None` if this needs a shell.
     pub fn evaluate_plainly<'a>(
         &self,
         base: &Set,
@@ -114,7 +115,8 @@ impl Scripts {
         literal.then_some((set, overrides))
     }
 
-    /// Has the image's shell work them out. The calling process must be in the container, which may be `contained`.
+    /// Evaluates scripts and overrides with the image's shell. The calling process must be in the
+    /// container, which may be `contained`.
     ///
     /// # Errors
     ///
@@ -131,7 +133,7 @@ impl Scripts {
 
 fn too_many() -> io::Error {
     io::Error::other(format!(
-        "{DIRECTORY}: the names of its scripts take more than 64 KiB; put the scripts together"
+        "{DIRECTORY}: the script names exceed 64 KiB in total; merge some scripts"
     ))
 }
 
@@ -139,7 +141,7 @@ fn too_many() -> io::Error {
 mod tests {
     use super::*;
 
-    /// The scripts of an image that has files of these names and contents.
+    /// Returns the scripts of an image with these files: names and contents.
     fn found(files: impl Iterator<Item = (String, String)>) -> io::Result<Scripts> {
         let home = tempfile::tempdir().unwrap();
         let env = home.path().join(".singularity.d/env");
@@ -159,7 +161,7 @@ mod tests {
         let read: usize = many.texts.iter().map(Vec::len).sum();
         assert!(read <= LIMIT, "{read}");
         assert!(many.evaluate_plainly(&Set::new(), [].iter()).is_none());
-        // A script that is cut off would say something else.
+        // A script that is cut off would have another meaning.
         let long = format!("A=b\n#{}\nexport A=c\n", "x".repeat(LIMIT));
         let long = found([(named(1), long)].into_iter()).unwrap();
         assert!(long.evaluate_plainly(&Set::new(), [].iter()).is_none());
@@ -167,6 +169,6 @@ mod tests {
         assert!(few.evaluate_plainly(&Set::new(), [].iter()).is_some());
         let countless = found((0..3000).map(|number| (named(number), String::new())));
         let error = countless.unwrap_err().to_string();
-        assert!(error.contains("more than 64 KiB"), "{error}");
+        assert!(error.contains("exceed 64 KiB"), "{error}");
     }
 }

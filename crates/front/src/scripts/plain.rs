@@ -1,23 +1,24 @@
 //! Scripts that only set variables, read without a shell.
 //!
-//! The dialect is what converters of OCI images write, and most people: comments, `export A=b`,
-//! `A="b c"`, `export A='b'`, `export A="${A:-"b"}"`, `export PATH="/x:$PATH"`. Anything else is
-//! not understood, on purpose: the shell has the last word.
+//! The supported dialect is the one that converters of OCI images and most people write: comments,
+//! `export A=b`, `A="b c"`, `export A='b'`, `export A="${A:-"b"}"`, `export PATH="/x:$PATH"`.
+//! Anything else is deliberately left to the shell.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 use crate::environment::Set;
 
-/// How deep `${NAME:-word}` may lie in another's word. People write two; the reader's own stack is small
-/// where the caller's is.
+/// Largest depth of nested `${NAME:-word}`. People write two levels. The evaluation is recursive,
+/// and its stack is small if the caller's is.
 const DEPTH: u32 = 8;
 
-/// How many bytes all values of an image's scripts may have together, those that a later one replaces
-/// included: half of what a program can be given (ARG_MAX, execve(2)).
+/// Largest total size of all values of an image's scripts, in bytes, including values that are
+/// replaced later: half of the space for a program's arguments and environment (ARG_MAX,
+/// execve(2)).
 pub const LARGEST: usize = 1 << 20;
 
-/// How much reading may still take.
+/// Number of bytes that values may still take.
 #[derive(Debug)]
 pub struct Left(usize);
 
@@ -27,7 +28,7 @@ impl Default for Left {
     }
 }
 
-/// Whether a script holds nothing but comments.
+/// Whether a script has nothing but comments.
 pub fn is_idle(text: &[u8]) -> bool {
     text.split(|byte| *byte == b'\n').all(|line| {
         let line = line.trim_ascii();
@@ -35,7 +36,7 @@ pub fn is_idle(text: &[u8]) -> bool {
     })
 }
 
-/// Whether a value means something else to a shell, within double quotes, than what it says.
+/// Whether a shell would replace parts of a value in double quotes.
 pub fn wants_a_shell(value: &OsStr) -> bool {
     value
         .as_bytes()
@@ -43,11 +44,11 @@ pub fn wants_a_shell(value: &OsStr) -> bool {
         .any(|byte| matches!(byte, b'$' | b'`' | b'\\'))
 }
 
-/// Carries out a script; `None` when it says something that is not understood, or comes to more than is
-/// `left`, and `set` is then worth nothing.
+/// Evaluates a script. Returns `None` if a part of it is not understood, or if its values are
+/// larger than is `left`. Then `set` must not be used.
 pub fn evaluate(text: &[u8], set: &mut Set, left: &mut Left) -> Option<()> {
-    // Only what is exported reaches the payload; a plain assignment counts if the name already is
-    // a variable of the environment, or becomes one.
+    // Only exported variables reach the payload. A plain assignment has an effect if the name is a
+    // variable of the environment already, or becomes one.
     let mut local = Set::new();
     let mut reader = Reader {
         rest: text,
@@ -79,7 +80,7 @@ pub fn evaluate(text: &[u8], set: &mut Set, left: &mut Left) -> Option<()> {
                 break;
             }
             if !exported {
-                // `A=b command` is for one command only.
+                // `A=b command` sets the variable for one command only.
                 return None;
             }
         }
@@ -90,7 +91,7 @@ pub fn evaluate(text: &[u8], set: &mut Set, left: &mut Left) -> Option<()> {
 /// Reads a script from front to back.
 struct Reader<'a> {
     rest: &'a [u8],
-    /// In how many words of `${NAME:-word}` it is.
+    /// Number of `${NAME:-word}` whose words are being read.
     depth: u32,
     left: &'a mut Left,
 }
@@ -120,7 +121,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Moves to the next command; `false` at the end of the script.
+    /// Moves to the next command. Returns `false` at the end of the script.
     fn skip_blank_lines(&mut self) -> bool {
         loop {
             match self.peek() {
@@ -140,7 +141,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Ends a command: at a line's end, a semicolon, or a comment.
+    /// Returns whether a command ends here, and moves past its end: a line's end, a semicolon, or a
+    /// comment.
     fn at_end_of_command(&mut self) -> bool {
         match self.peek() {
             None => true,
@@ -156,7 +158,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Adds to a value, as long as all of them together are not too large.
+    /// Appends to a value. Returns `None` if all values together become too large.
     fn add(&mut self, value: &mut Vec<u8>, bytes: &[u8]) -> Option<()> {
         self.left.0 = self.left.0.checked_sub(bytes.len())?;
         value.extend(bytes);
@@ -295,7 +297,7 @@ impl Reader<'_> {
     }
 }
 
-/// Bytes that mean themselves outside of quotes. `~` is not among them: it may mean a home.
+/// Whether a byte has no special meaning outside of quotes. `~` has one: it may stand for a home.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_./:=,@%+-^".contains(&byte)
 }
@@ -315,7 +317,7 @@ mod tests {
         )
     }
 
-    /// Every script of the table is also given to `sh`, which must agree.
+    /// `sh` also runs every script of the table, and must agree.
     #[test]
     fn agrees_with_a_shell() {
         let scripts = [
@@ -339,7 +341,7 @@ mod tests {
         ];
         for script in scripts {
             let ours = evaluated(script).unwrap_or_else(|| panic!("{script:?} is not understood"));
-            // PWD and the like are the shell's own.
+            // The shell sets PWD and similar variables itself.
             let dump = format!("{script}\nexec /usr/bin/env -0");
             let output = std::process::Command::new("/bin/sh")
                 .args(["-c", &dump])

@@ -1,8 +1,8 @@
-//! Scripts that take a shell: the image's own, asked for what it exports in the end.
+//! Scripts that need a shell: the image's own shell runs them, and its exports are read at the end.
 //!
-//! Its exports are the environment of a program that it starts: the kernel tells that byte for byte
-//! (`/proc/PID/environ`), whatever the shell and however it would quote. That program is a second shell, which says
-//! its number and waits.
+//! The exports are the environment of a program that the shell starts. The kernel shows it byte for
+//! byte (`/proc/PID/environ`), however the shell would quote it. This program is a second shell,
+//! which prints its process ID and waits.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -22,25 +22,26 @@ use session::Payload;
 use super::Outcome;
 use crate::environment::Set;
 
-/// The shells that are asked, the best first: scripts are written for bash, as Singularity reads them.
+/// The shells that can be used, the best first. Scripts are written for bash, because Singularity
+/// reads them so.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
 
-/// The shell that tells the environment: every image with scripts has it.
+/// The shell that shows the environment. Every image with scripts has it.
 const SH: &str = "/bin/sh";
 
-/// The exit status of shells that cannot read or go on with a script (dash, busybox).
+/// Exit status of shells that cannot read or continue a script (dash, busybox).
 const SHELL_ERROR: i32 = 2;
 
-/// The exit status of a process that did not become the shell.
+/// Exit status of a process that did not become the shell.
 const NOT_STARTED: i32 = 127;
 
-/// The first word of a process that did not become the shell; the reason follows.
+/// First word from a process that did not become the shell. The reason follows.
 const FAILED: &str = "failed";
 
-/// How much of an environment is read, in bytes: more than any can be.
+/// Largest part of an environment that is read, in bytes: more than any environment can have.
 const LIMIT: u64 = 16 << 20;
 
-/// How much a shell may say beside that, in bytes.
+/// Largest length of other output of a shell, in bytes.
 const MOST_WORDS: usize = 1 << 20;
 
 /// A shell's task.
@@ -52,17 +53,17 @@ struct Task<'a> {
     contained: bool,
 }
 
-/// How it ended.
+/// The result of a task.
 struct Answer {
-    /// How many scripts were run to their end.
+    /// Number of scripts that were run to their end.
     done: usize,
     /// The environment after the scripts, and after the overrides.
     environments: Vec<Set>,
     status: i32,
 }
 
-/// Runs the scripts, then the overrides, and collects both. A script with which the shell does not come to an end is
-/// left out.
+/// Runs the scripts, then the overrides, and collects the results of both. A script that the shell
+/// cannot run to its end is left out.
 pub fn evaluate<'a>(
     paths: &[OsString],
     base: &Set,
@@ -94,7 +95,7 @@ pub fn evaluate<'a>(
         match answer.status {
             0 if is_done => {
                 return Err(io::Error::other(format!(
-                    "{shell} does not tell its environment, which may be too large"
+                    "{shell} did not report its environment; it may be too large"
                 )));
             }
             SHELL_ERROR if !is_done => lost.push(task.scripts.remove(answer.done).to_owned()),
@@ -103,7 +104,8 @@ pub fn evaluate<'a>(
     }
 }
 
-/// Returns the overrides as they are in an environment. A shell exports no name that it could not have set.
+/// Returns the overrides with their values in an environment. A name that a shell cannot set keeps
+/// the value that the user gave, because no shell exports it.
 fn overridden(overrides: &[&(OsString, OsString)], environment: &Set) -> Set {
     let value = |(name, value): &&(OsString, OsString)| {
         let value = match is_identifier(name) {
@@ -132,7 +134,7 @@ impl Task<'_> {
             sys::Fork::Child => {
                 children.restore();
                 if let Err(error) = become_shell(&payload, &write, &go_read) {
-                    let told = format!("{FAILED} {}\n", sys::one_line(&error));
+                    let told = format!("{FAILED} {}\n", text::one_line(&error));
                     let _ = rustix::io::write(&write, told.as_bytes());
                 }
                 sys::exit_at_once(NOT_STARTED)
@@ -140,14 +142,14 @@ impl Task<'_> {
             sys::Fork::Parent(child) => child,
         };
         drop((write, go_read));
-        let heard = hear(child, &read, &mut File::from(go));
+        let answers = read_answers(child, &read, &mut File::from(go));
         let status = match waitpid(child, None)? {
             WaitStatus::Exited(_, code) => code,
             WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
             _ => NOT_STARTED,
         };
         children.restore();
-        let (done, environments) = heard?;
+        let (done, environments) = answers?;
         Ok(Answer {
             done,
             environments,
@@ -155,9 +157,10 @@ impl Task<'_> {
         })
     }
 
-    /// Returns the shell's orders: to say which scripts it has run, and to have its environment looked at.
+    /// Returns the commands for the shell. They report each script that it has run, and show its
+    /// environment.
     fn words(&self, answer: &OwnedFd, go: &OwnedFd) -> OsString {
-        // By path: a shell need not understand descriptors above 9.
+        // By path, because a shell need not support descriptors above 9.
         let path = |file: &OwnedFd| format!("/proc/self/fd/{}", file.as_raw_fd());
         let (answer, go) = (path(answer), path(go));
         let tell = format!("{SH} -c 'echo environment $$ >{answer}; read x' <{go}\n");
@@ -195,9 +198,10 @@ fn become_shell(payload: &Payload, answer: &OwnedFd, go: &OwnedFd) -> io::Result
     }
 }
 
-/// Hears a shell out: how many scripts it has run, and the environments that it shows. What it has started and left
-/// may still have the pipe.
-fn hear(child: Pid, pipe: &OwnedFd, go: &mut File) -> io::Result<(usize, Vec<Set>)> {
+/// Reads a shell's answers until it ends: the number of scripts that it has run, and the
+/// environments that it shows. The end of the pipe is no sign of this: processes that the shell
+/// started may still have the pipe.
+fn read_answers(child: Pid, pipe: &OwnedFd, go: &mut File) -> io::Result<(usize, Vec<Set>)> {
     let process = rustix::process::Pid::from_raw(child.as_raw()).ok_or(io::ErrorKind::NotFound)?;
     let process = pidfd_open(process, PidfdFlags::empty())?;
     let (mut done, mut environments) = (0, Vec::new());
@@ -234,7 +238,7 @@ fn hear(child: Pid, pipe: &OwnedFd, go: &mut File) -> io::Result<(usize, Vec<Set
     }
 }
 
-/// Reads a process's environment; `None` for what is no process.
+/// Reads a process's environment. Returns `None` if there is no such process.
 fn environment(process: &str) -> Option<Set> {
     let process: u32 = process.parse().ok()?;
     let mut text = Vec::new();
@@ -262,14 +266,14 @@ fn parse(text: &[u8]) -> Set {
     pairs.collect()
 }
 
-/// Whether a shell can set a variable of that name.
+/// Whether a shell can set a variable of this name.
 fn is_identifier(name: &OsStr) -> bool {
     name.as_bytes().iter().enumerate().all(|(at, byte)| {
         *byte == b'_' || byte.is_ascii_alphabetic() || at > 0 && byte.is_ascii_digit()
     })
 }
 
-/// Ends and reopens single quotes around each of them.
+/// Ends and reopens single quotes around each single quote.
 fn between_quotes(text: &OsStr) -> Vec<u8> {
     let mut quoted = Vec::with_capacity(text.len());
     for byte in text.as_bytes() {
@@ -281,7 +285,7 @@ fn between_quotes(text: &OsStr) -> Vec<u8> {
     quoted
 }
 
-/// Keeps a value from ending its double quotes; all else in it means what it means there.
+/// Keeps a value from ending its double quotes. All other characters keep their meaning there.
 fn between_double_quotes(text: &OsStr) -> Vec<u8> {
     let mut quoted = Vec::with_capacity(text.len());
     let mut bytes = text.as_bytes().iter();

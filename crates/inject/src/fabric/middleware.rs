@@ -1,21 +1,21 @@
-//! Libraries that know many networks: libfabric and UCX.
+//! Libraries that support many networks: libfabric and UCX.
 
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use elf::{Closure, Loader, Problem};
-use tree::Files;
+use rootfs::Files;
 
 use crate::host_libraries::is_called;
 
-/// A library that knows many networks, each by a library of the network's.
+/// A library that supports many networks, each through the network's own library.
 pub(super) struct Middleware {
-    /// What people call it.
+    /// The name that users know.
     pub(super) name: &'static str,
-    /// Its parts, which are of one build; the first is what programs are linked to.
+    /// Its libraries, all of one build. Programs are linked to the first.
     pub(super) libraries: &'static [&'static str],
-    /// The directory beside it from which it loads what knows a network.
+    /// The directory beside the library from which it loads its plugins for networks.
     plugins: &'static str,
 }
 
@@ -39,12 +39,12 @@ pub(super) const MIDDLEWARE: &[Middleware] = &[
 ];
 
 impl Middleware {
-    /// Its main library.
+    /// Returns its main library's name.
     pub(super) fn library(&self) -> &'static OsStr {
         OsStr::new(self.libraries.first().copied().unwrap_or_default())
     }
 
-    /// Returns its main library, which lies at a path, and what that loads.
+    /// Returns the main library, which is at `path`, and its plugins.
     pub(super) fn parts(&self, files: &dyn Files, path: &Path) -> Vec<PathBuf> {
         let directory = path.with_file_name(self.plugins);
         let names = files.list(&directory).unwrap_or_default().into_iter();
@@ -53,8 +53,8 @@ impl Middleware {
         [path.to_owned()].into_iter().chain(plugins).collect()
     }
 
-    /// Returns what of it, with its main library at a path, is put together with a network's library; each is told
-    /// with what it is put together from.
+    /// Returns the closures of those parts that depend on a network's library. `path` is the main
+    /// library's.
     pub(super) fn knowing(
         &self,
         loader: &Loader<'_>,
@@ -71,7 +71,7 @@ impl Middleware {
     }
 }
 
-/// Whether something is put together with a library, or would be if that were there.
+/// Whether an object depends on a library, directly or not, or would if the library existed.
 fn wants(closure: &Closure, library: &OsStr) -> bool {
     let mut others = closure.objects.iter().skip(1);
     let is_missing = |problem: &Problem| matches!(problem, Problem::Missing { library: missing, .. } if missing == library);

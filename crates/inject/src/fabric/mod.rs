@@ -1,8 +1,8 @@
-//! Fast networks: which the host has, and what an image lacks to reach them.
+//! Fast networks: the host's networks, and the libraries that an image lacks to reach them.
 //!
-//! A program comes to a network through an MPI library, through libfabric or UCX, through the network's own
-//! library, to the kernel's devices. An image often has the upper ones only, or has them built without this
-//! network. What it has stays wherever it will do.
+//! A program reaches a network through several layers: an MPI library, libfabric or UCX, the
+//! network's own library, and the kernel's devices. An image often has only the upper layers, or
+//! has them built without this network. The image's libraries are kept wherever they suffice.
 
 mod middleware;
 mod network;

@@ -1,4 +1,4 @@
-//! Which networks the host has.
+//! Detects the host's networks.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -8,24 +8,24 @@ use serde::{Deserialize, Serialize};
 use super::verbs;
 use crate::Host;
 
-/// Networks that programs reach by devices and a library of their own.
+/// Networks that programs reach through devices and a library for them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Kind {
-    /// InfiniBand, RoCE, EFA: what the kernel's RDMA subsystem drives.
+    /// InfiniBand, RoCE, EFA: the cards of the kernel's RDMA subsystem.
     Verbs,
     /// Omni-Path.
     OmniPath,
-    /// HPE's Slingshot.
+    /// HPE Slingshot.
     Slingshot,
-    /// Cray's Aries and Gemini.
+    /// Cray Aries and Gemini.
     Aries,
 }
 
-/// Where devices are.
+/// Directories of devices.
 const DIRECTORIES: [&str; 2] = ["/dev", "/dev/infiniband"];
 
-/// A network's devices: how their names begin and where; more that come with them; and the library that
-/// opens them.
+/// A network's devices: their directory and the prefix of their names; further devices that belong
+/// to them; and the library that opens them.
 struct Row {
     kind: Kind,
     directory: &'static str,
@@ -65,26 +65,27 @@ const ROWS: &[Row] = &[
     },
 ];
 
-/// Devices that are no network, and make messages on a node or from a GPU faster; and the library of each.
+/// Devices that are not networks, but speed up messages on a node or from a GPU. Each with its
+/// library.
 const COMPANIONS: &[(&str, Option<&str>)] = &[
     ("/dev/xpmem", Some("libxpmem.so.0")),
     ("/dev/knem", None),
     ("/dev/gdrdrv", Some("libgdrapi.so.2")),
 ];
 
-/// A network of the host's.
+/// A network of the host.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
-    /// What it is.
+    /// The kind of network.
     pub kind: Kind,
-    /// Its cards' nodes.
+    /// The nodes of its cards.
     pub nodes: Vec<PathBuf>,
-    /// Nodes that the use of any card needs.
+    /// Nodes that programs need for any of the cards.
     pub common: Vec<PathBuf>,
 }
 
 impl Kind {
-    /// The library that opens its devices.
+    /// Returns the library that opens its devices.
     pub(super) fn library(self) -> &'static str {
         let row = ROWS.iter().find(|row| row.kind == self);
         row.map_or("", |row| row.library)
@@ -124,11 +125,11 @@ pub fn networks(host: &Host) -> Vec<Network> {
     ROWS.iter().filter_map(network).collect()
 }
 
-/// What the devices of a CDI file about networks are called, before the card's name.
+/// The kind of network devices in CDI files: the part of a device's name before the card's name.
 pub const CDI_KIND: &str = "slipway/fabric";
 
-/// Returns what people call the card that a node is of: `mlx5_0` for `/dev/infiniband/uverbs0`, `cxi0` for
-/// `/dev/cxi0`.
+/// Returns the usual name of the card that a node belongs to: `mlx5_0` for
+/// `/dev/infiniband/uverbs0`, `cxi0` for `/dev/cxi0`.
 #[must_use]
 pub fn card(host: &Host, node: &Path) -> String {
     let file = node.file_name().unwrap_or_default();
@@ -139,13 +140,14 @@ pub fn card(host: &Host, node: &Path) -> String {
     told.unwrap_or_else(|| file.to_string_lossy().into_owned())
 }
 
-/// Whether a host has any.
+/// Whether a host has fast networks.
 #[must_use]
 pub fn is_there(host: &Host) -> bool {
     !networks(host).is_empty()
 }
 
-/// Returns the nodes of all of a host's fast networks, and of what helps them; none on a host without any.
+/// Returns the nodes of all fast networks of a host, and of their companion devices. Returns none
+/// on a host without fast networks.
 #[must_use]
 pub fn nodes(host: &Host) -> Vec<PathBuf> {
     let networks = networks(host);
@@ -159,7 +161,7 @@ pub fn nodes(host: &Host) -> Vec<PathBuf> {
     own.chain(companions).collect()
 }
 
-/// Returns the nodes of devices that help networks, XPMEM, KNEM and GDRCopy, and their libraries.
+/// Returns the nodes of the companion devices (XPMEM, KNEM and GDRCopy), with their libraries.
 pub(super) fn companions(host: &Host) -> Vec<(PathBuf, Option<&'static str>)> {
     let all = COMPANIONS.iter();
     let all = all.map(|(node, library)| (PathBuf::from(node), *library));
@@ -171,8 +173,8 @@ fn present(host: &Host, nodes: &[&str]) -> Vec<PathBuf> {
     nodes.filter(|node| host.exists(node)).collect()
 }
 
-/// Returns what the host's part of an answer about its networks depends on besides the loader's cache, as text
-/// that changes with it; `None` for a host without any.
+/// Returns a text that changes with everything on the host that a result about its networks depends
+/// on, except the loader's cache. Returns `None` for a host without networks.
 #[must_use]
 pub fn identity(host: &Host) -> Option<String> {
     let networks = networks(host);

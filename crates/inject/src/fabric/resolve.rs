@@ -1,12 +1,12 @@
-//! What of the host's an image lacks to reach a network.
+//! Determines which libraries of the host an image lacks to reach a network.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use elf::{Closure, Flavour, Loaded, Loader, Object, Problem};
-use tree::Files;
+use elf::{Closure, Flavour, Loaded, Loader, Problem};
+use rootfs::Files;
 
 use super::middleware::{MIDDLEWARE, Middleware};
 use super::network::{Kind, Network, companions, is_there, networks};
@@ -14,29 +14,25 @@ use super::resolved::{Program, Reached, Resolved};
 use super::verbs;
 use crate::compat::{Candidate, Class, Decision, Verdict, add, check};
 use crate::host_libraries::{HostLibraries, Inside, is_called, is_of_the_compiler};
-use crate::{Host, LIBRARIES, Mount, mpi};
+use crate::{LIBRARIES, Mount, View, mpi};
 
 pub(super) const LIBIBVERBS: &str = "libibverbs.so.1";
 
-/// Why a network is not reached from most images.
+/// The usual reason why an image does not reach a network.
 const NOTHING: &str = "the image has neither libfabric nor UCX";
 
-/// Works out what an image lacks to reach the host's networks. `machine` is that of its programs.
+/// Determines which libraries of the host an image lacks to reach the host's networks.
 ///
 /// # Errors
 ///
 /// Fails when the image or the host cannot be read.
-pub fn resolve(
-    host: &Host,
-    image: &dyn Files,
-    machine: Object,
-    program: Program<'_>,
-) -> io::Result<Resolved> {
+pub fn resolve(view: View<'_>, program: Program<'_>) -> io::Result<Resolved> {
+    let host = view.host;
     let networks = networks(host);
     if networks.is_empty() {
         return Ok(Resolved::default());
     }
-    let mut theirs = Loader::new(host.files(), machine)?;
+    let mut theirs = Loader::new(host.files(), view.machine)?;
     let directories: Vec<&OsStr> = program
         .directories
         .iter()
@@ -46,10 +42,7 @@ pub fn resolve(
     let injected = program.host_libraries.map(|own| own.libraries().collect());
     let mut resolver = Resolver {
         inside: Inside {
-            host,
-            image,
-            machine,
-            library_path: program.library_path,
+            view,
             injected: injected.unwrap_or_default(),
         },
         theirs,
@@ -78,35 +71,29 @@ pub fn resolve(
         if let Some(library) = library
             && resolver.own(library)?.is_none()
         {
-            // It works without, by another way.
+            // Programs also work without this library, in another way.
             let _ = resolver.take(&[(library, Class::Dispatch)])?;
         }
     }
     resolver.into_resolved(reached)
 }
 
-/// Whether the host's MPI, which `program` says how to put in, is worth its while for a fast network: it reaches one, or
-/// the image's does not, either.
+/// Whether it is worth it, for a fast network, to inject the host's MPI, which `program` describes.
+/// It is if the host's MPI reaches a network, or if the image's does not either.
 ///
 /// # Errors
 ///
-/// As [`resolve`].
-pub fn is_worth(
-    host: &Host,
-    image: &dyn Files,
-    machine: Object,
-    program: Program<'_>,
-) -> io::Result<bool> {
-    let reaches =
-        |program| Ok::<_, io::Error>(resolve(host, image, machine, program)?.is_reached());
+/// Fails as [`resolve`] does.
+pub fn is_worth(view: View<'_>, program: Program<'_>) -> io::Result<bool> {
+    let reaches = |program| Ok::<_, io::Error>(resolve(view, program)?.is_reached());
     let without = Program {
         host_libraries: None,
         ..program
     };
-    Ok(is_there(host) && (reaches(program)? || !reaches(without)?))
+    Ok(is_there(view.host) && (reaches(program)? || !reaches(without)?))
 }
 
-/// What an image will have of a library.
+/// The library that an image's programs will use for a name.
 pub(super) struct Own {
     /// Whether it is the host's.
     pub(super) injected: bool,
@@ -115,18 +102,18 @@ pub(super) struct Own {
     linked: bool,
 }
 
-/// Lending at work.
+/// The state of a resolution.
 pub(super) struct Resolver<'a> {
     pub(super) inside: Inside<'a>,
     pub(super) theirs: Loader<'a>,
     program: Option<(&'a dyn Files, &'a Path)>,
     verdicts: Vec<Verdict>,
-    /// libibverbs' providers and the files that tell of them.
+    /// Mounts of libibverbs' providers and of their configuration files.
     pub(super) providers: Vec<Mount>,
 }
 
 impl<'a> Resolver<'a> {
-    /// Has programs reach a network, as far as that can be had.
+    /// Makes a network reachable for programs, as far as possible.
     fn reach(&mut self, kind: Kind) -> io::Result<Reached> {
         let library = OsStr::new(kind.library());
         let (mut knowing, mut reason) = (self.knowing(library)?, None);
@@ -137,12 +124,12 @@ impl<'a> Resolver<'a> {
         }
         let known = knowing.iter().map(|(words, _)| words.clone());
         let by: Vec<String> = direct.into_iter().chain(known).collect();
-        // Others than those two open the most usual one themselves.
+        // Some libraries besides libfabric and UCX open verbs, the most common network, themselves.
         if kind == Kind::Verbs || !by.is_empty() {
             reason = self.complete(library, &knowing)?.or(reason);
         }
         if kind == Kind::Verbs {
-            reason = self.drive()?.or(reason);
+            reason = self.inject_providers()?.or(reason);
         }
         if by.is_empty() {
             reason.get_or_insert_with(|| NOTHING.to_owned());
@@ -152,8 +139,8 @@ impl<'a> Resolver<'a> {
 
     pub(super) fn files(&self, injected: bool) -> &'a dyn Files {
         match injected {
-            true => self.inside.host.files(),
-            false => self.inside.image,
+            true => self.inside.view.host.files(),
+            false => self.inside.view.image,
         }
     }
 
@@ -165,7 +152,7 @@ impl<'a> Resolver<'a> {
         Ok(closure.unwrap_or_default())
     }
 
-    /// Finds the library that the image's programs will have by a name.
+    /// Finds the library that the image's programs will use for a name.
     pub(super) fn own(&self, name: &OsStr) -> io::Result<Option<Own>> {
         let closure = self.closure()?;
         let linked = closure.objects.iter().skip(1);
@@ -186,7 +173,7 @@ impl<'a> Resolver<'a> {
         let Some((path, _)) = self.inside.loader()?.find(name)? else {
             return Ok(None);
         };
-        // What another hook has injected.
+        // Another hook has injected this library.
         let theirs = match path.starts_with(LIBRARIES) {
             true => self.theirs.find(name)?.map(|(path, _)| path),
             false => None,
@@ -198,8 +185,8 @@ impl<'a> Resolver<'a> {
         }))
     }
 
-    /// Returns, in words, what of the program itself or its MPI opens a network by its library: some MPIs do, or have
-    /// plugins that do.
+    /// Returns the description of the part of the program that opens a network through the
+    /// network's own library: the program, its MPI, or a plugin of its MPI. Some MPIs do so.
     fn directly(&self, library: &OsStr) -> io::Result<Option<String>> {
         let loader = self.inside.loader()?;
         let closure = self.closure()?;
@@ -212,7 +199,7 @@ impl<'a> Resolver<'a> {
             .chain(mpis.clone())
             .any(needs)
         {
-            return Ok(Some("the program or its MPI itself".to_owned()));
+            return Ok(Some("the program or its MPI library".to_owned()));
         }
         for object in mpis {
             for plugin in mpi::plugins(self.files(object.injected), object)? {
@@ -225,8 +212,8 @@ impl<'a> Resolver<'a> {
         Ok(None)
     }
 
-    /// Returns what the programs will have that knows a network by its library; in words, and itself. Where the
-    /// program is linked to one such, no other counts.
+    /// Returns the middleware that programs will have and that supports a network through its
+    /// library, each with a description. If the program is linked to middleware, no other counts.
     fn knowing(&self, library: &OsStr) -> io::Result<Vec<(String, &'static Middleware)>> {
         let loader = self.inside.loader()?;
         let (mut knowing, mut is_linked) = (Vec::new(), false);
@@ -255,7 +242,8 @@ impl<'a> Resolver<'a> {
             .collect())
     }
 
-    /// Has the host's replace what the image has and does not know a network. Says, in words, why not.
+    /// Replaces the image's middleware, which does not support a network, by the host's. Returns
+    /// the reason if it cannot.
     fn replace(&mut self, library: &OsStr) -> io::Result<Option<String>> {
         let mut reasons = Vec::new();
         let mut owns = Vec::new();
@@ -283,22 +271,22 @@ impl<'a> Resolver<'a> {
         library: &OsStr,
     ) -> io::Result<Option<String>> {
         let name = middleware.name;
-        let host = self.inside.host;
-        let ignorant = format!("the image's {name} does not know this network, and ");
+        let host = self.inside.view.host;
+        let ignorant = format!("the image's {name} does not support this network, and ");
         let Some((path, _)) = self.theirs.find(middleware.library())? else {
-            return Ok(Some(format!("{ignorant}the host has none")));
+            return Ok(Some(format!("{ignorant}the host has no {name}")));
         };
         let knowing = middleware.knowing(&self.theirs, host.files(), &path, library)?;
         if own.injected || knowing.is_empty() {
-            return Ok(Some(format!("{ignorant}the host's does not, either")));
+            return Ok(Some(format!("{ignorant}neither does the host's")));
         }
         let theirs = exported(host.files(), &path)?;
-        let missing = exported(self.inside.image, &own.path)?
+        let missing = exported(self.inside.view.image, &own.path)?
             .into_iter()
             .find(|symbol| !theirs.contains(symbol));
         if let Some(symbol) = missing {
             return Ok(Some(format!(
-                "{ignorant}the host's is older: it has no {}",
+                "{ignorant}the host's is older: it lacks {}",
                 symbol.display()
             )));
         }
@@ -307,10 +295,11 @@ impl<'a> Resolver<'a> {
             .map(|part| (OsStr::new(part), Class::Driver))
             .collect();
         let reason = self.take(&parts)?;
-        Ok(reason.map(|reason| format!("{ignorant}of the host's {reason}")))
+        Ok(reason.map(|reason| format!("{ignorant}the host's {reason}")))
     }
 
-    /// Injects some of the host's libraries and what they need, in place of the image's or of none. Says, in words, why not.
+    /// Injects libraries of the host and their dependencies. They replace the image's, if it has
+    /// any. Returns the reason if it cannot.
     pub(super) fn take(&mut self, libraries: &[(&OsStr, Class)]) -> io::Result<Option<String>> {
         let verdicts = match self.inside.check_all(self.gather(libraries)?)? {
             Ok(verdicts) => verdicts,
@@ -325,17 +314,17 @@ impl<'a> Resolver<'a> {
         };
         self.inside.injected.truncate(injected);
         self.verdicts.truncate(accepted);
-        Ok(Some(format!("would break the image's: {new}")))
+        Ok(Some(format!("would break a library of the image: {new}")))
     }
 
-    /// What is missing for the program, and for what the image has that knows networks.
+    /// Returns the unmet dependencies of the program and of the image's middleware.
     fn problems(&self) -> io::Result<BTreeSet<Problem>> {
         let loader = self.inside.loader()?;
         let mut problems: BTreeSet<Problem> = self.closure()?.problems.into_iter().collect();
         for middleware in MIDDLEWARE {
             if let Some(own) = self.own(middleware.library())?.filter(|own| !own.injected) {
-                for path in middleware.parts(self.inside.image, &own.path) {
-                    let closure = loader.closure(self.inside.image, &path)?;
+                for path in middleware.parts(self.inside.view.image, &own.path) {
+                    let closure = loader.closure(self.inside.view.image, &path)?;
                     problems.extend(closure.into_iter().flat_map(|closure| closure.problems));
                 }
             }
@@ -343,13 +332,14 @@ impl<'a> Resolver<'a> {
         Ok(problems)
     }
 
-    /// Injects a network's library where there is none, and what those need that know the network.
+    /// Injects a network's library if there is none, and the dependencies of the middleware that
+    /// supports the network.
     fn complete(
         &mut self,
         library: &OsStr,
         knowing: &[(String, &'static Middleware)],
     ) -> io::Result<Option<String>> {
-        let host = self.inside.host;
+        let host = self.inside.view.host;
         if self.own(library)?.is_none() {
             if self.theirs.find(library)?.is_none() {
                 return Ok(Some(format!(
@@ -358,7 +348,7 @@ impl<'a> Resolver<'a> {
                 )));
             }
             let mut lacking = vec![(library, Class::Dispatch)];
-            // Of the same build.
+            // This library is of the same build.
             let companion = OsStr::new("librdmacm.so.1");
             if library == LIBIBVERBS && self.own(companion)?.is_none() {
                 lacking.push((companion, Class::Dispatch));
@@ -368,7 +358,7 @@ impl<'a> Resolver<'a> {
             }
         }
         let mut wanted = Vec::new();
-        // What the host's loads later.
+        // The host's middleware loads its plugins later.
         for (_, middleware) in knowing {
             let Some(own) = self.own(middleware.library())?.filter(|own| own.injected) else {
                 continue;
@@ -377,11 +367,11 @@ impl<'a> Resolver<'a> {
                 add_needed(&mut wanted, &closure);
             }
         }
-        self.lend_what_loads(&wanted)?;
+        self.inject_loadable(&wanted)?;
         Ok(None)
     }
 
-    /// Returns those of some libraries that the host has, and what they need.
+    /// Returns those of some libraries that the host has, and their dependencies.
     fn gather(&self, libraries: &[(&OsStr, Class)]) -> io::Result<Vec<Candidate>> {
         let mut gathered = Vec::new();
         for (name, class) in libraries {
@@ -392,14 +382,14 @@ impl<'a> Resolver<'a> {
         for candidate in gathered.clone() {
             let closure = self
                 .theirs
-                .closure(self.inside.host.files(), &candidate.path)?;
+                .closure(self.inside.view.host.files(), &candidate.path)?;
             add_needed(&mut gathered, &closure.unwrap_or_default());
         }
         Ok(gathered)
     }
 
     /// Injects those of some libraries that would load.
-    pub(super) fn lend_what_loads(&mut self, wanted: &[Candidate]) -> io::Result<()> {
+    pub(super) fn inject_loadable(&mut self, wanted: &[Candidate]) -> io::Result<()> {
         let mut loader = self.inside.loader()?;
         let known = |candidate: &&Candidate| {
             !self
@@ -409,7 +399,12 @@ impl<'a> Resolver<'a> {
                 .any(|(name, _)| *name == candidate.name)
         };
         let wanted: Vec<Candidate> = wanted.iter().filter(known).cloned().collect();
-        let verdicts = check(self.inside.host, &mut loader, &wanted, &BTreeMap::new())?;
+        let verdicts = check(
+            self.inside.view.host,
+            &mut loader,
+            &wanted,
+            &BTreeMap::new(),
+        )?;
         self.accept(verdicts);
         Ok(())
     }
@@ -426,7 +421,7 @@ impl<'a> Resolver<'a> {
     }
 
     fn into_resolved(self, networks: Vec<Reached>) -> io::Result<Resolved> {
-        // As the program finds them without what is injected now.
+        // The program's libraries, without those that are injected now.
         let mut before = self.inside.clone();
         let injected = |name: &OsString| self.verdicts.iter().any(|verdict| verdict.name == *name);
         before.injected.retain(|(name, _)| !injected(name));
@@ -434,7 +429,7 @@ impl<'a> Resolver<'a> {
             Some((files, path)) => before.loader()?.closure(files, path)?,
             None => None,
         };
-        let host = self.inside.host;
+        let host = self.inside.view.host;
         let closure = closure.unwrap_or_default();
         let mut host_libraries = HostLibraries::assemble(host, &self.verdicts, &closure, None);
         let names = self
@@ -457,7 +452,7 @@ impl<'a> Resolver<'a> {
     }
 }
 
-/// Adds what something of the host's is put together from, besides itself.
+/// Adds the dependencies of a library of the host, without the library itself.
 fn add_needed(wanted: &mut Vec<Candidate>, closure: &Closure) {
     let needed = |object: &&Loaded| !is_of_the_compiler(&object.name);
     for object in closure.objects.iter().skip(1).filter(needed) {
@@ -465,7 +460,7 @@ fn add_needed(wanted: &mut Vec<Candidate>, closure: &Closure) {
     }
 }
 
-/// What a library defines.
+/// Returns the symbols that a library defines.
 fn exported(files: &dyn Files, path: &Path) -> io::Result<BTreeSet<OsString>> {
     let content = files.open(path)?;
     let symbols = content.and_then(|content| elf::symbols(content).ok());

@@ -1,34 +1,30 @@
-//! What a program gets for its networks, and which of them it reaches.
+//! The libraries that a program gets for its networks, and the networks that it reaches.
 
-use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
+use rootfs::Files;
 use serde::{Deserialize, Serialize};
-use tree::Files;
 
 use super::network::Kind;
 use crate::host_libraries::HostLibraries;
 
-/// What is known of the program that shall reach a network.
-#[derive(Default, Clone, Copy)]
-#[allow(missing_debug_implementations, reason = "a file system has none")]
+/// A program that is to reach a network.
+#[derive(Debug, Default, Clone, Copy)]
 pub struct Program<'a> {
-    /// Where it lies, and of which file system.
+    /// The program's path, and the file system that it is on.
     pub file: Option<(&'a dyn Files, &'a Path)>,
-    /// Its `LD_LIBRARY_PATH`.
-    pub library_path: Option<&'a OsStr>,
-    /// What of the host's is put in already: its MPI.
+    /// Libraries of the host that are injected already: its MPI.
     pub host_libraries: Option<&'a HostLibraries>,
     /// Directories of the host's libraries, as modules put them on `LD_LIBRARY_PATH`.
     pub directories: &'a [PathBuf],
 }
 
-/// What an image lacks to reach the host's networks.
+/// The host's libraries that an image lacks to reach the host's networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Resolved {
-    /// What is injected, and how.
+    /// The libraries, and their mounts.
     pub host_libraries: HostLibraries,
-    /// What it is called.
+    /// The names of the injected libraries.
     pub names: Vec<String>,
     /// The networks.
     pub networks: Vec<Reached>,
@@ -37,11 +33,12 @@ pub struct Resolved {
 /// Whether programs of an image reach a network.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reached {
-    /// Which.
+    /// The kind of network.
     pub kind: Kind,
-    /// By what, in words; nothing where only a program that knows the network itself would.
+    /// Descriptions of the libraries that reach the network. Empty if only a program that supports
+    /// the network itself would reach it.
     pub by: Vec<String>,
-    /// Why not, in words, where it is not reached: always where it is by nothing.
+    /// The reason why the network is not reached, for the user. Always set if `by` is empty.
     pub reason: Option<String>,
 }
 
@@ -54,7 +51,7 @@ impl Resolved {
 }
 
 impl Reached {
-    /// Whether it is reached.
+    /// Whether the network is reached.
     #[must_use]
     pub fn is_reached(&self) -> bool {
         self.reason.is_none()

@@ -1,20 +1,22 @@
-//! libibverbs and its providers: a library for each driver of the kernel's, which it loads by name.
+//! libibverbs and its providers. A provider is a library for one of the kernel's drivers, which
+//! libibverbs loads by name.
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-use tree::Files;
+use rootfs::Files;
 
 use crate::Host;
 
-/// Where the kernel tells of its RDMA devices (`Documentation/ABI/stable/sysfs-class-infiniband`).
+/// The kernel's directory of RDMA devices (`Documentation/ABI/stable/sysfs-class-infiniband`).
 const CARDS: &str = "/sys/class/infiniband";
 
-/// Where libibverbs is told which providers there are.
+/// The directory in which libibverbs looks up its providers.
 pub(super) const CONFIGURATION: &str = "/etc/libibverbs.d";
 
-/// Providers by the kernel's drivers of the cards, where they are called otherwise (rdma-core, `providers`).
+/// Providers by the kernel's driver of the card, where the two names differ (rdma-core,
+/// `providers`).
 const DRIVERS: &[(&str, &str)] = &[
     ("mlx5_core", "mlx5"),
     ("mlx4_core", "mlx4"),
@@ -37,7 +39,8 @@ pub(super) fn providers(host: &Host) -> BTreeSet<String> {
     cards.map(|card| provider(host, &card)).collect()
 }
 
-/// A card's provider is called as its driver; one without hardware has none, and is called as its card.
+/// Returns a card's provider, which is named after the card's driver. A card without hardware has
+/// no driver; its provider is named after the card.
 fn provider(host: &Host, card: &OsStr) -> String {
     let driver = Path::new(CARDS).join(card).join("device/driver");
     let Some(driver) = host.canonical(&driver) else {
@@ -53,8 +56,8 @@ fn provider(host: &Host, card: &OsStr) -> String {
     )
 }
 
-/// Returns where a root file system has a provider for the libibverbs that lies at a path, as that looks for it:
-/// in a directory beside itself.
+/// Returns the path of a provider in a root file system, for the libibverbs at a path. libibverbs
+/// looks for its providers in a directory beside itself.
 pub(super) fn find(files: &dyn Files, libibverbs: &Path, provider: &str) -> Option<PathBuf> {
     let directory = libibverbs.with_file_name("libibverbs");
     let beginning = format!("lib{provider}-rdmav");
@@ -64,7 +67,7 @@ pub(super) fn find(files: &dyn Files, libibverbs: &Path, provider: &str) -> Opti
     Some(directory.join(name))
 }
 
-/// Returns all providers that a root file system has for the libibverbs that lies at a path.
+/// Returns all providers in a root file system, for the libibverbs at a path.
 pub(super) fn all(files: &dyn Files, libibverbs: &Path) -> Vec<PathBuf> {
     let directory = libibverbs.with_file_name("libibverbs");
     let names = files.list(&directory).unwrap_or_default().into_iter();
@@ -72,7 +75,7 @@ pub(super) fn all(files: &dyn Files, libibverbs: &Path) -> Vec<PathBuf> {
     providers.map(|name| directory.join(name)).collect()
 }
 
-/// Returns the file that tells libibverbs of a provider.
+/// Returns the configuration file by which libibverbs knows a provider.
 pub(super) fn configuration(provider: &str) -> PathBuf {
     Path::new(CONFIGURATION).join(format!("{provider}.driver"))
 }

@@ -1,4 +1,4 @@
-//! The host's MPI.
+//! Finds the host's MPI.
 
 use std::ffi::OsStr;
 use std::io;
@@ -9,22 +9,23 @@ use elf::Loader;
 use super::{Family, Implementation};
 use crate::Host;
 
-/// Where to look for it, before the host's own loader does.
+/// Places to look for the host's MPI, before the host's own loader does.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Hints {
-    /// The launcher's program: its library lies beside it.
+    /// The launcher's program. Its MPI library lies beside it.
     pub launcher: Option<PathBuf>,
     /// Directories of libraries, as modules put them on `LD_LIBRARY_PATH`.
     pub libraries: Vec<PathBuf>,
-    /// Where MPIs are installed, as modules and the site say it.
+    /// Prefixes in which MPIs are installed, from modules and the site's configuration.
     pub prefixes: Vec<PathBuf>,
 }
 
-/// Where a prefix has its libraries: Cray's have those of MPICH's names apart, Intel's older ones have kinds.
+/// Directories of libraries below a prefix. Cray's MPI has libraries under MPICH's names in a
+/// directory of their own; older Intel MPIs have a directory for each build type.
 const BELOW: [&str; 4] = ["lib-abi-mpich", "lib", "lib64", "lib/release"];
 
 impl Family {
-    /// What its library is called.
+    /// Returns the file names of the family's main library.
     pub(super) fn names(self) -> Vec<String> {
         match self {
             Self::Mpich => vec!["libmpi.so.12".to_owned(), "libmpich.so.12".to_owned()],
@@ -49,7 +50,7 @@ impl Hints {
     }
 }
 
-/// Finds the host's MPI of a family, the launcher's own first.
+/// Finds the host's MPI of a family. The launcher's own is preferred.
 ///
 /// # Errors
 ///

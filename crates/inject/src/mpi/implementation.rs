@@ -1,4 +1,4 @@
-//! Telling MPI libraries apart.
+//! Identifies MPI libraries.
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -7,19 +7,19 @@ use std::path::{Path, PathBuf};
 
 use elf::{Closure, Loaded, Loader, Problem};
 use launcher::Wireup;
+use rootfs::Files;
 use serde::{Deserialize, Serialize};
-use tree::Files;
 
-/// Libraries of one family can replace each other: their programs know the same names, types and
-/// numbers.
+/// A family of MPI libraries that can replace each other: their programs use the same names, types
+/// and numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Family {
     /// MPICH 3.1 and later, Intel MPI, Cray MPICH, MVAPICH, ParaStation: the [MPICH ABI compatibility
     /// initiative](https://www.mpich.org/abi/).
     Mpich,
-    /// Open MPI, by the number of its interface: 40 since version 3.
+    /// Open MPI, with the number of its interface: 40 since version 3.
     OpenMpi(u32),
-    /// The standard's own interface, of MPI 5.0, chapter 20.
+    /// The ABI of the MPI standard: MPI 5.0, chapter 20.
     Forum,
 }
 
@@ -28,7 +28,7 @@ impl fmt::Display for Family {
         f.write_str(match self {
             Self::Mpich => "MPICH",
             Self::OpenMpi(_) => "Open MPI",
-            Self::Forum => "an MPI of the standard's interface",
+            Self::Forum => "MPI with the standard ABI",
         })
     }
 }
@@ -36,36 +36,38 @@ impl fmt::Display for Family {
 /// The MPI library that a program would use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Implementation {
-    /// What it can replace.
+    /// The family: it can replace any library of this family.
     pub family: Family,
-    /// Which release, as far as its file says; such as `4.1`.
+    /// The release, such as `4.1`, if the file shows it.
     pub release: Option<String>,
-    /// Where it lies, without links.
+    /// The library's path, without links.
     pub path: PathBuf,
-    /// How its ranks can find each other; nothing where that is not known.
+    /// The wire-ups that it supports. Empty if that is not known.
     pub speaks: Vec<Wireup>,
 }
 
-/// The MPI library that a program has, or needs, and by what it was found.
+/// The MPI library that a program has or needs, and how it was found.
 #[allow(missing_debug_implementations, reason = "a file system has none")]
 pub struct Found<'a> {
-    /// The family that the library is of.
+    /// The library's family.
     pub family: Family,
-    /// The library; `None` where the program needs one that the image has not.
+    /// The library. `None` if the program needs one that the image does not have.
     pub implementation: Option<Implementation>,
-    /// What leads to it, and of which file system: the program, or else the library itself.
+    /// The file that leads to the library, with its file system: the program, or else the library
+    /// itself.
     pub by: (&'a dyn Files, PathBuf),
-    /// Whether the program is linked to it; else it is what programs of the image would load later.
+    /// Whether the program is linked to it. If not, programs of the image would load it later.
     pub linked: bool,
 }
 
-/// The families that a program can use that does not say which MPI it is made for, the usual one first.
+/// The families that a program can use if it does not show which MPI it is made for. The most
+/// common comes first.
 pub const FAMILIES: [Family; 3] = [Family::OpenMpi(40), Family::Mpich, Family::Forum];
 
-/// The libraries that a program would load later, as interpreters' do.
+/// The libraries that a program may load later, as programs of interpreters do.
 const USUAL: [&str; 3] = ["libmpi.so.40", "libmpi.so.12", "libmpich.so.12"];
 
-/// Finds the MPI library that a program is linked to, else the one that it could load.
+/// Finds the MPI library that a program is linked to, or else the one that it could load.
 ///
 /// # Errors
 ///
@@ -102,15 +104,16 @@ pub fn find<'a>(
     Ok(None)
 }
 
-/// Open MPI's releases by the second number in its library's name: `libmpi.so.40.30.4` is of 4.1.
+/// Open MPI's releases, by the second number in the library's name: `libmpi.so.40.30.4` is of 4.1.
 const OPEN_MPI: &[(&str, &str)] = &[("10", "3.1"), ("20", "4.0"), ("30", "4.1"), ("40", "5.0")];
 
-/// Where Open MPI has its plugins, from its library's directory: Debian has releases apart.
+/// Directories of Open MPI's plugins, from the library's directory. Debian has one for each
+/// release.
 const PLUGINS: [&str; 3] = ["openmpi", "openmpi/lib/openmpi3", "openmpi3"];
 
 impl Implementation {
-    /// Finds the MPI library that a program of a root file system would be put together with; `None`
-    /// for a program without one.
+    /// Finds the MPI library that a program of a root file system would load at its start. Returns
+    /// `None` for a program without one.
     ///
     /// # Errors
     ///
@@ -135,7 +138,7 @@ impl Implementation {
         let needs = |beginning| needs(&library, beginning);
         let speaks = match family {
             Family::OpenMpi(_) => open_mpi_speaks(release(family, &library.path), &library, root)?,
-            // Cray's brings a library of its own for it.
+            // Cray's MPI has a PMI library of its own.
             Family::Mpich
                 if needs("libpmi.so.0") || needs("libpmi2.so.0") || needs("libpmi_cray") =>
             {
@@ -164,7 +167,8 @@ impl fmt::Display for Implementation {
     }
 }
 
-/// Before 5.0 some were built to find ranks by PMI, too: by a plugin, or else one cannot tell.
+/// Returns the wire-ups that an Open MPI supports. Before 5.0, some builds also support PMI, by a
+/// plugin. If no plugin for wire-ups is found, PMI is assumed.
 fn open_mpi_speaks(
     release: Option<String>,
     library: &Loaded,
@@ -176,12 +180,12 @@ fn open_mpi_speaks(
     let plugins = plugins(root, library)?;
     let names = || plugins.iter().filter_map(|path| path.file_name()?.to_str());
     let by = |kind: &str| names().any(|name| name == format!("mca_pmix_{kind}.so"));
-    let is_told = names().any(|name| name.starts_with("mca_pmix_"));
-    let pmi = !is_told || ["s1", "s2", "cray"].into_iter().any(by);
+    let is_known = names().any(|name| name.starts_with("mca_pmix_"));
+    let pmi = !is_known || ["s1", "s2", "cray"].into_iter().any(by);
     let ways = [
         Some(Wireup::Pmix),
         pmi.then_some(Wireup::Pmi),
-        // It is silent where no FLUX_JOB_ID is.
+        // This plugin does nothing without FLUX_JOB_ID.
         by("flux").then_some(Wireup::FluxLibrary),
     ];
     Ok(ways.into_iter().flatten().collect())
@@ -192,7 +196,7 @@ pub(crate) fn is_mpi(object: &Loaded) -> bool {
     family(object).is_some()
 }
 
-/// Returns what an MPI library loads later, if it is Open MPI's.
+/// Returns the plugins of an MPI library, if it is Open MPI's.
 pub(crate) fn plugins(root: &dyn Files, library: &Loaded) -> io::Result<Vec<PathBuf>> {
     let beside = library.path.parent().unwrap_or(Path::new("/"));
     let mut plugins = Vec::new();
@@ -214,7 +218,7 @@ fn family(object: &Loaded) -> Option<Family> {
         object.path.file_name(),
     ];
     match names.into_iter().flatten().find_map(family_of_name)? {
-        // Open MPI 1.10 had the number that MPICH's family has now.
+        // Open MPI 1.10 used the number that MPICH's family uses now.
         Family::Mpich if needs(object, "libopen-") => Some(Family::OpenMpi(12)),
         family => Some(family),
     }
@@ -240,7 +244,7 @@ fn family_of_name(name: &OsStr) -> Option<Family> {
     }
 }
 
-/// Returns the family of the MPI library that is missing.
+/// Returns the family of a missing library, if it is an MPI library.
 pub fn missing(problem: &Problem) -> Option<Family> {
     match problem {
         Problem::Missing { library, .. } => family_of_name(library),

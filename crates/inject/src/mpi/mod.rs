@@ -1,5 +1,5 @@
-//! MPI: which library a program would use, whether its ranks will find each other, and how the host's
-//! library replaces the image's.
+//! MPI: the library that a program would use, whether its ranks will find each other, and how the
+//! host's library replaces the image's.
 
 mod host;
 mod implementation;
@@ -12,4 +12,4 @@ pub use implementation::{FAMILIES, Family, Found, Implementation, find, missing}
 pub(crate) use implementation::{is_mpi, plugins};
 pub use policy::{Facts, Policy};
 pub use replace::{Swap, Wanted, is_of_mpi, swap};
-pub use wireup::{Alone, alone};
+pub use wireup::{WireupMismatch, wireup_mismatch};

@@ -1,13 +1,13 @@
-//! Whose MPI library a program gets, where the host's could replace the image's.
+//! Decides between the image's MPI library and the host's, where the host's could replace it.
 
 use launcher::Job;
 
-use super::{Implementation, alone};
+use super::{Implementation, wireup_mismatch};
 
-/// Which library is asked for.
+/// The user's choice of library.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Policy {
-    /// The host's, if that is worth it.
+    /// The host's, if it is worth it.
     Auto,
     /// The host's.
     Host,
@@ -15,16 +15,16 @@ pub enum Policy {
     Container,
 }
 
-/// The facts that decide.
+/// The facts for the decision.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The image's library, if it has one.
     pub own: Option<&'a Implementation>,
-    /// The host's, which can replace it.
+    /// The host's library, which can replace it.
     pub hosts: &'a Implementation,
-    /// Whether the host's library reaches a fast network and the image's does not.
-    pub reaches_more: bool,
-    /// The job that the program is a rank of.
+    /// Whether the host's library is worth it for a fast network, by [`crate::fabric::is_worth`].
+    pub is_worth: bool,
+    /// The job in which the program is a rank.
     pub job: Option<&'a Job>,
 }
 
@@ -32,14 +32,16 @@ impl Policy {
     /// Returns whether the program gets the host's library.
     #[must_use]
     pub fn takes_hosts(self, facts: Facts<'_>) -> bool {
-        let is_alone = |library| facts.job.is_some_and(|job| alone(library, job).is_some());
+        let is_alone = |library| {
+            facts
+                .job
+                .is_some_and(|job| wireup_mismatch(library, job).is_some())
+        };
         match (self, facts.own) {
             (Self::Host, _) => true,
             (Self::Container, _) => false,
             (Self::Auto, None) => true,
-            (Self::Auto, Some(own)) => {
-                !is_alone(facts.hosts) && (facts.reaches_more || is_alone(own))
-            }
+            (Self::Auto, Some(own)) => !is_alone(facts.hosts) && (facts.is_worth || is_alone(own)),
         }
     }
 }
@@ -74,7 +76,8 @@ mod tests {
     #[test]
     fn the_hosts_is_taken_where_it_gains_something() {
         let (pmi, pmix, job) = (library(Wireup::Pmi), library(Wireup::Pmix), job());
-        // Whether the image has one that finds the ranks, the host's does, it reaches more, and what is taken.
+        // The image's library, the host's, whether the host's is worth it, and whether it is
+        // taken.
         let cases = [
             (Some(&pmi), &pmi, false, false),
             (Some(&pmi), &pmi, true, true),
@@ -83,17 +86,17 @@ mod tests {
             (Some(&pmix), &pmix, false, false),
             (None, &pmix, false, true),
         ];
-        for (own, hosts, reaches_more, expected) in cases {
+        for (own, hosts, is_worth, expected) in cases {
             let facts = Facts {
                 own,
                 hosts,
-                reaches_more,
+                is_worth,
                 job: Some(&job),
             };
             assert_eq!(Policy::Auto.takes_hosts(facts), expected, "{facts:?}");
             assert!(Policy::Host.takes_hosts(facts) && !Policy::Container.takes_hosts(facts));
             let alone = Facts { job: None, ..facts };
-            let gains = reaches_more || own.is_none();
+            let gains = is_worth || own.is_none();
             assert_eq!(Policy::Auto.takes_hosts(alone), gains, "{alone:?}");
         }
     }

@@ -1,30 +1,30 @@
-//! Having the host's MPI replace the image's.
+//! Replaces the image's MPI by the host's.
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use elf::{Closure, Flavour, Loaded, Loader, Object, Problem};
+use elf::{Closure, Flavour, Loaded, Loader, Problem};
+use rootfs::{Entry, Files};
 use serde::{Deserialize, Serialize};
-use tree::{Entry, Files};
 
 use super::host::{self, Hints};
 use super::{Family, Implementation, plugins};
-use crate::Host;
 use crate::compat::{Candidate, Class, add};
 use crate::host_libraries::{HostLibraries, Inside, begins, is_of_the_compiler};
+use crate::{Host, View};
 
-/// What having the host's MPI takes.
+/// The host's MPI, and the libraries that replace the image's.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Swap {
-    /// The host's.
+    /// The host's MPI.
     pub implementation: Implementation,
-    /// How it gets into a container.
+    /// The libraries to inject.
     pub host_libraries: HostLibraries,
 }
 
-/// Whether a library is missing that a proxy has.
+/// Whether a problem is that a library of MPI is missing.
 #[must_use]
 pub fn is_of_mpi(problem: &Problem) -> bool {
     match problem {
@@ -36,43 +36,38 @@ pub fn is_of_mpi(problem: &Problem) -> bool {
 /// The MPI that a program needs.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
-    /// The family that the library is of.
+    /// The library's family.
     pub family: Family,
     /// The image's library that the host's is to replace; `None` where the image has none.
     pub own: Option<&'a Implementation>,
 }
 
-/// What MPI libraries' names begin with, the bindings of other languages among them.
+/// Prefixes of the names of MPI's libraries, including the bindings of other languages.
 const OF_MPI: &[&str] = &["libmpi", "libopen-pal", "libopen-rte"];
 
-/// Names of one library in Debian and elsewhere.
+/// Debian's names of libraries, with the names that they have elsewhere.
 const ALIASES: &[(&str, &str)] = &[
     ("libmpich.so.12", "libmpi.so.12"),
     ("libmpichfort.so.12", "libmpifort.so.12"),
     ("libmpichcxx.so.12", "libmpicxx.so.12"),
 ];
 
-/// Works out how the host's MPI can replace that of an image's program, which will run with this
-/// `LD_LIBRARY_PATH`, or be where there is none; says why not, in words, where it cannot.
+/// Determines how the host's MPI can replace that of an image's program, or be added if the image
+/// has none. The inner error says why it cannot.
 ///
 /// # Errors
 ///
 /// Fails when the image or the host cannot be read.
 pub fn swap(
-    host: &Host,
-    image: &dyn Files,
-    machine: Object,
+    view: View<'_>,
     program: (&dyn Files, &Path),
-    library_path: Option<&OsStr>,
     need: Wanted<'_>,
     hints: &Hints,
 ) -> io::Result<Result<Swap, String>> {
-    let theirs = Loader::new(host.files(), machine)?;
+    let View { host, image, .. } = view;
+    let theirs = Loader::new(host.files(), view.machine)?;
     let inside = Inside {
-        host,
-        image,
-        machine,
-        library_path,
+        view,
         injected: Vec::new(),
     };
     let loader = inside.loader()?;
@@ -123,13 +118,14 @@ pub fn swap(
     }))
 }
 
-/// The name that a library has elsewhere, if it has one in Debian.
+/// Returns the usual name of a library, if its name is one of Debian's.
 fn usual(name: &OsStr) -> &OsStr {
     let known = ALIASES.iter().find(|(debian, _)| name == *debian);
     known.map_or(name, |(_, usual)| OsStr::new(usual))
 }
 
-/// The host's libraries that stand in: one for each of MPI's in the program's closure, and what they need.
+/// Returns the host's libraries to inject: one for each of MPI's in the program's closure, and
+/// their dependencies. The inner error says why that is not possible.
 fn wanted(
     host: &Host,
     theirs: &Loader<'_>,
@@ -140,7 +136,8 @@ fn wanted(
 ) -> io::Result<Result<Vec<Candidate>, String>> {
     let beside = implementation.path.parent().unwrap_or(Path::new("/"));
     let mut wanted: Vec<Candidate> = Vec::new();
-    // A program may ask for the library by a name of Debian's; the interpreters' ask for it later.
+    // A program may ask for the library by Debian's name. Programs of interpreters load it later,
+    // so the usual names are always added.
     let there = image_closure.objects.iter().map(|object| &object.name);
     let missing = image_closure
         .problems
@@ -156,7 +153,7 @@ fn wanted(
         .chain(main.iter().map(OsString::from))
         .collect();
     let mut closures = vec![host_closure.clone()];
-    // An image with an MPI has what its plugins need.
+    // An image that has an MPI has the dependencies of MPI's plugins.
     if let Some(library) = host_closure.objects.first().filter(|_| !has_own) {
         for plugin in plugins(host.files(), library)? {
             closures.extend(theirs.closure(host.files(), &plugin)?);
@@ -168,7 +165,7 @@ fn wanted(
             add(&mut wanted, name, &implementation.path, Class::Driver);
             continue;
         }
-        // What Open MPI's own library needs comes with it.
+        // Open MPI's internal libraries come as dependencies of its main library.
         if begins(name, &["libopen-"]) {
             continue;
         }
@@ -190,7 +187,8 @@ fn wanted(
             continue;
         }
         let is_mpis = begins(&object.name, OF_MPI);
-        // Where a program's own path leads to MPI's directory, what lies beside it is found first.
+        // If a search path in the program leads to MPI's directory, libraries in this directory are
+        // found first.
         let shadowed = image_closure
             .objects
             .iter()
@@ -205,7 +203,7 @@ fn wanted(
     Ok(Ok(wanted))
 }
 
-/// Whether a library lies in the directory of the image's MPI, and that is one of its own.
+/// Whether a library lies in the directory of the image's MPI, and that is not a system directory.
 fn is_beside_mpi(object: &Loaded, closure: &Closure) -> bool {
     let mpi = closure
         .objects
@@ -215,13 +213,14 @@ fn is_beside_mpi(object: &Loaded, closure: &Closure) -> bool {
     directory.is_some() && object.path.parent() == directory && !is_usual(&object.path)
 }
 
-/// Whether a path is of a system's own directories.
+/// Whether a path is in a system directory.
 fn is_usual(path: &Path) -> bool {
     let usual = ["/usr/lib", "/usr/lib64", "/usr/local", "/lib", "/lib64"].map(Path::new);
     usual.iter().any(|usual| path.starts_with(usual))
 }
 
-/// A symbol of MPI's that the program or its libraries need and the host's libraries do not define.
+/// Returns a symbol of MPI that the program or its libraries need and the host's libraries do not
+/// define.
 fn missing_symbol(
     host: &Host,
     files: &dyn Files,
@@ -271,7 +270,8 @@ fn missing_symbol(
     Ok(None)
 }
 
-/// Where a host's MPI is installed, if that is a place of its own at which the image has nothing.
+/// Returns the directory in which the host's MPI is installed, if MPI has it for itself and the
+/// image has nothing at its path.
 fn whole(implementation: &Implementation, image: &dyn Files) -> Option<PathBuf> {
     let directory = implementation.path.parent()?;
     if is_usual(directory) {
@@ -281,7 +281,7 @@ fn whole(implementation: &Implementation, image: &dyn Files) -> Option<PathBuf> 
         let name = path.file_name().unwrap_or_default();
         name != "lib" && name != "lib64" && name != "release"
     })?;
-    // An empty directory is left of an earlier mount.
+    // An earlier mount leaves an empty directory.
     let is_free = match image.entry(above) {
         Ok(None) => true,
         Ok(Some(Entry::Directory)) => image.list(above).is_ok_and(|names| names.is_empty()),

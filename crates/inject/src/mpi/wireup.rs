@@ -1,4 +1,4 @@
-//! Whether the ranks of a job will find each other.
+//! Determines whether the ranks of a job will find each other.
 
 use std::fmt;
 
@@ -6,23 +6,23 @@ use launcher::{Job, Launcher, Wireup};
 
 use super::Implementation;
 
-/// The ranks of a job would not find each other: each would believe to be the only one.
+/// The ranks of a job would not find each other: each would act as the only one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Alone {
-    /// What the program would use.
+pub struct WireupMismatch {
+    /// The MPI library that the program would use.
     pub implementation: Implementation,
-    /// What it is started by.
+    /// The launcher.
     pub launcher: Launcher,
-    /// What that offers.
+    /// The wire-ups that the launcher offers.
     pub offers: Vec<Wireup>,
-    /// How many ranks there are.
+    /// The number of ranks.
     pub size: u32,
 }
 
-/// Returns why a job's ranks would not find each other; `None` when they will, or when that cannot be
-/// told.
+/// Returns why a job's ranks would not find each other. Returns `None` if they will, or if that is
+/// unknown.
 #[must_use]
-pub fn alone(implementation: &Implementation, job: &Job) -> Option<Alone> {
+pub fn wireup_mismatch(implementation: &Implementation, job: &Job) -> Option<WireupMismatch> {
     let size = job.size.filter(|size| *size > 1 && !job.own_library)?;
     let speaks = &implementation.speaks;
     let of_launcher = match job.launcher {
@@ -34,7 +34,7 @@ pub fn alone(implementation: &Implementation, job: &Job) -> Option<Alone> {
         return None;
     }
     let meets = speaks.iter().any(|one| job.offers.contains(one));
-    (!meets && !speaks.is_empty()).then(|| Alone {
+    (!meets && !speaks.is_empty()).then(|| WireupMismatch {
         implementation: implementation.clone(),
         launcher: job.launcher,
         offers: job.offers.clone(),
@@ -42,39 +42,39 @@ pub fn alone(implementation: &Implementation, job: &Job) -> Option<Alone> {
     })
 }
 
-impl Alone {
-    /// Which launchers will do.
+impl WireupMismatch {
+    /// Returns a message that names suitable launchers.
     #[must_use]
     pub fn remedy(&self) -> String {
         let by = |wireup: &Wireup| match wireup {
             Wireup::Pmi => "MPICH's mpiexec, or srun --mpi=pmi2",
             Wireup::Pmix => "Open MPI's mpirun, or srun --mpi=pmix",
-            Wireup::Cray => "the launcher of the Cray",
+            Wireup::Cray => "the Cray launcher",
             Wireup::SlurmLibrary => "srun",
             Wireup::FluxLibrary => "flux run",
         };
         let ways: Vec<&str> = self.implementation.speaks.iter().map(by).collect();
-        format!("start it by {}", ways.join(", or "))
+        format!("start it with {}", ways.join(", or "))
     }
 }
 
-fn list(wireups: &[Wireup]) -> String {
+fn list(wireups: &[Wireup], conjunction: &str) -> String {
     let names: Vec<String> = wireups.iter().map(Wireup::to_string).collect();
     match names.as_slice() {
         [] => "no wire-up".to_owned(),
-        names => names.join(" and "),
+        names => names.join(conjunction),
     }
 }
 
-impl fmt::Display for Alone {
+impl fmt::Display for WireupMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} finds its ranks by {}, and {} offers {}: each of the {} ranks would be alone",
+            "{} needs {} to find its ranks, but {} offers {}: each of the {} ranks would run alone",
             self.implementation,
-            list(&self.implementation.speaks),
+            list(&self.implementation.speaks, " or "),
             self.launcher,
-            list(&self.offers),
+            list(&self.offers, " and "),
             self.size
         )
     }

@@ -1,8 +1,8 @@
-//! What a container wants of the driver, in the words of `NVIDIA_DRIVER_CAPABILITIES`.
+//! The parts of the driver that a container asks for with `NVIDIA_DRIVER_CAPABILITIES`.
 
-/// What a container wants of NVIDIA's driver.
+/// The parts of NVIDIA's driver that a container asks for.
 ///
-/// The words and what belongs to each are those of NVIDIA's container toolkit.
+/// The names of the capabilities, and the files of each, are those of NVIDIA's container toolkit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Capabilities {
     compute: bool,
@@ -12,7 +12,7 @@ pub struct Capabilities {
     compat32: bool,
 }
 
-/// What a library, program or file belongs to.
+/// The capability that a library, program or file belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Capability {
     Compute,
@@ -21,7 +21,7 @@ pub(super) enum Capability {
     Graphics,
 }
 
-/// Beginnings of names; what is not here is for graphics.
+/// Capabilities by prefixes of names. Any other name is for graphics.
 const OF: &[(&str, Capability)] = &[
     ("libcuda", Capability::Compute),
     ("libOpenCL.so", Capability::Compute),
@@ -47,7 +47,7 @@ const OF: &[(&str, Capability)] = &[
 ];
 
 impl Capabilities {
-    /// All of them.
+    /// All capabilities.
     pub const ALL: Self = Self {
         compute: true,
         utility: true,
@@ -56,8 +56,8 @@ impl Capabilities {
         compat32: true,
     };
 
-    /// Reads the variable's value; without one, to compute and to look is what a container gets. Words of
-    /// other versions mean nothing.
+    /// Reads the variable's value. Without a value, a container gets `compute` and `utility`. Words
+    /// of other versions are ignored.
     #[must_use]
     pub fn parse(text: Option<&str>) -> Self {
         let text = text.filter(|text| !text.trim().is_empty());
@@ -80,12 +80,12 @@ impl Capabilities {
         }
     }
 
-    /// Whether programs of 32 bits are to find their libraries, too.
+    /// Whether 32-bit programs are to find their libraries too.
     pub(crate) fn compat32(self) -> bool {
         self.compat32
     }
 
-    /// Whether something of that name is wanted.
+    /// Whether a file of this name is wanted.
     pub(super) fn want(self, name: &str) -> bool {
         let of = OF.iter().find(|(prefix, _)| name.starts_with(prefix));
         match of.map_or(Capability::Graphics, |(_, capability)| *capability) {

@@ -1,32 +1,34 @@
-//! CUDA's forward compatibility: a newer driver's libraries in the image, for an older kernel driver.
+//! CUDA's forward compatibility: libraries of a newer driver in the image, for an older kernel
+//! driver.
 //!
-//! See NVIDIA's "CUDA Compatibility", "Forward Compatibility"; its packages are for data centre GPUs.
+//! See NVIDIA's "CUDA Compatibility", "Forward Compatibility". The packages are for data centre
+//! GPUs.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tree::Files;
+use rootfs::Files;
 
 use super::gpus::is_version;
 use crate::Gpu;
 
-/// Where CUDA's images have the packages.
+/// Directories of these packages in CUDA's images.
 const DIRECTORIES: &[&str] = &["/usr/local/cuda/compat", "/usr/local/cuda/lib64/compat"];
 
 /// Libraries of an image that are newer than the driver.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Compat {
-    /// Their names, and where they lie in the image.
+    /// Their names, with their paths in the image.
     pub(super) libraries: BTreeMap<OsString, PathBuf>,
-    /// The driver that they belong to.
+    /// The version of the driver that they belong to.
     pub(super) version: String,
-    /// Why they are there and not used, in words.
+    /// The reason why they are not used, for the user.
     pub(super) unused: Option<String>,
 }
 
-/// Looks for compatibility libraries in an image, and decides whether they are to be used.
+/// Looks for compatibility libraries in an image, and decides whether to use them.
 pub(super) fn find(image: &dyn Files, driver: &str, gpus: &[Gpu]) -> io::Result<Option<Compat>> {
     for directory in DIRECTORIES.iter().map(Path::new) {
         let names = image.list(directory)?;
@@ -46,7 +48,7 @@ pub(super) fn find(image: &dyn Files, driver: &str, gpus: &[Gpu]) -> io::Result<
             .find(|gpu| gpu.model.contains("GeForce") || gpu.model.contains("TITAN"));
         let unused = if major(driver) >= major(&version) {
             Some(format!(
-                "the driver {driver} is no older than their {version}"
+                "the driver {driver} is not older than their version {version}"
             ))
         } else {
             consumer.map(|gpu| format!("they do not work with a {}", gpu.model))
@@ -60,7 +62,7 @@ pub(super) fn find(image: &dyn Files, driver: &str, gpus: &[Gpu]) -> io::Result<
     Ok(None)
 }
 
-/// The number that stands for a driver's branch.
+/// Returns the first number of a driver's version, which denotes its branch.
 fn major(version: &str) -> u32 {
     let first = version.split('.').next().unwrap_or_default();
     first.parse().unwrap_or(0)

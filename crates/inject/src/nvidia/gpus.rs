@@ -1,6 +1,7 @@
-//! NVIDIA's devices: which GPUs there are, and which nodes stand for them.
+//! NVIDIA's devices: the GPUs, and their device nodes.
 //!
-//! From `/proc/driver/nvidia` (the driver's README, "The /proc Interface") and `/sys/bus/pci`.
+//! The data is from `/proc/driver/nvidia` (the driver's README, "The /proc Interface") and
+//! `/sys/bus/pci`.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use crate::{Gpu, Host, Part};
 const GPUS: &str = "/proc/driver/nvidia/gpus";
 const CAPABILITIES: &str = "/proc/driver/nvidia/capabilities";
 
-/// Nodes that every use of a GPU needs.
+/// Device nodes that programs need for any GPU.
 const CONTROL: &[&str] = &[
     "/dev/nvidiactl",
     "/dev/nvidia-uvm",
@@ -17,11 +18,12 @@ const CONTROL: &[&str] = &[
     "/dev/nvidia-modeset",
 ];
 
-/// Nodes of what lets GPUs reach further: switches, other hosts' memory, storage and network cards.
+/// Prefixes of the names of device nodes that connect GPUs with others: switches, other hosts'
+/// memory, storage and network cards.
 const BEYOND: &[&str] = &["nvidia-nvswitch", "nvidia-nvlink", "nvidia-fs", "gdrdrv"];
 const IMEX: &str = "/dev/nvidia-caps-imex-channels";
 
-/// Returns the version of the kernel's driver, or else of its libraries: `535.261.03`.
+/// Returns the version of the kernel's driver: `535.261.03`.
 pub(super) fn version(host: &Host) -> Option<String> {
     if let Some(version) = host.text(Path::new("/sys/module/nvidia/version")) {
         return Some(version);
@@ -34,7 +36,7 @@ pub(super) fn version(host: &Host) -> Option<String> {
         .map(str::to_owned)
 }
 
-/// Whether a word is a version of the driver: two or three numbers with points between.
+/// Whether a word is a version of the driver: two or three numbers, separated by points.
 pub(super) fn is_version(word: &str) -> bool {
     let parts: Vec<&str> = word.split('.').collect();
     let numbers = parts
@@ -58,7 +60,7 @@ pub fn gpus(host: &Host) -> Vec<Gpu> {
         let minor: u32 = field("Device Minor")?.parse().ok()?;
         Some(Gpu {
             index,
-            // Question marks until somebody has used it.
+            // The UUID has question marks until a program has used the GPU.
             uuid: field("GPU UUID")
                 .filter(|uuid| !uuid.contains('?'))
                 .unwrap_or_default(),
@@ -76,7 +78,7 @@ pub fn gpus(host: &Host) -> Vec<Gpu> {
     }
 }
 
-/// Where `/proc` tells nothing, as in another container, the nodes are all that is known.
+/// Returns the GPUs by their device nodes. In a container, `/proc` may have nothing about them.
 fn by_nodes(host: &Host) -> Vec<Gpu> {
     let names = host.names(Path::new("/dev")).into_iter();
     let mut minors: Vec<u32> = names
@@ -105,7 +107,7 @@ fn drm(host: &Host, bus: &str) -> Vec<PathBuf> {
     nodes.filter(|node| host.exists(node)).collect()
 }
 
-/// The parts of a GPU, from the nodes that give access to them: `gpu0/mig/gi1/ci0/access`.
+/// Returns the parts of a GPU, from the nodes that give access to them: `gpu0/mig/gi1/ci0/access`.
 fn parts(host: &Host, minor: u32) -> Vec<Part> {
     let directory = Path::new(CAPABILITIES).join(format!("gpu{minor}/mig"));
     let numbered = |directory: &Path, prefix: &str| -> Vec<u32> {
@@ -141,8 +143,8 @@ fn parts(host: &Host, minor: u32) -> Vec<Part> {
     parts
 }
 
-/// Returns the nodes that every use of a GPU needs, and those of what lets GPUs reach further, as
-/// far as they are there.
+/// Returns the device nodes that programs need for any GPU, and those that connect GPUs with
+/// others, as far as they exist.
 pub(super) fn common_nodes(host: &Host) -> Vec<PathBuf> {
     let control = CONTROL.iter().map(PathBuf::from);
     let mut nodes: Vec<PathBuf> = control.filter(|node| host.exists(node)).collect();

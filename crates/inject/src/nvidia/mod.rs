@@ -10,7 +10,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use elf::{Loader, Object};
-use tree::Files;
+use rootfs::Files;
 
 pub use capability::Capabilities;
 pub use gpus::gpus;
@@ -19,10 +19,11 @@ pub use require::{Known, is_met};
 use crate::Host;
 use crate::compat::{Candidate, Class, Decision, Verdict};
 use crate::inventory::{Backend, Inventory, libraries, programs};
+use crate::note::Note;
 use names::{ALIASES, BACKENDS, DATA, DISPATCH, DRIVER, FOREIGN, PROGRAMS, SOCKETS};
 
-/// Returns the version of the driver, `535.261.03`; `None` when there is none. `machine` is that of
-/// the host's programs.
+/// Returns the version of the driver, `535.261.03`, or `None` if there is no driver. `machine` is
+/// that of the host's programs.
 #[must_use]
 pub fn driver(host: &Host, machine: Object) -> Option<String> {
     gpus::version(host).or_else(|| {
@@ -57,8 +58,8 @@ const CUDA: &[(u32, (u32, u32))] = &[
     (418, (10, 1)),
 ];
 
-/// Returns the release of CUDA that a driver was made for: 12 and 2 for 535. `None` for one that is older
-/// or newer than all that are known.
+/// Returns the release of CUDA that a driver was made for: 12 and 2 for 535. Returns `None` for a
+/// driver that is older or newer than all known ones.
 #[must_use]
 pub fn cuda(driver: &str) -> Option<(u32, u32)> {
     let branch: u32 = driver.split('.').next()?.parse().ok()?;
@@ -69,14 +70,15 @@ pub fn cuda(driver: &str) -> Option<(u32, u32)> {
     known.map(|(_, release)| *release)
 }
 
-/// Returns what the answer depends on besides the loader's cache, as text that changes with it.
+/// Returns a text that changes with everything that the result depends on, except the loader's
+/// cache.
 pub(crate) fn identity(host: &Host) -> String {
     let driver = gpus::version(host);
     let programs: Vec<_> = PROGRAMS.iter().map(|name| host.program(name)).collect();
     format!("{driver:?} {programs:?} {:?}", gpus::common_nodes(host))
 }
 
-/// Returns what NVIDIA's driver has for an image; `None` where there is no driver.
+/// Returns the parts of NVIDIA's driver for an image, or `None` if there is no driver.
 pub(crate) fn inventory(
     host: &Host,
     theirs: &Loader<'_>,
@@ -95,20 +97,19 @@ pub(crate) fn inventory(
         class: candidate.class,
         host_path: candidate.path,
         decision: Decision::Left {
-            reason: format!("it is of another driver than the kernel's {driver}"),
+            reason: format!("it does not match the kernel driver {driver}"),
         },
     });
     candidates.extend(programs(host, PROGRAMS));
     candidates.retain(|candidate| wanted.want(&candidate.name.to_string_lossy()));
     let compat = compat::find(image, &driver, &gpus::gpus(host))?;
     let note = compat.as_ref().map(|compat| match &compat.unused {
-        None => format!(
-            "the image's own CUDA libraries for driver {} are used",
-            compat.version
-        ),
-        Some(reason) => {
-            format!("the image's CUDA compatibility libraries are not used: {reason}")
-        }
+        None => Note::OwnCuda {
+            version: compat.version.clone(),
+        },
+        Some(reason) => Note::UnusedCuda {
+            reason: reason.clone(),
+        },
     });
     let used = compat.filter(|compat| compat.unused.is_none());
     let files = DATA
@@ -131,21 +132,21 @@ pub(crate) fn inventory(
         aliases: ALIASES,
         places: &[],
         backends: backends(host, theirs, wanted)?,
-        // Without these two nothing works; the rest is for few.
+        // Without these two nothing works. Few programs need the others.
         vital: &["libcuda.so.1", "libnvidia-ml.so.1"],
         notes: note.into_iter().collect(),
         driver,
     }))
 }
 
-/// The firmware of the GPUs' own processors, which a container's driver tools may load.
+/// Returns the firmware of the GPUs' own processors, which a container's driver tools may load.
 fn firmware(host: &Host, driver: &str) -> Vec<PathBuf> {
     let directory = Path::new("/lib/firmware/nvidia").join(driver);
     let names = host.names(&directory).into_iter();
     names.map(|name| directory.join(name)).collect()
 }
 
-/// Where the host's own dispatching libraries have the driver's beside themselves.
+/// Returns the driver's libraries that the host's dispatch libraries look for beside themselves.
 fn backends(host: &Host, theirs: &Loader<'_>, wanted: Capabilities) -> io::Result<Vec<Backend>> {
     let mut found = Vec::new();
     for (of, place) in BACKENDS {
@@ -162,18 +163,19 @@ fn backends(host: &Host, theirs: &Loader<'_>, wanted: Capabilities) -> io::Resul
     Ok(found)
 }
 
-/// What a library is, by its name.
+/// Returns the class of a library, and the library that decides for its family, by its name.
 fn sort(name: &str) -> Option<(Class, Option<&'static str>)> {
     if let Some((_, family)) = DISPATCH.iter().find(|(dispatch, _)| *dispatch == name) {
         return Some((Class::Dispatch, *family));
     }
     let begins = |prefixes: &[&str]| prefixes.iter().any(|prefix| name.starts_with(prefix));
-    // Names without a version are for those who build.
+    // Names without a version are for building programs.
     let is_driver = begins(DRIVER) && !begins(FOREIGN) && name.contains(".so.");
     is_driver.then_some((Class::Driver, None))
 }
 
-/// The version in the name of the driver's main library, where the kernel tells none.
+/// Returns the version in the name of the driver's main library, for hosts whose kernel does not
+/// show one.
 fn by_library(candidates: &[Candidate]) -> Option<String> {
     let main = ["libcuda.so.1", "libnvidia-ml.so.1"];
     let mut libraries = candidates.iter();
@@ -181,7 +183,7 @@ fn by_library(candidates: &[Candidate]) -> Option<String> {
     version_of(&library.path).map(str::to_owned)
 }
 
-/// The driver's version at the end of a file's name.
+/// Returns the driver's version at the end of a file's name.
 fn version_of(path: &Path) -> Option<&str> {
     let (_, version) = path.file_name()?.to_str()?.split_once(".so.")?;
     Some(version).filter(|version| gpus::is_version(version))

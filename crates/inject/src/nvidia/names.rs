@@ -1,8 +1,10 @@
-//! What belongs to NVIDIA's driver, by name.
+//! The names of the parts of NVIDIA's driver.
 //!
-//! Apptainer's `nvliblist.conf` and what NVIDIA's own container toolkit injects, put together.
+//! The lists combine Apptainer's `nvliblist.conf` with the files that NVIDIA's own container
+//! toolkit injects.
 
-/// Beginnings of the names of libraries that are made for one version of the driver.
+/// Prefixes of the names of libraries that are made for one version of the driver. `capability.rs`
+/// says which of them belong to a capability other than graphics.
 pub(super) const DRIVER: &[&str] = &[
     "libcuda.so",
     "libcudadebugger.so",
@@ -16,11 +18,11 @@ pub(super) const DRIVER: &[&str] = &[
     "libnvidia-",
 ];
 
-/// Of those, what is not the driver's: the tools that make containers, and their own library.
+/// Exceptions that do not belong to the driver: the tools that make containers, and their library.
 pub(super) const FOREIGN: &[&str] = &["libnvidia-container"];
 
-/// Libraries that hand calls on to the driver's, and the one that speaks for each family: GLVND's are
-/// made for each other.
+/// Libraries that forward calls to the driver's, each with the library that decides for its family.
+/// GLVND's libraries are made for each other.
 pub(super) const DISPATCH: &[(&str, Option<&str>)] = &[
     ("libGLdispatch.so.0", None),
     ("libGL.so.1", GLVND),
@@ -58,7 +60,8 @@ pub(super) const PROGRAMS: &[&str] = &[
     "nvidia-imex-ctl",
 ];
 
-/// Data of the driver: what tells the dispatching libraries of it, and what OptiX reads.
+/// Data of the driver: files by which the dispatch libraries find it, and the file that OptiX
+/// reads.
 pub(super) const DATA: &[&str] = &[
     "/etc/OpenCL/vendors/nvidia.icd",
     "/etc/vulkan/icd.d/nvidia_icd.json",
@@ -79,7 +82,7 @@ pub(super) const DATA: &[&str] = &[
     "/usr/share/vulkan/implicit_layer.d/nvidia_layers.json",
 ];
 
-/// Libraries that others look for beside themselves: whose, and where.
+/// Libraries that other libraries look for beside themselves: the other library, and the path.
 pub(super) const BACKENDS: &[(&str, &str)] = &[
     ("libgbm.so.1", "gbm/nvidia-drm_gbm.so"),
     ("libvdpau.so.1", "vdpau/libvdpau_nvidia.so.1"),

@@ -1,11 +1,12 @@
-//! What an image says that it needs of the host: `NVIDIA_REQUIRE_CUDA=cuda>=12.4 brand=tesla,driver>=470`.
+//! The requirements of an image on the host: `NVIDIA_REQUIRE_CUDA=cuda>=12.4
+//! brand=tesla,driver>=470`.
 //!
-//! Blanks stand between alternatives, commas between what must hold together, as NVIDIA's container
-//! toolkit has it.
+//! As in NVIDIA's container toolkit, blanks separate alternatives, and commas separate conditions
+//! that must hold together.
 
 use std::cmp::Ordering;
 
-/// What is known of the host.
+/// The known facts about the host.
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     /// The driver's version.
@@ -16,8 +17,8 @@ pub struct Known {
     pub models: Vec<String>,
 }
 
-/// Returns whether a requirement is met. What this does not know, such as an architecture, is taken for
-/// met: the program will say better what it misses.
+/// Returns whether a requirement is met. An unknown condition, such as an architecture, counts as
+/// met: the program itself can report better what it lacks.
 #[must_use]
 pub fn is_met(requirement: &str, known: &Known) -> bool {
     let mut alternatives = requirement.split_whitespace().peekable();
@@ -63,8 +64,8 @@ fn holds(condition: &str, known: &Known) -> bool {
     }
 }
 
-/// The brands that models tell: those for data centres are called by a letter and a number since "Tesla"
-/// is in no name.
+/// Whether a model is of a brand. Models for data centres are named by a letter and a number since
+/// "Tesla" is no longer in their names.
 fn is_brand(model: &str, brand: &str) -> bool {
     let consumer = ["GeForce", "TITAN", "Quadro", "RTX"];
     match brand {
@@ -75,7 +76,7 @@ fn is_brand(model: &str, brand: &str) -> bool {
     }
 }
 
-/// Compares as far as the second goes: 535.261.03 equals 535.
+/// Compares as many numbers as the second version has: 535.261.03 equals 535.
 fn compare(own: &str, wanted: &str) -> Ordering {
     let numbers = |text: &str| -> Vec<u64> {
         text.split('.')

@@ -1,7 +1,8 @@
 //! AMD's devices, from the kernel's topology of compute nodes.
 //!
-//! `/sys/class/kfd/kfd/topology/nodes/N/properties`, of `drivers/gpu/drm/amd/amdkfd/kfd_topology.c`: a line
-//! for each property, its name and a number.
+//! The format of `/sys/class/kfd/kfd/topology/nodes/N/properties` is in
+//! `drivers/gpu/drm/amd/amdkfd/kfd_topology.c`: a line for each property, with its name and a
+//! number.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +10,7 @@ use crate::{Gpu, Host};
 
 const NODES: &str = "/sys/class/kfd/kfd/topology/nodes";
 
-/// Returns the GPUs, in the order of ROCm's own tools: that of the nodes, of which processors are some.
+/// Returns the GPUs in the order of ROCm's own tools: the order of the nodes. Some nodes are CPUs.
 #[must_use]
 pub fn gpus(host: &Host) -> Vec<Gpu> {
     let names = host.names(Path::new(NODES)).into_iter();
@@ -24,7 +25,7 @@ pub fn gpus(host: &Host) -> Vec<Gpu> {
             let mut lines = text.lines().filter_map(|line| line.split_once(' '));
             lines.find(|(own, _)| *own == name)?.1.trim().parse().ok()
         };
-        // A processor computes without these.
+        // CPUs have none of these.
         property("simd_count").filter(|count| *count > 0)?;
         let render = property("drm_render_minor").filter(|minor| *minor > 0)?;
         let location = property("location_id").unwrap_or(0);
@@ -50,7 +51,8 @@ pub fn gpus(host: &Host) -> Vec<Gpu> {
     found
 }
 
-/// Its name, else the generation that programs are compiled for: 90402 is gfx942.
+/// Returns the model's name, or else the generation that programs are compiled for: 90402 is
+/// gfx942.
 fn model(host: &Host, directory: &Path, generation: Option<u64>) -> String {
     let name = host.text(&directory.join("name")).unwrap_or_default();
     let generation = generation.map(|number| {
@@ -64,7 +66,7 @@ fn model(host: &Host, directory: &Path, generation: Option<u64>) -> String {
     }
 }
 
-/// The node to compute with, and the one for displays of the same device.
+/// Returns the node for computing, and the node for displays of the same device.
 fn nodes(host: &Host, render: u64) -> Vec<PathBuf> {
     let same = PathBuf::from(format!("/sys/class/drm/renderD{render}/device/drm"));
     let mut names = host.names(&same);

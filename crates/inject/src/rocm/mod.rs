@@ -1,7 +1,7 @@
 //! AMD: the GPUs' nodes, and ROCm's libraries and programs.
 //!
-//! The kernel's interface is the same for every release of ROCm, so none of its libraries has to be the
-//! host's: the image's own are best, and complete.
+//! The kernel's interface is the same for every release of ROCm, so no library has to be the
+//! host's. The image's own libraries are best, and complete.
 
 mod gpus;
 
@@ -15,8 +15,8 @@ use crate::Host;
 use crate::compat::{Candidate, Class};
 use crate::inventory::{Inventory, libraries, programs};
 
-/// Beginnings of the names of libraries, and the one that speaks for its family: ROCm's are made for
-/// each other.
+/// Prefixes of the names of libraries, each with the library that decides for its family. ROCm's
+/// libraries are made for each other.
 const LIBRARIES: &[(&str, Option<&str>)] = &[
     ("libhsa-runtime64.so.", None),
     ("libhsakmt.so.", RUNTIME),
@@ -40,14 +40,14 @@ const RUNTIME: Option<&str> = Some("libhsa-runtime64.so.1");
 
 const PROGRAMS: &[&str] = &["rocminfo", "rocm-smi", "amd-smi", "rocm_agent_enumerator"];
 
-/// What tells the dispatching library of OpenCL, and libdrm's names of the models.
+/// The file by which OpenCL's dispatch library finds the driver, and libdrm's names of the models.
 const DATA: &[&str] = &[
     "/etc/OpenCL/vendors/amdocl64.icd",
     "/usr/share/libdrm/amdgpu.ids",
     "/opt/amdgpu/share/libdrm/amdgpu.ids",
 ];
 
-/// ROCm's tools in Python look in `../../lib` for their library, seen from themselves.
+/// ROCm's Python tools look for their library in `../../lib`, from their own directory.
 const PLACES: &[(&str, &str)] = &[
     ("librocm_smi64.so.", "/lib/librocm_smi64.so"),
     ("librocm_smi64.so.1", "/lib/librocm_smi64.so.1"),
@@ -55,8 +55,8 @@ const PLACES: &[(&str, &str)] = &[
 
 const KFD: &str = "/dev/kfd";
 
-/// Returns the version of the driver: that of the module where it is AMD's own, else the kernel's; `None`
-/// where there is no GPU for ROCm.
+/// Returns the version of the driver: that of the module if it is AMD's own, or else the kernel's.
+/// Returns `None` if there is no GPU for ROCm.
 #[must_use]
 pub fn driver(host: &Host) -> Option<String> {
     if !host.exists(Path::new(KFD)) {
@@ -70,13 +70,14 @@ pub fn driver(host: &Host) -> Option<String> {
     own.or_else(kernel)
 }
 
-/// Returns what the answer depends on besides the loader's cache, as text that changes with it.
+/// Returns a text that changes with everything that the result depends on, except the loader's
+/// cache.
 pub(crate) fn identity(host: &Host) -> String {
     let programs: Vec<_> = PROGRAMS.iter().map(|name| host.program(name)).collect();
     format!("{:?} {programs:?}", driver(host))
 }
 
-/// Returns what ROCm has for a container; `None` where there is no GPU for it.
+/// Returns the parts of ROCm for a container, or `None` if there is no GPU for it.
 pub(crate) fn inventory(host: &Host, theirs: &Loader<'_>) -> Option<Inventory> {
     let driver = driver(host)?;
     let mut candidates = libraries(host, theirs, sort);
@@ -99,7 +100,7 @@ pub(crate) fn inventory(host: &Host, theirs: &Loader<'_>) -> Option<Inventory> {
     })
 }
 
-/// What lies beside a program in Python, and is looked for there.
+/// Returns the Python files beside a Python program, which looks for them there.
 fn modules(host: &Host, program: &Candidate) -> Vec<Candidate> {
     let Some(directory) = program.path.parent().filter(|_| is_python(&program.path)) else {
         return Vec::new();
@@ -120,7 +121,7 @@ fn is_python(path: &Path) -> bool {
     path.extension().is_some_and(|extension| extension == "py")
 }
 
-/// What a library is, by its name.
+/// Returns the class of a library, and the library that decides for its family, by its name.
 fn sort(name: &str) -> Option<(Class, Option<&'static str>)> {
     let known = LIBRARIES
         .iter()

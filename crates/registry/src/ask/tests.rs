@@ -3,10 +3,11 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 
 use super::*;
-use crate::{Credentials, Login, Options, Registry, Silent};
+use crate::{Credentials, Login, Options, Registry};
+use progress::Silent;
 
-/// A registry on this machine that answers each request as `answer` says, given its first line and what
-/// it says of who asks. Returns its name.
+/// Starts a registry on this machine and returns its name. `answer` gets the first line of each
+/// request and the value of its `Authorization` header.
 fn served(
     answer: impl Fn(&str, &str, &mut TcpStream) -> std::io::Result<()> + Send + 'static,
 ) -> String {
@@ -15,13 +16,13 @@ fn served(
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let mut lines = BufReader::new(stream.try_clone().unwrap()).lines();
-            // A client that wants TLS says nothing that is text.
+            // A client that wants TLS sends no text.
             let Some(Ok(first)) = lines.next() else {
                 continue;
             };
             let rest = lines.map_while(Result::ok);
             let rest: Vec<String> = rest.take_while(|line| !line.is_empty()).collect();
-            // A blob in another coding than its own has another digest.
+            // A blob with a content coding would have another digest.
             if !rest
                 .iter()
                 .any(|line| line.eq_ignore_ascii_case("accept-encoding: identity"))
@@ -32,7 +33,7 @@ fn served(
                 let (name, value) = line.split_once(": ")?;
                 name.eq_ignore_ascii_case("authorization").then_some(value)
             });
-            // It goes away as soon as nobody listens.
+            // The client may close the connection early.
             let _ = answer(&first, who.unwrap_or_default(), &mut stream);
         }
     });
@@ -112,11 +113,11 @@ fn a_registry_learns_who_asks_and_gives_what_it_has() {
         registry.blob(&Digest::of(of), Some(4), file, &Silent)
     };
     blob(&mut file, b"blob").unwrap();
-    let error = blob(&mut file, b"another").unwrap_err().to_string();
+    let error = text::one_line(&blob(&mut file, b"another").unwrap_err());
     assert!(error.contains("the content is another"), "{error}");
 }
 
-/// A registry that is busy for the first answers, each with these headers.
+/// A registry that answers the first `times` requests with `status`.
 fn busy(status: &'static str, times: usize) -> String {
     let answers = std::sync::atomic::AtomicUsize::new(0);
     served(move |_, _, stream| {
@@ -128,7 +129,7 @@ fn busy(status: &'static str, times: usize) -> String {
     })
 }
 
-/// The registry of a host, and what is told meanwhile.
+/// The registry of a host, and the notes that the client reports meanwhile.
 fn told(host: &str) -> (Registry, Arc<Mutex<Vec<String>>>) {
     let told = Arc::new(Mutex::new(Vec::new()));
     let notes = Arc::clone(&told);
@@ -186,7 +187,7 @@ fn one_that_stays_busy_is_named_with_its_status() {
         "{error}"
     );
     assert!(begun.elapsed() < Duration::from_secs(5));
-    // It is on this machine, where TLS is tried too.
+    // The host is this machine, for which both HTTP and TLS are tried.
     let host = busy("503 Busy", usize::MAX);
     let error = registry(&host, None).manifest().unwrap_err().to_string();
     assert!(error.ends_with("answers with status 503"), "{error}");

@@ -32,7 +32,7 @@ fn address(text: &str) -> Result<(String, u16)> {
     Ok((address.to_owned(), port.parse().with_context(expected)?))
 }
 
-/// What CRIU is told; `restore` tells it the same.
+/// Returns the options of CRIU, for `checkpoint` and for `restore`.
 pub fn options(global: &Global, args: Criu) -> CriuOptions {
     CriuOptions {
         program: global.criu.clone(),

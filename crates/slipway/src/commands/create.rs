@@ -10,7 +10,7 @@ pub fn run(global: &Global, args: Create) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the engine is asked for; `run` asks for the same.
+/// Returns the engine's request, for `create` and for `run`.
 pub fn request(global: &Global, args: Create) -> Result<engine::Create> {
     let root = super::root(global)?;
     super::close_to_others(global, &root)?;

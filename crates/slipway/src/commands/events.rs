@@ -43,7 +43,7 @@ fn print(event: &Value) -> Result<()> {
         .context("print the event")
 }
 
-/// Go's durations: `500ms`, `5s`, `1m30s`.
+/// Parses a duration as Go writes it: `500ms`, `5s`, `1m30s`.
 fn parse_interval(text: &str) -> Result<Duration> {
     let units = [("ms", 1), ("s", 1000), ("m", 60_000), ("h", 3_600_000)];
     let wrong = || format!("--interval {text}: expected a time such as 500ms, 5s or 1m30s");

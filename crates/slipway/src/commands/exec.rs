@@ -25,7 +25,7 @@ pub fn run(global: &Global, args: &Exec) -> Result<ExitCode> {
     Ok(ExitCode::from(engine::exec(&container, &request)?))
 }
 
-/// The container's own process with what the flags change.
+/// Returns the process of the container's specification, changed by the flags.
 fn process(mut process: Value, args: &Exec) -> Result<Value> {
     if args.command.is_empty() {
         bail!("process args cannot be empty");
@@ -33,7 +33,7 @@ fn process(mut process: Value, args: &Exec) -> Result<Value> {
     process["args"] = json!(args.command);
     process["terminal"] = json!(args.tty);
     if let Some(object) = process.as_object_mut() {
-        // Those of the container's first process, not of one that joins it.
+        // These apply only to the container's first process, not to one that joins it.
         for name in ["consoleSize", "scheduler", "ioPriority"] {
             object.remove(name);
         }
@@ -64,7 +64,8 @@ fn process(mut process: Value, args: &Exec) -> Result<Value> {
     }
     let capabilities: Vec<String> = args.cap.iter().map(|name| capability(name)).collect();
     if !capabilities.is_empty() {
-        // As runc: never into the inheritable set, and into the ambient one only what can be there.
+        // As in runc: the inheritable set never gets the capabilities. The ambient set gets them
+        // only if the inheritable set is not empty.
         let sets = &mut process["capabilities"];
         let ambient = sets["inheritable"]
             .as_array()
@@ -79,7 +80,7 @@ fn process(mut process: Value, args: &Exec) -> Result<Value> {
     Ok(process)
 }
 
-/// `kill`, `CAP_KILL` and `cap_kill` are the same.
+/// Normalises a capability: `kill`, `CAP_KILL` and `cap_kill` are the same.
 fn capability(name: &str) -> String {
     let name = name.to_ascii_uppercase();
     if name.starts_with("CAP_") {

@@ -4,8 +4,8 @@ use anyhow::Result;
 use serde_json::json;
 use sys::ExitCode;
 
-/// Prints the features document of the specification, 1.1, `features.md`: what holds after our
-/// normalising, not what libcontainer alone would take.
+/// Prints the features document of the specification, 1.1, `features.md`. It lists the features
+/// that work after our normalising, not those of libcontainer alone.
 pub fn run() -> Result<ExitCode> {
     let document = json!({
         "ociVersionMin": "1.0.0",

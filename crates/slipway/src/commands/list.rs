@@ -30,7 +30,7 @@ pub fn run(global: &Global, args: &List) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Columns at least 12 wide, three spaces apart, as runc's.
+/// Formats a table like runc's: columns at least 12 wide, with three spaces between.
 fn table(states: &[State]) -> String {
     let header = ["ID", "PID", "STATUS", "BUNDLE", "CREATED", "OWNER"].map(str::to_owned);
     let rows: Vec<[String; 6]> = std::iter::once(header)

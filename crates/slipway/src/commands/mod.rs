@@ -27,7 +27,7 @@ use sys::ExitCode;
 
 use crate::cli::{Cli, Command, Global};
 
-/// Runs the command.
+/// Runs a command.
 pub fn run(cli: Cli) -> Result<ExitCode> {
     let global = cli.global;
     if !["true", "false", "auto"].contains(&global.rootless.as_str()) {
@@ -37,20 +37,20 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
         );
     }
     match cli.command {
-        Command::Create(args) => create::run(&global, args),
+        Command::Create(args) => create::run(&global, args.0),
         Command::Start(args) => start::run(&global, &args.id),
         Command::State(args) => state::run(&global, &args.id),
         Command::Kill(args) => kill::run(&global, &args),
         Command::Delete(args) => delete::run(&global, &args),
-        Command::Run(args) => run::run(&global, args),
+        Command::Run(args) => run::run(&global, args.0),
         Command::Exec(args) => exec::run(&global, &args),
         Command::Pause(args) => pause::run(&global, &args.id),
         Command::Resume(args) => resume::run(&global, &args.id),
         Command::Ps(args) => ps::run(&global, &args),
         Command::Events(args) => events::run(&global, &args),
         Command::Update(args) => update::run(&global, &args),
-        Command::Checkpoint(args) => checkpoint::run(&global, *args),
-        Command::Restore(args) => restore::run(&global, *args),
+        Command::Checkpoint(args) => checkpoint::run(&global, *args.0),
+        Command::Restore(args) => restore::run(&global, *args.0),
         Command::List(args) => list::run(&global, &args),
         Command::Spec(args) => spec::run(&args),
         Command::Features => features::run(),
@@ -62,7 +62,7 @@ fn load(global: &Global, id: &str) -> Result<engine::Container> {
     Ok(engine::Container::load(&root(global)?, id)?)
 }
 
-/// Returns the state root: the flag's, else root's, else the user's own.
+/// Returns the state root: that of the flag, of root, or the user's own.
 fn root(global: &Global) -> Result<PathBuf> {
     if let Some(root) = &global.root {
         return Ok(root.clone());
@@ -77,7 +77,7 @@ fn root(global: &Global) -> Result<PathBuf> {
     Ok(PathBuf::from(directory).join("slipway"))
 }
 
-/// Keeps others out of the state root that is ours by default: an older version made it for all to read.
+/// Makes the default state root private. An older version made it readable for all users.
 fn close_to_others(global: &Global, root: &Path) -> Result<()> {
     let Ok(metadata) = std::fs::symlink_metadata(root) else {
         return Ok(());

@@ -27,7 +27,7 @@ pub fn run(global: &Global, args: &Ps) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The lines of ps(1) that are about these processes.
+/// Returns the lines of ps(1) for these processes.
 fn table(pids: &[i32], options: &[String]) -> Result<String> {
     let default = ["-ef".to_owned()];
     let options = if options.is_empty() {

@@ -18,7 +18,8 @@ pub fn run(args: &Spec) -> Result<ExitCode> {
     spec.set_hostname(Some("slipway".to_owned()));
     if let Some(process) = spec.process_mut() {
         process.set_terminal(Some(true));
-        // As runc: the others would give root's children what they did not ask for.
+        // As in runc: other sets would give the children of root capabilities that they did not
+        // request.
         if let Some(mut sets) = process.capabilities().clone() {
             sets.set_inheritable(None).set_ambient(None);
             process.set_capabilities(Some(sets));

@@ -19,7 +19,7 @@ pub fn run(global: &Global, args: &Update) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What the flags name, in the specification's terms.
+/// Returns the resources that the flags set, in the specification's format.
 fn changes(args: &Update) -> Result<Value> {
     let size = |name: &str, text: &Option<String>| {
         text.as_ref()
@@ -57,7 +57,7 @@ fn changes(args: &Update) -> Result<Value> {
     Ok(Value::Object(changes))
 }
 
-/// Bytes, or with a unit of 1024: `512m`, `1GiB`, `-1`.
+/// Parses a number of bytes, optionally with a unit that is a power of 1024: `512m`, `1GiB`, `-1`.
 fn parse_size(text: &str) -> Option<i64> {
     let lower = text.to_ascii_lowercase();
     let number = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());

@@ -1,4 +1,4 @@
-//! Source trees, images made of them by `mksquashfs`, and their comparison.
+//! Source trees, images that `mksquashfs` makes of them, and comparison of both.
 
 #![allow(dead_code, reason = "each test program uses a part")]
 
@@ -13,7 +13,7 @@ use std::process::Command;
 
 use squashfs::{Filesystem, Inode, Kind};
 
-/// Returns bytes that compress somewhat, the same for the same `seed`.
+/// Returns bytes that compress somewhat. The same `seed` gives the same bytes.
 pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut random = Random(seed);
     let mut bytes = Vec::with_capacity(length + 64);
@@ -29,7 +29,7 @@ pub fn noise(seed: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-/// A small generator (xorshift64*): tests must not depend on chance.
+/// A small generator of random numbers (xorshift64*), so that tests can be repeated exactly.
 pub struct Random(pub u64);
 
 impl Random {
@@ -47,12 +47,7 @@ impl Random {
 
 /// Makes a tree with every kind of file that needs no privilege.
 pub fn tree(root: &Path) {
-    let make = |name: &str, contents: &[u8]| {
-        let path = root.join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, contents).unwrap();
-        path
-    };
+    let make = |name: &str, contents: &[u8]| make(root, name, contents);
     make("empty", b"");
     make("small", b"hello\n");
     make("etc/conf.d/one", b"1");
@@ -75,41 +70,9 @@ pub fn tree(root: &Path) {
     for i in 0..40 {
         make(&format!("fragments/{i}"), &noise(i + 100, 700 + i as usize));
     }
-    fs::set_permissions(
-        make("modes/setuid", b"x"),
-        fs::Permissions::from_mode(0o4755),
-    )
-    .unwrap();
-    fs::set_permissions(
-        make("modes/secret", b"x"),
-        fs::Permissions::from_mode(0o400),
-    )
-    .unwrap();
-    fs::create_dir(root.join("modes/sticky")).unwrap();
-    fs::set_permissions(
-        root.join("modes/sticky"),
-        fs::Permissions::from_mode(0o1777),
-    )
-    .unwrap();
-    fs::create_dir(root.join("modes/closed")).unwrap();
-    fs::write(root.join("modes/closed/inside"), b"in").unwrap();
-    fs::set_permissions(root.join("modes/closed"), fs::Permissions::from_mode(0o555)).unwrap();
-    fs::create_dir(root.join("void")).unwrap();
-
-    let mut sparse = File::create(root.join("sparse")).unwrap();
-    sparse.write_all(b"begin").unwrap();
-    sparse.seek(SeekFrom::Start(5_000_000)).unwrap();
-    sparse.write_all(b"middle").unwrap();
-    sparse.set_len(9_000_000).unwrap();
-
-    let original = make("links/original", &noise(77, 10_000));
-    fs::hard_link(&original, root.join("links/hard")).unwrap();
-    symlink("original", root.join("links/soft")).unwrap();
-    symlink("/etc/conf.d/one", root.join("links/absolute")).unwrap();
-    symlink("../../../../links/soft", root.join("links/above")).unwrap();
-    symlink("loop", root.join("links/loop")).unwrap();
-    symlink("nowhere", root.join("links/dangling")).unwrap();
-    symlink("t".repeat(4000), root.join("links/long")).unwrap();
+    put_modes(root);
+    put_sparse(root);
+    put_links(root);
     make(&format!("names/{}", "n".repeat(255)), b"long");
     make("names/with space and \u{e4}", b"odd");
     fs::write(
@@ -137,6 +100,55 @@ pub fn tree(root: &Path) {
         .unwrap();
 }
 
+fn make(root: &Path, name: &str, contents: &[u8]) -> PathBuf {
+    let path = root.join(name);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(&path, contents).unwrap();
+    path
+}
+
+fn put_modes(root: &Path) {
+    fs::set_permissions(
+        make(root, "modes/setuid", b"x"),
+        fs::Permissions::from_mode(0o4755),
+    )
+    .unwrap();
+    fs::set_permissions(
+        make(root, "modes/secret", b"x"),
+        fs::Permissions::from_mode(0o400),
+    )
+    .unwrap();
+    fs::create_dir(root.join("modes/sticky")).unwrap();
+    fs::set_permissions(
+        root.join("modes/sticky"),
+        fs::Permissions::from_mode(0o1777),
+    )
+    .unwrap();
+    fs::create_dir(root.join("modes/closed")).unwrap();
+    fs::write(root.join("modes/closed/inside"), b"in").unwrap();
+    fs::set_permissions(root.join("modes/closed"), fs::Permissions::from_mode(0o555)).unwrap();
+    fs::create_dir(root.join("void")).unwrap();
+}
+
+fn put_sparse(root: &Path) {
+    let mut sparse = File::create(root.join("sparse")).unwrap();
+    sparse.write_all(b"begin").unwrap();
+    sparse.seek(SeekFrom::Start(5_000_000)).unwrap();
+    sparse.write_all(b"middle").unwrap();
+    sparse.set_len(9_000_000).unwrap();
+}
+
+fn put_links(root: &Path) {
+    let original = make(root, "links/original", &noise(77, 10_000));
+    fs::hard_link(&original, root.join("links/hard")).unwrap();
+    symlink("original", root.join("links/soft")).unwrap();
+    symlink("/etc/conf.d/one", root.join("links/absolute")).unwrap();
+    symlink("../../../../links/soft", root.join("links/above")).unwrap();
+    symlink("loop", root.join("links/loop")).unwrap();
+    symlink("nowhere", root.join("links/dangling")).unwrap();
+    symlink("t".repeat(4000), root.join("links/long")).unwrap();
+}
+
 fn set_xattrs(root: &Path) {
     use rustix::fs::{XattrFlags, setxattr};
     let set = |name: &str, key: &str, value: &[u8]| {
@@ -145,12 +157,12 @@ fn set_xattrs(root: &Path) {
     set("small", "user.origin", b"here");
     set("small", "user.empty", b"");
     set("etc", "user.kind", b"directory");
-    // The same long value twice is stored once, out of line.
+    // A long value that occurs twice is stored once, out of line.
     set("small", "user.long", &[b'v'; 2000]);
     set("sizes/4096", "user.long", &[b'v'; 2000]);
 }
 
-/// Makes an image of `tree`, `None` if this `mksquashfs` lacks the compressor.
+/// Makes an image of `tree`.
 pub fn image(tree: &Path, image: &Path, options: &[&str]) {
     let output = Command::new("mksquashfs")
         .args([tree, image])
@@ -169,7 +181,7 @@ pub fn open(image: &Path) -> Filesystem {
     Filesystem::open(File::open(image).unwrap(), 0, None).unwrap()
 }
 
-/// Compares everything below `path` in the image with the tree; returns the number of files.
+/// Compares everything below `path` in the image with the tree. Returns the number of files.
 pub fn compare(fs: &Filesystem, tree: &Path) -> usize {
     let mut left = vec![(fs.root().unwrap(), PathBuf::new())];
     let mut count = 0;
@@ -237,7 +249,7 @@ pub fn compare(fs: &Filesystem, tree: &Path) -> usize {
     count
 }
 
-/// Reads a file by calls of `size` bytes.
+/// Reads a file in calls of `size` bytes.
 pub fn read_in_parts(fs: &Filesystem, inode: &Inode, size: usize) -> Vec<u8> {
     let mut contents = Vec::new();
     let mut buffer = vec![0; size];

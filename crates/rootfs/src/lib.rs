@@ -1,0 +1,17 @@
+//! Root file systems that are not trusted: looking into one without ever leaving it.
+
+#![forbid(unsafe_code)]
+
+mod directory;
+mod entry;
+mod files;
+mod mount;
+mod remove;
+mod search;
+
+pub use directory::Directory;
+pub use entry::{Entry, Located, Step};
+pub use files::{Content, Files, names_backwards};
+pub use mount::{attach, is_directory};
+pub use remove::remove;
+pub use search::{DEFAULT_PATH, candidates};
