@@ -16,6 +16,54 @@ pub struct Bind {
     pub destination: Option<PathBuf>,
     /// Whether the bind is read-only.
     pub read_only: bool,
+    /// The part of the source that is shown, if the source is an image.
+    pub image: Option<DataImage>,
+}
+
+/// A part of an image that is bound as data.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct DataImage {
+    /// The absolute path in the image.
+    pub path: PathBuf,
+    /// The number of the partition in a SIF; `None` means the first one with a file system.
+    pub id: Option<u32>,
+}
+
+impl Bind {
+    /// Returns a bind of a path of the host at the same path.
+    #[must_use]
+    pub fn same(source: PathBuf) -> Self {
+        Self {
+            source,
+            destination: None,
+            read_only: false,
+            image: None,
+        }
+    }
+
+    /// Applies an option. Returns `false` if the word is none.
+    pub(crate) fn apply(&mut self, word: &[u8]) -> Result<bool, Error> {
+        let image = || self.image.clone().unwrap_or_default();
+        if let Some(path) = word.strip_prefix(b"image-src=") {
+            let path = clean(Path::new(OsStr::from_bytes(path)))?;
+            self.image = Some(DataImage { path, ..image() });
+        } else if let Some(id) = word.strip_prefix(b"id=") {
+            let id = std::str::from_utf8(id).ok().and_then(|id| id.parse().ok());
+            let id = Some(id.ok_or_else(|| Error::PartitionNumber(text(word)))?);
+            self.image = Some(DataImage { id, ..image() });
+        } else {
+            match word {
+                b"ro" => self.read_only = true,
+                b"rw" => self.read_only = false,
+                _ => return Ok(false),
+            }
+        }
+        Ok(true)
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }
 
 /// Reads the binds in one `--bind` argument.
@@ -29,10 +77,9 @@ pub struct Bind {
 pub fn parse_binds(argument: &OsStr) -> Result<Vec<Bind>, Error> {
     let mut binds: Vec<Bind> = Vec::new();
     for piece in split(argument.as_bytes(), b',') {
-        let text = || String::from_utf8_lossy(&piece).into_owned();
-        let continues = binds.last_mut().zip(read_only(&piece));
-        if let Some((bind, read_only)) = continues {
-            bind.read_only = read_only;
+        if let Some(bind) = binds.last_mut()
+            && bind.apply(&piece)?
+        {
             continue;
         }
         let mut parts = split(&piece, b':').into_iter();
@@ -40,41 +87,33 @@ pub fn parse_binds(argument: &OsStr) -> Result<Vec<Bind>, Error> {
         let destination = parts.next().map(|part| unescape(&part));
         let option = parts.next();
         if parts.next().is_some() {
-            return Err(Error::BindSyntax(text()));
+            return Err(Error::BindSyntax(text(&piece)));
         }
         if source.is_empty() {
             continue;
         }
-        let read_only = match &option {
-            Some(option) => read_only(option).ok_or_else(|| Error::BindOption {
-                bind: text(),
-                option: String::from_utf8_lossy(option).into_owned(),
-            })?,
-            None => false,
-        };
         let destination = match destination {
             Some(destination) if destination.is_empty() => {
-                return Err(Error::NoDestination(text()));
+                return Err(Error::NoDestination(text(&piece)));
             }
             Some(destination) => Some(clean(Path::new(&destination))?),
             None => None,
         };
-        binds.push(Bind {
-            source: source.into(),
+        let mut bind = Bind {
             destination,
-            read_only,
-        });
+            ..Bind::same(source.into())
+        };
+        if let Some(option) = &option
+            && !bind.apply(option)?
+        {
+            return Err(Error::BindOption {
+                bind: text(&piece),
+                option: text(option),
+            });
+        }
+        binds.push(bind);
     }
     Ok(binds)
-}
-
-/// Returns whether an option makes the bind read-only; `None` if the word is not an option.
-fn read_only(word: &[u8]) -> Option<bool> {
-    match word {
-        b"ro" => Some(true),
-        b"rw" => Some(false),
-        _ => None,
-    }
 }
 
 /// Splits at each `separator` without a backslash before it. Backslashes stay.
@@ -113,7 +152,11 @@ fn unescape(text: &[u8]) -> OsString {
 }
 
 /// Resolves `.` and `..` in an absolute path, using only its text.
-pub(crate) fn clean(path: &Path) -> Result<PathBuf, Error> {
+///
+/// # Errors
+///
+/// Fails on a relative path.
+pub fn clean(path: &Path) -> Result<PathBuf, Error> {
     if !path.is_absolute() {
         return Err(Error::RelativeDestination(path.to_owned()));
     }

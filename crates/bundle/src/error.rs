@@ -11,12 +11,25 @@ pub enum Error {
     #[error("bad bind syntax {0:?}: expected SOURCE[:DESTINATION[:OPTIONS]]")]
     BindSyntax(String),
     /// The third part of a bind is not an option.
-    #[error("{option} is not a valid bind option in {bind:?}; known are ro and rw")]
+    #[error(
+        "{option} is not a valid bind option in {bind:?}; known are ro, rw, image-src=PATH and id=NUMBER"
+    )]
     BindOption {
         /// The bind.
         bind: String,
         /// The word.
         option: String,
+    },
+    /// The number of a partition is none.
+    #[error("{0}: expected id=NUMBER")]
+    PartitionNumber(String),
+    /// A mount of `--mount` is not understood.
+    #[error("--mount {mount}: {reason}")]
+    MountSyntax {
+        /// The mount.
+        mount: String,
+        /// The reason.
+        reason: String,
     },
     /// A bind has an empty destination: `SRC:`.
     #[error("bind {0:?}: the destination is empty")]
@@ -41,6 +54,12 @@ pub enum Error {
         destination: PathBuf,
         /// The kinds of the source and the destination.
         reason: &'static str,
+    },
+    /// A mount point is missing in an image that is written to.
+    #[error("could not mount at {}: the writable image has no such path; make it there first", destination.display())]
+    NoMountPoint {
+        /// The destination.
+        destination: PathBuf,
     },
     /// The image could not be read.
     #[error("read {} in the image", path.display())]

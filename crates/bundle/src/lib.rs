@@ -10,16 +10,21 @@
 
 mod account;
 mod bind;
+mod directories;
 mod error;
 mod etc;
+mod mount_spec;
 mod mounts;
 mod request;
 mod spec;
 
 pub use account::{Account, Group};
-pub use bind::{Bind, parse_binds};
+pub use bind::{Bind, DataImage, clean, parse_binds};
+pub use directories::{Content, DefaultMount, Directories, Scratch};
 pub use error::Error;
+pub use mount_spec::{MountSpec, parse_mount};
 pub use request::{
-    Bundle, Device, GeneratedFile, HostFacts, MountPoint, Paths, Process, Request, Warning,
+    Bundle, Device, GeneratedFile, HostFacts, MountPoint, Paths, Process, Request, ShownPart,
+    Warning, Writable,
 };
 pub use spec::build;

@@ -8,7 +8,9 @@ use oci_spec::runtime::{Mount, MountBuilder};
 
 use rootfs::{Entry, Files, Step};
 
-use crate::{Bind, Error, MountPoint, Request, Warning};
+use crate::{
+    Bind, Content, DefaultMount, Error, MountPoint, Request, Scratch, ShownPart, Warning, Writable,
+};
 
 /// The mounts, the mount points that they need, and warnings.
 pub(crate) struct Mounts {
@@ -19,10 +21,11 @@ pub(crate) struct Mounts {
 }
 
 /// The names of generated files in their directory, and the paths at which they are bound.
-pub(crate) const GENERATED: [(&str, &str); 4] = [
+pub(crate) const GENERATED: [(&str, &str); 5] = [
     ("passwd", "/etc/passwd"),
     ("group", "/etc/group"),
     ("resolv.conf", "/etc/resolv.conf"),
+    ("hostname", "/etc/hostname"),
     ("ld.so.cache", "/etc/ld.so.cache"),
 ];
 
@@ -111,7 +114,7 @@ pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, 
     }
     // Parents before children, whatever the order of the requests.
     planned.sort_by_key(|mount| mount.destination.components().count());
-    let (planned, mount_points) = fit(request.root, planned, &mut warnings)?;
+    let (planned, mount_points) = fit(request, planned, &mut warnings)?;
     let mounts = planned.into_iter().map(finish).collect::<Result<_, _>>()?;
     Ok(Mounts {
         mounts,
@@ -138,65 +141,39 @@ fn refuse_links(root: &dyn Files) -> Result<(), Error> {
 
 /// Returns the mounts that every container gets, unless the user binds something else there.
 fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
-    let host = request.host;
-    let processes = if request.own_processes {
-        Planned::with("proc", "/proc", &["nosuid", "nodev", "noexec"])
-    } else {
-        Planned::bind(Path::new("/proc"), Path::new("/proc"), true).device()
-    };
-    let mut planned = vec![
-        processes,
+    let directories = request.directories;
+    let has = |mount| !directories.omitted.contains(&mount);
+    let mut planned = Vec::new();
+    if has(DefaultMount::Proc) {
+        planned.push(match request.own_processes {
+            true => Planned::with("proc", "/proc", &["nosuid", "nodev", "noexec"]),
+            false => Planned::bind(Path::new("/proc"), Path::new("/proc"), true).device(),
+        });
+    }
+    if has(DefaultMount::Sys) {
+        let sys = Planned::bind(Path::new("/sys"), Path::new("/sys"), true);
         // It contains cgroups that were delegated to the user, with which processes outside could
         // be frozen and killed.
-        match request.contained || request.own_processes {
-            true => Planned::bind(Path::new("/sys"), Path::new("/sys"), true).read_only(),
-            false => Planned::bind(Path::new("/sys"), Path::new("/sys"), true),
-        },
-        // A new /dev that is filled node by node: the engine replaces /dev/ptmx, and must never do
-        // that to the host's.
-        Planned::with("tmpfs", "/dev", &["nosuid", "mode=755", "size=65536k"]),
-        // A new instance, since the host's provides new terminals only through its own ptmx.
-        Planned::with(
-            "devpts",
-            "/dev/pts",
-            &[
-                "nosuid",
-                "noexec",
-                "newinstance",
-                "ptmxmode=0666",
-                "mode=0620",
-            ],
-        ),
+        let is_apart = request.contained || request.own_processes;
+        planned.push(if is_apart { sys.read_only() } else { sys });
+    }
+    planned.extend(devices(request));
+    let home = request.account.home.as_path();
+    let home =
+        (home.is_absolute() && home != Path::new("/")).then_some((home, &directories.home, "755"));
+    let temporary = [
+        (Path::new("/tmp"), &directories.tmp, "1777"),
+        (Path::new("/var/tmp"), &directories.var_tmp, "1777"),
     ];
-    if request.contained {
-        planned.push(empty(Path::new("/dev/shm"), "1777"));
-        let nodes = request.edits.device_nodes.iter();
-        planned.extend(nodes.map(|node| Planned::bind(node, node, false).device()));
-    } else {
-        for directory in &host.device_directories {
-            planned.push(Planned::bind(directory, directory, true).device());
-        }
+    let temporary = temporary.into_iter().filter(|_| has(DefaultMount::Tmp));
+    let home = home.into_iter().filter(|_| has(DefaultMount::Home));
+    for (path, content, mode) in temporary.chain(home) {
+        planned.extend(show(content, path, mode, None).map(Planned::usual));
     }
-    // A container with process ids of its own outlives its caller, so it does not get the caller's
-    // terminal.
-    if let Some(terminal) = host.terminal.as_ref().filter(|_| !request.own_processes) {
-        // The caller's terminal has no name in our devpts. This bind lets ttyname(3) find it.
-        planned.push(Planned::bind(terminal, Path::new("/dev/console"), false).device());
-    }
-    for path in crate::HostFacts::SHARED.map(Path::new) {
-        let temporary = !path.starts_with("/etc");
-        if request.contained && temporary {
-            planned.push(empty(path, "1777").usual());
-        } else if host.has(path) {
-            planned.push(Planned::bind(path, path, temporary).usual());
-        }
-    }
-    let home = &request.account.home;
-    if home.is_absolute() && home != Path::new("/") {
-        if request.contained {
-            planned.push(empty(home, "755").usual());
-        } else if host.has(home) {
-            planned.push(Planned::bind(home, home, true).usual());
+    for (path, mount) in crate::HostFacts::FILES {
+        let path = Path::new(path);
+        if has(mount) && request.host.has(path) {
+            planned.push(Planned::bind(path, path, false).usual());
         }
     }
     for (name, destination) in GENERATED {
@@ -208,17 +185,78 @@ fn defaults(request: &Request<'_>, generated: &[&str]) -> Vec<Planned> {
     planned
 }
 
+/// Returns the mounts at `/dev` and below it.
+fn devices(request: &Request<'_>) -> Vec<Planned> {
+    let host = request.host;
+    let mut planned = vec![
+        // A new /dev that is filled node by node: the engine replaces /dev/ptmx, and must never do
+        // that to the host's.
+        Planned::with("tmpfs", "/dev", &["nosuid", "mode=755", "size=65536k"]),
+    ];
+    let omitted = &request.directories.omitted;
+    let of_host = !request.contained && !omitted.contains(&DefaultMount::Dev);
+    if !omitted.contains(&DefaultMount::Devpts) {
+        // A new instance, since the host's provides new terminals only through its own ptmx.
+        planned.push(Planned::with(
+            "devpts",
+            "/dev/pts",
+            &[
+                "nosuid",
+                "noexec",
+                "newinstance",
+                "ptmxmode=0666",
+                "mode=0620",
+            ],
+        ));
+    }
+    if request.contained {
+        planned.push(empty(Path::new("/dev/shm"), "1777", None));
+        let nodes = request.edits.device_nodes.iter();
+        planned.extend(nodes.map(|node| Planned::bind(node, node, false).device()));
+    }
+    if of_host {
+        for directory in &host.device_directories {
+            planned.push(Planned::bind(directory, directory, true).device());
+        }
+    }
+    // A container with process ids of its own outlives its caller, so it does not get the caller's
+    // terminal.
+    if let Some(terminal) = host.terminal.as_ref().filter(|_| !request.own_processes) {
+        // The caller's terminal has no name in our devpts. This bind lets ttyname(3) find it.
+        planned.push(Planned::bind(terminal, Path::new("/dev/console"), false).device());
+    }
+    planned
+}
+
+/// Returns the mount of a directory with this content. Returns `None` if the image's is shown.
+fn show(content: &Content, path: &Path, mode: &str, size: Option<u64>) -> Option<Planned> {
+    match content {
+        Content::Image => None,
+        Content::Empty => Some(empty(path, mode, size)),
+        Content::Host(source) => Some(Planned::bind(source, path, true)),
+    }
+}
+
 /// Returns a mount of an empty directory of the container's own.
-fn empty(path: &Path, mode: &str) -> Planned {
-    let options = ["nosuid", "nodev", &format!("mode={mode}")];
+fn empty(path: &Path, mode: &str, size: Option<u64>) -> Planned {
+    let mode = format!("mode={mode}");
+    let size = size.map(|size| format!("size={size}"));
+    let options = ["nosuid", "nodev", &mode].into_iter();
+    let options: Vec<&str> = options.chain(size.as_deref()).collect();
     Planned::with("tmpfs", &path.to_string_lossy(), &options)
 }
 
 /// Returns the mounts that the user requested, and those that the host injects.
 fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Planned>, Error> {
     let mut asked: Vec<Planned> = Vec::new();
-    for bind in request.binds {
-        let Some(mount) = user_bind(bind)? else {
+    let scratch = request.directories.scratch.iter().filter_map(scratch);
+    let mut images = request.images.iter();
+    let binds = request.binds.iter().map(|bind| match &bind.image {
+        Some(_) => image_bind(bind, images.next()),
+        None => user_bind(bind),
+    });
+    for mount in binds.chain(scratch.map(|mount| Ok(Some(mount)))) {
+        let Some(mount) = mount? else {
             continue;
         };
         if asked
@@ -259,20 +297,43 @@ fn asked(request: &Request<'_>, warnings: &mut Vec<Warning>) -> Result<Vec<Plann
     Ok(asked)
 }
 
-fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
+fn scratch(scratch: &Scratch) -> Option<Planned> {
+    let Scratch {
+        destination,
+        content,
+        size,
+    } = scratch;
+    show(content, destination, "1777", *size)
+}
+
+/// Returns the bind of a part of an image.
+fn image_bind(bind: &Bind, part: Option<&ShownPart>) -> Result<Option<Planned>, Error> {
+    let destination = destination(bind)?;
+    let mount = part.map(|part| Planned::bind(&part.path, &destination, part.is_directory));
+    Ok(mount.map(Planned::read_only))
+}
+
+/// Returns the destination of a bind.
+fn destination(bind: &Bind) -> Result<PathBuf, Error> {
     let destination = match &bind.destination {
         Some(destination) => destination.clone(),
-        None => crate::bind::clean(&bind.source)?,
+        None => crate::clean(&bind.source)?,
     };
-    if destination == Path::new("/dev") && bind.source == Path::new("/dev") {
-        // The container has it anyway.
-        return Ok(None);
-    }
-    if [Path::new("/"), Path::new("/dev")].contains(&destination.as_path()) {
+    let is_forbidden = [Path::new("/"), Path::new("/dev")].contains(&destination.as_path());
+    // The container has its /dev anyway.
+    if is_forbidden && (bind.source != Path::new("/dev") || destination != bind.source) {
         return Err(Error::Forbidden {
             source_path: bind.source.clone(),
             destination,
         });
+    }
+    Ok(destination)
+}
+
+fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
+    let destination = destination(bind)?;
+    if destination == Path::new("/dev") {
+        return Ok(None);
     }
     let mut mount = Planned::bind(&bind.source, &destination, bind.source.is_dir());
     if destination.starts_with("/dev") {
@@ -286,7 +347,9 @@ fn user_bind(bind: &Bind) -> Result<Option<Planned>, Error> {
 
 /// Returns a bind of the caller's working directory, unless it is already visible.
 fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Planned> {
-    let cwd = request.host.shown_cwd().filter(|_| !request.contained)?;
+    let omitted =
+        request.contained || { &request.directories.omitted }.contains(&DefaultMount::Cwd);
+    let cwd = request.host.shown_cwd().filter(|_| !omitted)?;
     let covering = planned
         .iter()
         .filter(|mount| cwd.starts_with(&mount.destination))
@@ -302,7 +365,7 @@ fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Plann
 /// Checks every destination against the image. Returns the mounts that fit, and the mount points
 /// that the image lacks. Leaves out, with a warning, mounts that do not fit and are not required.
 fn fit(
-    root: &dyn Files,
+    request: &Request<'_>,
     planned: Vec<Planned>,
     warnings: &mut Vec<Warning>,
 ) -> Result<(Vec<Planned>, Vec<MountPoint>), Error> {
@@ -322,13 +385,21 @@ fn fit(
             path: mount.destination.clone(),
             source,
         };
-        let place = Target::find(root, &mount).map_err(failed)?;
+        let place = Target::find(request.root, &mount).map_err(failed)?;
         // The target of the image's link is mounted on separately.
         if mount.optional && place.is_link && is_shown(&place.path, &destinations) {
             continue;
         }
         match place.state {
             State::Fits => {}
+            State::Missing if request.writable == Writable::Image => {
+                let destination = mount.destination;
+                if !mount.optional {
+                    return Err(Error::NoMountPoint { destination });
+                }
+                warnings.push(Warning::NoMountPoint { destination });
+                continue;
+            }
             State::Missing => missing.push(MountPoint {
                 path: place.path,
                 directory: mount.directory.unwrap_or(true),

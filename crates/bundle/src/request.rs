@@ -1,5 +1,6 @@
 //! The input and the output of this crate.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -7,7 +8,7 @@ use inject::Edits;
 use oci_spec::runtime::Spec;
 use rootfs::Files;
 
-use crate::{Account, Bind};
+use crate::{Account, Bind, DefaultMount, Directories};
 
 /// Everything that determines the container.
 #[derive(Debug, Clone, Copy)]
@@ -18,21 +19,57 @@ pub struct Request<'a> {
     pub account: &'a Account,
     /// The container's process.
     pub process: &'a Process,
+    /// Whether the user is root inside only, and may add users: the image's own lists of users and
+    /// groups are shown.
+    pub is_root_inside: bool,
     /// The user's binds: those of the command line, then those of the environment.
     pub binds: &'a [Bind],
+    /// The shown parts of the images of those binds that have one, in order.
+    pub images: &'a [ShownPart],
+    /// The directories that every container has, and those that the user asked for.
+    pub directories: &'a Directories,
     /// The host's edits.
     pub edits: &'a Edits,
-    /// Whether the container has an empty home, empty temporary directories, and only those devices
-    /// that every container has or that are injected.
+    /// Whether the container has only those devices that every container has or that are injected,
+    /// and is not shown the caller's working directory.
     pub contained: bool,
     /// Whether the container has process ids of its own, and sees no others.
     pub own_processes: bool,
     /// Whether the container has shared memory, semaphores and message queues of its own.
     pub own_ipc: bool,
+    /// Whether the container has network interfaces of its own, which reach nobody.
+    pub own_network: bool,
+    /// Whether the container has a host name of its own.
+    pub own_uts: bool,
+    /// The container's host name, if it is not the host's.
+    pub hostname: Option<&'a str>,
+    /// Whether the image can be written to.
+    pub writable: Writable,
     /// Facts about the host.
     pub host: &'a HostFacts,
     /// The paths that will exist when the container is made.
     pub paths: &'a Paths,
+}
+
+/// The part of an image that a bind shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ShownPart {
+    /// Its path on the host, once the image is mounted there.
+    pub path: PathBuf,
+    /// Whether it is a directory.
+    pub is_directory: bool,
+}
+
+/// Where a container's changes to its root go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Writable {
+    /// Nowhere: the root is read-only.
+    #[default]
+    No,
+    /// Into a layer of its own, above the image.
+    Layer,
+    /// Into the image. A mount point that the image lacks cannot be added.
+    Image,
 }
 
 /// The process of the container.
@@ -44,8 +81,11 @@ pub struct Process {
     pub env: Vec<(OsString, OsString)>,
     /// The working directory.
     pub cwd: PathBuf,
-    /// Whether the process keeps the caller's capabilities, as real root does.
-    pub privileged: bool,
+    /// The capabilities of the process, by their names in the specification; `None` if it keeps the
+    /// caller's, as root does.
+    pub capabilities: Option<BTreeSet<String>>,
+    /// Whether no exec gains further privileges.
+    pub no_new_privileges: bool,
 }
 
 /// Facts about the host, found out before.
@@ -61,7 +101,7 @@ pub struct HostFacts {
     pub cwd: Option<PathBuf>,
     /// The content of `/etc/resolv.conf`.
     pub resolv_conf: Option<Vec<u8>>,
-    /// Those default paths that exist; see [`HostFacts::SHARED`].
+    /// Those of [`HostFacts::FILES`] that exist.
     pub present: Vec<PathBuf>,
 }
 
@@ -85,9 +125,12 @@ const SYSTEM: [&str; 12] = [
 ];
 
 impl HostFacts {
-    /// The host's paths that every container shares: `mount tmp` and `bind path` of Apptainer's
-    /// default configuration.
-    pub const SHARED: [&'static str; 4] = ["/tmp", "/var/tmp", "/etc/hosts", "/etc/localtime"];
+    /// The host's files that every container shares: `bind path` of Apptainer's default
+    /// configuration.
+    pub const FILES: [(&'static str, DefaultMount); 2] = [
+        ("/etc/hosts", DefaultMount::Hosts),
+        ("/etc/localtime", DefaultMount::Localtime),
+    ];
 
     /// Returns the caller's working directory, if a container may show it. A directory that every
     /// image has is left out, because the image's would be hidden.
@@ -162,6 +205,11 @@ pub enum Warning {
         /// The obstacle.
         reason: &'static str,
     },
+    /// A default mount has no mount point in an image that is written to.
+    NoMountPoint {
+        /// The destination.
+        destination: PathBuf,
+    },
 }
 
 impl std::fmt::Display for Warning {
@@ -180,6 +228,11 @@ impl std::fmt::Display for Warning {
                 destination,
                 reason,
             } => write!(f, "not mounting on {}: {reason}", destination.display()),
+            Self::NoMountPoint { destination } => write!(
+                f,
+                "not mounting on {}: the writable image has no such path",
+                destination.display()
+            ),
         }
     }
 }

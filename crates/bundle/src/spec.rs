@@ -1,17 +1,18 @@
 //! Assembling `config.json`.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::path::Path;
 
 use oci_spec::runtime::{
     Capabilities, HookBuilder, Hooks, HooksBuilder, LinuxBuilder, LinuxCapabilities,
     LinuxCapabilitiesBuilder, LinuxDevice, LinuxDeviceBuilder, LinuxDeviceType,
-    LinuxNamespaceBuilder, LinuxNamespaceType, ProcessBuilder, RootBuilder, Spec, SpecBuilder,
+    LinuxNamespaceBuilder, LinuxNamespaceType, ProcessBuilder, RootBuilder, SpecBuilder,
     UserBuilder,
 };
 
 use crate::mounts::{GENERATED, plan};
-use crate::{Bundle, Device, Error, GeneratedFile, Process, Request, etc};
+use crate::{Bundle, DefaultMount, Device, Error, GeneratedFile, Process, Request, Writable, etc};
 
 /// Largest part of an image's `passwd` or `group` that is read, in bytes.
 const ACCOUNT_FILE_LIMIT: usize = 4 << 20;
@@ -32,6 +33,12 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
     if request.own_ipc {
         namespaces.push(LinuxNamespaceType::Ipc);
     }
+    if request.own_network {
+        namespaces.push(LinuxNamespaceType::Network);
+    }
+    if request.own_uts {
+        namespaces.push(LinuxNamespaceType::Uts);
+    }
     let namespaces = namespaces
         .into_iter()
         .map(|kind| LinuxNamespaceBuilder::default().typ(kind).build())
@@ -47,14 +54,16 @@ pub fn build(request: &Request<'_>) -> Result<Bundle, Error> {
         .root(
             RootBuilder::default()
                 .path(request.paths.root.clone())
-                .readonly(true)
+                .readonly(request.writable == Writable::No)
                 .build()?,
         )
         .mounts(mounts.mounts)
         .process(process(request.process, request)?)
         .linux(without_defaults(linux))
         .build()?;
-    let mut spec = without_hostname(spec);
+    let mut spec = spec;
+    // The builder's default is a name.
+    spec.set_hostname(request.hostname.map(str::to_owned));
     spec.set_hooks(hooks(&request.edits.hooks)?);
     Ok(Bundle {
         spec,
@@ -76,11 +85,6 @@ fn without_defaults(mut linux: oci_spec::runtime::Linux) -> oci_spec::runtime::L
     linux
 }
 
-fn without_hostname(mut spec: Spec) -> Spec {
-    spec.set_hostname(None);
-    spec
-}
-
 fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
     let image_file = |path: &str| {
         request
@@ -96,22 +100,30 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
         (passwd, passwd_path),
         (group, group_path),
         (resolv, _),
+        (hostname, _),
         (cache, _),
     ] = GENERATED;
-    let mut files = vec![
-        GeneratedFile {
-            name: passwd,
-            content: etc::passwd(&image_file(passwd_path)?, request.account).into_bytes(),
-        },
-        GeneratedFile {
-            name: group,
-            content: etc::group(&image_file(group_path)?, request.account).into_bytes(),
-        },
-    ];
+    let mut files = Vec::new();
+    if !request.is_root_inside {
+        let users = etc::passwd(&image_file(passwd_path)?, request.account);
+        let groups = etc::group(&image_file(group_path)?, request.account);
+        files.extend(
+            [(passwd, users), (group, groups)].map(|(name, text)| GeneratedFile {
+                name,
+                content: text.into_bytes(),
+            }),
+        );
+    }
     if let Some(content) = &request.host.resolv_conf {
         files.push(GeneratedFile {
             name: resolv,
             content: content.clone(),
+        });
+    }
+    if let Some(name) = request.hostname {
+        files.push(GeneratedFile {
+            name: hostname,
+            content: format!("{name}\n").into_bytes(),
         });
     }
     if let Some(content) = &request.edits.library_cache {
@@ -124,7 +136,7 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
 }
 
 fn devices(request: &Request<'_>) -> Result<Vec<LinuxDevice>, Error> {
-    if request.contained {
+    if request.contained || request.directories.omitted.contains(&DefaultMount::Dev) {
         // Injected devices are mounts here: the engine makes devices only at the top of `/dev`.
         return Ok(Vec::new());
     }
@@ -192,31 +204,25 @@ fn process(process: &Process, request: &Request<'_>) -> Result<oci_spec::runtime
         .args(process.args.iter().map(|arg| text(arg)).collect::<Vec<_>>())
         .env(env.collect::<Vec<_>>())
         .cwd(process.cwd.clone());
-    let mut built = if process.privileged {
-        builder.build()?
-    } else {
-        builder
-            .no_new_privileges(true)
-            .capabilities(no_capabilities()?)
-            .build()?
-    };
+    let mut built = builder
+        .no_new_privileges(process.no_new_privileges)
+        .build()?;
     built.set_rlimits(None);
-    if process.privileged {
-        // The process keeps the caller's capabilities. The document can express this only by
-        // leaving them out.
-        built.set_capabilities(None);
-    }
+    // The document expresses only by leaving them out that the caller's are kept.
+    let capabilities = process.capabilities.as_ref().map(capabilities);
+    built.set_capabilities(capabilities.transpose()?);
     Ok(built)
 }
 
-fn no_capabilities() -> Result<LinuxCapabilities, Error> {
-    let none = Capabilities::new;
+fn capabilities(names: &BTreeSet<String>) -> Result<LinuxCapabilities, Error> {
+    let known = names.iter().filter_map(|name| name.parse().ok());
+    let all: Capabilities = known.collect();
     Ok(LinuxCapabilitiesBuilder::default()
-        .bounding(none())
-        .effective(none())
-        .inheritable(none())
-        .permitted(none())
-        .ambient(none())
+        .bounding(all.clone())
+        .effective(all.clone())
+        .inheritable(all.clone())
+        .permitted(all.clone())
+        .ambient(all)
         .build()?)
 }
 

@@ -4,9 +4,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-use bundle::{Account, Bind, Device, Group, HostFacts, Paths, Process, Request, build};
+use bundle::{
+    Account, Bind, Content, Device, Directories, Group, HostFacts, Paths, Process, Request,
+    Writable, build,
+};
 use inject::{Edits, Mount};
 use rootfs::Directory;
 use serde_json::Value;
@@ -39,7 +43,21 @@ fn host() -> HostFacts {
         terminal: None,
         cwd: Some("/work/run".into()),
         resolv_conf: Some(b"nameserver 192.0.2.1\n".to_vec()),
-        present: HostFacts::SHARED.map(PathBuf::from).into(),
+        present: HostFacts::FILES.map(|(path, _)| path.into()).into(),
+    }
+}
+
+/// The usual directories of a container, which may have its own.
+fn directories(contained: bool) -> Directories {
+    let content = |path: &str| match contained {
+        true => Content::Empty,
+        false => Content::Host(path.into()),
+    };
+    Directories {
+        home: content("/home/ada"),
+        tmp: content("/tmp"),
+        var_tmp: content("/var/tmp"),
+        ..Default::default()
     }
 }
 
@@ -67,7 +85,8 @@ fn snapshot(binds: &[Bind], edits: &Edits, contained: bool) -> String {
         args: vec!["python".into(), "train.py".into()],
         env: vec![("PATH".into(), "/usr/bin".into())],
         cwd: "/work/run".into(),
-        privileged: false,
+        capabilities: Some(BTreeSet::new()),
+        no_new_privileges: true,
     };
     let paths = Paths {
         root: "/session/root".into(),
@@ -78,11 +97,18 @@ fn snapshot(binds: &[Bind], edits: &Edits, contained: bool) -> String {
         root: &root,
         account: &account,
         process: &process,
+        is_root_inside: false,
         binds,
+        images: &[],
+        directories: &directories(contained),
         edits,
         contained,
         own_processes: contained,
         own_ipc: contained,
+        own_network: false,
+        own_uts: false,
+        hostname: None,
+        writable: Writable::No,
         host: &host,
         paths: &paths,
     };
@@ -136,6 +162,7 @@ fn a_plain_container() {
     /dev/pts devpts devpts nosuid,noexec,newinstance,ptmxmode=0666,mode=0620
     /dev/infiniband bind /dev/infiniband rbind,nosuid
     /var/tmp bind /var/tmp rbind,nosuid,nodev
+    /home/ada bind /home/ada rbind,nosuid,nodev
     /etc/hosts bind /etc/hosts rbind,nosuid,nodev,dest-nofollow
     /etc/localtime bind /etc/localtime rbind,nosuid,nodev,dest-nofollow
     /etc/passwd bind /session/files/passwd rbind,nosuid,nodev,dest-nofollow
@@ -150,6 +177,7 @@ fn a_plain_container() {
     passwd: "ada:x:1000:100::/home/ada:/bin/sh\n"
     group: "users:x:100:ada\n"
     resolv.conf: "nameserver 192.0.2.1\n"
+    mount point: /home/ada
     mount point: /work/run
     "##);
 }
@@ -158,11 +186,13 @@ fn a_plain_container() {
 fn a_contained_container_with_binds_and_a_gpu() {
     let binds = [
         Bind {
+            image: None,
             source: "/data".into(),
             destination: Some("/mnt/data".into()),
             read_only: true,
         },
         Bind {
+            image: None,
             source: "/scratch".into(),
             destination: None,
             read_only: false,
@@ -189,9 +219,9 @@ fn a_contained_container_with_binds_and_a_gpu() {
     /dev/shm tmpfs tmpfs nosuid,nodev,mode=1777
     /dev/nvidia0 bind /dev/nvidia0 rbind,nosuid
     /var/tmp tmpfs tmpfs nosuid,nodev,mode=1777
+    /home/ada tmpfs tmpfs nosuid,nodev,mode=755
     /etc/hosts bind /etc/hosts rbind,nosuid,nodev,dest-nofollow
     /etc/localtime bind /etc/localtime rbind,nosuid,nodev,dest-nofollow
-    /home/ada tmpfs tmpfs nosuid,nodev,mode=755
     /etc/passwd bind /session/files/passwd rbind,nosuid,nodev,dest-nofollow
     /etc/group bind /session/files/group rbind,nosuid,nodev,dest-nofollow
     /etc/resolv.conf bind /session/files/resolv.conf rbind,nosuid,nodev,dest-nofollow

@@ -49,6 +49,14 @@ const FIXED: [&str; 5] = [
     "SINGULARITY_APPNAME",
 ];
 
+/// Variables of the user that extend others.
+const SPECIAL: [&str; 4] = [
+    "PREPEND_PATH",
+    "APPEND_PATH",
+    "PREPEND_LD_LIBRARY_PATH",
+    "APPEND_LD_LIBRARY_PATH",
+];
+
 /// The data from which the environment is made.
 #[derive(Debug, Clone)]
 pub struct Ingredients {
@@ -95,6 +103,11 @@ pub fn base(ingredients: &Ingredients) -> Set {
         set.insert(format!("{family}_CONTAINER").into(), path.into());
         set.insert(format!("{family}_NAME").into(), name.into());
     }
+    if let Some(name) = &ingredients.request.application {
+        for family in ["APPTAINER", "SINGULARITY"] {
+            set.insert(format!("{family}_APPNAME").into(), name.into());
+        }
+    }
     set.insert("HOME".into(), ingredients.home.clone().into());
     set.insert("PATH".into(), DEFAULT_PATH.into());
     set
@@ -105,13 +118,15 @@ pub fn base(ingredients: &Ingredients) -> Set {
 pub fn finish(ingredients: &Ingredients, image: Set, overrides: Set) -> Set {
     let mut set = image;
     let path = path(set.get(OsStr::new("PATH")), &overrides);
-    let special = |name: &OsStr| name == "PREPEND_PATH" || name == "APPEND_PATH";
+    let special = |name: &OsStr| SPECIAL.iter().any(|special| name == *special);
     let caller = from_caller(ingredients);
     let of_caller = caller.iter().map(|(name, value)| (name, value));
     let given = overrides.iter().chain(of_caller);
     let given = given.filter(|(_, value)| value.is_empty());
     let given_empty: BTreeSet<OsString> = given.map(|(name, _)| name.clone()).collect();
-    set.extend(overrides.into_iter().filter(|(name, _)| !special(name)));
+    let (ends, others): (Set, Set) = overrides.into_iter().partition(|(name, _)| special(name));
+    set.extend(others);
+    extend_library_path(&mut set, &ends);
     library_path(&mut set, ingredients.libraries);
     for (name, value) in caller {
         set.entry(name).or_insert(value);
@@ -151,6 +166,27 @@ fn join(front: &OsStr, back: &OsStr) -> OsString {
     joined
 }
 
+/// Extends `LD_LIBRARY_PATH` at both ends, as `PATH`. The image may ask for that, too.
+fn extend_library_path(set: &mut Set, given: &Set) {
+    let name = OsStr::new("LD_LIBRARY_PATH");
+    for (extension, is_front) in [
+        ("PREPEND_LD_LIBRARY_PATH", true),
+        ("APPEND_LD_LIBRARY_PATH", false),
+    ] {
+        let extension = OsStr::new(extension);
+        let of_image = set.remove(extension);
+        let Some(path) = given.get(extension).cloned().or(of_image) else {
+            continue;
+        };
+        let joined = match set.get(name).filter(|own| !own.is_empty()) {
+            Some(own) if is_front => join(&path, own),
+            Some(own) => join(own, &path),
+            None => path,
+        };
+        set.insert(name.to_owned(), joined);
+    }
+}
+
 fn library_path(set: &mut Set, libraries: bool) {
     let name = OsStr::new("LD_LIBRARY_PATH");
     match set.get(name).filter(|value| !value.is_empty()) {
@@ -187,7 +223,9 @@ fn from_caller(ingredients: &Ingredients) -> Vec<(OsString, OsString)> {
         .0
         .iter()
         .filter(|(name, _)| {
-            !Variables::is_ours(name) && !replaced.iter().any(|other| name == other)
+            !Variables::is_ours(name)
+                && !replaced.iter().any(|other| name == other)
+                && !ingredients.request.environment.omitted.contains(name)
         })
         .cloned()
         .collect();
@@ -227,7 +265,16 @@ fn about(ingredients: &Ingredients) -> Set {
         tell("ENVIRONMENT", ENVIRONMENT_FILE.into());
     }
     set.insert("APPTAINER_COMMAND".into(), request.action.name().into());
-    set.insert("APPTAINER_APPNAME".into(), OsString::new());
+    let application = request.application.clone().unwrap_or_default();
+    set.insert("APPTAINER_APPNAME".into(), application.clone().into());
+    if !application.is_empty() {
+        set.insert("SINGULARITY_APPNAME".into(), application.into());
+    }
+    if request.environment.is_literal {
+        for family in ["APPTAINER", "SINGULARITY"] {
+            set.insert(format!("{family}_NO_EVAL").into(), "1".into());
+        }
+    }
     if let Some(instance) = &ingredients.instance {
         set.insert("APPTAINER_INSTANCE".into(), instance.into());
         set.insert("SINGULARITY_INSTANCE".into(), instance.into());

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bundle::{Account, Device, HostFacts};
+use bundle::{Device, HostFacts};
 use rustix::fs::{Access, FileType, major, minor};
 
 use crate::caller::Caller;
@@ -16,24 +16,20 @@ const OWN: [&str; 17] = [
 ];
 
 /// Collects the host's devices, paths and files that a container may share.
-pub fn facts(caller: &Caller, account: &Account) -> HostFacts {
+pub fn facts(caller: &Caller) -> HostFacts {
     let (devices, device_directories) = devices();
     HostFacts {
         devices,
         device_directories,
-        ..facts_without_devices(caller, account)
+        ..facts_without_devices(caller)
     }
 }
 
 /// Collects the same without the devices, which need a system call each. A process that joins a
 /// container gets the container's devices.
-pub fn facts_without_devices(caller: &Caller, account: &Account) -> HostFacts {
-    let present = HostFacts::SHARED
-        .iter()
-        .map(PathBuf::from)
-        .chain([account.home.clone()])
-        .filter(|path| path.exists())
-        .collect();
+pub fn facts_without_devices(caller: &Caller) -> HostFacts {
+    let files = HostFacts::FILES.iter().map(|(path, _)| PathBuf::from(path));
+    let present = files.filter(|path| path.exists()).collect();
     HostFacts {
         devices: Vec::new(),
         device_directories: Vec::new(),

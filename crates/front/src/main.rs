@@ -20,6 +20,7 @@ mod hints;
 mod host;
 mod launch;
 mod messages;
+mod misspelled;
 mod mpi_mode;
 #[cfg(test)]
 mod pages;
@@ -29,7 +30,7 @@ mod request;
 mod scripts;
 mod site;
 mod table;
-mod unsupported;
+
 mod variables;
 
 use sys::ExitCode;

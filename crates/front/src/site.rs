@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use registry::Mirror;
 use serde::Deserialize;
 
@@ -111,27 +111,8 @@ impl Site {
     }
 }
 
-/// Parses a number of bytes. Letters stand for units of powers of 1024.
 fn size(text: &str) -> Result<u64> {
-    let text = text.trim();
-    let (digits, unit) = match text.find(|letter: char| !letter.is_ascii_digit()) {
-        Some(end) => text.split_at(end),
-        None => (text, ""),
-    };
-    let power = match unit.trim_end_matches("iB").trim_end_matches('B') {
-        "" => 0,
-        "K" | "k" => 1,
-        "M" => 2,
-        "G" => 3,
-        "T" => 4,
-        _ => bail!("{text:?}: expected a size such as 500M or 50G"),
-    };
-    let number: u64 = digits
-        .parse()
-        .with_context(|| format!("{text:?}: expected a size such as 500M or 50G"))?;
-    number
-        .checked_mul(1 << (10 * power))
-        .with_context(|| format!("{text:?}: too large"))
+    text::parse_size(text).with_context(|| format!("{text:?}: expected a size such as 500M or 50G"))
 }
 
 #[cfg(test)]

@@ -161,7 +161,7 @@ fn the_plan_of_a_contained_program() {
     }
     plan += &config["linux"]["namespaces"].to_string();
     assert_snapshot!(plan, @r##"
-    app --flag, in "/tmp", new privileges: false
+    app --flag, in "/tmp", new privileges: true
     A=1
     LANG=C
     PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin

@@ -49,6 +49,12 @@ pub enum Error {
         /// The image.
         path: PathBuf,
     },
+    /// The SIF has no partition with data.
+    #[error("{}: the SIF has no such partition with a squashfs; `front sif list` shows its parts", path.display())]
+    NoPartition {
+        /// The image.
+        path: PathBuf,
+    },
     /// The partition's file system cannot be mounted.
     #[error("{}: the primary partition is {what}, which is not supported yet; only squashfs is", path.display())]
     Partition {

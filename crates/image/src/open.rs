@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use rootfs::{Directory, Files};
 use rustix::fs::{Mode, OFlags};
-use sif::{Architecture, FileSystem, Sif};
+use sif::{Architecture, DataType, Descriptor, FileSystem, Sif};
 
 use crate::Error;
 use crate::platform::host_architecture;
@@ -107,6 +107,37 @@ impl Image {
         })
     }
 
+    /// Opens the file system in a file whose files are used as data, whatever machine it is for. In a
+    /// SIF, it is the partition with this number, or else the primary one, or else the first.
+    ///
+    /// # Errors
+    ///
+    /// As [`Image::open`]; also fails when the SIF has no such partition.
+    pub fn open_data(path: &Path, partition: Option<u32>) -> Result<RootFs, Error> {
+        let is_data = |descriptor: &Descriptor| match (partition, &descriptor.data) {
+            (Some(id), DataType::Partition(_)) => descriptor.id == id,
+            (None, DataType::Partition(found)) => found.file_system == FileSystem::Squashfs,
+            _ => false,
+        };
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let opened = rustix::fs::open(path, flags, Mode::empty());
+        let sif = opened.ok().map(File::from).and_then(|file| {
+            let sif = Sif::read(&file).ok()?;
+            Some((file, sif))
+        });
+        let Some((file, sif)) = sif else {
+            return Ok(Self::open_foreign(path)?.root);
+        };
+        if partition.is_none() && sif.primary().is_some() {
+            return Ok(Self::open_foreign(path)?.root);
+        }
+        let found = sif.descriptors.iter().find(|one| is_data(one));
+        let found = found.ok_or_else(|| Error::NoPartition {
+            path: path.to_owned(),
+        })?;
+        squashed(path, file, found.offset, found.size)
+    }
+
     /// Returns the last component of the image's path.
     #[must_use]
     pub fn name(&self) -> String {
@@ -143,6 +174,11 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<Opened, Error> {
         })?;
         (Medium::Squashfs, offset, size.saturating_sub(offset), None)
     };
+    let root = squashed(path, file, offset, length)?;
+    Ok((medium, root, architecture))
+}
+
+fn squashed(path: &Path, file: File, offset: u64, length: u64) -> Result<RootFs, Error> {
     let reader = file.try_clone().map_err(|source| Error::Open {
         path: path.to_owned(),
         source,
@@ -151,7 +187,7 @@ fn open_file(path: &Path, file: File, size: u64) -> Result<Opened, Error> {
         path: path.to_owned(),
         source,
     })?;
-    Ok((medium, RootFs::Squashfs(Box::new(root)), architecture))
+    Ok(RootFs::Squashfs(Box::new(root)))
 }
 
 /// Whether a directory is an OCI layout (image-spec, image-layout.md) and not a root file system.

@@ -16,7 +16,7 @@ use image::RootFs;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::waitpid;
+use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Pid, setsid};
 use oci_spec::runtime::LinuxNamespaceType;
 
@@ -24,12 +24,13 @@ use crate::cgroup::Stand;
 use crate::connections::Connections;
 use crate::fuse::Server;
 use crate::instance::{self, Start};
+use crate::layers::Claim;
 use crate::monitor::{self, Monitor, use_all_processors};
 use crate::name::Name;
 use crate::observer::Member;
 use crate::process::{self, detach_stdio, ignore_signals};
 use crate::spec::Note;
-use crate::stopped::Child;
+use crate::stopped::Children;
 use crate::{
     Error, SessionSpec, cgroup, connections, image_mount, mounts, name, peer, protocol, userns,
 };
@@ -96,8 +97,9 @@ fn keep(
         namespaces,
         taken,
         init,
-        server,
+        servers,
         stand,
+        claim: _claim,
     } = built;
     let taken = taken.and_then(name::open);
     let has_own_processes = session.has_own_processes();
@@ -130,7 +132,7 @@ fn keep(
             connections,
             &instance.about,
             init,
-            server.as_ref(),
+            servers.as_ref(),
         );
         return drop(stand);
     }
@@ -138,12 +140,12 @@ fn keep(
     let connections = Connections::new(open);
     if !has_own_processes {
         drop(stand);
-        return Monitor::new(session, namespaces, connections, server, began).keep(caller);
+        return Monitor::new(session, namespaces, connections, servers, began).keep(caller);
     }
     // The container's first process belongs to the members, and ends with them.
     match is_shared {
-        true => Monitor::new(session, namespaces, connections, server, began).keep(caller),
-        false => monitor::wait(&caller.process, server.as_ref()),
+        true => Monitor::new(session, namespaces, connections, servers, began).keep(caller),
+        false => monitor::wait(&caller.process, servers.as_ref()),
     }
     end_init(init);
     drop(stand);
@@ -156,9 +158,11 @@ struct Built {
     /// The socket with an instance's name.
     taken: Option<OwnedFd>,
     init: Pid,
-    /// The image's server.
-    server: Option<Child>,
+    /// The servers of images.
+    servers: Option<Children>,
     stand: Stand,
+    /// The right to write to a directory that keeps changes.
+    claim: Option<Claim>,
 }
 
 fn build(
@@ -168,36 +172,37 @@ fn build(
 ) -> Result<Built, Error> {
     let layout = session.layout;
     let privileged = userns::is_real_root();
-    let server = if privileged {
-        None
-    } else {
-        userns::enter_user_namespace()?;
-        match session.root {
-            // The server is started before the mount namespace is made, so that it does not hold
+    let mut note = |note: Note| protocol::send_note(socket, &note.to_string());
+    // Names contain the user's number, which is another one inside.
+    let name = session
+        .instance
+        .map(|instance| Name::instance(&instance.name));
+    if !privileged {
+        userns::enter_user_namespace(session.users, &mut note)?;
+    }
+    let mut servers = Vec::new();
+    for image in session.images() {
+        servers.push(match image {
+            // The servers are started before the mount namespace is made, so that they do not hold
             // it.
-            RootFs::Squashfs(squashed) => Server::start(squashed, open)?,
+            RootFs::Squashfs(squashed) if !privileged => Server::start(squashed, open)?,
             _ => None,
-        }
-    };
-    let child = server.as_ref().map(Server::child).transpose()?;
+        });
+    }
+    let processes = servers.iter().flatten().map(Server::process);
+    let processes = processes.collect::<Result<Vec<_>, _>>()?;
+    let children = (!processes.is_empty()).then(|| Children::new(processes));
+    let children = children.transpose().map_err(Error::Fork)?;
     // The name is taken before anything is made, so that there is only one instance of that name.
-    // It is taken after the server's start, because the server would hold it longer than the
-    // instance lasts.
-    let taken = match session.instance {
-        Some(instance) => Some(take(&instance.name)?),
-        None => None,
+    // It is taken after the servers' start, because a server would hold it longer than the instance
+    // lasts.
+    let taken = match (session.instance, name) {
+        (Some(instance), Some(name)) => Some(take(&instance.name, name)?),
+        _ => None,
     };
     enter_mount_namespace()?;
     image_mount::lay_out(layout)?;
-    let mut note = |note: Note| protocol::send_note(socket, &note.to_string());
-    image_mount::mount_image(
-        layout,
-        session.root,
-        server,
-        session.mount_points,
-        session.cache,
-        &mut note,
-    )?;
+    let claim = image_mount::mount_images(session, servers, &mut note)?;
     write_files(session)?;
     mounts::mount_all(
         &layout.root(),
@@ -213,8 +218,9 @@ fn build(
         namespaces,
         taken,
         init,
-        server: child,
+        servers: children,
         stand,
+        claim,
     })
 }
 
@@ -229,8 +235,7 @@ fn forbid_cgroup_namespaces() -> Result<(), Error> {
     })
 }
 
-fn take(called: &str) -> Result<OwnedFd, Error> {
-    let name = Name::instance(called);
+fn take(called: &str, name: Option<Name>) -> Result<OwnedFd, Error> {
     if let Some(taken) = name.as_ref().and_then(Name::take) {
         return Ok(taken);
     }
@@ -248,17 +253,47 @@ fn take(called: &str) -> Result<OwnedFd, Error> {
 fn namespaces(init: Pid, privileged: bool, spec: &Spec) -> Result<Vec<File>, Error> {
     let init = init.to_string();
     let user = (!privileged).then(|| open_namespace("self", "user"));
-    let linux = spec.linux().as_ref();
-    let kinds = linux.and_then(|linux| linux.namespaces().as_ref());
-    let has = |kind| kinds.is_some_and(|kinds| kinds.iter().any(|own| own.typ() == kind));
+    let has = |kind| has_namespace(spec, kind);
     let others = [
         (LinuxNamespaceType::Mount, "mnt"),
         (LinuxNamespaceType::Ipc, "ipc"),
+        (LinuxNamespaceType::Network, "net"),
+        (LinuxNamespaceType::Uts, "uts"),
         (LinuxNamespaceType::Pid, "pid"),
     ];
     let others = others.into_iter().filter(|(kind, _)| has(*kind));
     let others = others.map(|(_, name)| open_namespace(&init, name));
     user.into_iter().chain(others).collect()
+}
+
+fn has_namespace(spec: &Spec, kind: LinuxNamespaceType) -> bool {
+    let linux = spec.linux().as_ref();
+    let kinds = linux.and_then(|linux| linux.namespaces().as_ref());
+    kinds.is_some_and(|kinds| kinds.iter().any(|own| own.typ() == kind))
+}
+
+/// Brings up the loopback interface of a process's network namespace. A child does it, because this
+/// process stays in the host's network.
+fn bring_up_loopback(process: Pid) -> Result<(), Error> {
+    let namespace = open_namespace(&process.to_string(), "net")?;
+    match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
+        sys::Fork::Child => {
+            let entered = nix::sched::setns(&namespace, CloneFlags::CLONE_NEWNET);
+            let done = entered.map_err(io::Error::from);
+            let code = match done.and_then(|()| sys::bring_up_loopback()) {
+                Ok(()) => 0,
+                Err(error) => error.raw_os_error().unwrap_or(255),
+            };
+            sys::exit_at_once(code)
+        }
+        sys::Fork::Parent(child) => match waitpid(child, None) {
+            Ok(WaitStatus::Exited(_, 0)) => Ok(()),
+            Ok(WaitStatus::Exited(_, errno)) => {
+                Err(Error::Loopback(io::Error::from_raw_os_error(errno)))
+            }
+            _ => Err(Error::Loopback(io::ErrorKind::Interrupted.into())),
+        },
+    }
 }
 
 fn enter_mount_namespace() -> Result<(), Error> {
@@ -320,6 +355,9 @@ fn create_container(
     // libcontainer makes the builder undumpable, which denies it its own /proc files.
     let _ = nix::sys::prctl::set_dumpable(true);
     let finished = namespaces(init, privileged, session.spec).and_then(|namespaces| {
+        if has_namespace(session.spec, LinuxNamespaceType::Network) {
+            bring_up_loopback(init)?;
+        }
         if session.has_own_processes() {
             container.start().map_err(failed)?;
             // The other end of the socket was closed with the executor, so this returns when the

@@ -47,6 +47,14 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// A directory cannot keep changes.
+    #[error("overlay {}", path.display())]
+    Overlay {
+        /// The directory.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
     /// A file or directory of the session could not be made.
     #[error("write {}", path.display())]
     Write {
@@ -66,6 +74,9 @@ pub enum Error {
     /// The engine could not make the container.
     #[error("create the container: {0}")]
     Engine(String),
+    /// The loopback interface of the container's network is down.
+    #[error("bring up the container's loopback interface")]
+    Loopback(#[source] io::Error),
     /// The container's namespaces could not be opened.
     #[error("open the container's {what} namespace")]
     Namespace {

@@ -15,7 +15,6 @@ use squashfs::ServeOptions;
 use crate::error::mount_error;
 use crate::name::Open;
 use crate::process::{self, detach_stdio, ignore_signals};
-use crate::stopped::Child;
 use crate::{Error, payload};
 
 /// A server process that waits for its mount.
@@ -64,10 +63,9 @@ impl Server {
         }
     }
 
-    /// Returns the server's process, a child of this one.
-    pub(crate) fn child(&self) -> Result<Child, Error> {
-        let process = self.process.try_clone().map_err(Error::Fork)?;
-        Child::new(process).map_err(Error::Fork)
+    /// Returns a handle of the server's process, a child of this one.
+    pub(crate) fn process(&self) -> Result<OwnedFd, Error> {
+        self.process.try_clone().map_err(Error::Fork)
     }
 
     /// Mounts the image at `target` and lets the server answer.

@@ -13,8 +13,9 @@ use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick
 
 use crate::error::mount_error;
 use crate::fuse::Server;
+use crate::layers::{self, Claim};
 use crate::spec::Note;
-use crate::{Error, Layout};
+use crate::{Error, Layout, SessionSpec};
 
 /// Mounts the session's own file system over its directory, and makes the directories in it.
 pub(crate) fn lay_out(layout: &Layout) -> Result<(), Error> {
@@ -37,38 +38,54 @@ pub(crate) fn lay_out(layout: &Layout) -> Result<(), Error> {
         layout.bundle(),
         layout.state(),
     ] {
-        fs::create_dir(&path).map_err(|source| Error::Write { path, source })?;
+        make_directory(&path)?;
     }
     Ok(())
 }
 
-/// Mounts the image at the layout's root, with a layer for the mount points that it lacks.
-pub(crate) fn mount_image(
-    layout: &Layout,
-    root: &RootFs,
-    server: Option<Server>,
-    mount_points: &[(&Path, bool)],
-    cache: &Path,
+/// Mounts the session's images: the root with all its layers, and the images whose files are bound.
+/// `servers` has the server of each of [`SessionSpec::images`]. The result must be kept as long as
+/// the session lasts.
+pub(crate) fn mount_images(
+    session: &SessionSpec<'_>,
+    servers: Vec<Option<Server>>,
     note: &mut dyn FnMut(Note),
-) -> Result<(), Error> {
-    let target = if mount_points.is_empty() {
-        layout.root()
-    } else {
-        layout.image()
+) -> Result<Option<Claim>, Error> {
+    let layout = session.layout;
+    let has_overlay = session.has_overlay();
+    let root = match has_overlay {
+        true => layout.image(),
+        false => layout.root(),
     };
-    match root {
-        RootFs::Directory(directory) => bind(directory.path(), &target)?,
-        RootFs::Embedded(files) => lay_out_files(files, &target)?,
-        RootFs::Squashfs(squashed) => mount_squashfs(squashed, server, &target, cache, note)?,
+    let layers = (0..session.layers.len()).map(|number| layout.layer(number));
+    let data = (0..session.data.len()).map(|number| layout.data(number));
+    let targets = [root].into_iter().chain(layers).chain(data);
+    for ((image, target), server) in session.images().zip(targets).zip(servers) {
+        if !target.exists() {
+            make_directory(&target)?;
+        }
+        match image {
+            RootFs::Directory(directory) => bind(directory.path(), &target)?,
+            RootFs::Embedded(files) => lay_out_files(files, &target)?,
+            RootFs::Squashfs(squashed) => {
+                mount_squashfs(squashed, server, &target, session.cache, note)?;
+            }
+        }
     }
-    if mount_points.is_empty() {
-        Ok(())
-    } else {
-        mount_overlay(layout, mount_points)
+    match has_overlay {
+        true => layers::mount_overlay(session),
+        false => Ok(None),
     }
 }
 
-fn bind(source: &Path, target: &Path) -> Result<(), Error> {
+pub(crate) fn make_directory(path: &Path) -> Result<(), Error> {
+    fs::create_dir(path).map_err(|source| Error::Write {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+pub(crate) fn bind(source: &Path, target: &Path) -> Result<(), Error> {
     let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
     mount(Some(source), target, None::<&str>, flags, None::<&str>)
         .map_err(mount_error(&source.to_string_lossy(), target))
@@ -178,38 +195,4 @@ pub(crate) fn look_anew(root: &Path) -> io::Result<()> {
     // This changes nothing: without a writable layer, the overlay is always read-only.
     fsconfig_set_flag(&overlay, "ro")?;
     Ok(fsconfig_reconfigure(&overlay)?)
-}
-
-/// Adds a layer below the image that holds only the mount points that the image lacks. The image's
-/// own files keep their owner and mode, and everything is read-only.
-fn mount_overlay(layout: &Layout, mount_points: &[(&Path, bool)]) -> Result<(), Error> {
-    let layer = layout.mount_points();
-    for (path, directory) in mount_points {
-        // This is the session's own empty file system, so no link is in the way.
-        let path = layer.join(path.strip_prefix("/").unwrap_or(path));
-        let made = if *directory {
-            fs::create_dir_all(&path)
-        } else {
-            path.parent()
-                .map_or(Ok(()), fs::create_dir_all)
-                .and_then(|()| fs::write(&path, ""))
-        };
-        made.map_err(|source| Error::Write { path, source })?;
-    }
-    let root = layout.root();
-    let data = format!("lowerdir={}:{}", layout.image().display(), layer.display());
-    // `userxattr` (Linux 5.11) allows an overlay to be mounted in a user namespace.
-    let unprivileged = format!("{data},userxattr");
-    let attempt = |data: &str| {
-        mount(
-            Some("overlay"),
-            &root,
-            Some("overlay"),
-            MsFlags::MS_NODEV,
-            Some(data),
-        )
-    };
-    attempt(&unprivileged)
-        .or_else(|_| attempt(&data))
-        .map_err(mount_error("overlay", &root))
 }

@@ -52,6 +52,20 @@ impl Layout {
         self.directory.join("image")
     }
 
+    /// Returns the directory at which an image is mounted whose files are bound, by its number.
+    #[must_use]
+    pub fn data(&self, number: usize) -> PathBuf {
+        self.directory.join(format!("data-{number}"))
+    }
+
+    pub(crate) fn layer(&self, number: usize) -> PathBuf {
+        self.directory.join(format!("layer-{number}"))
+    }
+
+    pub(crate) fn changes(&self) -> PathBuf {
+        self.directory.join("changes")
+    }
+
     pub(crate) fn mount_points(&self) -> PathBuf {
         self.directory.join("mount-points")
     }

@@ -25,11 +25,13 @@ mod caller;
 mod cgroup;
 mod client;
 mod connections;
+mod delegated;
 mod error;
 mod execute;
 mod fuse;
 mod image_mount;
 mod instance;
+mod layers;
 mod layout;
 mod list;
 mod monitor;
@@ -41,6 +43,7 @@ mod peer;
 mod process;
 mod protocol;
 mod proxy;
+mod root_filter;
 mod secret;
 mod spec;
 mod stopped;
@@ -52,9 +55,10 @@ pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use name::identity;
 pub use payload::{
-    ExecError, Payload, drop_privileges, enter_directory, exec, find_program, isolate,
+    ExecError, Payload, enter_directory, exec, find_program, isolate, limit_privileges,
 };
-pub use spec::{Note, SessionSpec};
+pub use root_filter::act_as_root;
+pub use spec::{Changes, Note, SessionSpec, Users};
 pub use userns::{is_real_root as is_privileged, try_namespaces};
 
 pub use list::Shared;

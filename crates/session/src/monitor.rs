@@ -20,7 +20,7 @@ use crate::connections::{Connections, NO_DESCRIPTORS};
 use crate::observer::{Member, Reporter};
 use crate::process::{self, has_ended, pid};
 use crate::protocol::Command;
-use crate::stopped::Child;
+use crate::stopped::Children;
 use crate::{SessionSpec, image_mount, protocol};
 
 /// Lets the process run on every processor that the system allows. A launcher may have bound the
@@ -55,8 +55,8 @@ const OF_A_MEMBER: u64 = 2;
 pub(crate) struct Monitor<'a> {
     namespaces: Vec<File>,
     connections: Connections,
-    /// The image's server, if there is one. Without it, there is nothing to join.
-    server: Option<Child>,
+    /// The servers of images, if there are any. Without them, there is nothing to join.
+    servers: Option<Children>,
     about: &'a str,
     members: Vec<Member>,
     /// The member that ended last, until its exit status is known.
@@ -73,19 +73,19 @@ impl<'a> Monitor<'a> {
         session: &SessionSpec<'a>,
         namespaces: Vec<File>,
         connections: Connections,
-        server: Option<Child>,
+        servers: Option<Children>,
         began: Instant,
     ) -> Self {
         Self {
             namespaces,
             connections,
-            server,
+            servers,
             about: session.about,
             reporter: Reporter::new(session.observer),
             of_one_program: session.of_one_program,
             changing: matches!(session.root, RootFs::Directory(_))
                 .then(|| (session.layout.root(), began))
-                .filter(|_| !session.mount_points.is_empty()),
+                .filter(|_| session.has_overlay() && session.changes.is_none()),
             members: Vec::new(),
             last: None,
         }
@@ -109,11 +109,11 @@ impl<'a> Monitor<'a> {
             let Some(happened) = self.wait(limit) else {
                 return self.connections.close();
             };
-            self.server.iter().for_each(Child::tend);
+            self.servers.iter().for_each(Children::tend);
             if self.has_lost_server() {
                 // Reads of the image fail from now on. The next caller builds a new session.
                 self.connections.close();
-                self.server = None;
+                self.servers = None;
             }
             if happened.call || self.connections.pending() > 0 {
                 let heard = self.connections.receive();
@@ -229,8 +229,8 @@ impl<'a> Monitor<'a> {
     }
 
     fn has_lost_server(&self) -> bool {
-        let mut server = self.server.iter();
-        server.any(|server| has_ended(server.process()))
+        let mut servers = self.servers.iter().flat_map(Children::processes);
+        servers.any(has_ended)
     }
 
     /// Waits for a caller, a member's end, or the exit status of the last member, at most `limit`.
@@ -248,8 +248,8 @@ impl<'a> Monitor<'a> {
             .members
             .iter()
             .map(|member| PollFd::new(&member.process, PollFlags::IN));
-        let server = self.server.iter().flat_map(looks);
-        let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).chain(server).collect();
+        let servers = self.servers.iter().flat_map(looks);
+        let mut fds: Vec<PollFd<'_>> = word.chain(calls).chain(ends).chain(servers).collect();
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         match poll(&mut fds, limit.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
@@ -259,7 +259,7 @@ impl<'a> Monitor<'a> {
         let words = usize::from(self.members.is_empty() && self.last.is_some());
         let (word, rest) = fds.split_at(words);
         let (call, rest) = rest.split_at(callers);
-        let (end, _server) = rest.split_at(self.members.len());
+        let (end, _servers) = rest.split_at(self.members.len());
         Some(Happened {
             word: any(word),
             call: any(call),
@@ -278,24 +278,23 @@ struct Happened {
     end: bool,
 }
 
-/// Returns the descriptors that report changes of the image's server.
-fn looks(server: &Child) -> [PollFd<'_>; 2] {
-    let end = PollFd::new(server.process(), PollFlags::IN);
-    [
-        end,
-        PollFd::from_borrowed_fd(server.changes(), PollFlags::IN),
-    ]
+/// Returns the descriptors that report changes of the images' servers.
+fn looks(servers: &Children) -> impl Iterator<Item = PollFd<'_>> {
+    let ends = servers.processes().iter();
+    let ends = ends.map(|process| PollFd::new(process, PollFlags::IN));
+    let changes = PollFd::from_borrowed_fd(servers.changes(), PollFlags::IN);
+    ends.chain([changes])
 }
 
 /// Waits until a process has ended.
-pub(crate) fn wait(process: &OwnedFd, server: Option<&Child>) {
+pub(crate) fn wait(process: &OwnedFd, servers: Option<&Children>) {
     while !has_ended(process) {
         let end = PollFd::new(process, PollFlags::IN);
         let changes =
-            server.map(|server| PollFd::from_borrowed_fd(server.changes(), PollFlags::IN));
+            servers.map(|servers| PollFd::from_borrowed_fd(servers.changes(), PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = [end].into_iter().chain(changes).collect();
         let _ = poll(&mut fds, None);
-        server.iter().for_each(|server| server.tend());
+        servers.iter().for_each(|servers| servers.tend());
     }
 }
 
@@ -305,7 +304,7 @@ pub(crate) fn monitor_instance(
     mut connections: Connections,
     about: &str,
     init: Pid,
-    server: Option<&Child>,
+    servers: Option<&Children>,
 ) {
     let Ok(process) = process::open(init.as_raw()) else {
         return;
@@ -316,14 +315,14 @@ pub(crate) fn monitor_instance(
         let ends = [PollFd::new(&process, PollFlags::IN)];
         let calls = { connections.descriptors() }.map(|fd| PollFd::new(fd, PollFlags::IN));
         let changes =
-            server.map(|server| PollFd::from_borrowed_fd(server.changes(), PollFlags::IN));
+            servers.map(|servers| PollFd::from_borrowed_fd(servers.changes(), PollFlags::IN));
         let mut fds: Vec<PollFd<'_>> = ends.into_iter().chain(changes).chain(calls).collect();
         let next = connections.next();
         let limit = next.map(|next| next.saturating_duration_since(Instant::now()));
         let limit = limit.and_then(|limit| Timespec::try_from(limit).ok());
         let _ = poll(&mut fds, limit.as_ref());
         drop(fds);
-        server.iter().for_each(|server| server.tend());
+        servers.iter().for_each(|servers| servers.tend());
         members.retain(|member| !has_ended(member));
         for (caller, command) in connections.receive() {
             match command {

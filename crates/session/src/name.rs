@@ -34,7 +34,7 @@ use rustix::net::{
 use crate::peer;
 use crate::protocol::PATIENCE;
 use crate::secret::Secret;
-use crate::{Error, SessionSpec};
+use crate::{Changes, Error, SessionSpec};
 
 /// Time to wait in the queue of each name when all names are asked.
 const IN_A_QUEUE: Duration = Duration::from_millis(500);
@@ -119,11 +119,17 @@ impl Name {
         // Processes of one cgroup are ended together. A session must not outlive its own cgroup
         // because of members in another.
         let cgroup = fs::read_to_string("/proc/self/cgroup").ok()?;
-        Self::made_of(
-            NO_JOB,
-            session.root,
-            (spec, sources, cgroup, session.files, session.mount_points),
-        )
+        let others = session.layers.iter().chain(session.data);
+        let others = others.map(image).collect::<Option<Vec<_>>>()?;
+        let changes = match session.changes {
+            // Nobody else sees them.
+            Some(Changes::Memory(_)) => return None,
+            Some(Changes::Directory(directory)) => Some(directory.identity().ok()?),
+            None => None,
+        };
+        let layers = (others, changes, format!("{:?}", session.users));
+        let files = (session.files, session.mount_points);
+        Self::made_of(NO_JOB, session.root, (spec, sources, cgroup, files, layers))
     }
 
     /// Returns the name of a job's session on this machine. Its ranks may have a cgroup each. As

@@ -8,11 +8,13 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
+use caps::CapsHashSet;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use rustix::thread::{
-    CapabilitySet, CapabilitySets, clear_ambient_capability_set,
-    remove_capability_from_bounding_set, set_capabilities, set_no_new_privs,
+    CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
+    configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
+    set_no_new_privs,
 };
 
 use crate::execute::execute;
@@ -72,6 +74,9 @@ pub enum ExecError {
     /// The capabilities could not be dropped.
     #[error("drop capabilities")]
     Privileges(#[source] io::Error),
+    /// The filter for root could not be loaded.
+    #[error("load the filter of system calls for --fakeroot")]
+    Filter(#[source] io::Error),
     /// The session keyring could not be made.
     #[error("create a session keyring")]
     Keyring(#[source] io::Error),
@@ -88,33 +93,51 @@ pub enum ExecError {
     },
 }
 
-/// Drops every capability, and the right to gain any by a later exec. The payload of an
-/// unprivileged caller gets this state.
+/// Keeps only some of the calling process's capabilities, also for programs that it executes. With
+/// `for_good`, no exec gains others either: an unprivileged caller's payload gets this state.
 ///
 /// # Errors
 ///
 /// Fails when the kernel refuses; the payload must not be started then.
-pub fn drop_privileges() -> Result<(), ExecError> {
-    drop_all().map_err(|errno| ExecError::Privileges(errno.into()))
+pub fn limit_privileges(kept: &CapsHashSet, for_good: bool) -> Result<(), ExecError> {
+    limit(kept, for_good).map_err(|errno| ExecError::Privileges(errno.into()))
 }
 
-fn drop_all() -> rustix::io::Result<()> {
+/// Drops every capability, and the right to gain any by a later exec.
+pub(crate) fn drop_privileges() -> Result<(), ExecError> {
+    limit_privileges(&CapsHashSet::new(), true)
+}
+
+fn limit(kept: &CapsHashSet, for_good: bool) -> rustix::io::Result<()> {
+    let bits = kept.iter().map(caps::Capability::bitmask);
+    let kept = CapabilitySet::from_bits_retain(bits.fold(0, |all, one| all | one));
     clear_ambient_capability_set()?;
     for number in 0..u64::BITS {
         let capability = CapabilitySet::from_bits_retain(1 << number);
+        if kept.contains(capability) {
+            continue;
+        }
         match remove_capability_from_bounding_set(capability) {
             // The kernel has no further capabilities.
             Err(rustix::io::Errno::INVAL) => break,
             dropped => dropped?,
         }
     }
-    let none = CapabilitySets {
-        effective: CapabilitySet::empty(),
-        permitted: CapabilitySet::empty(),
-        inheritable: CapabilitySet::empty(),
+    let held = capabilities(None)?.permitted & kept;
+    let sets = CapabilitySets {
+        effective: held,
+        permitted: held,
+        inheritable: held,
     };
-    set_capabilities(None, none)?;
-    set_no_new_privs(true)
+    set_capabilities(None, sets)?;
+    // Users other than root lose their capabilities by an exec otherwise.
+    for capability in held.iter() {
+        configure_capability_in_ambient_set(capability, true)?;
+    }
+    if for_good {
+        set_no_new_privs(true)?;
+    }
+    Ok(())
 }
 
 /// The name of the session keyring of a contained session's members.

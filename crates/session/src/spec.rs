@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use image::RootFs;
 use oci_spec::runtime::{LinuxNamespaceType, Spec};
+use rootfs::Directory;
 
 use crate::{Instance, Layout, Observer};
 
@@ -18,6 +19,14 @@ pub struct SessionSpec<'a> {
     /// The mount points that the image lacks: absolute paths without links, and whether each is a
     /// directory.
     pub mount_points: &'a [(&'a Path, bool)],
+    /// Layers above the image, the topmost first.
+    pub layers: &'a [RootFs],
+    /// Where changes to the root go; `None` if the root is not an overlay that can be written to.
+    pub changes: Option<Changes<'a>>,
+    /// Images whose files are bound, which are mounted at [`Layout::data`].
+    pub data: &'a [RootFs],
+    /// The users inside.
+    pub users: Users<'a>,
     /// `config.json`.
     pub spec: &'a Spec,
     /// Names and contents of the files in [`Layout::files`].
@@ -41,7 +50,40 @@ pub struct SessionSpec<'a> {
     pub verbose: bool,
 }
 
+/// Where the changes to a root go, above all its layers.
+#[derive(Debug, Clone, Copy)]
+pub enum Changes<'a> {
+    /// Into memory, at most this number of bytes, or half of the machine's.
+    Memory(Option<u64>),
+    /// Into a directory of the host, which keeps them.
+    Directory(&'a Directory),
+}
+
+/// The users in a session's user namespace. Real root's sessions have none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Users<'a> {
+    /// The caller.
+    Caller,
+    /// Root, who is the caller outside.
+    Root,
+    /// Root, who is the caller outside, and the users that the system has delegated to the caller,
+    /// who has this name ([subuid(5)]).
+    ///
+    /// [subuid(5)]: https://man7.org/linux/man-pages/man5/subuid.5.html
+    Delegated(&'a str),
+}
+
 impl SessionSpec<'_> {
+    /// Whether the root consists of several layers.
+    pub(crate) fn has_overlay(&self) -> bool {
+        !self.mount_points.is_empty() || !self.layers.is_empty() || self.changes.is_some()
+    }
+
+    /// Returns the images that a server may have to serve: the root, the layers and the data.
+    pub(crate) fn images(&self) -> impl Iterator<Item = &RootFs> {
+        [self.root].into_iter().chain(self.layers).chain(self.data)
+    }
+
     /// Whether the session has process ids of its own, which only children of an entering process
     /// get.
     #[must_use]
@@ -60,6 +102,11 @@ pub enum Note {
         /// The target directory.
         directory: PathBuf,
     },
+    /// The caller's delegated users are not available.
+    OnlyRoot {
+        /// The reason.
+        reason: String,
+    },
 }
 
 impl fmt::Display for Note {
@@ -70,6 +117,12 @@ impl fmt::Display for Note {
                 "the image cannot be mounted without /dev/fuse; extracting it to {}",
                 directory.display()
             ),
+            Self::OnlyRoot { reason } => {
+                write!(
+                    f,
+                    "{reason}; root is the only user inside, who owns all files"
+                )
+            }
         }
     }
 }

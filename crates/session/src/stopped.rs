@@ -16,20 +16,20 @@ use sys::ProcessStat;
 
 use crate::process::{self, has_ended};
 
-/// A child of this process that is continued whenever somebody stops it. The process has blocked
-/// SIGCHLD.
+/// Children of this process that are continued whenever somebody stops them. The process has
+/// blocked SIGCHLD.
 #[derive(Debug)]
-pub(crate) struct Child {
-    process: OwnedFd,
+pub(crate) struct Children {
+    processes: Vec<OwnedFd>,
     changes: SignalFd,
 }
 
-impl Child {
-    pub(crate) fn new(process: OwnedFd) -> io::Result<Self> {
+impl Children {
+    pub(crate) fn new(processes: Vec<OwnedFd>) -> io::Result<Self> {
         let of_children = SigSet::from(Signal::SIGCHLD);
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         Ok(Self {
-            process,
+            processes,
             changes: SignalFd::with_flags(&of_children, flags)?,
         })
     }
@@ -39,18 +39,20 @@ impl Child {
         self.changes.as_fd()
     }
 
-    /// Returns a handle that is readable when the child has ended.
-    pub(crate) fn process(&self) -> &OwnedFd {
-        &self.process
+    /// Returns handles that are readable when a child has ended.
+    pub(crate) fn processes(&self) -> &[OwnedFd] {
+        &self.processes
     }
 
-    /// Continues the child if it is stopped.
+    /// Continues the children that are stopped.
     pub(crate) fn tend(&self) {
         while let Ok(Some(_)) = self.changes.read_signal() {}
         let stops = WaitPidFlag::WSTOPPED | WaitPidFlag::WNOHANG;
-        let stopped = waitid(Id::PIDFd(self.process.as_fd()), stops);
-        if let Ok(WaitStatus::Stopped(..)) = stopped {
-            let _ = pidfd_send_signal(&self.process, rustix::process::Signal::CONT);
+        for process in &self.processes {
+            let stopped = waitid(Id::PIDFd(process.as_fd()), stops);
+            if let Ok(WaitStatus::Stopped(..)) = stopped {
+                let _ = pidfd_send_signal(process, rustix::process::Signal::CONT);
+            }
         }
     }
 }
@@ -240,7 +242,7 @@ mod tests {
     fn a_child_goes_on_whenever_it_is_stopped() {
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&Signal::SIGCHLD.into()), None).unwrap();
         let mut process = Command::new("sleep").arg("60").spawn().unwrap();
-        let child = Child::new(open(process.id()).unwrap()).unwrap();
+        let child = Children::new(vec![open(process.id()).unwrap()]).unwrap();
         for _ in 0..3 {
             signal(process.id(), Signal::SIGSTOP);
             until_stopped(process.id());

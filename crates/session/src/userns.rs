@@ -1,4 +1,4 @@
-//! The user namespace, in which the caller's ids are mapped to themselves.
+//! The user namespace, in which the caller's ids are mapped to themselves, or to root.
 
 use std::fs;
 use std::io;
@@ -7,26 +7,58 @@ use std::path::PathBuf;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use crate::Error;
+use crate::delegated::Helper;
 use crate::protocol::{self, Message};
+use crate::spec::Note;
+use crate::{Error, Users};
 
-/// Enters a user namespace in which the caller keeps its ids and has every capability until the
-/// payload's exec ([user_namespaces(7)]).
+/// Enters a user namespace with these users, in which the caller has every capability until the
+/// payload's exec ([user_namespaces(7)]). If the delegated users are not available, root is the only
+/// one, and the user is told.
 ///
 /// [user_namespaces(7)]: https://man7.org/linux/man-pages/man7/user_namespaces.7.html
-pub(crate) fn enter_user_namespace() -> Result<(), Error> {
+pub(crate) fn enter_user_namespace(
+    users: Users<'_>,
+    note: &mut dyn FnMut(Note),
+) -> Result<(), Error> {
     let (uid, gid) = (geteuid(), getegid());
+    if let Users::Delegated(name) = users {
+        match Helper::start(name) {
+            Ok(helper) => {
+                unshare_user_namespace()?;
+                match helper.map() {
+                    Ok(()) => return Ok(()),
+                    Err(reason) => note(Note::OnlyRoot { reason }),
+                }
+                return map_one(0, 0, uid.as_raw(), gid.as_raw());
+            }
+            Err(reason) => note(Note::OnlyRoot { reason }),
+        }
+    }
+    unshare_user_namespace()?;
+    let (uid, gid) = (uid.as_raw(), gid.as_raw());
+    match users {
+        Users::Caller => map_one(uid, gid, uid, gid),
+        Users::Root | Users::Delegated(_) => map_one(0, 0, uid, gid),
+    }
+}
+
+fn unshare_user_namespace() -> Result<(), Error> {
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| {
         let error = io::Error::from(errno);
         Error::UserNamespace(match advice() {
             Some(advice) => text::with_advice(&error, advice),
             None => error,
         })
-    })?;
+    })
+}
+
+/// Maps one user and one group.
+fn map_one(uid: u32, gid: u32, outer_uid: u32, outer_gid: u32) -> Result<(), Error> {
     // Without CAP_SETGID outside, a group map is allowed only once setgroups(2) is given up.
     write("/proc/self/setgroups", "deny")?;
-    write("/proc/self/uid_map", &format!("{uid} {uid} 1\n"))?;
-    write("/proc/self/gid_map", &format!("{gid} {gid} 1\n"))
+    write("/proc/self/uid_map", &format!("{uid} {outer_uid} 1\n"))?;
+    write("/proc/self/gid_map", &format!("{gid} {outer_gid} 1\n"))
 }
 
 /// Tests whether the caller can have namespaces: a separate process enters some, and ends. Real
@@ -42,7 +74,7 @@ pub fn try_namespaces() -> Result<(), Error> {
     let (ours, theirs) = protocol::pair().map_err(Error::Fork)?;
     match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
         sys::Fork::Child => {
-            let entered = enter_user_namespace().and_then(|()| {
+            let entered = enter_user_namespace(Users::Caller, &mut |_| ()).and_then(|()| {
                 let mounts = unshare(CloneFlags::CLONE_NEWNS);
                 mounts.map_err(|errno| Error::MountNamespace(errno.into()))
             });

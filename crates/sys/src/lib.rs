@@ -12,6 +12,7 @@ mod heap;
 mod keyring;
 mod kill;
 mod limits;
+mod loopback;
 mod loopdev;
 mod mountattr;
 mod mounts;
@@ -40,6 +41,7 @@ pub use heap::keep_freed_memory;
 pub use keyring::new_session_keyring;
 pub use kill::kill;
 pub use limits::{LowLimit, raise_low_limits, restore_limits};
+pub use loopback::bring_up_loopback;
 pub use loopdev::attach_loop;
 pub use mountattr::{
     MountAttributes, Propagation, map_mount_ids, set_all_read_only, set_mount_attributes,

@@ -103,6 +103,7 @@ enum StartCommand {
     Exec(Deferred<Exec>),
     Run(Deferred<Run>),
     Shell(Deferred<Shell>),
+    Test(Deferred<Test>),
 }
 
 impl From<Starting> for Cli {
@@ -113,6 +114,7 @@ impl From<Starting> for Cli {
                 StartCommand::Exec(exec) => Command::Exec(exec),
                 StartCommand::Run(run) => Command::Run(run),
                 StartCommand::Shell(shell) => Command::Shell(shell),
+                StartCommand::Test(test) => Command::Test(test),
             },
         }
     }
@@ -194,6 +196,9 @@ pub enum Command {
     #[command(override_usage = "front shell [FLAGS] IMAGE")]
     #[command(after_help = "Examples:\n  front shell app.sif\n  front shell instance://web")]
     Shell(Deferred<Shell>),
+    /// Run the tests of an image
+    #[command(override_usage = "front test [FLAGS] IMAGE [ARGUMENT]...")]
+    Test(Deferred<Test>),
     /// Print the version alone
     Version,
 }
@@ -232,6 +237,17 @@ pub struct Exec {
 pub struct Run {
     /// The image, as for exec, then the runscript's arguments; flags end here
     #[arg(trailing_var_arg = true, value_name = "IMAGE")]
+    pub words: Vec<OsString>,
+    /// The flags of every command that starts a container.
+    #[command(flatten)]
+    pub flags: ContainerFlags,
+}
+
+/// `front test`.
+#[derive(Debug, Args)]
+pub struct Test {
+    /// The image, as for exec, then the tests' arguments; flags end here
+    #[arg(trailing_var_arg = true, required = true, value_name = "IMAGE")]
     pub words: Vec<OsString>,
     /// The flags of every command that starts a container.
     #[command(flatten)]

@@ -20,6 +20,7 @@ mod run;
 mod shell;
 mod sif;
 mod sign;
+mod test;
 mod usage;
 
 use sys::ExitCode;
@@ -62,6 +63,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Verify(args) => sign::run_verify(args, caller, messages),
         Command::Sif(command) => sif::run(command),
         Command::Shell(args) => shell::run(args, caller, messages),
+        Command::Test(args) => test::run(args, caller, messages),
         Command::Version => help::version(caller.called),
     }
 }

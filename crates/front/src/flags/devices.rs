@@ -19,6 +19,18 @@ pub struct DeviceFlags {
     /// Inject the files for AMD's GPUs: devices, libraries, rocminfo and rocm-smi
     #[arg(long)]
     pub rocm: bool,
+    /// Do not inject NVIDIA's driver, even if a variable asks for it
+    #[arg(long, hide = true, overrides_with = "nv")]
+    pub no_nv: bool,
+    /// Do not inject the files for AMD's GPUs, even if a variable asks for them
+    #[arg(long, hide = true, overrides_with = "rocm")]
+    pub no_rocm: bool,
+    /// Do the same as --nv
+    #[arg(long, hide = true)]
+    pub nvccli: bool,
+    /// Do nothing: images with a 32-bit C library get 32-bit drivers in any case
+    #[arg(long, hide = true)]
+    pub compat32: bool,
     /// Inject devices by their CDI names: VENDOR/CLASS=NAME, several separated by commas
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub device: Vec<String>,
@@ -29,11 +41,16 @@ pub struct DeviceFlags {
 
 const NV: Variable = Variable::of("nv", &["NV"]);
 const ROCM: Variable = Variable::of("rocm", &["ROCM"]);
+const NO_NV: Variable = Variable::of("no_nv", &["NV_OFF", "NO_NV"]);
+const NO_ROCM: Variable = Variable::of("no_rocm", &["ROCM_OFF", "NO_ROCM"]);
+const NVCCLI: Variable = Variable::of("nvccli", &["NVCCLI"]);
+const COMPAT32: Variable = Variable::of("compat32", &["COMPAT32"]);
 const DEVICE: Variable = Variable::of("device", &["DEVICE"]);
 const CDI_DIRS: Variable = Variable::of("cdi_dirs", &["CDI_DIRS"]);
 
 /// The variables of these flags.
-pub(super) const VARIABLES: &[Variable] = &[NV, ROCM, DEVICE, CDI_DIRS];
+pub(super) const VARIABLES: &[Variable] =
+    &[NV, ROCM, NO_NV, NO_ROCM, NVCCLI, COMPAT32, DEVICE, CDI_DIRS];
 
 /// The devices and drivers that a container gets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -100,11 +117,13 @@ impl DeviceFlags {
     /// Fails on invalid values.
     pub fn resolve(&self, is_contained: bool, variables: &Variables) -> Result<Devices> {
         let mut vendors = Vec::new();
-        for (vendor, flag, variable) in [
-            (Vendor::Nvidia, self.nv, NV),
-            (Vendor::Amd, self.rocm, ROCM),
+        let nvccli = self.nvccli || variables.is_set(&NVCCLI)?;
+        for (vendor, flag, variable, off, not) in [
+            (Vendor::Nvidia, self.nv || nvccli, NV, self.no_nv, NO_NV),
+            (Vendor::Amd, self.rocm, ROCM, self.no_rocm, NO_ROCM),
         ] {
-            if flag || variables.is_set(&variable)? {
+            let is_off = off || variables.is_set(&not)?;
+            if flag || !is_off && variables.is_set(&variable)? {
                 vendors.push(vendor);
             }
         }

@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::Variable;
+use super::{Preset, Variable};
+use crate::caller::Caller;
 use crate::variables::Variables;
 
 /// The flags for the environment and the working directory.
@@ -17,19 +18,35 @@ pub struct EnvironmentFlags {
     /// Set variables inside: NAME=VALUE, several separated by commas
     #[arg(long, value_name = "NAME=VALUE")]
     pub env: Vec<OsString>,
+    /// Set the variables that these shell scripts assign, several separated by commas
+    #[arg(long, value_name = "FILE", value_delimiter = ',')]
+    pub env_file: Vec<PathBuf>,
+    /// Keep these variables of the caller out, several separated by commas
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub no_env: Vec<OsString>,
+    /// Set variables as they are: do not replace $NAME and `command` in them
+    #[arg(long)]
+    pub no_eval: bool,
     /// Start with a clean environment
     #[arg(short = 'e', long)]
     pub cleanenv: bool,
     /// Start in this directory of the container; it must exist
     #[arg(long, alias = "pwd", value_name = "DIRECTORY")]
     pub cwd: Option<PathBuf>,
+    /// Use the file mode mask 0022, not the caller's
+    #[arg(long)]
+    pub no_umask: bool,
 }
 
+const ENV_FILE: Variable = Variable::of("env_file", &["ENV_FILE"]);
+const NO_ENV: Variable = Variable::of("no_env", &["NOENV"]);
+const NO_EVAL: Variable = Variable::of("no_eval", &["NO_EVAL"]);
+const NO_UMASK: Variable = Variable::of("no_umask", &["NO_UMASK"]);
 const CLEANENV: Variable = Variable::of("cleanenv", &["CLEANENV"]);
 const CWD: Variable = Variable::of("cwd", &["CWD", "PWD", "TARGET_CWD", "TARGET_PWD"]);
 
 /// The variables of these flags.
-pub(super) const VARIABLES: &[Variable] = &[CLEANENV, CWD];
+pub(super) const VARIABLES: &[Variable] = &[CLEANENV, CWD, ENV_FILE, NO_ENV, NO_EVAL, NO_UMASK];
 
 /// The environment and the working directory of a program in a container.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,19 +54,28 @@ pub struct Environment {
     /// Variables to be set inside, the strongest first: those of `--env`, then those of
     /// `APPTAINERENV_…`.
     pub overrides: Vec<(OsString, OsString)>,
+    /// The variables of files that have no effect, because of `--env`.
+    pub shadowed: Vec<OsString>,
+    /// Whether the overrides are used as they are, without a shell's replacements.
+    pub is_literal: bool,
     /// Whether the caller's environment stays outside.
     pub is_clean: bool,
+    /// Variables of the caller that stay outside.
+    pub omitted: Vec<OsString>,
+    /// Whether the file mode mask is 0022 instead of the caller's.
+    pub has_usual_umask: bool,
     /// The working directory, if the user chose one.
     pub cwd: Option<PathBuf>,
 }
 
 impl EnvironmentFlags {
-    /// Combines flags and variables. `all` is true if everything is the container's own.
+    /// Combines flags and variables. A preset implies some of the flags.
     ///
     /// # Errors
     ///
     /// Fails on invalid values. The error names the flag or variable.
-    pub fn resolve(&self, all: bool, variables: &Variables) -> Result<Environment> {
+    pub fn resolve(&self, preset: Preset, caller: &Caller) -> Result<Environment> {
+        let variables = &caller.variables;
         let by_variable = || {
             let (name, value) = variables.value(&CWD)?;
             Some((name, PathBuf::from(value)))
@@ -62,16 +88,46 @@ impl EnvironmentFlags {
                 cwd.display()
             );
         }
+        let files = match self.env_file.is_empty() {
+            true => variables
+                .list(&ENV_FILE)
+                .iter()
+                .map(PathBuf::from)
+                .collect(),
+            false => self.env_file.clone(),
+        };
+        let files = files.iter().map(|file| caller.absolute(file));
+        let omitted = match self.no_env.is_empty() {
+            true => variables.list(&NO_ENV).iter().map(OsString::from).collect(),
+            false => self.no_env.clone(),
+        };
+        let is_docker = preset == Preset::Docker;
+        let files = files.map(|file| crate::scripts::files::read(&file?, variables));
+        let files = files.collect::<Result<Vec<_>>>()?;
+        let (overrides, shadowed) = overrides(&self.env, files, variables)?;
         Ok(Environment {
-            overrides: overrides(&self.env, variables)?,
-            is_clean: all || self.cleanenv || variables.is_set(&CLEANENV)?,
+            overrides,
+            shadowed,
+            is_literal: is_docker || self.no_eval || variables.is_set(&NO_EVAL)?,
+            is_clean: preset != Preset::None || self.cleanenv || variables.is_set(&CLEANENV)?,
+            omitted,
+            has_usual_umask: is_docker || self.no_umask || variables.is_set(&NO_UMASK)?,
             cwd: chosen.map(|(_, cwd)| cwd),
         })
     }
 }
 
-/// Parses `--env A=1,B=2`. A piece without `=` belongs to the value before it.
-fn overrides(flags: &[OsString], variables: &Variables) -> Result<Vec<(OsString, OsString)>> {
+/// Variables, by name.
+type Pairs = Vec<(OsString, OsString)>;
+
+/// Combines `--env A=1,B=2`, the variables of files, and variables such as `APPTAINERENV_A`, the
+/// strongest first. A piece without `=` belongs to the value before it. Also returns the names of
+/// files' variables that have no effect.
+fn overrides(
+    flags: &[OsString],
+    files: Vec<Pairs>,
+    variables: &Variables,
+) -> Result<(Pairs, Vec<OsString>)> {
     let mut pairs: Vec<(OsString, OsString)> = Vec::new();
     for argument in flags {
         let mut of_this: Vec<(OsString, OsString)> = Vec::new();
@@ -97,11 +153,17 @@ fn overrides(flags: &[OsString], variables: &Variables) -> Result<Vec<(OsString,
         // If two flags set a variable, the later one wins.
         pairs.splice(0..0, of_this.into_iter().rev());
     }
+    // Of several files, the last one wins.
+    let of_files: Pairs = files.into_iter().rev().flatten().collect();
+    let is_given = |name: &OsString| pairs.iter().any(|(given, _)| given == name);
+    let shadowed = of_files.iter().map(|(name, _)| name);
+    let shadowed = shadowed.filter(|name| is_given(name)).cloned().collect();
+    pairs.extend(of_files);
     pairs.extend(variables.overrides());
     pairs.retain(|(name, _)| !name.is_empty());
     let mut seen = std::collections::BTreeSet::new();
     pairs.retain(|(name, _)| seen.insert(name.clone()));
-    Ok(pairs)
+    Ok((pairs, shadowed))
 }
 
 #[cfg(test)]
@@ -113,7 +175,10 @@ mod tests {
             env: env.iter().map(Into::into).collect(),
             ..Default::default()
         };
-        flags.resolve(false, &Variables::of(variables))
+        flags.resolve(
+            Preset::None,
+            &Caller::new(Variables::of(variables), Some("/".into())),
+        )
     }
 
     #[test]

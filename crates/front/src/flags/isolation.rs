@@ -24,15 +24,48 @@ pub struct IsolationFlags {
     /// Give the container its own shared memory, semaphores and message queues
     #[arg(short, long)]
     pub ipc: bool,
+    /// Do as docker does: --containall, --no-eval, --no-umask and --writable-tmpfs
+    #[arg(long, alias = "oci")]
+    pub compat: bool,
+    /// Do nothing: a container shares the host's processes by default
+    #[arg(long, hide = true)]
+    pub no_pid: bool,
+    /// Do nothing: --compat is off by default
+    #[arg(long, hide = true, alias = "no-oci", conflicts_with = "compat")]
+    pub no_compat: bool,
+    /// Do nothing: the first process of the container always is front's own, which ends the others
+    #[arg(long, hide = true)]
+    pub no_init: bool,
+    /// Do nothing: an ordinary user's container always has a user namespace
+    #[arg(short, long, hide = true)]
+    pub userns: bool,
+}
+
+/// A flag that implies others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Preset {
+    /// None.
+    None,
+    /// `--containall`.
+    All,
+    /// `--compat`: the behaviour of docker.
+    Docker,
 }
 
 const CONTAIN: Variable = Variable::of("contain", &["CONTAIN"]);
 const CONTAINALL: Variable = Variable::of("containall", &["CONTAINALL"]);
 const PID: Variable = Variable::of("pid", &["PID", "UNSHARE_PID"]);
 const IPC: Variable = Variable::of("ipc", &["IPC", "UNSHARE_IPC"]);
+const COMPAT: Variable = Variable::of("compat", &["COMPAT", "OCI"]);
+const NO_PID: Variable = Variable::of("no_pid", &["NO_PID"]);
+const NO_COMPAT: Variable = Variable::of("no_compat", &["NO_COMPAT", "NO_OCI"]);
+const NO_INIT: Variable = Variable::of("no_init", &["NOSHIMINIT", "NO_INIT"]);
+const USERNS: Variable = Variable::of("userns", &["USERNS", "UNSHARE_USERNS"]);
 
 /// The variables of these flags.
-pub(super) const VARIABLES: &[Variable] = &[CONTAIN, CONTAINALL, PID, IPC];
+pub(super) const VARIABLES: &[Variable] = &[
+    CONTAIN, CONTAINALL, PID, IPC, COMPAT, NO_PID, NO_COMPAT, NO_INIT, USERNS,
+];
 
 /// The owner of a resource that a container sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -76,22 +109,59 @@ impl IsolationFlags {
     ///
     /// Fails on invalid values.
     pub fn resolve(&self, variables: &Variables) -> Result<Isolation> {
-        let all = self.is_for_all(variables)?;
+        let all = self.preset(variables)? != Preset::None;
         let contained = all || self.contain || variables.is_set(&CONTAIN)?;
+        // Of flags that contradict each other, the one for more isolation counts, except that
+        // --no-pid takes back what another flag implies.
+        let asked = self.pid || variables.is_set(&PID)?;
+        let implied = all && !(self.no_pid || variables.is_set(&NO_PID)?);
         Ok(Isolation {
             files: Scope::own_if(contained),
-            processes: Scope::own_if(all || self.pid || variables.is_set(&PID)?),
+            processes: Scope::own_if(asked || implied),
             // System V shared memory is in no directory, so it cannot be hidden with the files.
             memory: Scope::own_if(contained || self.ipc || variables.is_set(&IPC)?),
         })
     }
 
-    /// Whether everything that can be the container's own shall be, including the environment.
+    /// Returns the flag that implies others, if one is given.
     ///
     /// # Errors
     ///
     /// Fails as [`resolve`](Self::resolve) does.
-    pub fn is_for_all(&self, variables: &Variables) -> Result<bool> {
-        Ok(self.containall || variables.is_set(&CONTAINALL)?)
+    pub fn preset(&self, variables: &Variables) -> Result<Preset> {
+        Ok(if self.compat || variables.is_set(&COMPAT)? {
+            Preset::Docker
+        } else if self.containall || variables.is_set(&CONTAINALL)? {
+            Preset::All
+        } else {
+            Preset::None
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_imply_isolation() {
+        let own = |flags: IsolationFlags, variables: &[(&str, &str)]| {
+            let found = flags.resolve(&Variables::of(variables)).unwrap();
+            [found.files, found.processes, found.memory].map(Scope::is_own)
+        };
+        let none = IsolationFlags::default;
+        let all = || IsolationFlags {
+            containall: true,
+            ..none()
+        };
+        assert_eq!(own(none(), &[]), [false; 3]);
+        assert_eq!(own(all(), &[]), [true; 3]);
+        assert_eq!(own(none(), &[("APPTAINER_COMPAT", "1")]), [true; 3]);
+        assert_eq!(
+            own(all(), &[("APPTAINER_NO_PID", "1")]),
+            [true, false, true]
+        );
+        let pid = [("APPTAINER_NO_PID", "1"), ("APPTAINER_PID", "1")];
+        assert_eq!(own(none(), &pid), [false, true, false]);
     }
 }

@@ -1,30 +1,42 @@
 //! The flags of the commands that start containers, one group per file: their syntax, their
 //! variables and their meaning.
 
+mod application;
 mod devices;
 mod environment;
 mod global;
+mod home;
 mod isolation;
 mod mounts;
 mod mpi;
+mod network;
+mod privileges;
+mod refused;
 mod registry;
 pub mod settings;
 mod sharing;
 mod shell;
+mod writable;
 
 use clap::Args;
 
 use crate::variables::Variable;
 
+pub use application::ApplicationFlags;
 pub use devices::{DeviceFlags, Devices, Selection};
 pub use environment::{Environment, EnvironmentFlags};
 pub use global::{Global, Level};
-pub use isolation::{Isolation, IsolationFlags, Scope};
+pub use home::{Home, HomeFlags};
+pub use isolation::{Isolation, IsolationFlags, Preset, Scope};
 pub use mounts::{MountFlags, Mounts};
 pub use mpi::{Mpi, MpiFlags};
+pub use network::{Network, NetworkFlags};
+pub use privileges::{Fakeroot, PrivilegeFlags, Privileges};
+pub use refused::RefusedFlags;
 pub use registry::{RegistryFlags, RegistryOptions, authorities};
 pub use sharing::{Sharing, SharingFlags};
 pub use shell::ShellFlags;
+pub use writable::{WritableFlags, Writing};
 
 /// The flags of every command that starts a container.
 #[derive(Debug, Clone, Default, Args)]
@@ -32,12 +44,27 @@ pub struct ContainerFlags {
     /// The flags for paths of the host.
     #[command(flatten)]
     pub mounts: MountFlags,
+    /// The flags for the home directory.
+    #[command(flatten)]
+    pub home: HomeFlags,
+    /// The flags for changes to the root.
+    #[command(flatten)]
+    pub writable: WritableFlags,
     /// The flags for the environment and the working directory.
     #[command(flatten)]
     pub environment: EnvironmentFlags,
+    /// The flag for an application.
+    #[command(flatten)]
+    pub application: ApplicationFlags,
     /// The flags for resources of the container's own.
     #[command(flatten)]
     pub isolation: IsolationFlags,
+    /// The flags for the network and the host name.
+    #[command(flatten)]
+    pub network: NetworkFlags,
+    /// The flags for privileges.
+    #[command(flatten)]
+    pub privileges: PrivilegeFlags,
     /// The flags for devices and drivers.
     #[command(flatten)]
     pub devices: DeviceFlags,
@@ -53,6 +80,9 @@ pub struct ContainerFlags {
     /// The flags for images that are not files.
     #[command(flatten)]
     pub registry: RegistryFlags,
+    /// Flags that are refused.
+    #[command(flatten)]
+    pub refused: RefusedFlags,
 }
 
 /// Returns the variables of flags, and those of settings without a flag.
@@ -60,8 +90,13 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
     [
         global::VARIABLES,
         mounts::VARIABLES,
+        home::VARIABLES,
+        writable::VARIABLES,
         environment::VARIABLES,
+        application::VARIABLES,
         isolation::VARIABLES,
+        network::VARIABLES,
+        privileges::VARIABLES,
         devices::VARIABLES,
         mpi::VARIABLES,
         sharing::VARIABLES,
@@ -71,4 +106,5 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
     ]
     .into_iter()
     .flatten()
+    .chain(refused::variables())
 }

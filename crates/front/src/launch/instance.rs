@@ -51,6 +51,7 @@ pub fn start_instance(
     messages: &Messages,
 ) -> Result<ExitCode> {
     super::warn_of_names(caller, messages);
+    super::warn_of_words(&request, messages);
     if !Instance::is_name(name) {
         bail!(
             "{name} is not a valid instance name: up to {} letters, digits and -._",
@@ -97,13 +98,7 @@ pub fn start_instance(
 /// Returns the program that the instance's first process starts, with its output in the logs.
 /// Returns `None` for an image without a startscript.
 fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Option<session::Start>> {
-    let image = &prepared.image;
-    let named = || format!("{}: the image is damaged", image.path.display());
-    if !prepared
-        .start
-        .has_program(&image.root)
-        .with_context(named)?
-    {
+    if !prepared.has_program()? {
         messages.info("No startscript found in container; the instance runs no program");
         return Ok(None);
     }
@@ -122,16 +117,20 @@ fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Optio
     };
     let (out, err) = (open(&logs.out)?, open(&logs.err)?);
     let start = prepared.start.clone();
-    let contained = prepared.contained;
+    let (rights, seen_inside) = (prepared.rights.clone(), prepared.seen_inside);
     Ok(Some(session::Start(Arc::new(move || {
         let attached = rustix::stdio::dup2_stdout(&out).and(rustix::stdio::dup2_stderr(&err));
         if let Err(errno) = attached {
             return format!("write to the logs: {errno}");
         }
-        if let Some(error) = contained.then(session::isolate).and_then(Result::err) {
-            return text::one_line(&error);
-        }
-        match start.become_payload(&messages) {
+        let become_payload = || {
+            rights.take()?;
+            match seen_inside {
+                true => start.seen_inside(&messages)?.become_payload(&messages),
+                false => start.become_payload(&messages),
+            }
+        };
+        match become_payload() {
             Ok(code) => format!("the image's environment scripts ended with code {code}"),
             Err(error) => text::one_line(error.as_ref()),
         }

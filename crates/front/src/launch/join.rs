@@ -10,6 +10,7 @@ use session::{Namespaces, Shared};
 
 use super::payload::Start;
 use super::report;
+use super::rights::Rights;
 use crate::caller::Caller;
 use crate::environment::Ingredients;
 use crate::flags::{Scope, Sharing};
@@ -25,6 +26,9 @@ pub struct Record {
     pub libraries: bool,
     /// Whether it has a home and temporary directories of its own.
     pub contained: bool,
+    /// Whether its user is root inside only.
+    #[serde(default)]
+    pub fakeroot: bool,
     /// Whether it has processes of its own.
     pub own_processes: bool,
     /// The program that it was made for. Only this program has been examined.
@@ -107,6 +111,7 @@ pub fn enter(
         container.mounts.binds.clear();
     }
     container.isolation.files = Scope::own_if(record.contained);
+    let rights = Rights::new(record.fakeroot, record.contained, &container.privileges);
     let ingredients = Ingredients {
         called: caller.called,
         caller: caller.variables.clone(),
@@ -119,12 +124,7 @@ pub fn enter(
         instance: instance.map(str::to_owned),
         libraries: record.libraries,
     };
-    let privileged = session::is_privileged();
-    let rights = Rights {
-        privileged,
-        contained: record.contained,
-    };
-    let go = || become_payload(ingredients, rights, cwd.as_deref(), messages);
+    let go = || become_payload(ingredients, &rights, cwd.as_deref(), messages);
     if record.own_processes {
         return Ok(namespaces.enter_by_child(|| report(go(), messages))?);
     }
@@ -132,27 +132,13 @@ pub fn enter(
     go()
 }
 
-/// The privileges of the payload.
-#[derive(Clone, Copy)]
-struct Rights {
-    /// Whether the payload has the privileges of real root.
-    privileged: bool,
-    /// Whether the payload gets as few privileges as possible.
-    contained: bool,
-}
-
 fn become_payload(
     ingredients: Ingredients,
-    rights: Rights,
+    rights: &Rights,
     cwd: Option<&Path>,
     messages: &Messages,
 ) -> Result<u8> {
-    if !rights.privileged {
-        session::drop_privileges()?;
-    }
-    if rights.contained {
-        session::isolate()?;
-    }
+    rights.take()?;
     let root = Directory::open_root(Path::new("/")).context("open the container's root")?;
     let root = RootFs::Directory(root);
     let start = Start::new(ingredients, &root, cwd, messages);

@@ -1,10 +1,12 @@
 //! The steps from a request to a running payload: image, host, bundle, session, exec.
 
+mod directories;
 mod fabric;
 mod gpu;
 mod instance;
 mod interpreter;
 mod join;
+mod layers;
 mod memo;
 mod mpi;
 mod open;
@@ -15,6 +17,7 @@ mod preview;
 mod program;
 mod rank_report;
 mod ranks;
+mod rights;
 mod runscript;
 
 use anyhow::Result;
@@ -23,8 +26,8 @@ use sys::ExitCode;
 use crate::caller::Caller;
 use crate::flags::Sharing;
 use crate::messages::{FAILURE, Messages};
+use crate::misspelled;
 use crate::request::{Request, Source};
-use crate::unsupported;
 
 pub use instance::{InstanceRecord, start_instance};
 pub use join::Record;
@@ -42,6 +45,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     // One rank of a job is enough.
     if { request.job.iter() }.all(|job| job.rank.is_none_or(|rank| rank == 0)) {
         warn_of_names(caller, messages);
+        warn_of_words(&request, messages);
     }
     if let Source::Instance(name) = &request.source {
         let name = name.clone();
@@ -71,6 +75,11 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
             return Ok(ExitCode::from(FAILURE));
         }
     };
+    if !prepared.has_program()? {
+        messages.info("No test script found in container, exiting");
+        build.refuse(job.as_ref());
+        return Ok(ExitCode::SUCCESS);
+    }
     if !prepared.rank.may_start(messages) {
         build.refuse(job.as_ref());
         return Ok(ExitCode::from(FAILURE));
@@ -80,14 +89,23 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
 
 /// Warns of variables whose names look like those of flags.
 fn warn_of_names(caller: &Caller, messages: &Messages) {
-    for warning in unsupported::misspelled(&caller.variables) {
+    for warning in misspelled::warnings(&caller.variables) {
         messages.warning(warning);
+    }
+}
+
+/// Warns of words in lists that mean nothing.
+fn warn_of_words(request: &Request, messages: &Messages) {
+    for word in &request.container.mounts.unknown {
+        messages.warning(format_args!("Ignoring unknown mount type '{word}'"));
+    }
+    for word in &request.container.privileges.unknown {
+        messages.warning(format_args!("Ignoring unknown capability '{word}'"));
     }
 }
 
 /// Makes the container, enters it and becomes the payload.
 fn start(mut prepared: Prepared, build: Build, messages: &Messages) -> Result<ExitCode> {
-    let privileged = session::is_privileged();
     let Build { permit, no_room } = build;
     let is_first = permit.is_some();
     prepared.shared &= no_room.is_none();
@@ -103,13 +121,14 @@ fn start(mut prepared: Prepared, build: Build, messages: &Messages) -> Result<Ex
         }
     }
     let go = || {
-        if !privileged {
-            session::drop_privileges()?;
+        prepared.rights.take()?;
+        match prepared.seen_inside {
+            true => prepared
+                .start
+                .seen_inside(messages)?
+                .become_payload(messages),
+            false => prepared.start.become_payload(messages),
         }
-        if prepared.contained {
-            session::isolate()?;
-        }
-        prepared.start.become_payload(messages)
     };
     let code = if prepared.own_processes {
         namespaces.enter_by_child(|| report(go(), messages))?

@@ -1,5 +1,6 @@
 //! Becomes the payload: the last steps, inside the container.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow};
 use bundle::Process;
 use image::RootFs;
-use rootfs::{Entry, Files};
+use rootfs::{Directory, Entry, Files};
 use session::Payload;
 
 use super::{preload, runscript};
@@ -20,6 +21,7 @@ use crate::scripts::{Outcome, Scripts};
 /// Paths of an image's scripts.
 const RUNSCRIPT: &str = "/.singularity.d/runscript";
 const STARTSCRIPT: &str = "/.singularity.d/startscript";
+const TEST: &str = "/.singularity.d/test";
 
 /// The payload, as far as it can be prepared outside the container.
 #[derive(Debug, Clone)]
@@ -52,10 +54,18 @@ impl Start {
                 name.display()
             ));
         }
-        let scripts = Scripts::find(root)?;
+        for name in &request.environment.shadowed {
+            messages.warning(format_args!(
+                "Ignored environment file variable {}: override from --env",
+                name.display()
+            ));
+        }
+        let application = request.application.as_deref();
+        let scripts = Scripts::find(root, application.is_some())?;
         let base = environment::base(&ingredients);
-        let plain = scripts.evaluate_plainly(&base, environment::overrides(request));
-        let args = arguments(&request.action, root, messages)?;
+        let literal = request.environment.is_literal;
+        let plain = scripts.evaluate_plainly(&base, environment::overrides(request), literal);
+        let args = arguments(&request.action, application, root, messages)?;
         // The user's choice, or else the caller's directory, or else the home.
         let cwd = request
             .environment
@@ -73,26 +83,45 @@ impl Start {
         })
     }
 
+    /// Returns the same start, from the files that the container shows. The calling process must be
+    /// inside.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the container's root cannot be read.
+    pub fn seen_inside(&self, messages: &Messages) -> Result<Self> {
+        let root = Directory::open_root(Path::new("/")).context("open the container's root")?;
+        let root = RootFs::Directory(root);
+        let ingredients = self.ingredients.clone();
+        // All warnings have been printed.
+        Self::new(ingredients, &root, Some(&self.cwd), &messages.of_failures())
+            .context("read the container's files")
+    }
+
     /// Whether the environment is known before any program runs.
     pub fn is_plain(&self) -> bool {
         self.plain.is_some()
     }
 
-    /// Whether the image has the program to start. An image without a startscript starts nothing.
+    /// Whether the image has the program to start. An image without a startscript or test starts
+    /// nothing.
     ///
     /// # Errors
     ///
     /// Fails when the image cannot be read.
     pub fn has_program(&self, root: &RootFs) -> io::Result<bool> {
-        let Action::Start(_) = self.ingredients.request.action else {
+        let (Action::Start(_) | Action::Test(_)) = self.ingredients.request.action else {
             return Ok(true);
         };
-        let entry = root.entry(Path::new(STARTSCRIPT))?;
+        let script = self.args.first().map_or(Path::new("/"), Path::new);
+        let entry = root.entry(script)?;
         Ok(matches!(entry, Some(Entry::File { executable: true })))
     }
 
     /// Returns the process for `config.json`, as it is before any script has run.
-    pub fn process(&self, privileged: bool) -> Process {
+    /// `rights` are the capabilities, if the process does not keep the caller's, and whether it may
+    /// gain none.
+    pub fn process(&self, rights: (Option<BTreeSet<String>>, bool)) -> Process {
         let plain = self.plain.clone();
         let (image, overrides) = plain.unwrap_or_else(|| (self.base.clone(), Set::new()));
         let env = environment::finish(&self.ingredients, image, overrides);
@@ -100,7 +129,8 @@ impl Start {
             args: self.args.clone(),
             env: env.into_iter().collect(),
             cwd: self.cwd.clone(),
-            privileged,
+            capabilities: rights.0,
+            no_new_privileges: rights.1,
         }
     }
 
@@ -117,6 +147,9 @@ impl Start {
             // contained payload to the image's location. Other payloads see that location anyway,
             // and their launchers may have left hundreds of descriptors to check.
             sys::let_go_of_own_files().context("let go of the image's files")?;
+        }
+        if request.environment.has_usual_umask {
+            rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
         }
         let cwd = self.enter_cwd(messages)?;
         let (image, overrides) = match &self.plain {
@@ -212,12 +245,28 @@ impl Start {
     }
 
     fn by_shell(&self, messages: &Messages) -> Result<Outcome> {
-        let overrides = || environment::overrides(&self.ingredients.request);
+        let request = &self.ingredients.request;
+        let overrides = || environment::overrides(request);
+        // Literal values have no need of a shell, and take no harm from one.
+        let (literal, evaluated) =
+            overrides().partition::<Vec<_>, _>(|_| request.environment.is_literal);
         let contained = self.ingredients.request.is_contained();
-        let evaluated = self
-            .scripts
-            .evaluate_by_shell(&self.base, overrides(), contained);
+        let evaluated =
+            self.scripts
+                .evaluate_by_shell(&self.base, evaluated.into_iter(), contained);
         match evaluated {
+            Ok(Outcome::Variables {
+                image,
+                overrides,
+                lost,
+            }) => Ok(Outcome::Variables {
+                image,
+                overrides: overrides
+                    .into_iter()
+                    .chain(literal.into_iter().cloned())
+                    .collect(),
+                lost,
+            }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 messages.warning("the image has no /bin/sh: its environment scripts are not run");
                 Ok(Outcome::Variables {
@@ -231,15 +280,27 @@ impl Start {
     }
 }
 
-/// Returns the command line of an action. A shell is chosen later, inside the container.
-fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<Vec<OsString>> {
-    let followed = |program: OsString, words: &[OsString]| {
-        [program].into_iter().chain(words.iter().cloned()).collect()
+/// Returns the command line of an action, in an application or in the image as a whole. A shell is
+/// chosen later, inside the container.
+fn arguments(
+    action: &Action,
+    application: Option<&str>,
+    root: &RootFs,
+    messages: &Messages,
+) -> io::Result<Vec<OsString>> {
+    let followed = |program: &str, words: &[OsString]| {
+        let words = words.iter().cloned();
+        [OsString::from(program)].into_iter().chain(words).collect()
     };
+    let of_application =
+        |name: &str| application.map(|application| format!("/scif/apps/{application}/scif/{name}"));
     Ok(match action {
         Action::Exec(words) => words.clone(),
         Action::Shell(wanted) => vec![wanted.clone().unwrap_or_else(|| "/bin/sh".into()).into()],
         Action::Run(words) => {
+            if let Some(script) = of_application("runscript") {
+                return Ok(followed(&script, words));
+            }
             let entry = root.entry(Path::new(RUNSCRIPT))?;
             if let Some(words) = without_shell(root, words)? {
                 return Ok(words);
@@ -250,9 +311,13 @@ fn arguments(action: &Action, root: &RootFs, messages: &Messages) -> io::Result<
                 messages.info("No runscript found in container, executing /bin/sh");
                 "/bin/sh"
             };
-            followed(program.into(), words)
+            followed(program, words)
         }
-        Action::Start(words) => followed(STARTSCRIPT.into(), words),
+        Action::Start(words) => followed(STARTSCRIPT, words),
+        Action::Test(words) => {
+            let script = of_application("test").unwrap_or_else(|| TEST.to_owned());
+            followed(&script, words)
+        }
     })
 }
 

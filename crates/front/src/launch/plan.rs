@@ -3,26 +3,29 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bundle::{Account, Bind, Bundle, HostFacts, Paths};
+use bundle::{Account, Bind, Bundle, Directories, HostFacts, Paths};
 use image::{Image, Medium};
 use inject::mpi::Hints;
-use inject::{Edits, HostLibraries};
+use inject::{Edits, HostLibraries, Mount};
 use launcher::Job;
 use rootfs::Files as _;
 use session::{BuildPermit, Instance, Layout, Namespaces, SessionSpec};
 
+use super::directories::{directories, make_kept, shown, sources};
 use super::join::Record;
+use super::layers::{Layers, changes_metadata};
 use super::mpi::{self, Rank, Surroundings};
 use super::payload::Start;
 use super::program::VisiblePaths;
 use super::rank_report::RankObserver;
+use super::rights::Rights;
 use super::{fabric, gpu};
 use crate::caller::Caller;
-use crate::environment::Ingredients;
+use crate::environment::{Ingredients, LIBRARIES};
 use crate::host;
 use crate::messages::Messages;
 use crate::mpi_mode::MpiMode;
-use crate::request::Request;
+use crate::request::{Container, Request};
 
 /// A container that is ready to be made.
 pub(super) struct Prepared {
@@ -31,6 +34,14 @@ pub(super) struct Prepared {
     pub(super) libraries: bool,
     pub(super) own_processes: bool,
     pub(super) contained: bool,
+    pub(super) fakeroot: bool,
+    /// The caller's name.
+    pub(super) user: String,
+    pub(super) container: Container,
+    pub(super) rights: Rights,
+    /// The directories at the usual places.
+    pub(super) directories: Directories,
+    pub(super) layers: Layers,
     /// Whether it is kept apart from all other containers.
     pub(super) isolated: bool,
     /// Whether other processes may join it.
@@ -42,6 +53,8 @@ pub(super) struct Prepared {
     pub(super) env: Vec<(String, String)>,
     pub(super) rank: Rank,
     pub(super) start: Start,
+    /// Whether the start depends on files that only the container shows.
+    pub(super) seen_inside: bool,
     pub(super) layout: Layout,
     pub(super) bundle: Bundle,
     pub(super) cache: PathBuf,
@@ -57,14 +70,20 @@ impl Prepared {
         caller: &Caller,
         messages: &Messages,
     ) -> Result<Self> {
-        let account = caller.account();
-        let facts = facts(&request, caller, &account);
-        let binds = launcher_binds(&request, &account, &facts);
-        let cache = caller.cache(&account);
+        let own = caller.account();
+        let cache = caller.cache(&own);
+        let directories = directories(&request, &own.home);
+        let user = own.name.clone();
+        let account = request.container.account(own);
+        let facts = facts(&request, caller);
+        let shown = shown(&directories, &account.home);
+        let binds = launcher_binds(&request, &shown, &facts);
+        let layers = Layers::open(&request, &image, caller, messages)?;
         let drivers = gpu::edits(&request, caller, &image, &cache, messages)?;
         let env = drivers.env.clone();
         let request = request.with_injected(&env);
-        let libraries = has_libraries(&image, &drivers);
+        let libraries =
+            has_libraries(&image, &drivers) || !request.container.mounts.libraries.is_empty();
         let ingredients = Ingredients {
             called: caller.called,
             caller: caller.variables.clone(),
@@ -79,7 +98,7 @@ impl Prepared {
         let around = Surroundings {
             image: &image,
             start: &start,
-            shown: &VisiblePaths::new(&request, &binds, &account, &facts),
+            shown: &VisiblePaths::new(&request, &binds, shown, &facts),
             hints: &hints(&request, caller),
             cache: &cache,
             has_injected: !drivers.mounts.is_empty(),
@@ -90,16 +109,28 @@ impl Prepared {
             messages.warning(warning);
         }
         let edits = sum(drivers, rank.host_libraries.as_ref(), network, &image)?;
-        let layout = Layout::choose(&needed(&binds, &image, &account, &facts, &edits))?;
+        let edits = with_libraries(edits, &request.container.mounts.libraries);
+        let layout = Layout::choose(&needed(&binds, &image, &directories, &facts, &edits))?;
+        let fakeroot = request.container.privileges.fakeroot.is_some();
+        let contained = request.is_contained();
+        let rights = Rights::new(fakeroot, contained, &request.container.privileges);
+        let network = &request.container.network;
         let parts = bundle::Request {
             root: &image.root,
             account: &account,
-            process: &start.process(session::is_privileged()),
+            process: &start.process(rights.described()),
+            is_root_inside: fakeroot,
             binds: &binds,
+            images: &layers.parts(&request, &layout),
+            directories: &directories,
             edits: &edits,
-            contained: request.is_contained(),
+            contained,
             own_processes: request.container.isolation.processes.is_own() || instance.is_some(),
             own_ipc: request.container.isolation.memory.is_own(),
+            own_network: network.is_own,
+            own_uts: network.own_name,
+            hostname: network.host_name.as_deref(),
+            writable: layers.writable(),
             host: &facts,
             paths: &Paths {
                 root: layout.root(),
@@ -111,7 +142,14 @@ impl Prepared {
         Ok(Self {
             cache,
             own_processes: request.container.isolation.processes.is_own(),
-            contained: request.is_contained(),
+            contained,
+            fakeroot,
+            user,
+            container: request.container.clone(),
+            rights,
+            seen_inside: layers.differ_from_the_image() || changes_metadata(&request),
+            directories,
+            layers,
             // No other program may see what a program writes to its own temporary directories, or
             // runs among its own processes. Only the ranks of its job may, and they ask for the
             // job's container.
@@ -130,12 +168,20 @@ impl Prepared {
         })
     }
 
+    /// Whether there is a program to start. If the container may show other files than the image, it
+    /// is looked for later.
+    pub(super) fn has_program(&self) -> Result<bool> {
+        let found = self.start.has_program(&self.image.root);
+        Ok(self.seen_inside || found.with_context(damaged(&self.image))?)
+    }
+
     /// Returns the data that the session publishes.
     pub(super) fn record(&self) -> Record {
         Record {
             image: (self.image.path.clone(), self.image.name()),
             libraries: self.libraries,
             contained: self.contained,
+            fakeroot: self.fakeroot,
             own_processes: self.own_processes,
             program: self.program.clone(),
             env: self.env.clone(),
@@ -173,10 +219,15 @@ impl Prepared {
             messages: *messages,
         });
         let about = serde_json::to_string(&self.record()).context("describe the container")?;
+        make_kept(&self.directories, self.container.mounts.workdir.as_deref())?;
         let spec = SessionSpec {
             layout: &self.layout,
             root: &self.image.root,
             mount_points: &mount_points,
+            layers: &self.layers.lower,
+            changes: self.layers.changes(),
+            data: &self.layers.data,
+            users: self.container.users(&self.user),
             spec,
             files: &files,
             cache: &self.cache,
@@ -202,11 +253,29 @@ pub(super) fn cwd<'a>(request: &Request, caller: &'a Caller) -> Option<&'a Path>
     caller.cwd.as_deref().filter(|_| !request.is_contained())
 }
 
-fn facts(request: &Request, caller: &Caller, account: &Account) -> HostFacts {
-    let facts = host::facts(caller, account);
+fn facts(request: &Request, caller: &Caller) -> HostFacts {
+    let facts = host::facts(caller);
     // Launchers give each rank its own terminal. It would make the ranks' requests different.
     let terminal = facts.terminal.filter(|_| request.job.is_none());
-    HostFacts { terminal, ..facts }
+    let resolv_conf = request.container.network.resolv_conf();
+    HostFacts {
+        terminal,
+        resolv_conf: resolv_conf.or(facts.resolv_conf),
+        ..facts
+    }
+}
+
+/// Adds the libraries that the user named.
+fn with_libraries(mut edits: Edits, libraries: &[PathBuf]) -> Edits {
+    let mounts = libraries.iter().filter_map(|library| {
+        Some(Mount {
+            host_path: library.clone(),
+            container_path: Path::new(LIBRARIES).join(library.file_name()?),
+            options: vec!["ro".to_owned()],
+        })
+    });
+    edits.mounts.extend(mounts);
+    edits
 }
 
 fn damaged(image: &Image) -> impl Fn() -> String {
@@ -271,18 +340,16 @@ pub(super) fn has_libraries(image: &Image, edits: &Edits) -> bool {
 }
 
 /// Returns binds of the launcher's directories that would not be visible inside, and the user's
-/// binds.
-pub(super) fn launcher_binds(request: &Request, account: &Account, facts: &HostFacts) -> Vec<Bind> {
-    let shared = ["/tmp", "/var/tmp"].map(Path::new).into_iter();
-    let shared = shared.filter(|_| !request.is_contained());
-    let seen: Vec<&Path> = shared
-        .chain(facts.shown_cwd().filter(|_| !request.is_contained()))
-        .chain(
-            [account.home.as_path()]
-                .into_iter()
-                .filter(|_| !request.is_contained()),
-        )
-        .collect();
+/// binds. `shown` has the directories at the usual places: inside, and on the host.
+pub(super) fn launcher_binds(
+    request: &Request,
+    shown: &[(PathBuf, PathBuf)],
+    facts: &HostFacts,
+) -> Vec<Bind> {
+    let same = shown.iter().filter(|(inside, source)| inside == source);
+    let seen = same.map(|(inside, _)| inside.as_path());
+    let cwd = facts.shown_cwd().filter(|_| !request.is_contained());
+    let seen: Vec<&Path> = seen.chain(cwd).collect();
     let directories = request
         .container
         .launcher_directories
@@ -292,11 +359,7 @@ pub(super) fn launcher_binds(request: &Request, account: &Account, facts: &HostF
                 && directory.is_dir()
                 && !seen.iter().any(|seen| directory.starts_with(seen))
         });
-    let binds = directories.map(|directory| Bind {
-        source: directory.clone(),
-        destination: None,
-        read_only: false,
-    });
+    let binds = directories.cloned().map(Bind::same);
     binds
         .chain(request.container.mounts.binds.iter().cloned())
         .collect()
@@ -306,7 +369,7 @@ pub(super) fn launcher_binds(request: &Request, account: &Account, facts: &HostF
 fn needed<'a>(
     binds: &'a [Bind],
     image: &'a Image,
-    account: &'a Account,
+    directories: &'a Directories,
     facts: &'a HostFacts,
     edits: &'a Edits,
 ) -> Vec<&'a Path> {
@@ -314,7 +377,8 @@ fn needed<'a>(
     let injected = edits.mounts.iter().map(|mount| mount.host_path.as_path());
     binds
         .chain(injected)
-        .chain([image.path.as_path(), account.home.as_path()])
+        .chain(sources(directories))
+        .chain([image.path.as_path()])
         .chain(facts.cwd.as_deref())
         .chain(facts.present.iter().map(PathBuf::as_path))
         .collect()

@@ -7,6 +7,7 @@ use image::Image;
 use inject::Edits;
 use sys::ExitCode;
 
+use super::directories::{directories, shown};
 use super::mpi::{self, Rank, Surroundings};
 use super::open::open_image;
 use super::payload::Start;
@@ -49,7 +50,7 @@ pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<L
         .transpose()?;
     Ok(Looked {
         location: location.flatten(),
-        env: start.process(false).env,
+        env: start.process((None, true)).env,
         is_plain: start.is_plain(),
         name: name
             .map(|name| name.to_string_lossy().into_owned())
@@ -66,9 +67,12 @@ fn plan(
     caller: &Caller,
     messages: &Messages,
 ) -> Result<(Start, VisiblePaths)> {
-    let account = caller.account();
-    let facts = host::facts_without_devices(caller, &account);
-    let binds = launcher_binds(request, &account, &facts);
+    let own = caller.account();
+    let directories = directories(request, &own.home);
+    let account = request.container.account(own);
+    let facts = host::facts_without_devices(caller);
+    let shown = shown(&directories, &account.home);
+    let binds = launcher_binds(request, &shown, &facts);
     let ingredients = Ingredients {
         called: caller.called,
         caller: caller.variables.clone(),
@@ -80,7 +84,7 @@ fn plan(
     };
     let start = Start::new(ingredients, &image.root, cwd(request, caller), messages)
         .context("read the image")?;
-    let shown = VisiblePaths::new(request, &binds, &account, &facts);
+    let shown = VisiblePaths::new(request, &binds, shown, &facts);
     Ok((start, shown))
 }
 

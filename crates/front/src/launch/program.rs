@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bundle::{Account, Bind, HostFacts};
+use bundle::{Bind, HostFacts};
 use image::Image;
 use inject::Host;
 use rootfs::{Entry, Files};
@@ -18,21 +18,24 @@ use crate::request::Request;
 pub struct VisiblePaths(Vec<(PathBuf, PathBuf)>);
 
 impl VisiblePaths {
-    /// Collects the user's binds, and the files of the host that every container shows.
-    pub fn new(request: &Request, binds: &[Bind], account: &Account, facts: &HostFacts) -> Self {
-        let bound = binds.iter().map(|bind| {
+    /// Collects the user's binds, and the files of the host that every container shows. `shown` has
+    /// the directories at the usual places.
+    pub fn new(
+        request: &Request,
+        binds: &[Bind],
+        shown: Vec<(PathBuf, PathBuf)>,
+        facts: &HostFacts,
+    ) -> Self {
+        let binds = binds.iter().filter(|bind| bind.image.is_none());
+        let bound = binds.map(|bind| {
             let inside = bind.destination.as_ref().unwrap_or(&bind.source);
             (inside.clone(), bind.source.clone())
         });
-        let same = |path: &Path| (path.to_owned(), path.to_owned());
-        let shared = ["/tmp", "/var/tmp", "/dev", "/proc", "/sys"].map(Path::new);
-        let usual = shared
-            .into_iter()
-            .chain([account.home.as_path()])
-            .chain(facts.shown_cwd());
-        let usual = usual.filter(|path| !request.is_contained() && *path != Path::new("/"));
-        let usual = usual.map(same);
-        Self(bound.chain(usual).collect())
+        let shared = ["/dev", "/proc", "/sys"].map(Path::new);
+        let shared = shared.into_iter().chain(facts.shown_cwd());
+        let shared = shared.filter(|path| !request.is_contained() && *path != Path::new("/"));
+        let shared = shared.map(|path| (path.to_owned(), path.to_owned()));
+        Self(bound.chain(shown).chain(shared).collect())
     }
 
     /// Returns the host's path that a path inside shows. Returns `None` for a path of the image.
@@ -73,7 +76,7 @@ pub fn find(
     start: &Start,
     shown: &VisiblePaths,
 ) -> Result<Option<ProgramLocation>> {
-    let process = start.process(false);
+    let process = start.process((None, true));
     let candidates: Vec<PathBuf> = if name.as_bytes().contains(&b'/') {
         vec![process.cwd.join(name).components().collect()]
     } else {

@@ -12,6 +12,8 @@ pub enum Action {
     Run(Vec<OsString>),
     /// The startscript, with arguments.
     Start(Vec<OsString>),
+    /// The image's tests, with arguments.
+    Test(Vec<OsString>),
     /// A shell, of the user's choice or the image's best.
     Shell(Option<PathBuf>),
 }
@@ -34,6 +36,7 @@ impl Action {
             Self::Exec(_) => "exec",
             Self::Run(_) => "run",
             Self::Start(_) => "start",
+            Self::Test(_) => "test",
             Self::Shell(_) => "shell",
         }
     }

@@ -12,10 +12,10 @@ use launcher::Job;
 
 use crate::caller::Caller;
 use crate::flags::{
-    ContainerFlags, Devices, Environment, Isolation, Mounts, Mpi, RegistryOptions, Sharing,
+    ContainerFlags, Devices, Environment, Home, Isolation, Mounts, Mpi, Network, Privileges,
+    RegistryOptions, Sharing, Writing,
 };
 use crate::mpi_mode::MpiMode;
-use crate::unsupported;
 
 pub use action::Action;
 pub use source::Source;
@@ -29,6 +29,8 @@ pub struct Request {
     pub container: Container,
     /// The action to start in it.
     pub action: Action,
+    /// The application of the image that is started, if the user chose one.
+    pub application: Option<String>,
     /// The environment of the action.
     pub environment: Environment,
     /// The processes that share the container.
@@ -47,6 +49,14 @@ pub struct Request {
 pub struct Container {
     /// The paths of the host that it sees.
     pub mounts: Mounts,
+    /// Its home directory.
+    pub home: Home,
+    /// The changes that it may make to its root.
+    pub writing: Writing,
+    /// Its network and host name.
+    pub network: Network,
+    /// The privileges of its programs.
+    pub privileges: Privileges,
     /// The resources that are its own: files, processes and memory.
     pub isolation: Isolation,
     /// The devices and drivers that it gets.
@@ -70,16 +80,21 @@ impl Request {
         caller: &Caller,
     ) -> Result<Self> {
         let variables = &caller.variables;
-        unsupported::check(variables)?;
+        flags.refused.check(variables)?;
         let job = caller.job();
-        let all = flags.isolation.is_for_all(variables)?;
+        let preset = flags.isolation.preset(variables)?;
         let isolation = flags.isolation.resolve(variables)?;
         Ok(Self {
-            environment: flags.environment.resolve(all, variables)?,
+            application: flags.application.resolve(variables),
+            environment: flags.environment.resolve(preset, caller)?,
             registry: source.registry_options(&flags.registry, caller)?,
             source,
             container: Container {
                 mounts: flags.mounts.resolve(caller)?,
+                home: flags.home.resolve(variables)?,
+                writing: flags.writable.resolve(preset, caller)?,
+                network: flags.network.resolve(variables)?,
+                privileges: flags.privileges.resolve(variables)?,
                 devices: flags.devices.resolve(isolation.files.is_own(), variables)?,
                 isolation,
                 mpi: flags.mpi.resolve(job.as_ref(), variables)?,
@@ -116,8 +131,18 @@ impl Request {
 
     /// Whether the container is kept apart from all others.
     pub fn is_isolated(&self) -> bool {
-        let isolation = &self.container.isolation;
-        self.is_contained() || isolation.processes.is_own() || isolation.memory.is_own()
+        let Container {
+            isolation,
+            network,
+            writing,
+            ..
+        } = &self.container;
+        self.is_contained()
+            || isolation.processes.is_own()
+            || isolation.memory.is_own()
+            || network.is_own
+            || network.own_name
+            || writing.memory.is_some()
     }
 
     /// Whether processes that ask for the same container may join this one.
@@ -146,6 +171,8 @@ impl Request {
         let binds = self.container.mounts.binds.iter();
         let sources = binds.map(|bind| bind.source.as_path());
         let elsewhere = home.map(Path::new).filter(|home| cwd != Some(home));
+        let overlays = self.container.writing.overlays.iter();
+        let sources = sources.chain(overlays.map(|overlay| overlay.path.as_path()));
         let shown = sources.chain(cwd).chain(elsewhere);
         let shown: Vec<_> = shown.map(session::identity).collect();
         format!(
@@ -200,6 +227,24 @@ mod tests {
             "--nv",
             "--rocm",
             "--mpi host",
+            "--mount type=tmpfs,dst=/x",
+            "--no-mount tmp",
+            "--scratch /y",
+            "--workdir /tmp",
+            "--containlibs /etc/passwd",
+            "--home /tmp",
+            "--no-home",
+            "--writable",
+            "--writable-tmpfs",
+            "--writable-tmpfs=1G",
+            "--overlay /tmp",
+            "--overlay /tmp:ro",
+            "--net",
+            "--uts",
+            "--hostname x",
+            "--dns 192.0.2.1",
+            "--add-caps kill",
+            "--drop-caps kill",
         ];
         let mut keys: Vec<String> = by_flags.map(|flags| words(flags, &[])).into();
         for variable in [
@@ -222,7 +267,7 @@ mod tests {
         );
         // Properties of the process alone do not make another container.
         assert_eq!(
-            words("--cleanenv --env A=1 --cwd /tmp", &[]),
+            words("--cleanenv --env A=1 --cwd /tmp --no-eval --no-umask", &[]),
             words("", &[])
         );
     }

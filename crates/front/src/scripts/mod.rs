@@ -4,6 +4,7 @@
 //! ([`plain`]). The image's own shell runs any other script ([`shell`]), and evaluates the
 //! overrides that need a shell.
 
+pub mod files;
 mod plain;
 mod shell;
 
@@ -20,15 +21,12 @@ use crate::environment::Set;
 /// Directory of the scripts.
 const DIRECTORY: &str = "/.singularity.d/env";
 
-/// Scripts that come with every image, and whose task the runtime does itself: the base settings,
-/// the apps (none is active), and the paths.
-const OWN: [&str; 5] = [
-    "01-base.sh",
-    "94-appsbase.sh",
-    "95-apps.sh",
-    "99-base.sh",
-    "99-runtimevars.sh",
-];
+/// Scripts that come with every image, and whose task the runtime does itself: the base settings and
+/// the paths.
+const OWN: [&str; 3] = ["01-base.sh", "99-base.sh", "99-runtimevars.sh"];
+
+/// The script that activates an application. It has no effect if there is none.
+const APPLICATION: &str = "95-apps.sh";
 
 /// Largest total size of the scripts that are read here, in bytes. If they are larger, the shell
 /// runs them.
@@ -64,16 +62,18 @@ pub enum Outcome {
 }
 
 impl Scripts {
-    /// Finds the scripts of an image that have an effect.
+    /// Finds the scripts of an image that have an effect, in an application or without one.
     ///
     /// # Errors
     ///
     /// Fails when the image cannot be read.
-    pub fn find(root: &RootFs) -> io::Result<Self> {
+    pub fn find(root: &RootFs, in_application: bool) -> io::Result<Self> {
         let mut scripts = Self::default();
         let (mut left, mut names) = (LIMIT, NAMES);
         for name in root.list(Path::new(DIRECTORY))? {
-            if !name.as_bytes().ends_with(b".sh") || OWN.iter().any(|own| name == *own) {
+            let is_idle =
+                OWN.iter().any(|own| name == *own) || name == APPLICATION && !in_application;
+            if !name.as_bytes().ends_with(b".sh") || is_idle {
                 continue;
             }
             let path = Path::new(DIRECTORY).join(&name);
@@ -97,11 +97,12 @@ impl Scripts {
     }
 
     /// Evaluates scripts and overrides without starting a process, from the variables in `base`.
-    /// Returns `None` if this needs a shell.
+    /// Returns `None` if this needs a shell. The overrides may be `literal`.
     pub fn evaluate_plainly<'a>(
         &self,
         base: &Set,
         overrides: impl Iterator<Item = &'a (OsString, OsString)>,
+        literal: bool,
     ) -> Option<(Set, Set)> {
         if self.is_large {
             return None;
@@ -111,7 +112,7 @@ impl Scripts {
             plain::evaluate(text, &mut set, &mut left)?;
         }
         let overrides: Set = overrides.cloned().collect();
-        let literal = overrides.values().all(|value| !plain::wants_a_shell(value));
+        let literal = literal || overrides.values().all(|value| !plain::wants_a_shell(value));
         literal.then_some((set, overrides))
     }
 
@@ -149,7 +150,7 @@ mod tests {
         for (name, text) in files {
             std::fs::write(env.join(name), text).unwrap();
         }
-        Scripts::find(&image::Image::open(home.path()).unwrap().root)
+        Scripts::find(&image::Image::open(home.path()).unwrap().root, false)
     }
 
     #[test]
@@ -160,13 +161,22 @@ mod tests {
         assert_eq!(many.paths.len(), 40);
         let read: usize = many.texts.iter().map(Vec::len).sum();
         assert!(read <= LIMIT, "{read}");
-        assert!(many.evaluate_plainly(&Set::new(), [].iter()).is_none());
+        assert!(
+            many.evaluate_plainly(&Set::new(), [].iter(), false)
+                .is_none()
+        );
         // A script that is cut off would have another meaning.
         let long = format!("A=b\n#{}\nexport A=c\n", "x".repeat(LIMIT));
         let long = found([(named(1), long)].into_iter()).unwrap();
-        assert!(long.evaluate_plainly(&Set::new(), [].iter()).is_none());
+        assert!(
+            long.evaluate_plainly(&Set::new(), [].iter(), false)
+                .is_none()
+        );
         let few = found((0..9).map(|number| (named(number), script.clone()))).unwrap();
-        assert!(few.evaluate_plainly(&Set::new(), [].iter()).is_some());
+        assert!(
+            few.evaluate_plainly(&Set::new(), [].iter(), false)
+                .is_some()
+        );
         let countless = found((0..3000).map(|number| (named(number), String::new())));
         let error = countless.unwrap_err().to_string();
         assert!(error.contains("exceed 64 KiB"), "{error}");

@@ -4,6 +4,7 @@
 //! `export A=b`, `A="b c"`, `export A='b'`, `export A="${A:-"b"}"`, `export PATH="/x:$PATH"`.
 //! Anything else is deliberately left to the shell.
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
@@ -47,6 +48,24 @@ pub fn wants_a_shell(value: &OsStr) -> bool {
 /// Evaluates a script. Returns `None` if a part of it is not understood, or if its values are
 /// larger than is `left`. Then `set` must not be used.
 pub fn evaluate(text: &[u8], set: &mut Set, left: &mut Left) -> Option<()> {
+    assign(text, set, left, None)
+}
+
+/// Evaluates a script whose variables all reach the payload, exported or not, and returns their
+/// names. Returns `None` as [`evaluate`] does.
+pub fn assignments(text: &[u8], set: &mut Set) -> Option<BTreeSet<OsString>> {
+    let mut names = BTreeSet::new();
+    assign(text, set, &mut Left::default(), Some(&mut names))?;
+    Some(names)
+}
+
+/// Evaluates a script. With `names`, all variables are exported, and their names are added to it.
+fn assign(
+    text: &[u8],
+    set: &mut Set,
+    left: &mut Left,
+    mut names: Option<&mut BTreeSet<OsString>>,
+) -> Option<()> {
     // Only exported variables reach the payload. A plain assignment has an effect if the name is a
     // variable of the environment already, or becomes one.
     let mut local = Set::new();
@@ -62,7 +81,8 @@ pub fn evaluate(text: &[u8], set: &mut Set, left: &mut Left) -> Option<()> {
             if reader.take(b'=') {
                 let lookup = |name: &OsStr| local.get(name).or_else(|| set.get(name)).cloned();
                 let value = reader.word(&lookup)?;
-                if exported || set.contains_key(&name) {
+                let listed = names.as_mut().map(|names| names.insert(name.clone()));
+                if listed.is_some() || exported || set.contains_key(&name) {
                     local.remove(&name);
                     set.insert(name, value);
                 } else {
