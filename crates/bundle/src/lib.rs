@@ -24,7 +24,7 @@ pub use directories::{Content, DefaultMount, Directories, Scratch};
 pub use error::Error;
 pub use mount_spec::{MountSpec, parse_mount};
 pub use request::{
-    Bundle, Device, GeneratedFile, HostFacts, MountPoint, Paths, Process, Request, ShownPart,
-    Warning, Writable,
+    APT_CONFIG, Bundle, Device, GeneratedFile, HostFacts, MountPoint, Paths, Process, Request,
+    ShownPart, Warning, Writable,
 };
 pub use spec::build;

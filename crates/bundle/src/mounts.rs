@@ -21,12 +21,13 @@ pub(crate) struct Mounts {
 }
 
 /// The names of generated files in their directory, and the paths at which they are bound.
-pub(crate) const GENERATED: [(&str, &str); 5] = [
+pub(crate) const GENERATED: [(&str, &str); 6] = [
     ("passwd", "/etc/passwd"),
     ("group", "/etc/group"),
     ("resolv.conf", "/etc/resolv.conf"),
     ("hostname", "/etc/hostname"),
     ("ld.so.cache", "/etc/ld.so.cache"),
+    ("apt.conf", crate::APT_CONFIG),
 ];
 
 /// A mount that is not yet converted to one of the specification's.
@@ -359,7 +360,7 @@ fn working_directory(request: &Request<'_>, planned: &[Planned]) -> Option<Plann
     if visible || covering.is_some() {
         return None;
     }
-    Some(Planned::bind(cwd, cwd, true))
+    Some(Planned::bind(cwd, cwd, true).usual())
 }
 
 /// Checks every destination against the image. Returns the mounts that fit, and the mount points

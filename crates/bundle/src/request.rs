@@ -10,6 +10,10 @@ use rootfs::Files;
 
 use crate::{Account, Bind, DefaultMount, Directories};
 
+/// The path of apt's configuration for root inside. It is in `/dev`, where no image needs a mount
+/// point for it. apt finds it by the variable of the same name, apt.conf(5).
+pub const APT_CONFIG: &str = "/dev/front/apt.conf";
+
 /// Everything that determines the container.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {

@@ -17,6 +17,9 @@ use crate::{Bundle, DefaultMount, Device, Error, GeneratedFile, Process, Request
 /// Largest part of an image's `passwd` or `group` that is read, in bytes.
 const ACCOUNT_FILE_LIMIT: usize = 4 << 20;
 
+/// Makes apt fetch packages as root: it would become another user, and check that it has.
+const APT_AS_ROOT: &str = "APT::Sandbox::User \"root\";\n";
+
 /// Turns a request into a bundle.
 ///
 /// # Errors
@@ -102,6 +105,7 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
         (resolv, _),
         (hostname, _),
         (cache, _),
+        (apt, _),
     ] = GENERATED;
     let mut files = Vec::new();
     if !request.is_root_inside {
@@ -113,6 +117,12 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
                 content: text.into_bytes(),
             }),
         );
+    }
+    if request.is_root_inside {
+        files.push(GeneratedFile {
+            name: apt,
+            content: APT_AS_ROOT.into(),
+        });
     }
     if let Some(content) = &request.host.resolv_conf {
         files.push(GeneratedFile {

@@ -99,7 +99,7 @@ fn keep(
         init,
         servers,
         stand,
-        claim: _claim,
+        claim,
     } = built;
     let taken = taken.and_then(name::open);
     let has_own_processes = session.has_own_processes();
@@ -140,11 +140,11 @@ fn keep(
     let connections = Connections::new(open);
     if !has_own_processes {
         drop(stand);
-        return Monitor::new(session, namespaces, connections, servers, began).keep(caller);
+        return Monitor::new(session, namespaces, connections, servers, claim, began).keep(caller);
     }
     // The container's first process belongs to the members, and ends with them.
     match is_shared {
-        true => Monitor::new(session, namespaces, connections, servers, began).keep(caller),
+        true => Monitor::new(session, namespaces, connections, servers, claim, began).keep(caller),
         false => monitor::wait(&caller.process, servers.as_ref()),
     }
     end_init(init);

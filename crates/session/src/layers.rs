@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount};
 use rootfs::Directory;
@@ -16,7 +17,7 @@ use crate::{Changes, Error, SessionSpec};
 /// The right to write to a directory that keeps changes. It is given up when dropped.
 #[derive(Debug)]
 pub(crate) struct Claim {
-    _lock: OwnedFd,
+    lock: OwnedFd,
 }
 
 /// Names in a directory that keeps changes, as Apptainer has them.
@@ -160,16 +161,38 @@ impl Upper {
     }
 }
 
+/// Time to wait for a session that is about to end.
+const A_MOMENT: Duration = Duration::from_secs(1);
+
 impl Claim {
     fn new(directory: &Directory) -> io::Result<Self> {
         let lock = directory.as_fd().try_clone_to_owned()?;
-        flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|errno| match errno {
-            rustix::io::Errno::WOULDBLOCK => {
-                io::Error::other("another container is writing to it; wait for its end, or add :ro")
+        let claim = Self { lock };
+        let end = Instant::now() + A_MOMENT;
+        while !claim.take()? {
+            // A program's caller goes on before the program's monitor has noticed the end.
+            if Instant::now() >= end {
+                return Err(io::Error::other(
+                    "another container is writing to it; wait for its end, or add :ro",
+                ));
             }
-            errno => errno.into(),
-        })?;
-        Ok(Self { _lock: lock })
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(claim)
+    }
+
+    /// Takes the right. Returns whether nobody else has it.
+    pub(crate) fn take(&self) -> io::Result<bool> {
+        match flock(&self.lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(true),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Gives up the right while no program runs.
+    pub(crate) fn give_up(&self) {
+        let _ = flock(&self.lock, FlockOperation::Unlock);
     }
 }
 

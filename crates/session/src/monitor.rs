@@ -17,6 +17,7 @@ use rustix::process::{Resource, getrlimit, pidfd_send_signal, setrlimit};
 
 use crate::caller::Caller;
 use crate::connections::{Connections, NO_DESCRIPTORS};
+use crate::layers::Claim;
 use crate::observer::{Member, Reporter};
 use crate::process::{self, has_ended, pid};
 use crate::protocol::Command;
@@ -63,6 +64,8 @@ pub(crate) struct Monitor<'a> {
     last: Option<Member>,
     reporter: Reporter<'a>,
     of_one_program: bool,
+    /// The right to write to a directory that keeps changes, given up while there is no member.
+    claim: Option<Claim>,
     /// The root file system if it is an overlay of a directory, which may change, and the time of
     /// the last look at the directory.
     changing: Option<(PathBuf, Instant)>,
@@ -74,9 +77,11 @@ impl<'a> Monitor<'a> {
         namespaces: Vec<File>,
         connections: Connections,
         servers: Option<Children>,
+        claim: Option<Claim>,
         began: Instant,
     ) -> Self {
         Self {
+            claim,
             namespaces,
             connections,
             servers,
@@ -164,6 +169,7 @@ impl<'a> Monitor<'a> {
             if status.is_some() || happened.word {
                 self.last = None;
             }
+            self.claim.iter().for_each(Claim::give_up);
             if Instant::now() >= *end.get_or_insert_with(|| Instant::now() + LINGER) {
                 return;
             }
@@ -209,6 +215,10 @@ impl<'a> Monitor<'a> {
     /// then.
     fn is_current(&mut self, began: Instant) -> bool {
         if self.has_lost_server() || self.is_over() {
+            return false;
+        }
+        let mut claim = self.claim.iter();
+        if self.members.is_empty() && !claim.all(|claim| claim.take().is_ok_and(|taken| taken)) {
             return false;
         }
         match &mut self.changing {

@@ -124,7 +124,7 @@ fn program(prepared: &Prepared, logs: &Logs, messages: Messages) -> Result<Optio
             return format!("write to the logs: {errno}");
         }
         let become_payload = || {
-            rights.take()?;
+            rights.take_behind_the_engine()?;
             match seen_inside {
                 true => start.seen_inside(&messages)?.become_payload(&messages),
                 false => start.become_payload(&messages),

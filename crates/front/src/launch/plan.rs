@@ -80,7 +80,11 @@ impl Prepared {
         let binds = launcher_binds(&request, &shown, &facts);
         let layers = Layers::open(&request, &image, caller, messages)?;
         let drivers = gpu::edits(&request, caller, &image, &cache, messages)?;
-        let env = drivers.env.clone();
+        let fakeroot = request.container.privileges.fakeroot.is_some();
+        let mut env = drivers.env.clone();
+        if fakeroot && caller.variables.get("APT_CONFIG").is_none() {
+            env.push(("APT_CONFIG".to_owned(), bundle::APT_CONFIG.to_owned()));
+        }
         let request = request.with_injected(&env);
         let libraries =
             has_libraries(&image, &drivers) || !request.container.mounts.libraries.is_empty();
@@ -111,7 +115,6 @@ impl Prepared {
         let edits = sum(drivers, rank.host_libraries.as_ref(), network, &image)?;
         let edits = with_libraries(edits, &request.container.mounts.libraries);
         let layout = Layout::choose(&needed(&binds, &image, &directories, &facts, &edits))?;
-        let fakeroot = request.container.privileges.fakeroot.is_some();
         let contained = request.is_contained();
         let rights = Rights::new(fakeroot, contained, &request.container.privileges);
         let network = &request.container.network;

@@ -73,16 +73,21 @@ impl Rights {
 
     /// Gives the calling process these rights. It is in the container.
     pub(super) fn take(&self) -> Result<()> {
-        if self.user == User::Fakeroot {
-            session::act_as_root()?;
-        }
         match self.capabilities() {
             Some(kept) => session::limit_privileges(&kept, self.is_for_good())?,
             None if self.is_for_good() => session::limit_privileges(&caps::all(), true)?,
             None => {}
         }
+        self.take_behind_the_engine()
+    }
+
+    /// Does the same for a process that the engine has given its capabilities.
+    pub(super) fn take_behind_the_engine(&self) -> Result<()> {
         if self.contained {
             session::isolate()?;
+        }
+        if self.user == User::Fakeroot {
+            session::act_as_root()?;
         }
         Ok(())
     }
