@@ -11,6 +11,7 @@
 #   hdf5           a Debian 12 root with MPICH's HDF5
 #   slurm          a newer Debian root with a newer Slurm than Debian 12's
 #   rocm           a Debian root with ROCm's packages, and nodes for it in rocm.dev
+#   clients        programs that call singularity, from the Python package index
 #   nvidia-535, nvidia-550   Debian roots with NVIDIA's driver packages, and nodes for them in NAME.dev
 . "$(dirname "$0")/common.sh"
 mkdir -p "$SLIPWAY_FIXTURES"
@@ -195,6 +196,16 @@ make_hdf5() {
     "-L/usr/lib/$(gcc -dumpmachine)/hdf5/mpich" -lhdf5
 }
 
+make_clients() {
+  install /usr/lib/python3.11/ensurepip/__init__.py=python3-venv
+  rm -rf clients
+  # Debian's Python, which an ordinary user can run.
+  /usr/bin/python3 -m venv clients
+  clients/bin/pip install --quiet --disable-pip-version-check --progress-bar off setuptools==79.0.1 wheel \
+    snakemake==9.27.1 cwltool==3.3.20260925135507 'toil[cwl,wdl]==9.6.0' miniwdl==1.15.0 spython==0.3.14 \
+    singularity-hpc==0.1.32 reframe-hpc==4.10.4 singularity-compose==0.1.19 cotainr==2025.7.1
+}
+
 make_criu() {
   debian trixie criu main criu
   cat >criu/criu <<EOF
@@ -241,4 +252,5 @@ step verbs
 step slurm
 step hdf5
 step criu
+step clients
 chmod 755 "$SLIPWAY_FIXTURES"

@@ -37,6 +37,7 @@ pub use sif::{SifAdd, SifCommand};
 #[derive(Debug, Parser)]
 #[command(name = "front")]
 #[command(disable_help_subcommand = true, arg_required_else_help = true)]
+#[command(args_override_self = true)]
 #[command(
     after_help = "Exit status: that of the container's program, or 255 when it could not be \
                         started, or 1 for a usage error."
@@ -81,6 +82,7 @@ impl Cli {
 
 /// The commands that start a container in the foreground.
 #[derive(Debug, Parser)]
+#[command(args_override_self = true)]
 struct Starting {
     #[command(flatten)]
     global: Global,
@@ -325,6 +327,10 @@ mod tests {
             words("front exec --pwd /x img c").0.environment.cwd,
             Some("/x".into())
         );
+        // The last one of a flag that is repeated counts, as in Singularity.
+        let (flags, _) = words("front exec --nv --nv --pwd /x --pwd /y -B a -B b img c");
+        assert_eq!(flags.environment.cwd, Some("/y".into()));
+        assert_eq!(flags.mounts.bind, ["a", "b"]);
         assert!(Cli::try_parse_from(["front", "exec", "--nosuch", "img", "c"]).is_err());
         assert!(Cli::try_parse_from(["front", "exec", "img"]).is_err());
     }
