@@ -2,7 +2,7 @@
 # Images and roots for the tests, made with Debian's own tools in $SLIPWAY_FIXTURES; each once: scripts/fixtures.sh [NAME…]
 #   bb, py         directories: a static busybox; Debian stable with Python and NumPy
 #   peers          a Debian sid root with the real Apptainer and Charliecloud
-#   bb.sif, py.sif SIFs of the two, written by that Apptainer
+#   bb.sif, py.sif SIFs of the two, written by that Apptainer; in peers/fixtures also full.sif, with scripts and apps
 #   criu           a Debian stable root with CRIU, which Debian 12 lacks, and a script that runs it from there
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
 #   ompi, mpich, rpath   directories with an MPI each and a program that uses it; mpi: other MPIs for the host's side
@@ -60,6 +60,14 @@ make_sifs() {
     cp "peers/fixtures/$name.sif" "$name.sif"
     cp -al "$name" "peers/fixtures/$name"
   done
+}
+
+# An image with everything that a definition file can have.
+make_full() {
+  cp "$top/tests/tests/front/differential/full.def" peers/fixtures/
+  "$top/target/debug/enter" peers "$(id -u "$tester")" /bin/sh -c "cd /tmp/host && rm -f full.sif &&
+    HOME=/home/$tester /usr/bin/apptainer -q build full.sif /fixtures/full.def"
+  mv /tmp/full.sif peers/fixtures/
 }
 
 # Debians of other ages: before glibc 2.34, and of today with GLVND; and a musl with a program.
@@ -240,6 +248,7 @@ step bb
 step py
 step peers
 step sifs
+step full
 step old
 step new
 step musl

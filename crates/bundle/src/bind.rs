@@ -90,7 +90,10 @@ pub fn parse_binds(argument: &OsStr) -> Result<Vec<Bind>, Error> {
             return Err(Error::BindSyntax(text(&piece)));
         }
         if source.is_empty() {
-            continue;
+            match destination {
+                None => continue,
+                Some(_) => return Err(Error::NoSource(text(&piece))),
+            }
         }
         let destination = match destination {
             Some(destination) if destination.is_empty() => {

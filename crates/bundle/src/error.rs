@@ -31,6 +31,9 @@ pub enum Error {
         /// The reason.
         reason: String,
     },
+    /// A bind has an empty source: `:DST`.
+    #[error("bind {0:?}: the source is empty")]
+    NoSource(String),
     /// A bind has an empty destination: `SRC:`.
     #[error("bind {0:?}: the destination is empty")]
     NoDestination(String),

@@ -394,11 +394,7 @@ fn fit(
         match place.state {
             State::Fits => {}
             State::Missing if request.writable == Writable::Image => {
-                let destination = mount.destination;
-                if !mount.optional {
-                    return Err(Error::NoMountPoint { destination });
-                }
-                warnings.push(Warning::NoMountPoint { destination });
+                fitting.extend(without_point(request, mount, warnings)?);
                 continue;
             }
             State::Missing => missing.push(MountPoint {
@@ -423,6 +419,38 @@ fn fit(
         fitting.push(mount);
     }
     Ok((fitting, missing))
+}
+
+/// Returns the mounts in place of one whose mount point a writable image lacks: a home in an empty
+/// directory of the image is shown in a new one.
+fn without_point(
+    request: &Request<'_>,
+    mount: Planned,
+    warnings: &mut Vec<Warning>,
+) -> Result<Vec<Planned>, Error> {
+    let destination = mount.destination.clone();
+    if !mount.optional {
+        return Err(Error::NoMountPoint { destination });
+    }
+    let above = destination
+        .parent()
+        .filter(|_| destination == request.account.home);
+    if let Some(above) = above.filter(|above| *above != Path::new("/")) {
+        let found = request.root.step(above);
+        let found = found.and_then(|found| match found {
+            Some(Step::Entry(Entry::Directory)) => Ok(request.root.list(above)?.is_empty()),
+            _ => Ok(false),
+        });
+        let is_empty = found.map_err(|source| Error::Image {
+            path: above.to_owned(),
+            source,
+        })?;
+        if is_empty {
+            return Ok(vec![empty(above, "755", None), mount]);
+        }
+    }
+    warnings.push(Warning::NoMountPoint { destination });
+    Ok(Vec::new())
 }
 
 /// Whether a path is the destination of a mount, or below one.

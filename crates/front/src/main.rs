@@ -18,6 +18,7 @@ mod fetch;
 mod flags;
 mod hints;
 mod host;
+mod json;
 mod launch;
 mod messages;
 mod misspelled;

@@ -1,4 +1,5 @@
-//! Variables that are unknown and look like known ones: none is ignored silently.
+//! Variables that are unknown and look like known ones, and those that contradict each other: none is
+//! ignored silently.
 
 use crate::flags;
 use crate::variables::Variables;
@@ -19,7 +20,8 @@ const HARMLESS: [&str; 12] = [
     "VERSION",
 ];
 
-/// Returns a warning for each variable that is unknown and looks like a known one.
+/// Returns a warning for each variable that is unknown and looks like a known one, or that a stronger one
+/// contradicts.
 pub fn warnings(variables: &Variables) -> Vec<String> {
     let own = || flags::variables().flat_map(|variable| variable.names.iter().copied());
     let known = || own().chain(HARMLESS);
@@ -31,7 +33,11 @@ pub fn warnings(variables: &Variables) -> Vec<String> {
             "{family}{name} is unknown and has no effect; did you mean {family}{meant}?"
         ))
     });
-    meant.collect()
+    let contradictions = variables.contradictions().into_iter();
+    let contradictions = contradictions.map(|(weaker, stronger)| {
+        format!("{weaker} and {stronger} have different values; {stronger} is used")
+    });
+    meant.chain(contradictions).collect()
 }
 
 /// Whether two names differ by one letter that was forgotten, added, changed or swapped, or by two if

@@ -154,6 +154,27 @@ impl Variables {
         found
     }
 
+    /// Returns the names that both families of Singularity's set, to different values: those of
+    /// Apptainer count.
+    pub fn contradictions(&self) -> Vec<(String, String)> {
+        let pairs = [
+            ("APPTAINER_", "SINGULARITY_"),
+            ("APPTAINERENV_", "SINGULARITYENV_"),
+        ];
+        let all = self
+            .0
+            .iter()
+            .filter_map(|(name, value)| Some((name.to_str()?, value)));
+        let found = all.flat_map(|(name, value)| {
+            pairs.into_iter().filter_map(move |(stronger, weaker)| {
+                let winner = format!("{stronger}{}", name.strip_prefix(weaker)?);
+                let other = self.get(&winner)?;
+                (other != value).then(|| (name.to_owned(), winner))
+            })
+        });
+        found.collect()
+    }
+
     /// Whether a variable is only for this program and never passed on.
     pub fn is_ours(name: &OsStr) -> bool {
         let mut families = FAMILIES.iter().chain(&FAMILIES_INSIDE);

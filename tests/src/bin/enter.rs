@@ -117,6 +117,9 @@ fn make_dev(root: &Path) -> Result<()> {
     }
     bind(Path::new("/dev/pts"), &dev.join("pts"))?;
     fs::set_permissions(dev.join("shm"), fs::Permissions::from_mode(0o1777))?;
+    for (number, name) in ["stdin", "stdout", "stderr"].iter().enumerate() {
+        symlink(format!("/proc/self/fd/{number}"), dev.join(name))?;
+    }
     Ok(symlink("/proc/self/fd", dev.join("fd"))?)
 }
 

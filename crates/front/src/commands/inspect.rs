@@ -7,14 +7,12 @@ use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use image::{App, Attributes};
-use serde::Serialize;
-use serde_json::Serializer;
-use serde_json::ser::PrettyFormatter;
 use text::{printable, printable_lines};
 
 use crate::caller::Caller;
 use crate::cli::Inspect;
 use crate::flags::RegistryFlags;
+use crate::json;
 use crate::launch::open_image;
 use crate::messages::Messages;
 use crate::request::Source;
@@ -29,7 +27,7 @@ pub fn run(args: &Inspect, caller: &Caller, messages: &Messages) -> Result<ExitC
     } else {
         let chosen = choose(attributes, args)?;
         match args.json || args.all {
-            true => json(&chosen)?,
+            true => json::tabbed(&chosen.document())?,
             false => plain(&chosen),
         }
     };
@@ -122,15 +120,6 @@ pub fn of_app(mut all: Attributes, name: Option<&str>) -> Result<Attributes> {
     })
 }
 
-/// Formats JSON with tabs, as Apptainer does.
-fn json(attributes: &Attributes) -> Result<String> {
-    let mut text = Vec::new();
-    let mut serializer = Serializer::with_formatter(&mut text, PrettyFormatter::with_indent(b"\t"));
-    attributes.document().serialize(&mut serializer)?;
-    text.push(b'\n');
-    Ok(String::from_utf8(text)?)
-}
-
 fn plain(attributes: &Attributes) -> String {
     let mut text = String::new();
     let sections = [
@@ -170,7 +159,7 @@ mod tests {
         let controls = text.chars().filter(|letter| letter.is_control());
         assert!(controls.eq(std::iter::repeat_n('\n', 8)), "{text:?}");
         assert_eq!(text.matches("\\x1b]52;c;x\\x07").count(), 5, "{text:?}");
-        let json = json(&attributes).unwrap();
+        let json = json::tabbed(&attributes.document()).unwrap();
         assert!(!json.contains('\x1b') && json.contains("\\u001b"), "{json}");
     }
 }

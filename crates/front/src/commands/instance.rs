@@ -11,6 +11,7 @@ use session::{Instance, Running};
 
 use crate::caller::Caller;
 use crate::cli::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
+use crate::json;
 use crate::launch::{InstanceRecord, start_instance};
 use crate::messages::Messages;
 use crate::request::{Action, Request, Source};
@@ -102,8 +103,7 @@ fn as_json(all: &[Known]) -> Result<String> {
         })
     });
     let document = json!({ "instances": instances.collect::<Vec<_>>() });
-    let text = serde_json::to_string_pretty(&document).context("write JSON")?;
-    Ok(format!("{text}\n"))
+    json::tabbed(&document)
 }
 
 fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {

@@ -4,8 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use clap::Args;
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
 use super::{Preset, Variable};
 use crate::caller::Caller;
@@ -16,7 +17,7 @@ use crate::variables::Variables;
 #[command(next_help_heading = "Environment")]
 pub struct EnvironmentFlags {
     /// Set variables inside: NAME=VALUE, several separated by commas
-    #[arg(long, value_name = "NAME=VALUE")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = OsStringValueParser::new().try_map(with_name))]
     pub env: Vec<OsString>,
     /// Set the variables that these shell scripts assign, several separated by commas
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
@@ -60,6 +61,8 @@ pub struct Environment {
     pub is_literal: bool,
     /// Whether the caller's environment stays outside.
     pub is_clean: bool,
+    /// Whether `--env` has a value without a name.
+    pub has_nameless: bool,
     /// Variables of the caller that stay outside.
     pub omitted: Vec<OsString>,
     /// Whether the file mode mask is 0022 instead of the caller's.
@@ -76,18 +79,8 @@ impl EnvironmentFlags {
     /// Fails on invalid values. The error names the flag or variable.
     pub fn resolve(&self, preset: Preset, caller: &Caller) -> Result<Environment> {
         let variables = &caller.variables;
-        let by_variable = || {
-            let (name, value) = variables.value(&CWD)?;
-            Some((name, PathBuf::from(value)))
-        };
-        let by_flag = self.cwd.clone().map(|cwd| ("--cwd".to_owned(), cwd));
-        let chosen = by_flag.or_else(by_variable);
-        if let Some((name, cwd)) = chosen.as_ref().filter(|(_, cwd)| !cwd.is_absolute()) {
-            bail!(
-                "{name}: the working directory {} must be an absolute path",
-                cwd.display()
-            );
-        }
+        let by_variable = || Some(PathBuf::from(variables.value(&CWD)?.1));
+        let chosen = self.cwd.clone().or_else(by_variable);
         let files = match self.env_file.is_empty() {
             true => variables
                 .list(&ENV_FILE)
@@ -112,8 +105,19 @@ impl EnvironmentFlags {
             is_clean: preset != Preset::None || self.cleanenv || variables.is_set(&CLEANENV)?,
             omitted,
             has_usual_umask: is_docker || self.no_umask || variables.is_set(&NO_UMASK)?,
-            cwd: chosen.map(|(_, cwd)| cwd),
+            // A relative path begins at the container's root.
+            cwd: chosen.map(|cwd| PathBuf::from("/").join(cwd)),
+            has_nameless: self.env.iter().any(|one| one.as_bytes().starts_with(b"=")),
         })
+    }
+}
+
+/// Checks that a value of `--env` has a name.
+fn with_name(value: OsString) -> Result<OsString, &'static str> {
+    let mut parts = value.as_bytes().split(|byte| *byte == b',');
+    match parts.next().is_some_and(|first| first.contains(&b'=')) {
+        true => Ok(value),
+        false => Err("expected NAME=VALUE"),
     }
 }
 
@@ -147,7 +151,8 @@ fn overrides(
                     value.push(",");
                     value.push(OsStr::from_bytes(piece));
                 }
-                (None, None) => bail!("--env {}: expected NAME=VALUE", argument.display()),
+                // The command line has none.
+                (None, None) => {}
             }
         }
         // If two flags set a variable, the later one wins.
@@ -191,15 +196,13 @@ mod tests {
             value.to_str().unwrap()
         };
         assert_eq!((get("P"), get("Q"), get("R")), ("a,b", "2", "y"));
-        assert!(resolve(&["plain"], &[]).is_err());
+        assert!(with_name("plain".into()).is_err());
+        assert!(with_name("plain,A=1".into()).is_err());
     }
 
     #[test]
-    fn a_relative_working_directory_is_refused_by_name() {
-        let error = resolve(&[], &[("APPTAINER_PWD", "rel")]).unwrap_err();
-        assert_eq!(
-            error.to_string(),
-            "APPTAINER_PWD: the working directory rel must be an absolute path"
-        );
+    fn a_relative_working_directory_is_below_the_root() {
+        let found = resolve(&[], &[("APPTAINER_PWD", "etc")]).unwrap();
+        assert_eq!(found.cwd, Some("/etc".into()));
     }
 }

@@ -48,7 +48,7 @@ pub struct Writing {
     pub image: bool,
     /// Whether changes are kept in memory.
     pub memory: Option<Memory>,
-    /// The layers above the image, the topmost first.
+    /// The layers above the image, the topmost last.
     pub overlays: Vec<Overlay>,
 }
 

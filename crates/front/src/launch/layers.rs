@@ -79,6 +79,8 @@ impl Layers {
                 }
             }
         }
+        // As in Apptainer, the last one that is given is the topmost.
+        lower.reverse();
         let (data, are_directories) = data(request, caller, messages)?;
         Ok(Self {
             lower,
@@ -144,11 +146,13 @@ fn own_changes(writing: &Writing, image: &Image, messages: &Messages) -> Result<
                     image.path.display()
                 );
             }
-            let may_write = rustix::fs::access(&image.path, rustix::fs::Access::WRITE_OK);
-            may_write.map_err(|errno| {
+            if let Err(errno) = rustix::fs::access(&image.path, rustix::fs::Access::WRITE_OK) {
                 let reason = text::message(&errno.into());
-                anyhow::anyhow!("--writable: {}: {reason}", image.path.display())
-            })?;
+                messages.warning(format_args!(
+                    "--writable: {}: {reason}",
+                    image.path.display()
+                ));
+            }
             Ok(Kept::Image)
         }
         (Some(memory), false) => Ok(Kept::Memory(memory.size)),

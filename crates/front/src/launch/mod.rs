@@ -20,7 +20,7 @@ mod ranks;
 mod rights;
 mod runscript;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use sys::ExitCode;
 
 use crate::caller::Caller;
@@ -76,7 +76,9 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         }
     };
     if !prepared.has_program()? {
-        messages.info("No test script found in container, exiting");
+        // On standard output, as Apptainer prints it.
+        let line = b"No test found in container, executing /bin/sh -c true\n";
+        std::io::Write::write_all(&mut std::io::stdout(), line).context("print")?;
         build.refuse(job.as_ref());
         return Ok(ExitCode::SUCCESS);
     }
@@ -98,6 +100,9 @@ fn warn_of_names(caller: &Caller, messages: &Messages) {
 fn warn_of_words(request: &Request, messages: &Messages) {
     for word in &request.container.mounts.unknown {
         messages.warning(format_args!("Ignoring unknown mount type '{word}'"));
+    }
+    if request.environment.has_nameless {
+        messages.warning("--env: ignoring a value without a name");
     }
     for word in &request.container.privileges.unknown {
         messages.warning(format_args!("Ignoring unknown capability '{word}'"));

@@ -70,6 +70,10 @@ impl Prepared {
         caller: &Caller,
         messages: &Messages,
     ) -> Result<Self> {
+        let is_chosen = request.environment.cwd.is_some() || request.is_contained();
+        if caller.cwd.is_none() && !is_chosen {
+            messages.warning("the working directory no longer exists; using the home instead");
+        }
         let own = caller.account();
         let cache = caller.cache(&own);
         let directories = directories(&request, &own.home);
