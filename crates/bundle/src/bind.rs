@@ -219,7 +219,6 @@ mod tests {
             (r"a\:b:/mnt", vec![("a:b".into(), some("/mnt"), false)]),
             (r"a\\b", vec![(r"a\b".into(), None, false)]),
             ("", vec![]),
-            (":/mnt", vec![]),
             (",,/a,", vec![("/a".into(), None, false)]),
         ];
         for (text, expected) in cases {

@@ -1,7 +1,8 @@
 //! Looking up a session, and entering it.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::path::PathBuf;
 use std::time::Instant;
 
 use image::RootFs;
@@ -173,6 +174,13 @@ fn receive(
 }
 
 impl Namespaces {
+    /// Returns the namespaces' names, such as `pid:[4026531836]`.
+    pub(crate) fn names(&self) -> impl Iterator<Item = PathBuf> {
+        let links = self.namespaces.iter();
+        let links = links.map(|one| format!("/proc/self/fd/{}", one.as_raw_fd()));
+        links.filter_map(|link| std::fs::read_link(link).ok())
+    }
+
     pub(crate) fn new(namespaces: Vec<OwnedFd>) -> Self {
         Self { namespaces }
     }

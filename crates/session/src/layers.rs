@@ -31,9 +31,7 @@ pub(crate) fn mount_overlay(session: &SessionSpec<'_>) -> Result<Option<Claim>, 
     let mut lower = Vec::new();
     for number in 0..session.layers.len() {
         let layer = layout.layer(number);
-        // A directory that keeps changes has them in a directory of its own.
-        let kept = Directory::open_root(&layer).and_then(|layer| own(&layer, UPPER));
-        lower.push(Lower::new(&layer, kept.ok().flatten()));
+        lower.push(Lower::new(&layer, kept(&layer)));
     }
     lower.push(Lower::new(&layout.image(), None));
     if !session.mount_points.is_empty() {
@@ -194,6 +192,13 @@ impl Claim {
     pub(crate) fn give_up(&self) {
         let _ = flock(&self.lock, FlockOperation::Unlock);
     }
+}
+
+/// Returns the directory of changes in a layer that has kept some.
+fn kept(layer: &Path) -> Option<OwnedFd> {
+    let layer = Directory::open_root(layer).ok()?;
+    own(&layer, WORK).ok()??;
+    own(&layer, UPPER).ok()?
 }
 
 fn not_a_directory(name: &str) -> io::Error {

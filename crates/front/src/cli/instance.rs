@@ -18,6 +18,8 @@ pub enum InstanceCommand {
     Run(InstanceStart),
     /// List the instances on this host
     List(InstanceList),
+    /// Show the processor time, memory and storage that an instance uses
+    Stats(InstanceStats),
     /// Stop instances
     Stop(InstanceStop),
 }
@@ -51,6 +53,19 @@ pub struct InstanceList {
     /// Do nothing: all instances are shown in any case
     #[arg(short, long, hide = true)]
     pub all: bool,
+}
+
+/// `front instance stats`.
+#[derive(Debug, Args)]
+pub struct InstanceStats {
+    /// The instance's name
+    pub name: String,
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
+    /// Measure once, during a second, instead of until the instance ends
+    #[arg(long)]
+    pub no_stream: bool,
 }
 
 /// `front instance stop`.

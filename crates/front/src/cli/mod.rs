@@ -7,6 +7,8 @@ mod gpu;
 mod images;
 mod instance;
 mod keys;
+mod others;
+mod overlay;
 mod sif;
 
 use std::ffi::OsString;
@@ -27,10 +29,12 @@ pub use gpu::{Gpu, GpuCommand, GpuExplain};
 pub use images::{
     Build, CacheClean, CacheCommand, CacheList, CacheType, Inspect, Pull, Push, RunHelp,
 };
-pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
+pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStats, InstanceStop};
 pub use keys::{
     KeyCommand, KeyExport, KeyNewpair, KeyRemove, RegistryCommand, RegistryLogin, Sign, Verify,
 };
+pub use others::Others;
+pub use overlay::{OverlayCommand, OverlayCreate};
 pub use sif::{SifAdd, SifCommand};
 
 /// Containers for MPI and GPU jobs, with Singularity's commands.
@@ -203,6 +207,33 @@ pub enum Command {
     Test(Deferred<Test>),
     /// Print the version alone
     Version,
+    /// Make layers for containers
+    #[command(subcommand)]
+    Overlay(Deferred<OverlayCommand>),
+    /// Refused
+    #[command(hide = true)]
+    Capability(Others),
+    /// Refused
+    #[command(hide = true)]
+    Checkpoint(Others),
+    /// Refused
+    #[command(hide = true)]
+    Delete(Others),
+    /// Refused
+    #[command(hide = true)]
+    Keyserver(Others),
+    /// Refused
+    #[command(hide = true)]
+    Oci(Others),
+    /// Refused
+    #[command(hide = true)]
+    Plugin(Others),
+    /// Refused
+    #[command(hide = true)]
+    Remote(Others),
+    /// Refused
+    #[command(hide = true)]
+    Search(Others),
 }
 
 impl Command {

@@ -9,6 +9,7 @@ use glob::Pattern;
 use serde_json::json;
 use session::{Instance, Running};
 
+use super::stats;
 use crate::caller::Caller;
 use crate::cli::{InstanceCommand, InstanceList, InstanceStart, InstanceStop};
 use crate::json;
@@ -25,6 +26,7 @@ pub fn run(command: &InstanceCommand, caller: &Caller, messages: &Messages) -> R
         InstanceCommand::Start(args) => start(args, Action::Start, caller, messages),
         InstanceCommand::Run(args) => start(args, Action::Run, caller, messages),
         InstanceCommand::List(args) => list(args),
+        InstanceCommand::Stats(args) => stats::run(args),
         InstanceCommand::Stop(args) => stop(args, messages),
     }
 }

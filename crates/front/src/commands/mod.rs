@@ -12,6 +12,8 @@ mod inspect;
 mod instance;
 mod key;
 mod man;
+mod others;
+mod overlay;
 mod ps;
 mod pull;
 mod push;
@@ -20,6 +22,7 @@ mod run;
 mod shell;
 mod sif;
 mod sign;
+mod stats;
 mod test;
 mod usage;
 
@@ -65,5 +68,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Shell(args) => shell::run(args, caller, messages),
         Command::Test(args) => test::run(args, caller, messages),
         Command::Version => help::version(caller.called),
+        Command::Overlay(command) => overlay::run(command, caller, messages),
+        other => others::run(other),
     }
 }

@@ -49,6 +49,14 @@ impl Layers {
         let (mut lower, mut changes) = (Vec::new(), own_changes(writing, image, messages)?);
         for overlay in &writing.overlays {
             let path = &overlay.path;
+            let is_ext3 = || matches!(Image::open(path), Err(image::Error::Legacy { .. }));
+            if !overlay.read_only && is_ext3() {
+                let path = path.display();
+                bail!(
+                    "--overlay {path}: an ext3 image can only be read here; add :ro, and a directory for \
+                     changes: --overlay {path}:ro --overlay DIRECTORY"
+                );
+            }
             let root = fetch::open(path, caller, messages)
                 .context("--overlay")?
                 .root;

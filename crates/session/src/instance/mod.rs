@@ -8,6 +8,7 @@ pub(crate) mod init;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -147,6 +148,15 @@ impl Running {
     #[must_use]
     pub fn namespaces(self) -> Namespaces {
         self.namespaces
+    }
+
+    /// Returns the name of the instance's namespace of process ids, as `/proc/PID/ns/pid` shows it.
+    #[must_use]
+    pub fn pid_namespace(&self) -> Option<PathBuf> {
+        self.namespaces.names().find(|name| {
+            let name = name.to_string_lossy();
+            name.starts_with("pid:")
+        })
     }
 
     /// Returns the id of the instance's first process in the caller's `/proc`; `None` once it has
