@@ -85,9 +85,8 @@ pub struct Process {
     pub env: Vec<(OsString, OsString)>,
     /// The working directory.
     pub cwd: PathBuf,
-    /// The capabilities of the process, by their names in the specification; `None` if it keeps the
-    /// caller's, as root does.
-    pub capabilities: Option<BTreeSet<String>>,
+    /// The capabilities of the process, by their names in the specification.
+    pub capabilities: BTreeSet<String>,
     /// Whether no exec gains further privileges.
     pub no_new_privileges: bool,
 }

@@ -218,14 +218,14 @@ fn process(process: &Process, request: &Request<'_>) -> Result<oci_spec::runtime
         .no_new_privileges(process.no_new_privileges)
         .build()?;
     built.set_rlimits(None);
-    // The document expresses only by leaving them out that the caller's are kept.
-    let capabilities = process.capabilities.as_ref().map(capabilities);
-    built.set_capabilities(capabilities.transpose()?);
+    built.set_capabilities(Some(capabilities(&process.capabilities)?));
     Ok(built)
 }
 
 fn capabilities(names: &BTreeSet<String>) -> Result<LinuxCapabilities, Error> {
-    let known = names.iter().filter_map(|name| name.parse().ok());
+    // The library knows them without the prefix.
+    let short = names.iter().map(|name| name.trim_start_matches("CAP_"));
+    let known = short.filter_map(|name| name.parse().ok());
     let all: Capabilities = known.collect();
     Ok(LinuxCapabilitiesBuilder::default()
         .bounding(all.clone())

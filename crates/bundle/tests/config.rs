@@ -85,7 +85,7 @@ fn snapshot(binds: &[Bind], edits: &Edits, contained: bool) -> String {
         args: vec!["python".into(), "train.py".into()],
         env: vec![("PATH".into(), "/usr/bin".into())],
         cwd: "/work/run".into(),
-        capabilities: Some(BTreeSet::new()),
+        capabilities: BTreeSet::new(),
         no_new_privileges: true,
     };
     let paths = Paths {

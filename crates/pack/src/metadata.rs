@@ -27,8 +27,8 @@ const CUSTOM: &str = ".singularity.d/env/90-environment.sh";
 const EMPTY: &str = "#!/bin/sh";
 
 /// Mount points that a container needs. An image that has them keeps its own.
-const DIRECTORIES: [&str; 10] = [
-    "dev", "etc", "home", "mnt", "opt", "proc", "root", "sys", "tmp", "var/tmp",
+const DIRECTORIES: [&str; 11] = [
+    "dev", "etc", "home", "mnt", "opt", "proc", "root", "sys", "tmp", "var", "var/tmp",
 ];
 const FILES: [&str; 2] = ["etc/hosts", "etc/resolv.conf"];
 

@@ -37,6 +37,7 @@ mod list;
 mod monitor;
 mod mounts;
 mod name;
+mod nested;
 mod observer;
 mod payload;
 mod peer;
@@ -54,6 +55,7 @@ pub use error::Error;
 pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use name::identity;
+pub use nested::enter_nested_namespace;
 pub use payload::{
     ExecError, Payload, enter_directory, exec, find_program, isolate, limit_privileges,
 };

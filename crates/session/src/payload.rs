@@ -74,6 +74,9 @@ pub enum ExecError {
     /// The capabilities could not be dropped.
     #[error("drop capabilities")]
     Privileges(#[source] io::Error),
+    /// The namespace for a contained program with capabilities could not be made.
+    #[error("create a user namespace for a contained program with capabilities")]
+    Nested(#[source] io::Error),
     /// The filter for root could not be loaded.
     #[error("load the filter of system calls for --fakeroot")]
     Filter(#[source] io::Error),

@@ -37,9 +37,12 @@ use crate::process::{has_ended, open};
 pub(crate) fn look(pid: i32) -> io::Result<Option<OwnedFd>> {
     if is_this_program(pid)? {
         match relation(pid)? {
-            Relation::Below(namespace) => return Ok(Some(namespace.into())),
+            // A contained payload that is root in its own namespace has no new privileges either.
+            Relation::Below(namespace) if is_outside(&status(pid)?) != Some(false) => {
+                return Ok(Some(namespace.into()));
+            }
             Relation::Same if is_outside(&status(pid)?) == Some(true) => return Ok(None),
-            Relation::Same | Relation::None => {}
+            _ => {}
         }
     }
     Err(io::ErrorKind::PermissionDenied.into())

@@ -68,7 +68,7 @@ pub fn start_instance(
     if dry_run {
         return print(&prepared.bundle.spec);
     }
-    let logs = Logs::new(name, &prepared.account, caller);
+    let logs = Logs::new(name, &caller.account(), caller);
     let record = InstanceRecord {
         container: Record {
             own_processes: true,

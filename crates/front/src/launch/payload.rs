@@ -119,9 +119,8 @@ impl Start {
     }
 
     /// Returns the process for `config.json`, as it is before any script has run.
-    /// `rights` are the capabilities, if the process does not keep the caller's, and whether it may
-    /// gain none.
-    pub fn process(&self, rights: (Option<BTreeSet<String>>, bool)) -> Process {
+    /// `rights` are the names of its capabilities, and whether it may gain none.
+    pub fn process(&self, rights: (BTreeSet<String>, bool)) -> Process {
         let plain = self.plain.clone();
         let (image, overrides) = plain.unwrap_or_else(|| (self.base.clone(), Set::new()));
         let env = environment::finish(&self.ingredients, image, overrides);

@@ -1,5 +1,6 @@
 //! Examines the program that a request would start, without starting it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 
 use anyhow::{Context, Result, bail};
@@ -50,7 +51,7 @@ pub fn look(request: &Request, caller: &Caller, messages: &Messages) -> Result<L
         .transpose()?;
     Ok(Looked {
         location: location.flatten(),
-        env: start.process((None, true)).env,
+        env: start.process((BTreeSet::new(), true)).env,
         is_plain: start.is_plain(),
         name: name
             .map(|name| name.to_string_lossy().into_owned())

@@ -1,5 +1,6 @@
 //! The location of a program, as the container will find it.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -76,7 +77,7 @@ pub fn find(
     start: &Start,
     shown: &VisiblePaths,
 ) -> Result<Option<ProgramLocation>> {
-    let process = start.process((None, true));
+    let process = start.process((BTreeSet::new(), true));
     let candidates: Vec<PathBuf> = if name.as_bytes().contains(&b'/') {
         vec![process.cwd.join(name).components().collect()]
     } else {

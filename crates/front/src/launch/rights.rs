@@ -48,7 +48,7 @@ impl Rights {
     fn capabilities(&self) -> Option<CapsHashSet> {
         let usual = match self.user {
             User::Ordinary => CapsHashSet::new(),
-            _ if !self.privileges.changes_capabilities() => return None,
+            User::Root if !self.privileges.changes_capabilities() => return None,
             User::Fakeroot | User::Root => caps::all(),
         };
         Some(self.privileges.of(&usual))
@@ -66,23 +66,41 @@ impl Rights {
 
     /// Describes the rights for `config.json`: the names of the capabilities, and whether no exec
     /// gains others.
-    pub(super) fn described(&self) -> (Option<BTreeSet<String>>, bool) {
-        let names = |set: CapsHashSet| set.iter().map(ToString::to_string).collect();
-        (self.capabilities().map(names), self.is_for_good())
+    pub(super) fn described(&self) -> (BTreeSet<String>, bool) {
+        let callers = || caps::read(None, caps::CapSet::Bounding).unwrap_or_default();
+        let kept = self.capabilities().unwrap_or_else(callers);
+        let names = kept.iter().map(ToString::to_string).collect();
+        (names, self.is_for_good())
     }
 
     /// Gives the calling process these rights. It is in the container.
     pub(super) fn take(&self) -> Result<()> {
+        self.nest()?;
         match self.capabilities() {
             Some(kept) => session::limit_privileges(&kept, self.is_for_good())?,
             None if self.is_for_good() => session::limit_privileges(&caps::all(), true)?,
             None => {}
         }
-        self.take_behind_the_engine()
+        self.finish()
     }
 
     /// Does the same for a process that the engine has given its capabilities.
     pub(super) fn take_behind_the_engine(&self) -> Result<()> {
+        self.nest()?;
+        self.finish()
+    }
+
+    /// Enters a user namespace below the session's, in which a program with capabilities cannot undo
+    /// what contains it.
+    fn nest(&self) -> Result<()> {
+        let has_some = self.capabilities().is_none_or(|kept| !kept.is_empty());
+        if self.contained && self.user != User::Root && has_some {
+            session::enter_nested_namespace()?;
+        }
+        Ok(())
+    }
+
+    fn finish(&self) -> Result<()> {
         if self.contained {
             session::isolate()?;
         }

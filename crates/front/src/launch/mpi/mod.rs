@@ -2,6 +2,7 @@
 
 mod look;
 
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -100,7 +101,7 @@ pub fn find_out(request: &Request, around: Surroundings<'_>) -> Result<Rank> {
     let loads_mpi =
         interpreter::is_one(&name) && interpreter::names_mpi(words, image, start, shown)?;
     let host = Host::new(Path::new("/"), OsStr::new("")).context("examine the host")?;
-    let env = start.process((None, true)).env;
+    let env = start.process((BTreeSet::new(), true)).env;
     let library_path = env.into_iter().find(|(name, _)| name == "LD_LIBRARY_PATH");
     let library_path = library_path.map(|(_, value)| value);
     let look = Look {

@@ -1,0 +1,82 @@
+//! Root inside.
+
+use tests::{run, succeed};
+
+use super::{directory, shell};
+
+#[test]
+fn root_is_the_only_user_without_helpers() {
+    let place = directory();
+    let words = "$front -q exec --fakeroot $bb sh -c 'id -u; id -g; whoami; echo ~; touch f; chown 5:6 f && \
+                 chgrp 7 f && stat -c %u:%g f; mknod d c 1 3 && echo made; cat /proc/self/uid_map | wc -l'";
+    let seen = succeed(&mut shell(&place, words));
+    assert_eq!(seen, "0\n0\nroot\n/root\n0:0\nmade\n1\n");
+    // Outside, the file is the user's.
+    let owner = run(&mut shell(&place, "/bin/stat -c %U f"));
+    assert_eq!(owner.stdout, format!("{}\n", tests::TESTER));
+}
+
+#[test]
+fn delegated_users_are_mapped_if_there_are_any() {
+    let place = directory();
+    let words = "$front -q exec --fakeroot --writable-tmpfs $bb sh -c 'touch /f; chown 5:6 /f; stat -c %u:%g /f'";
+    let seen = succeed(shell(&place, words).env("PATH", "/usr/bin:/bin"));
+    assert_eq!(seen, "5:6\n");
+    let single = words.replace("--fakeroot", "--fakeroot --ignore-subuid");
+    let seen = succeed(shell(&place, &single).env("PATH", "/usr/bin:/bin"));
+    assert_eq!(seen, "0:0\n");
+}
+
+#[test]
+fn packages_are_installed() {
+    let install = "apt-get -q update >/dev/null && apt-get -q install -y --no-install-recommends \
+                   openssh-client dbus >/dev/null && ssh -V 2>&1 | cut -c1-7 && getent group _ssh | cut -d: -f1";
+    for (flags, path) in [
+        ("--overlay o", "/nonexistent"),
+        ("--writable-tmpfs", "/nonexistent"),
+        ("--writable-tmpfs", "/usr/bin:/bin"),
+    ] {
+        let place = directory();
+        succeed(&mut shell(&place, "/bin/mkdir o"));
+        let words = format!(
+            "$front -q exec --fakeroot {flags} $py sh -c '{install}' 2>log || /bin/cat log"
+        );
+        let seen = run(shell(&place, &words).env("PATH", path));
+        assert_eq!(seen.stdout, "OpenSSH\n_ssh\n", "{flags} {path}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_contained_root_cannot_undo_what_contains_it() {
+    let place = directory();
+    // What it may do is in namespaces of its own.
+    let attack = "echo 10 > /proc/sys/user/max_cgroup_namespaces; \
+        unshare --cgroup true && echo a cgroup namespace; \
+        mount -o remount,rw,bind /sys && echo a writable /sys; \
+        umount -l /sys && echo no /sys; umount -l /tmp && echo no /tmp; umount -l /proc && echo no /proc; \
+        mkdir /tmp/m && mount -t cgroup2 none /tmp/m && echo cgroups; \
+        mount --bind / /tmp/m && umount -l /tmp/m && mount -o remount,rw / && echo a writable root; \
+        mount -t tmpfs none /tmp/m && echo own mounts";
+    for flags in [
+        "-C --fakeroot",
+        "-C --fakeroot --ignore-subuid",
+        "-c --add-caps all",
+        "-c --fakeroot",
+    ] {
+        for path in ["/nonexistent", "/usr/bin:/bin"] {
+            let words = format!("$front -q exec {flags} $py sh -c '{attack}' 2>/dev/null");
+            let seen = run(shell(&place, &words).env("PATH", path));
+            assert_eq!(seen.stdout, "own mounts\n", "{flags} {path}: {seen:?}");
+        }
+    }
+}
+
+#[test]
+fn instances_have_root_too() {
+    let place = directory();
+    let words = "$front -q instance start --fakeroot $bb fakeroot-test && \
+        $front exec instance://fakeroot-test sh -c 'id -u; touch f; chown 5 f && echo changed'; \
+        $front -q instance stop fakeroot-test";
+    let seen = run(&mut shell(&place, words));
+    assert_eq!(seen.stdout, "0\nchanged\n", "{seen:?}");
+}
