@@ -46,6 +46,13 @@ pub fn find(variables: &Variables) -> Account {
     }
 }
 
+/// Returns a user's name.
+pub fn user_name(uid: u32) -> Option<String> {
+    let number = uid.to_string();
+    let line = file_line("/etc/passwd", &number).or_else(|| getent("passwd", &[&number]).pop());
+    Some(line?.split(':').next()?.to_owned())
+}
+
 /// Returns the primary and the supplementary groups that have a name, in that order.
 fn groups(primary: u32) -> Vec<Group> {
     let mut numbers = vec![primary];

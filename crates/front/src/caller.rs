@@ -12,6 +12,7 @@ use sys::ProcessStat;
 use crate::account;
 use crate::called::Called;
 use crate::flags::settings;
+use crate::site::Site;
 use crate::variables::Variables;
 
 /// The calling process.
@@ -28,6 +29,8 @@ pub struct Caller {
     pub began: Instant,
     /// The process that started this rank, with its data from the kernel.
     launcher: OnceCell<(u32, Option<ProcessStat>)>,
+    /// The configuration, once it has been read.
+    site: OnceCell<Site>,
 }
 
 /// Whether a path names the working directory as a shell does: absolute, and without `.` and `..`,
@@ -58,6 +61,7 @@ impl Caller {
             cwd,
             began: Instant::now(),
             launcher: OnceCell::new(),
+            site: OnceCell::new(),
         }
     }
 
@@ -136,6 +140,23 @@ impl Caller {
             }
             launcher
         })
+    }
+
+    /// Returns the configuration of the site and the user.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is invalid.
+    pub fn site(&self) -> Result<&Site> {
+        if let Some(site) = self.site.get() {
+            return Ok(site);
+        }
+        // The user database is asked only if the environment does not say where the home is.
+        let home = self.variables.get("HOME").map(PathBuf::from);
+        let home = home.filter(|home| home.is_absolute());
+        let home = home.unwrap_or_else(|| self.account().home);
+        let site = Site::read(&self.variables, &home)?;
+        Ok(self.site.get_or_init(|| site))
     }
 
     /// Looks the caller up in the host's user database.

@@ -1,6 +1,7 @@
 //! The command line: commands and flags, as Singularity has them.
 
 mod cdi;
+mod config;
 pub mod described;
 mod doctor;
 mod gpu;
@@ -24,6 +25,7 @@ use crate::called::Called;
 use crate::flags::{ContainerFlags, Global, ShellFlags};
 
 pub use cdi::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
+pub use config::{ConfigCommand, ConfigGlobal};
 pub use doctor::Doctor;
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
 pub use images::{
@@ -161,6 +163,9 @@ pub enum Command {
     Doctor(Deferred<Doctor>),
     /// Show this host's GPUs, and the driver files that an image would get
     Gpu(Deferred<Gpu>),
+    /// Check the configuration
+    #[command(subcommand)]
+    Config(Deferred<ConfigCommand>),
     /// Show the help of a command
     #[command(override_usage = "front help [COMMAND]...")]
     Help(Deferred<Help>),

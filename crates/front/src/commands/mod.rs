@@ -4,6 +4,7 @@ mod build;
 mod cache;
 mod cdi;
 mod completion;
+mod config;
 mod doctor;
 mod exec;
 mod gpu;
@@ -47,6 +48,7 @@ pub fn run(cli: &Cli, caller: &Caller, messages: &Messages) -> Result<ExitCode> 
         Command::Build(args) => build::run(args, caller, messages),
         Command::Cache(command) => cache::run(command, caller, messages),
         Command::Cdi(command) => cdi::run(command, caller, messages),
+        Command::Config(command) => config::run(command, caller),
         Command::Completion(args) => completion::run(args, caller.called),
         Command::Doctor(args) => doctor::run(args, caller, messages),
         Command::Exec(args) => exec::run(args, caller, messages),

@@ -12,7 +12,6 @@ use crate::fetch::registries;
 use crate::flags::authorities;
 use crate::messages::Messages;
 use crate::prompt;
-use crate::site::Site;
 
 pub fn run(command: &RegistryCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     match command {
@@ -50,14 +49,14 @@ fn login(args: &RegistryLogin, caller: &Caller, messages: &Messages) -> Result<(
         (user, _, false) => prompt::login(user.as_deref())?,
     };
     let login = Login { user, password };
-    let site = Site::read(&caller.variables)?;
+    let site = caller.site()?;
     let options = Options {
         insecure: args.no_https,
         credentials: Credentials {
             given: Some(login.clone()),
             files: Vec::new(),
         },
-        ..registries(&site, authorities(&caller.variables), messages)
+        ..registries(site, authorities(&caller.variables), messages)
     };
     // Any repository will do, because the registry checks the login.
     let reference = registry::reference(&format!("{host}/front/login:latest"))?;

@@ -7,6 +7,7 @@ use clap::Args;
 use inject::Vendor;
 
 use super::Variable;
+use crate::site::Site;
 use crate::variables::Variables;
 
 /// The flags for devices and drivers.
@@ -115,15 +116,21 @@ impl DeviceFlags {
     /// # Errors
     ///
     /// Fails on invalid values.
-    pub fn resolve(&self, is_contained: bool, variables: &Variables) -> Result<Devices> {
+    pub fn resolve(
+        &self,
+        is_contained: bool,
+        site: &Site,
+        variables: &Variables,
+    ) -> Result<Devices> {
         let mut vendors = Vec::new();
         let nvccli = self.nvccli || variables.is_set(&NVCCLI)?;
-        for (vendor, flag, variable, off, not) in [
-            (Vendor::Nvidia, self.nv || nvccli, NV, self.no_nv, NO_NV),
-            (Vendor::Amd, self.rocm, ROCM, self.no_rocm, NO_ROCM),
-        ] {
+        let nv = (self.nv || nvccli, site.nv, NV, self.no_nv, NO_NV);
+        let rocm = (self.rocm, site.rocm, ROCM, self.no_rocm, NO_ROCM);
+        for (vendor, (flag, always, variable, off, not)) in
+            [(Vendor::Nvidia, nv), (Vendor::Amd, rocm)]
+        {
             let is_off = off || variables.is_set(&not)?;
-            if flag || !is_off && variables.is_set(&variable)? {
+            if flag || !is_off && (always || variables.is_set(&variable)?) {
                 vendors.push(vendor);
             }
         }

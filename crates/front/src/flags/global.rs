@@ -76,6 +76,8 @@ impl Global {
     ///
     /// Fails as [`level`](Self::level) does.
     pub fn may_colour(&self, variables: &Variables) -> Result<bool> {
-        Ok(!self.nocolor && !variables.is_set(&NOCOLOR)?)
+        // https://no-color.org
+        let by_convention = variables.text("NO_COLOR").is_some();
+        Ok(!self.nocolor && !by_convention && !variables.is_set(&NOCOLOR)?)
     }
 }

@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::Variable;
+use crate::site::{Isolate, Site};
 use crate::variables::Variables;
 
 /// The flags for resources of the container's own.
@@ -108,9 +109,12 @@ impl IsolationFlags {
     /// # Errors
     ///
     /// Fails on invalid values.
-    pub fn resolve(&self, variables: &Variables) -> Result<Isolation> {
-        let all = self.preset(variables)? != Preset::None;
-        let contained = all || self.contain || variables.is_set(&CONTAIN)?;
+    pub fn resolve(&self, site: &Site, variables: &Variables) -> Result<Isolation> {
+        let all = self.preset(site, variables)? != Preset::None;
+        let contained = all
+            || site.isolation == Isolate::Contain
+            || self.contain
+            || variables.is_set(&CONTAIN)?;
         // Of flags that contradict each other, the one for more isolation counts, except that
         // --no-pid takes back what another flag implies.
         let asked = self.pid || variables.is_set(&PID)?;
@@ -128,10 +132,13 @@ impl IsolationFlags {
     /// # Errors
     ///
     /// Fails as [`resolve`](Self::resolve) does.
-    pub fn preset(&self, variables: &Variables) -> Result<Preset> {
+    pub fn preset(&self, site: &Site, variables: &Variables) -> Result<Preset> {
         Ok(if self.compat || variables.is_set(&COMPAT)? {
             Preset::Docker
-        } else if self.containall || variables.is_set(&CONTAINALL)? {
+        } else if self.containall
+            || site.isolation == Isolate::Containall
+            || variables.is_set(&CONTAINALL)?
+        {
             Preset::All
         } else {
             Preset::None
@@ -146,7 +153,9 @@ mod tests {
     #[test]
     fn presets_imply_isolation() {
         let own = |flags: IsolationFlags, variables: &[(&str, &str)]| {
-            let found = flags.resolve(&Variables::of(variables)).unwrap();
+            let found = flags
+                .resolve(&Site::default(), &Variables::of(variables))
+                .unwrap();
             [found.files, found.processes, found.memory].map(Scope::is_own)
         };
         let none = IsolationFlags::default;

@@ -73,6 +73,7 @@ impl MountFlags {
     /// Fails on invalid values, and on sources and directories that do not exist.
     pub fn resolve(&self, caller: &Caller) -> Result<Mounts> {
         let variables = &caller.variables;
+        let site = caller.site()?;
         let workdir = variables.value(&WORKDIR).map(|(_, path)| path.into());
         let workdir = self.workdir.clone().or(workdir);
         let workdir = workdir.map(|path| directory("--workdir", &path, caller));
@@ -94,6 +95,10 @@ impl MountFlags {
                 MountSpec::Empty(scratch) => mounts.scratch.push(scratch),
             }
         }
+        if site.refuses_binds && !mounts.binds.is_empty() {
+            bail!("--bind and --mount: this site does not allow them");
+        }
+        mounts.binds.extend(site_binds(&site.binds)?);
         for bind in &mut mounts.binds {
             bind.source = caller.absolute(&bind.source)?;
             if let Err(error) = std::fs::metadata(&bind.source) {
@@ -112,7 +117,7 @@ impl MountFlags {
             true => variables.list(&NO_MOUNT),
             false => self.no_mount.clone(),
         };
-        for word in words {
+        for word in words.into_iter().chain(site.no_mount.iter().cloned()) {
             match omitted(&word) {
                 Some(omitted) => mounts.omitted.extend(omitted),
                 None => mounts.unknown.push(word),
@@ -153,6 +158,17 @@ impl MountFlags {
         });
         found.collect()
     }
+}
+
+/// Returns the site's binds whose sources exist.
+fn site_binds(specs: &[OsString]) -> Result<Vec<Bind>> {
+    let binds = specs.iter().map(|spec| parse_binds(spec));
+    let binds = binds.collect::<Result<Vec<_>, _>>();
+    let binds = binds
+        .context("the site's configuration: bind")?
+        .into_iter()
+        .flatten();
+    Ok(binds.filter(|bind| bind.source.exists()).collect())
 }
 
 /// Returns the values of a flag, then those of its variables.

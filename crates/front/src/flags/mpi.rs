@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use inject::mpi::Hints;
-use launcher::Job;
 
 use super::Variable;
 use crate::caller::Caller;
@@ -42,22 +41,19 @@ impl MpiFlags {
     /// # Errors
     ///
     /// Fails on invalid values.
-    pub fn resolve(&self, job: Option<&Job>, variables: &Variables) -> Result<Mpi> {
+    pub fn resolve(&self, site: &Site, variables: &Variables) -> Result<Mpi> {
         Ok(Mpi {
-            mode: self.mode(job, variables)?,
+            mode: self.mode(site, variables)?,
             hints: hints(variables),
         })
     }
 
-    fn mode(&self, job: Option<&Job>, variables: &Variables) -> Result<MpiMode> {
+    fn mode(&self, site: &Site, variables: &Variables) -> Result<MpiMode> {
         if let Some(mode) = self.mpi {
             return Ok(mode);
         }
         let Some((name, value)) = variables.value(&MPI) else {
-            // Outside of a job, MPI is examined only if the user asks for it, so the site's
-            // configuration is not read.
-            let site = job.map(|_| Site::read(variables)).transpose()?;
-            return Ok(site.and_then(|site| site.mpi).unwrap_or_default());
+            return Ok(site.mpi.unwrap_or_default());
         };
         let text = value.to_string_lossy();
         ValueEnum::from_str(&text, true)

@@ -103,7 +103,7 @@ impl RegistryFlags {
             let (_, value) = variables.value(variable)?;
             Some(value.to_string_lossy().into_owned())
         };
-        let site = Site::read(variables)?;
+        let site = caller.site()?.clone();
         let mut login = value(&settings::DOCKER_USERNAME).zip(value(&settings::DOCKER_PASSWORD));
         if self.docker_login || variables.is_set(&DOCKER_LOGIN)? {
             login = Some(crate::prompt::login(None)?);

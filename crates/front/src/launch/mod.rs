@@ -46,6 +46,9 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     if { request.job.iter() }.all(|job| job.rank.is_none_or(|rank| rank == 0)) {
         warn_of_names(caller, messages);
         warn_of_words(&request, messages);
+        for line in &caller.site()?.unknown {
+            messages.warning(line);
+        }
     }
     if let Source::Instance(name) = &request.source {
         let name = name.clone();

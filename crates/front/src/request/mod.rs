@@ -81,9 +81,10 @@ impl Request {
     ) -> Result<Self> {
         let variables = &caller.variables;
         flags.refused.check(variables)?;
+        let site = caller.site()?;
         let job = caller.job();
-        let preset = flags.isolation.preset(variables)?;
-        let isolation = flags.isolation.resolve(variables)?;
+        let preset = flags.isolation.preset(site, variables)?;
+        let isolation = flags.isolation.resolve(site, variables)?;
         Ok(Self {
             application: flags.application.resolve(variables),
             environment: flags.environment.resolve(preset, caller)?,
@@ -95,9 +96,11 @@ impl Request {
                 writing: flags.writable.resolve(preset, caller)?,
                 network: flags.network.resolve(variables)?,
                 privileges: flags.privileges.resolve(variables)?,
-                devices: flags.devices.resolve(isolation.files.is_own(), variables)?,
+                devices: flags
+                    .devices
+                    .resolve(isolation.files.is_own(), site, variables)?,
                 isolation,
-                mpi: flags.mpi.resolve(job.as_ref(), variables)?,
+                mpi: flags.mpi.resolve(site, variables)?,
                 launcher_directories: launcher::directories(&|name| variables.text(name)),
             },
             action,
