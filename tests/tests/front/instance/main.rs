@@ -3,6 +3,7 @@
 mod ends;
 mod life;
 mod limits;
+mod many;
 
 use std::fs;
 use std::path::Path;
@@ -17,6 +18,7 @@ use limits::{
     names_are_taken_once, nothing_of_the_host_is_lent_by_accident, others_have_their_own,
     what_cannot_start_says_so,
 };
+use many::{many_come_and_go, stats_are_true};
 
 pub(crate) const SOON: Duration = Duration::from_secs(5);
 
@@ -70,4 +72,6 @@ fn instances_start_are_joined_and_stop() {
     what_cannot_start_says_so();
     nothing_of_the_host_is_lent_by_accident();
     others_have_their_own();
+    many_come_and_go();
+    stats_are_true();
 }
