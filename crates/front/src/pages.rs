@@ -8,7 +8,8 @@ use clap::{Arg, Args, Command};
 
 use crate::called::Called;
 use crate::cli::described::{described, variable};
-use crate::flags::{self, ContainerFlags};
+use crate::commands::REASONS;
+use crate::flags::{self, ContainerFlags, refused_flags};
 use crate::variables::Meaning;
 
 /// The variable that makes the test write the pages.
@@ -144,6 +145,82 @@ fn common_flags() -> String {
     text
 }
 
+const COMPATIBILITY: &str = "\
+# Commands and flags of Apptainer
+
+`front` is compared with Apptainer 1.4.5. Each command and flag works, is accepted because what it asks for is given
+anyway, or is refused with the reason. Variables with the prefixes `APPTAINER_` and `SINGULARITY_` are treated as their
+flags.
+
+This page is generated: `SLIPWAY_WRITE_PAGES=1 cargo test -p front pages` writes it.
+";
+
+/// The command lines that are compared with the real Apptainer.
+const CASES: &str = "../../tests/tests/front/differential/cases.txt";
+
+/// Returns the page of what is equal, better and refused.
+fn compatibility() -> String {
+    let mut page = COMPATIBILITY.to_owned();
+    let command = described(Called::Front);
+    let _ = writeln!(page, "\n## Commands\n\n| command | |\n|---|---|");
+    let shown = command
+        .get_subcommands()
+        .filter(|below| !below.is_hide_set());
+    let mut rows: Vec<(String, String)> = shown
+        .map(|below| (below.get_name().to_owned(), "works".to_owned()))
+        .collect();
+    rows.extend(REASONS.map(|(name, reason)| (name.to_owned(), format!("refused: {reason}"))));
+    rows.sort();
+    for (name, state) in rows {
+        let _ = writeln!(page, "| `{name}` | {state} |");
+    }
+    let _ = writeln!(
+        page,
+        "\n## Flags of exec, run, shell, test and instance start\n"
+    );
+    let _ = writeln!(page, "| flag | |\n|---|---|");
+    let flags = ContainerFlags::augment_args(Command::new("front"));
+    let mut rows: Vec<(&str, String)> = flags
+        .get_arguments()
+        .filter_map(|arg| {
+            let name = arg.get_long()?;
+            let refused = refused_flags().find(|(flag, _)| *flag == name);
+            let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+            let state = match (refused, help.strip_prefix("Do nothing: ")) {
+                (Some((_, reason)), _) => format!("refused: {reason}"),
+                (None, Some(why)) => format!("accepted: {why}"),
+                (None, None) => "works".to_owned(),
+            };
+            Some((name, state))
+        })
+        .collect();
+    rows.sort();
+    for (name, state) in rows {
+        let _ = writeln!(page, "| `--{name}` | {state} |");
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(CASES);
+    let cases = std::fs::read_to_string(path).unwrap();
+    let lines: Vec<&str> = cases
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .collect();
+    let compared = lines.iter().filter(|line| line.contains("{}")).count();
+    let _ = writeln!(
+        page,
+        "\n## Outcomes that differ\n\nOf {compared} command lines, these have another output, exit status or kind of \
+         message, for these reasons:\n\n| command line | better |\n|---|---|"
+    );
+    for pair in lines.windows(2) {
+        if let [reason, line] = pair
+            && let Some(reason) = reason.strip_prefix("better: ")
+        {
+            let line = line.replace("{}", "front").replace('|', "\\|");
+            let _ = writeln!(page, "| `{line}` | {reason} |");
+        }
+    }
+    page
+}
+
 /// Compares a file with the right content, or writes it if `WRITE` is set.
 fn check(name: &str, right: impl Fn(&str) -> String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -164,6 +241,11 @@ fn check(name: &str, right: impl Fn(&str) -> String) {
 #[test]
 fn the_page_of_flags_is_as_the_program() {
     check("docs/reference/flags.md", |_| page());
+}
+
+#[test]
+fn the_page_of_compatibility_is_as_the_program() {
+    check("docs/reference/compatibility.md", |_| compatibility());
 }
 
 #[test]

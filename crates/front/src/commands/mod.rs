@@ -35,6 +35,8 @@ use crate::caller::Caller;
 use crate::cli::{Cli, Command};
 use crate::messages::Messages;
 
+#[cfg(test)]
+pub use others::REASONS;
 pub use usage::usage;
 
 /// Runs the command.

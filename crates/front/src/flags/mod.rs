@@ -33,6 +33,8 @@ pub use mpi::{Mpi, MpiFlags};
 pub use network::{Network, NetworkFlags};
 pub use privileges::{Fakeroot, PrivilegeFlags, Privileges};
 pub use refused::RefusedFlags;
+#[cfg(test)]
+pub use refused::refused_flags;
 pub use registry::{RegistryFlags, RegistryOptions, authorities};
 pub use sharing::{Sharing, SharingFlags};
 pub use shell::ShellFlags;

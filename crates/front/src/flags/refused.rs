@@ -138,6 +138,12 @@ impl RefusedFlags {
     }
 }
 
+/// Returns the flags with the reasons.
+#[cfg(test)]
+pub fn refused_flags() -> impl Iterator<Item = (&'static str, &'static str)> {
+    REFUSED.iter().map(|refused| (refused.flag, refused.reason))
+}
+
 /// Returns the variables of these flags.
 pub(super) fn variables() -> impl Iterator<Item = &'static Variable> {
     REFUSED.iter().map(|refused| &refused.variable)
