@@ -9,6 +9,7 @@ mod library;
 mod metadata;
 mod output;
 mod sandbox;
+mod scripts;
 mod squash;
 mod tree;
 

@@ -8,7 +8,7 @@ use chrono::DateTime;
 use oci::{Config, ResolvedName};
 use tar::{Builder, EntryType, Header};
 
-use crate::{Build, Error};
+use crate::{Build, Error, scripts};
 use image::{Attributes, SmallFiles};
 
 /// The metadata of an image that is built.
@@ -59,6 +59,8 @@ impl Record {
             ]
             .into(),
             runscript: Some(runscript.trim_end().to_owned()),
+            startscript: Some(scripts::START.to_owned()),
+            test: Some(scripts::TEST.to_owned()),
             deffile: Some(definition(build)),
             ..Attributes::default()
         };
@@ -97,6 +99,12 @@ impl Record {
         if is_missing("/singularity")? {
             let none = "#!/bin/sh\necho \"There is no runscript defined for this container\"";
             attributes.runscript.get_or_insert_with(|| none.to_owned());
+        }
+        for (script, none) in [
+            (&mut attributes.startscript, scripts::START),
+            (&mut attributes.test, scripts::TEST),
+        ] {
+            script.get_or_insert_with(|| none.to_owned());
         }
         Ok(Self {
             attributes,
@@ -145,7 +153,7 @@ impl Record {
         for name in FILES.into_iter().filter_map(free) {
             layer.file(&name, 0o644, "")?;
         }
-        for name in ["", "/env", "/libs"] {
+        for name in ["", "/actions", "/env", "/libs"] {
             if let Some(name) = wanted(&format!(".singularity.d{name}")) {
                 layer.directory(&name, 0o755)?;
             }
@@ -166,6 +174,16 @@ impl Record {
                 0o755,
                 self.attributes.runscript.as_deref(),
             ),
+            (
+                ".singularity.d/startscript",
+                0o755,
+                self.attributes.startscript.as_deref(),
+            ),
+            (
+                ".singularity.d/test",
+                0o755,
+                self.attributes.test.as_deref(),
+            ),
         ];
         let is_old = |name: &str| !self.replaces && name == CUSTOM && has("environment");
         for (name, mode, content) in files {
@@ -174,6 +192,11 @@ impl Record {
             };
             if let Some(name) = wanted(name) {
                 layer.file(&name, mode, &format!("{content}\n"))?;
+            }
+        }
+        for (name, program) in scripts::ACTIONS {
+            if let Some(name) = wanted(&format!("{}/{name}", scripts::DIRECTORY)) {
+                layer.file(&name, 0o755, &format!("{}\n", scripts::action(program)))?;
             }
         }
         // The predecessors of `.singularity.d`.

@@ -35,6 +35,20 @@ impl Both {
         run(&mut command)
     }
 
+    /// Checks that an image starts as an instance of Apptainer.
+    fn starts_there(&self, name: &str) {
+        let image = self.place.there(name);
+        let script = "export APPTAINER_CONFIGDIR=$1; apptainer -s instance start $0 both && \
+                      apptainer -s exec instance://both echo inside; apptainer -s instance stop both";
+        let mut command = Command::new(env!("CARGO_BIN_EXE_enter"));
+        command
+            .arg(fixture("peers"))
+            .arg(tester().to_string())
+            .args(["/bin/sh", "-c", script, &image, &self.place.there("config")]);
+        let outcome = run(&mut command);
+        assert_eq!(outcome.stdout, "inside\n", "{name}: {outcome:?}");
+    }
+
     /// Checks that both print the same about an image, each using its own copy.
     fn agree(&self, name: &str, program: &[&str], expected: &str) {
         let (here, there) = (self.place.file(name), self.place.there(name));
@@ -51,6 +65,7 @@ impl Both {
         };
         assert_eq!(both(&["exec"], program), expected, "{name}");
         both(&["run"], &["echo", "ran"]);
+        both(&["test"], &[]);
         both(&["inspect"], &[]);
         both(&["inspect", "-d"], &[]);
         both(&["inspect", "-r"], &[]);
@@ -170,6 +185,7 @@ fn ours_run_under_apptainer() {
             both.agree(name, &["cat", "/etc/os-release"], "NAME=bb\n");
         }
         both.signed(name);
+        both.starts_there(name);
     }
     // A directory made from one, and a SIF from that.
     let (sandbox, sif) = (both.place.file("sandbox"), both.place.file("back.sif"));
