@@ -22,7 +22,7 @@ use deferred::Deferred;
 use described::described;
 
 use crate::called::Called;
-use crate::flags::{ContainerFlags, Global, ShellFlags};
+use crate::flags::{ContainerFlags, Global, ShellFlags, only_for};
 
 pub use cdi::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use config::{ConfigCommand, ConfigGlobal};
@@ -67,7 +67,7 @@ impl Cli {
     /// Fails on invalid arguments, and when help is requested.
     pub fn read(called: Called) -> Result<Self, clap::Error> {
         let words = called.arguments();
-        match Starting::read(&words) {
+        match only_for(&words, || Starting::read(&words)) {
             Ok(starting) => Ok(starting.into()),
             Err(_) => Self::parse(called, &words).map_err(|error| match error.kind() {
                 ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::variables::Variables;
 
 /// The flag for an application.
@@ -17,6 +17,11 @@ const APP: Variable = Variable::of("app", &["APP", "APPNAME"]);
 
 /// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[APP];
+
+impl Group for ApplicationFlags {
+    const LONG: &'static [&'static str] = &["app"];
+    const SHORT: &'static str = "";
+}
 
 impl ApplicationFlags {
     /// Combines the flag and its variables.

@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use inject::Vendor;
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::site::Site;
 use crate::variables::Variables;
 
@@ -108,6 +108,13 @@ impl Selection {
             own: text(own_name),
         }
     }
+}
+
+impl Group for DeviceFlags {
+    const LONG: &'static [&'static str] = &[
+        "nv", "rocm", "no-nv", "no-rocm", "nvccli", "compat32", "device", "cdi-dirs",
+    ];
+    const SHORT: &'static str = "";
 }
 
 impl DeviceFlags {

@@ -8,7 +8,7 @@ use anyhow::Result;
 use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 
-use super::{Preset, Variable};
+use super::{Group, Preset, Variable};
 use crate::caller::Caller;
 use crate::variables::Variables;
 
@@ -69,6 +69,13 @@ pub struct Environment {
     pub has_usual_umask: bool,
     /// The working directory, if the user chose one.
     pub cwd: Option<PathBuf>,
+}
+
+impl Group for EnvironmentFlags {
+    const LONG: &'static [&'static str] = &[
+        "env", "env-file", "no-env", "no-eval", "cleanenv", "cwd", "pwd", "no-umask",
+    ];
+    const SHORT: &'static str = "e";
 }
 
 impl EnvironmentFlags {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 use bundle::{Account, Content, parse_binds};
 use clap::Args;
 
-use super::{Mounts, Variable};
+use super::{Group, Mounts, Variable};
 use crate::variables::Variables;
 
 /// The flags for the home directory.
@@ -36,6 +36,11 @@ pub struct Home {
     pub chosen: Option<(PathBuf, PathBuf)>,
     /// Whether no directory is mounted there.
     pub is_omitted: bool,
+}
+
+impl Group for HomeFlags {
+    const LONG: &'static [&'static str] = &["home", "no-home"];
+    const SHORT: &'static str = "H";
 }
 
 impl HomeFlags {

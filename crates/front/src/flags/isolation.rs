@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::site::{Isolate, Site};
 use crate::variables::Variables;
 
@@ -101,6 +101,23 @@ pub struct Isolation {
     pub processes: Scope,
     /// Shared memory, semaphores and message queues.
     pub memory: Scope,
+}
+
+impl Group for IsolationFlags {
+    const LONG: &'static [&'static str] = &[
+        "contain",
+        "containall",
+        "pid",
+        "ipc",
+        "compat",
+        "oci",
+        "no-pid",
+        "no-compat",
+        "no-oci",
+        "no-init",
+        "userns",
+    ];
+    const SHORT: &'static str = "cCpiu";
 }
 
 impl IsolationFlags {

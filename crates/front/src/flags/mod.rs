@@ -16,6 +16,7 @@ mod registry;
 pub mod settings;
 mod sharing;
 mod shell;
+mod sparse;
 mod writable;
 
 use clap::Args;
@@ -38,6 +39,7 @@ pub use refused::refused_flags;
 pub use registry::{RegistryFlags, RegistryOptions, authorities};
 pub use sharing::{Sharing, SharingFlags};
 pub use shell::ShellFlags;
+pub use sparse::{Group, Sparse, only_for};
 pub use writable::{WritableFlags, Writing};
 
 /// The flags of every command that starts a container.
@@ -45,46 +47,46 @@ pub use writable::{WritableFlags, Writing};
 pub struct ContainerFlags {
     /// The flags for paths of the host.
     #[command(flatten)]
-    pub mounts: MountFlags,
+    pub mounts: Sparse<MountFlags>,
     /// The flags for the home directory.
     #[command(flatten)]
-    pub home: HomeFlags,
+    pub home: Sparse<HomeFlags>,
     /// The flags for changes to the root.
     #[command(flatten)]
-    pub writable: WritableFlags,
+    pub writable: Sparse<WritableFlags>,
     /// The flags for the environment and the working directory.
     #[command(flatten)]
-    pub environment: EnvironmentFlags,
+    pub environment: Sparse<EnvironmentFlags>,
     /// The flag for an application.
     #[command(flatten)]
-    pub application: ApplicationFlags,
+    pub application: Sparse<ApplicationFlags>,
     /// The flags for resources of the container's own.
     #[command(flatten)]
-    pub isolation: IsolationFlags,
+    pub isolation: Sparse<IsolationFlags>,
     /// The flags for the network and the host name.
     #[command(flatten)]
-    pub network: NetworkFlags,
+    pub network: Sparse<NetworkFlags>,
     /// The flags for privileges.
     #[command(flatten)]
-    pub privileges: PrivilegeFlags,
+    pub privileges: Sparse<PrivilegeFlags>,
     /// The flags for devices and drivers.
     #[command(flatten)]
-    pub devices: DeviceFlags,
+    pub devices: Sparse<DeviceFlags>,
     /// The flags for the MPI library.
     #[command(flatten)]
-    pub mpi: MpiFlags,
+    pub mpi: Sparse<MpiFlags>,
     /// The flags for shared containers.
     #[command(flatten)]
-    pub sharing: SharingFlags,
+    pub sharing: Sparse<SharingFlags>,
     /// Print the OCI config.json instead of starting the container
     #[arg(long, help_heading = "Output")]
     pub dry_run: bool,
     /// The flags for images that are not files.
     #[command(flatten)]
-    pub registry: RegistryFlags,
+    pub registry: Sparse<RegistryFlags>,
     /// Flags that are refused.
     #[command(flatten)]
-    pub refused: RefusedFlags,
+    pub refused: Sparse<RefusedFlags>,
 }
 
 /// Returns the variables of flags, and those of settings without a flag.
@@ -109,4 +111,27 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
     .into_iter()
     .flatten()
     .chain(refused::variables())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::sparse::check;
+    use super::*;
+
+    #[test]
+    fn groups_name_all_their_flags() {
+        check::<MountFlags>();
+        check::<HomeFlags>();
+        check::<WritableFlags>();
+        check::<EnvironmentFlags>();
+        check::<ApplicationFlags>();
+        check::<IsolationFlags>();
+        check::<NetworkFlags>();
+        check::<PrivilegeFlags>();
+        check::<DeviceFlags>();
+        check::<MpiFlags>();
+        check::<SharingFlags>();
+        check::<RegistryFlags>();
+        check::<RefusedFlags>();
+    }
 }

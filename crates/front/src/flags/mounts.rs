@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use bundle::{Bind, Content, DefaultMount, MountSpec, Scratch, parse_binds, parse_mount};
 use clap::Args;
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::caller::Caller;
 
 /// The flags for paths of the host.
@@ -63,6 +63,18 @@ pub struct Mounts {
     pub unknown: Vec<String>,
     /// The libraries of the host, by absolute paths.
     pub libraries: Vec<PathBuf>,
+}
+
+impl Group for MountFlags {
+    const LONG: &'static [&'static str] = &[
+        "bind",
+        "mount",
+        "no-mount",
+        "scratch",
+        "workdir",
+        "containlibs",
+    ];
+    const SHORT: &'static str = "BSW";
 }
 
 impl MountFlags {

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use clap::{Args, ValueEnum};
 use inject::mpi::Hints;
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::caller::Caller;
 use crate::mpi_mode::MpiMode;
 use crate::site::Site;
@@ -33,6 +33,11 @@ pub struct Mpi {
     pub mode: MpiMode,
     /// The places where the host's may be, as far as the environment names them.
     pub hints: Hints,
+}
+
+impl Group for MpiFlags {
+    const LONG: &'static [&'static str] = &["mpi"];
+    const SHORT: &'static str = "";
 }
 
 impl MpiFlags {

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::variables::Variables;
 
 /// The flags for the network and the host name.
@@ -53,6 +53,12 @@ pub struct Network {
     pub own_name: bool,
     /// The host name, if the user chose one.
     pub host_name: Option<String>,
+}
+
+impl Group for NetworkFlags {
+    const LONG: &'static [&'static str] =
+        &["net", "network", "network-args", "dns", "uts", "hostname"];
+    const SHORT: &'static str = "n";
 }
 
 impl NetworkFlags {

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use caps::{Capability, CapsHashSet};
 use clap::Args;
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::variables::Variables;
 
 /// The flags for privileges.
@@ -81,6 +81,20 @@ pub enum Fakeroot {
     Delegated,
     /// Root alone.
     Single,
+}
+
+impl Group for PrivilegeFlags {
+    const LONG: &'static [&'static str] = &[
+        "fakeroot",
+        "add-caps",
+        "drop-caps",
+        "no-privs",
+        "keep-privs",
+        "allow-setuid",
+        "ignore-subuid",
+        "ignore-fakeroot-command",
+    ];
+    const SHORT: &'static str = "f";
 }
 
 impl PrivilegeFlags {

@@ -3,7 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches};
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::variables::Variables;
 
 /// A flag that is refused.
@@ -73,6 +73,35 @@ pub(super) static REFUSED: [Refused; 23] = [
 /// The first flag that is refused, if one is given.
 #[derive(Debug, Clone, Default)]
 pub struct RefusedFlags(Option<&'static str>);
+
+impl Group for RefusedFlags {
+    const LONG: &'static [&'static str] = &[
+        "apply-cgroups",
+        "blkio-weight",
+        "blkio-weight-device",
+        "cpu-shares",
+        "cpus",
+        "cpuset-cpus",
+        "cpuset-mems",
+        "memory",
+        "memory-reservation",
+        "memory-swap",
+        "oom-kill-disable",
+        "pids-limit",
+        "security",
+        "passphrase",
+        "pem-path",
+        "dmtcp-launch",
+        "dmtcp-restart",
+        "fusemount",
+        "boot",
+        "netns-path",
+        "vm",
+        "vm-ram",
+        "vm-cpu",
+    ];
+    const SHORT: &'static str = "";
+}
 
 impl Args for RefusedFlags {
     fn augment_args(command: Command) -> Command {

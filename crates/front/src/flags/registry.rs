@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 
-use super::{Variable, settings};
+use super::{Group, Variable, settings};
 use crate::caller::Caller;
 use crate::site::Site;
 use crate::variables::Variables;
@@ -90,6 +90,22 @@ pub struct RegistryOptions {
 
 /// The docker daemon's usual socket.
 const DAEMON: &str = "/var/run/docker.sock";
+
+impl Group for RegistryFlags {
+    const LONG: &'static [&'static str] = &[
+        "no-https",
+        "nohttps",
+        "docker-login",
+        "authfile",
+        "docker-host",
+        "library",
+        "disable-cache",
+        "arch",
+        "arch-variant",
+        "platform",
+    ];
+    const SHORT: &'static str = "";
+}
 
 impl RegistryFlags {
     /// Combines flags, variables and the site's configuration.

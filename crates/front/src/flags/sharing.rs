@@ -3,7 +3,7 @@
 use anyhow::Result;
 use clap::Args;
 
-use super::Variable;
+use super::{Group, Variable};
 use crate::variables::Variables;
 
 /// The flags for shared containers.
@@ -35,6 +35,11 @@ pub enum Sharing {
     Nobody,
     /// The ranks of a running job: JOB[.STEP].
     Job(String),
+}
+
+impl Group for SharingFlags {
+    const LONG: &'static [&'static str] = &["no-share", "sharens", "join"];
+    const SHORT: &'static str = "";
 }
 
 impl SharingFlags {

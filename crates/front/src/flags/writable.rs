@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
 
-use super::{Preset, Variable};
+use super::{Group, Preset, Variable};
 use crate::caller::Caller;
 
 /// The flags for changes to the root.
@@ -66,6 +66,17 @@ pub struct Overlay {
     pub path: PathBuf,
     /// Whether the user only wants to read it.
     pub read_only: bool,
+}
+
+impl Group for WritableFlags {
+    const LONG: &'static [&'static str] = &[
+        "writable",
+        "writable-tmpfs",
+        "overlay",
+        "underlay",
+        "unsquash",
+    ];
+    const SHORT: &'static str = "wo";
 }
 
 impl WritableFlags {
