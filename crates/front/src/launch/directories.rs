@@ -92,8 +92,10 @@ pub(super) fn shown(directories: &Directories, home: &Path) -> Vec<(PathBuf, Pat
     let usual = usual.map(|(path, content, _)| (path, content));
     let scratch = scratch.iter();
     let scratch = scratch.map(|scratch| (scratch.destination.as_path(), &scratch.content));
+    // A user without a home has the root, which shows the image.
     let all = usual
         .chain(scratch)
+        .filter(|(path, _)| *path != Path::new("/"))
         .filter_map(|(path, content)| match content {
             Content::Host(source) => Some((path.to_owned(), source.clone())),
             _ => None,
