@@ -25,6 +25,43 @@ pub(crate) struct Server {
     process: OwnedFd,
 }
 
+/// Mounts a file system over FUSE at `path`, and returns the device for its server. The calling process
+/// is in the container, with all capabilities in its user namespace.
+///
+/// # Errors
+///
+/// Fails when the device cannot be opened, or the kernel refuses.
+pub fn mount_fuse(path: &Path) -> Result<OwnedFd, Error> {
+    let failed = |source: io::Error| Error::Mount {
+        what: "a file system with FUSE".to_owned(),
+        target: path.to_owned(),
+        source,
+    };
+    let device = File::options().read(true).write(true).open("/dev/fuse");
+    let device = OwnedFd::from(device.map_err(failed)?);
+    mount_device(&device, "fuse", path, MsFlags::empty())?;
+    Ok(device)
+}
+
+/// Mounts what the server of an open device will serve.
+fn mount_device(device: &OwnedFd, kind: &str, target: &Path, flags: MsFlags) -> Result<(), Error> {
+    let data = format!(
+        "fd={},rootmode=40000,user_id={},group_id={},allow_other,default_permissions",
+        device.as_raw_fd(),
+        geteuid(),
+        getegid()
+    );
+    let flags = flags | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    mount(
+        Some("front"),
+        target,
+        Some(kind),
+        flags,
+        Some(data.as_str()),
+    )
+    .map_err(mount_error("a file system with FUSE", target))
+}
+
 /// Number of threads that answer requests. One works while another waits for the disk; more than a
 /// few only wake each other.
 const THREADS: usize = 2;
@@ -70,21 +107,7 @@ impl Server {
 
     /// Mounts the image at `target` and lets the server answer.
     pub(crate) fn mount(self, target: &Path) -> Result<(), Error> {
-        let data = format!(
-            "fd={},rootmode=40000,user_id={},group_id={},allow_other,default_permissions",
-            self.device.as_raw_fd(),
-            geteuid(),
-            getegid()
-        );
-        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-        mount(
-            Some("front"),
-            target,
-            Some("fuse.squashfs"),
-            flags,
-            Some(data.as_str()),
-        )
-        .map_err(mount_error("the image with FUSE", target))?;
+        mount_device(&self.device, "fuse.squashfs", target, MsFlags::MS_RDONLY)?;
         let Self { device, mut go, .. } = self;
         go.write_all(b"g").map_err(Error::Fork)?;
         // Only the server holds the device: if it ends, nobody waits for its answers.

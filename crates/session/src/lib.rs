@@ -52,6 +52,7 @@ mod userns;
 
 pub use client::{BuildPermit, Lookup, Namespaces, lookup, open};
 pub use error::Error;
+pub use fuse::mount_fuse;
 pub use instance::{Instance, Running, Start};
 pub use layout::Layout;
 pub use name::identity;

@@ -120,6 +120,19 @@ impl Group for IsolationFlags {
     const SHORT: &'static str = "cCpiu";
 }
 
+impl Isolation {
+    /// Returns the same, with the container's own processes if `asked`.
+    pub fn with_own_processes(self, asked: bool) -> Self {
+        match asked {
+            true => Self {
+                processes: Scope::Own,
+                ..self
+            },
+            false => self,
+        }
+    }
+}
+
 impl IsolationFlags {
     /// Combines flags and variables.
     ///

@@ -29,7 +29,7 @@ pub use environment::{Environment, EnvironmentFlags};
 pub use global::{Global, Level};
 pub use home::{Home, HomeFlags};
 pub use isolation::{Isolation, IsolationFlags, Preset, Scope};
-pub use mounts::{MountFlags, Mounts};
+pub use mounts::{FuseMount, MountFlags, Mounts};
 pub use mpi::{Mpi, MpiFlags};
 pub use network::{Network, NetworkFlags};
 pub use privileges::{Fakeroot, PrivilegeFlags, Privileges};

@@ -33,6 +33,10 @@ pub struct MountFlags {
     /// Keep the home, /tmp and /var/tmp of --contain, and --scratch, in this directory of the host
     #[arg(short = 'W', long, value_name = "DIRECTORY")]
     pub workdir: Option<PathBuf>,
+    /// Mount what a FUSE program serves: container:COMMAND PATH, or host:COMMAND PATH for a program of
+    /// the host
+    #[arg(long, value_name = "SPEC")]
+    pub fusemount: Vec<String>,
     /// Add these libraries of the host, several separated by commas; programs find them last
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     pub containlibs: Vec<PathBuf>,
@@ -43,10 +47,19 @@ const MOUNT: Variable = Variable::of("mount", &["MOUNT"]);
 const NO_MOUNT: Variable = Variable::of("no_mount", &["NO_MOUNT"]);
 const SCRATCH: Variable = Variable::of("scratch", &["SCRATCH", "SCRATCHDIR"]);
 const WORKDIR: Variable = Variable::of("workdir", &["WORKDIR"]);
+const FUSEMOUNT: Variable = Variable::of("fusemount", &["FUSESPEC"]);
 const CONTAINLIBS: Variable = Variable::of("containlibs", &["CONTAINLIBS"]);
 
 /// The variables of these flags.
-pub(super) const VARIABLES: &[Variable] = &[BIND, MOUNT, NO_MOUNT, SCRATCH, WORKDIR, CONTAINLIBS];
+pub(super) const VARIABLES: &[Variable] = &[
+    BIND,
+    MOUNT,
+    NO_MOUNT,
+    SCRATCH,
+    WORKDIR,
+    FUSEMOUNT,
+    CONTAINLIBS,
+];
 
 /// The paths of the host that a container sees.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -63,6 +76,44 @@ pub struct Mounts {
     pub unknown: Vec<String>,
     /// The libraries of the host, by absolute paths.
     pub libraries: Vec<PathBuf>,
+    /// The file systems of FUSE programs.
+    pub fuse: Vec<FuseMount>,
+}
+
+/// A file system that a FUSE program serves.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct FuseMount {
+    /// Whether the program runs on the host, and not in the container.
+    pub on_host: bool,
+    /// The program and its arguments, without the mount point.
+    pub command: Vec<OsString>,
+    /// The absolute path in the container.
+    pub mount_point: PathBuf,
+}
+
+impl FuseMount {
+    /// Parses `container:COMMAND ARGUMENT… MOUNTPOINT`.
+    fn parse(spec: &str) -> Result<Self> {
+        let wrong = || {
+            format!("--fusemount {spec:?}: expected container:COMMAND PATH or host:COMMAND PATH")
+        };
+        let (kind, rest) = spec.split_once(':').with_context(wrong)?;
+        let on_host = match kind {
+            "container" | "container-daemon" => false,
+            "host" | "host-daemon" => true,
+            _ => bail!(wrong()),
+        };
+        let mut words = shlex::split(rest).with_context(wrong)?;
+        let mount_point = words
+            .pop()
+            .filter(|_| !words.is_empty())
+            .with_context(wrong)?;
+        Ok(Self {
+            on_host,
+            command: words.into_iter().map(OsString::from).collect(),
+            mount_point: bundle::clean(Path::new(&mount_point)).with_context(wrong)?,
+        })
+    }
 }
 
 impl Group for MountFlags {
@@ -73,6 +124,7 @@ impl Group for MountFlags {
         "scratch",
         "workdir",
         "containlibs",
+        "fusemount",
     ];
     const SHORT: &'static str = "BSW";
 }
@@ -96,6 +148,7 @@ impl MountFlags {
             omitted: Vec::new(),
             unknown: Vec::new(),
             libraries: self.libraries(caller)?,
+            fuse: self.fuse(caller)?,
             workdir,
         };
         for argument in all(&self.bind, &BIND, caller) {
@@ -149,6 +202,13 @@ impl MountFlags {
         let cleaned = paths.iter().map(|path| bundle::clean(path));
         let cleaned: Result<Vec<_>, _> = cleaned.collect();
         cleaned.context("--scratch")
+    }
+
+    fn fuse(&self, caller: &Caller) -> Result<Vec<FuseMount>> {
+        let variables = caller.variables.values(&FUSEMOUNT);
+        let variables = variables.map(|(_, value)| value.to_string_lossy().into_owned());
+        let specs = self.fusemount.iter().cloned().chain(variables);
+        specs.map(|spec| FuseMount::parse(&spec)).collect()
     }
 
     fn libraries(&self, caller: &Caller) -> Result<Vec<PathBuf>> {
@@ -320,6 +380,28 @@ mod tests {
             ..Default::default()
         };
         assert!(resolve(&relative, &[]).is_err());
+    }
+
+    #[test]
+    fn a_fuse_program_has_a_mount_point() {
+        let parse = |spec: &str| FuseMount::parse(spec).map_err(|error| error.to_string());
+        let found = parse("container:cvmfs2 -o 'a b' repo /cvmfs/repo/").unwrap();
+        assert_eq!(found.command, ["cvmfs2", "-o", "a b", "repo"]);
+        assert_eq!(found.mount_point, Path::new("/cvmfs/repo"));
+        assert!(!found.on_host && parse("host-daemon:x /y").unwrap().on_host);
+        for wrong in [
+            "",
+            "x",
+            "container:/x",
+            "elsewhere:x /y",
+            "host:x y",
+            "host:'x /y",
+        ] {
+            assert!(
+                parse(wrong).unwrap_err().starts_with("--fusemount"),
+                "{wrong}"
+            );
+        }
     }
 
     #[test]

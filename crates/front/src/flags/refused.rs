@@ -21,7 +21,6 @@ const LIMITS: &str = "limits for a container are the batch system's: ask it for 
 const SECURITY: &str = "profiles are for container engines: use podman with slipway";
 const ENCRYPTION: &str = "encrypted images are not supported";
 const DMTCP: &str = "checkpoints by DMTCP are not supported";
-const FUSE: &str = "mount the file system on the host, and add it with --bind";
 const BOOT: &str = "a container with systemd is for container engines: use podman with slipway";
 const NETNS: &str = "only the networks host and none are supported";
 const MACHINE: &str = "virtual machines are not supported";
@@ -44,7 +43,7 @@ const fn value(flag: &'static str, variable: Variable, reason: &'static str) -> 
 
 /// The flags that are refused.
 #[rustfmt::skip]
-pub(super) static REFUSED: [Refused; 23] = [
+pub(super) static REFUSED: [Refused; 22] = [
     value("apply-cgroups", Variable::of("apply-cgroups", &["APPLY_CGROUPS"]), LIMITS),
     value("blkio-weight", Variable::of("blkio-weight", &["BLKIO_WEIGHT"]), LIMITS),
     value("blkio-weight-device", Variable::of("blkio-weight-device", &["BLKIO_WEIGHT_DEVICE"]), LIMITS),
@@ -62,7 +61,6 @@ pub(super) static REFUSED: [Refused; 23] = [
     value("pem-path", Variable::of("pem-path", &["ENCRYPTION_PEM_PATH", "ENCRYPTION_PEM_DATA"]), ENCRYPTION),
     value("dmtcp-launch", Variable::of("dmtcp-launch", &["DMTCP_LAUNCH"]), DMTCP),
     switch("dmtcp-restart", Variable::of("dmtcp-restart", &["DMTCP_RESTART"]), DMTCP),
-    value("fusemount", Variable::of("fusemount", &["FUSESPEC"]), FUSE),
     switch("boot", Variable::of("boot", &["BOOT"]), BOOT),
     value("netns-path", Variable::of("netns-path", &["NETNS_PATH"]), NETNS),
     switch("vm", Variable::of("vm", &["VM"]), MACHINE),
@@ -93,7 +91,6 @@ impl Group for RefusedFlags {
         "pem-path",
         "dmtcp-launch",
         "dmtcp-restart",
-        "fusemount",
         "boot",
         "netns-path",
         "vm",
@@ -195,10 +192,10 @@ mod tests {
     fn what_is_not_supported_is_refused_with_the_reason() {
         let error = check(&["--memory", "2G"], &[]).unwrap_err();
         assert_eq!(error, format!("--memory: {LIMITS}"));
-        let error = check(&[], &[("SINGULARITY_FUSESPEC", "x")]).unwrap_err();
+        let error = check(&[], &[("SINGULARITY_SECURITY", "x")]).unwrap_err();
         assert_eq!(
             error,
-            format!("SINGULARITY_FUSESPEC: {FUSE}; unset the variable")
+            format!("SINGULARITY_SECURITY: {SECURITY}; unset the variable")
         );
         assert!(check(&[], &[("APPTAINER_BOOT", "1")]).is_err());
         assert!(check(&["--boot"], &[]).is_err());

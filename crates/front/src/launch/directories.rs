@@ -5,8 +5,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bundle::{Content, DefaultMount, Directories};
+use bundle::{Content, DefaultMount, Directories, Scratch};
 
+use crate::flags::FuseMount;
 use crate::request::Request;
 
 /// Returns the content of the container's home, of its directories for temporary files, and of those
@@ -23,8 +24,19 @@ pub(super) fn directories(request: &Request, home: &Path) -> Directories {
         home: request.container.home.content(home, contained, mounts),
         tmp: temporary("/tmp", "tmp"),
         var_tmp: temporary("/var/tmp", "var_tmp"),
-        scratch: mounts.scratch.clone(),
+        scratch: { mounts.scratch.iter().cloned() }
+            .chain(mounts.fuse.iter().map(mount_point))
+            .collect(),
         omitted: mounts.omitted.iter().copied().collect(),
+    }
+}
+
+/// Returns an empty directory as a mount point.
+fn mount_point(mount: &FuseMount) -> Scratch {
+    Scratch {
+        destination: mount.mount_point.clone(),
+        content: Content::Empty,
+        size: None,
     }
 }
 

@@ -58,6 +58,9 @@ pub fn start_instance(
             Instance::LONGEST_NAME
         );
     }
+    if !request.container.mounts.fuse.is_empty() {
+        bail!("--fusemount: not supported for instances; mount it on the host, and bind it");
+    }
     if matches!(Instance::find(name), Ok(Some(_))) {
         bail!("instance {name} already exists");
     }

@@ -2,6 +2,7 @@
 
 mod directories;
 mod fabric;
+mod fuse_mounts;
 mod gpu;
 mod instance;
 mod interpreter;
@@ -29,6 +30,7 @@ use crate::messages::{FAILURE, Messages};
 use crate::misspelled;
 use crate::request::{Request, Source};
 
+use fuse_mounts::FuseMounts;
 pub use instance::{InstanceRecord, start_instance};
 pub use join::Record;
 pub use open::open_image;
@@ -89,7 +91,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         build.refuse(job.as_ref());
         return Ok(ExitCode::from(FAILURE));
     }
-    start(prepared, build, messages)
+    start(prepared, build, caller, messages)
 }
 
 /// Warns of variables whose names look like those of flags.
@@ -113,11 +115,17 @@ fn warn_of_words(request: &Request, messages: &Messages) {
 }
 
 /// Makes the container, enters it and becomes the payload.
-fn start(mut prepared: Prepared, build: Build, messages: &Messages) -> Result<ExitCode> {
+fn start(
+    mut prepared: Prepared,
+    build: Build,
+    caller: &Caller,
+    messages: &Messages,
+) -> Result<ExitCode> {
     let Build { permit, no_room } = build;
     let is_first = permit.is_some();
     prepared.shared &= no_room.is_none();
     let namespaces = prepared.open(None, permit, messages)?;
+    let fuse_mounts = FuseMounts::new(&prepared.container.mounts.fuse, &caller.variables)?;
     if let Some(job) = prepared.job.as_ref().filter(|_| prepared.rank.is_mpi) {
         match no_room {
             Some(reason) => messages.warning(format_args!(
@@ -129,6 +137,7 @@ fn start(mut prepared: Prepared, build: Build, messages: &Messages) -> Result<Ex
         }
     }
     let go = || {
+        fuse_mounts.start(&prepared.start)?;
         prepared.rights.take()?;
         match prepared.seen_inside {
             true => prepared

@@ -117,7 +117,10 @@ impl Prepared {
             messages.warning(warning);
         }
         let edits = sum(drivers, rank.host_libraries.as_ref(), network, &image)?;
-        let edits = with_libraries(edits, &request.container.mounts.libraries);
+        let mut edits = with_libraries(edits, &request.container.mounts.libraries);
+        if !request.container.mounts.fuse.is_empty() && request.is_contained() {
+            edits.device_nodes.push("/dev/fuse".into());
+        }
         let layout = Layout::choose(&needed(&binds, &image, &directories, &facts, &edits))?;
         let contained = request.is_contained();
         let rights = Rights::new(fakeroot, contained, &request.container.privileges);

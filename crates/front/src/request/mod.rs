@@ -84,14 +84,17 @@ impl Request {
         let site = caller.site()?;
         let job = caller.job();
         let preset = flags.isolation.preset(site, variables)?;
+        let mounts = flags.mounts.resolve(caller)?;
         let isolation = flags.isolation.resolve(site, variables)?;
+        // The end of its first process ends the programs that serve a container.
+        let isolation = isolation.with_own_processes(!mounts.fuse.is_empty());
         Ok(Self {
             application: flags.application.resolve(variables),
             environment: flags.environment.resolve(preset, caller)?,
             registry: source.registry_options(&flags.registry, caller)?,
             source,
             container: Container {
-                mounts: flags.mounts.resolve(caller)?,
+                mounts,
                 home: flags.home.resolve(variables)?,
                 writing: flags.writable.resolve(preset, caller)?,
                 network: flags.network.resolve(variables)?,
