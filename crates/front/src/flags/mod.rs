@@ -7,6 +7,7 @@ mod environment;
 mod global;
 mod home;
 mod isolation;
+mod limits;
 mod mounts;
 mod mpi;
 mod network;
@@ -29,6 +30,7 @@ pub use environment::{Environment, EnvironmentFlags};
 pub use global::{Global, Level};
 pub use home::{Home, HomeFlags};
 pub use isolation::{Isolation, IsolationFlags, Preset, Scope};
+pub use limits::{Limit, LimitFlags};
 pub use mounts::{FuseMount, MountFlags, Mounts};
 pub use mpi::{Mpi, MpiFlags};
 pub use network::{Network, NetworkFlags};
@@ -69,6 +71,9 @@ pub struct ContainerFlags {
     /// The flags for privileges.
     #[command(flatten)]
     pub privileges: Sparse<PrivilegeFlags>,
+    /// The flags for limits.
+    #[command(flatten)]
+    pub limits: Sparse<LimitFlags>,
     /// The flags for devices and drivers.
     #[command(flatten)]
     pub devices: Sparse<DeviceFlags>,
@@ -101,6 +106,7 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
         isolation::VARIABLES,
         network::VARIABLES,
         privileges::VARIABLES,
+        limits::VARIABLES,
         devices::VARIABLES,
         mpi::VARIABLES,
         sharing::VARIABLES,
@@ -128,6 +134,7 @@ mod tests {
         check::<IsolationFlags>();
         check::<NetworkFlags>();
         check::<PrivilegeFlags>();
+        check::<LimitFlags>();
         check::<DeviceFlags>();
         check::<MpiFlags>();
         check::<SharingFlags>();

@@ -17,7 +17,7 @@ pub struct Refused {
     reason: &'static str,
 }
 
-const LIMITS: &str = "limits for a container are the batch system's: ask it for them";
+const LIMITS: &str = "cgroups of version 2 have no such limit";
 const SECURITY: &str = "profiles are for container engines: use podman with slipway";
 const ENCRYPTION: &str = "encrypted images are not supported";
 const DMTCP: &str = "checkpoints by DMTCP are not supported";
@@ -43,19 +43,9 @@ const fn value(flag: &'static str, variable: Variable, reason: &'static str) -> 
 
 /// The flags that are refused.
 #[rustfmt::skip]
-pub(super) static REFUSED: [Refused; 22] = [
-    value("apply-cgroups", Variable::of("apply-cgroups", &["APPLY_CGROUPS"]), LIMITS),
-    value("blkio-weight", Variable::of("blkio-weight", &["BLKIO_WEIGHT"]), LIMITS),
+pub(super) static REFUSED: [Refused; 12] = [
     value("blkio-weight-device", Variable::of("blkio-weight-device", &["BLKIO_WEIGHT_DEVICE"]), LIMITS),
-    value("cpu-shares", Variable::of("cpu-shares", &["CPU_SHARES"]), LIMITS),
-    value("cpus", Variable::of("cpus", &["CPUS"]), LIMITS),
-    value("cpuset-cpus", Variable::of("cpuset-cpus", &["CPUSET_CPUS"]), LIMITS),
-    value("cpuset-mems", Variable::of("cpuset-mems", &["CPUSET_MEMS"]), LIMITS),
-    value("memory", Variable::of("memory", &["MEMORY"]), LIMITS),
-    value("memory-reservation", Variable::of("memory-reservation", &["MEMORY_RESERVATION"]), LIMITS),
-    value("memory-swap", Variable::of("memory-swap", &["MEMORY_SWAP"]), LIMITS),
     switch("oom-kill-disable", Variable::of("oom-kill-disable", &["OOM_KILL_DISABLE"]), LIMITS),
-    value("pids-limit", Variable::of("pids-limit", &["PIDS_LIMIT"]), LIMITS),
     value("security", Variable::of("security", &["SECURITY"]), SECURITY),
     value("passphrase", Variable::of("passphrase", &["ENCRYPTION_PASSPHRASE"]), ENCRYPTION),
     value("pem-path", Variable::of("pem-path", &["ENCRYPTION_PEM_PATH", "ENCRYPTION_PEM_DATA"]), ENCRYPTION),
@@ -74,18 +64,8 @@ pub struct RefusedFlags(Option<&'static str>);
 
 impl Group for RefusedFlags {
     const LONG: &'static [&'static str] = &[
-        "apply-cgroups",
-        "blkio-weight",
         "blkio-weight-device",
-        "cpu-shares",
-        "cpus",
-        "cpuset-cpus",
-        "cpuset-mems",
-        "memory",
-        "memory-reservation",
-        "memory-swap",
         "oom-kill-disable",
-        "pids-limit",
         "security",
         "passphrase",
         "pem-path",
@@ -190,8 +170,8 @@ mod tests {
 
     #[test]
     fn what_is_not_supported_is_refused_with_the_reason() {
-        let error = check(&["--memory", "2G"], &[]).unwrap_err();
-        assert_eq!(error, format!("--memory: {LIMITS}"));
+        let error = check(&["--security", "uid:0"], &[]).unwrap_err();
+        assert_eq!(error, format!("--security: {SECURITY}"));
         let error = check(&[], &[("SINGULARITY_SECURITY", "x")]).unwrap_err();
         assert_eq!(
             error,
@@ -199,7 +179,7 @@ mod tests {
         );
         assert!(check(&[], &[("APPTAINER_BOOT", "1")]).is_err());
         assert!(check(&["--boot"], &[]).is_err());
-        for variable in [("APPTAINER_BOOT", "0"), ("APPTAINER_MEMORY", "")] {
+        for variable in [("APPTAINER_BOOT", "0"), ("APPTAINER_SECURITY", "")] {
             assert_eq!(check(&[], &[variable]), Ok(()), "{variable:?}");
         }
         assert_eq!(check(&[], &[]), Ok(()));

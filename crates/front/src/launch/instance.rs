@@ -71,6 +71,7 @@ pub fn start_instance(
     if dry_run {
         return print(&prepared.bundle.spec);
     }
+    super::limits::apply(&prepared.container.limits)?;
     let logs = Logs::new(name, &caller.account(), caller);
     let record = InstanceRecord {
         container: Record {

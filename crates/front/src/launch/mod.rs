@@ -8,6 +8,7 @@ mod instance;
 mod interpreter;
 mod join;
 mod layers;
+mod limits;
 mod memo;
 mod mpi;
 mod open;
@@ -62,6 +63,9 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     }
     let options = request.registry.as_ref();
     let image = open_image(&request.source, options, caller, messages)?;
+    if !request.dry_run {
+        limits::apply(&request.container.limits)?;
+    }
     let build = match ranks::find(&request, &image, caller, messages)? {
         Found::Session(namespaces, record) => {
             return join::enter(namespaces, record, None, request, caller, messages)

@@ -12,7 +12,7 @@ use launcher::Job;
 
 use crate::caller::Caller;
 use crate::flags::{
-    ContainerFlags, Devices, Environment, Home, Isolation, Mounts, Mpi, Network, Privileges,
+    ContainerFlags, Devices, Environment, Home, Isolation, Limit, Mounts, Mpi, Network, Privileges,
     RegistryOptions, Sharing, Writing,
 };
 use crate::mpi_mode::MpiMode;
@@ -57,6 +57,8 @@ pub struct Container {
     pub network: Network,
     /// The privileges of its programs.
     pub privileges: Privileges,
+    /// The limits of its resources.
+    pub limits: Vec<Limit>,
     /// The resources that are its own: files, processes and memory.
     pub isolation: Isolation,
     /// The devices and drivers that it gets.
@@ -99,6 +101,7 @@ impl Request {
                 writing: flags.writable.resolve(preset, caller)?,
                 network: flags.network.resolve(variables)?,
                 privileges: flags.privileges.resolve(variables)?,
+                limits: flags.limits.resolve(caller)?,
                 devices: flags
                     .devices
                     .resolve(isolation.files.is_own(), site, variables)?,
@@ -141,6 +144,7 @@ impl Request {
             isolation,
             network,
             writing,
+            limits,
             ..
         } = &self.container;
         self.is_contained()
@@ -149,6 +153,7 @@ impl Request {
             || network.is_own
             || network.own_name
             || writing.memory.is_some()
+            || !limits.is_empty()
     }
 
     /// Whether processes that ask for the same container may join this one.
@@ -251,6 +256,7 @@ mod tests {
             "--dns 192.0.2.1",
             "--add-caps kill",
             "--drop-caps kill",
+            "--memory 1G",
         ];
         let mut keys: Vec<String> = by_flags.map(|flags| words(flags, &[])).into();
         for variable in [

@@ -103,9 +103,9 @@ fn singularity_3884_a_variable_that_asks_for_what_is_not_given_is_refused() {
     let image = fixture("bb.sif").display().to_string();
     for (name, value) in [
         ("SINGULARITY_BOOT", "1"),
-        ("APPTAINER_MEMORY", "1G"),
+        ("APPTAINER_NETNS_PATH", "/x"),
         ("SINGULARITY_SECURITY", "uid:1000"),
-        ("APPTAINER_FUSESPEC", "container:x /y"),
+        ("APPTAINER_ENCRYPTION_PEM_PATH", "/x"),
     ] {
         let outcome = run(front(["exec", &image, "true"]).env(name, value));
         assert_eq!(outcome.code, 255, "{outcome:?}");
