@@ -13,6 +13,7 @@ mod bind;
 mod directories;
 mod error;
 mod etc;
+mod fit;
 mod mount_spec;
 mod mounts;
 mod request;

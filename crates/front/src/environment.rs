@@ -3,7 +3,7 @@
 //!
 //! The rules were observed in Apptainer. `docs/reference/environment.md` has them in full.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -12,10 +12,7 @@ use rootfs::DEFAULT_PATH;
 
 use crate::called::Called;
 use crate::request::Request;
-use crate::variables::Variables;
-
-/// A set of variables, by name.
-pub type Set = BTreeMap<OsString, OsString>;
+use crate::variables::{Set, Variables};
 
 /// Directories that follow the caller's own `PATH` in `USER_PATH`.
 const USER_PATH_TAIL: &str = ":/bin:/usr/bin:/sbin:/usr/sbin:/usr/local/bin:/usr/local/sbin";

@@ -1,5 +1,6 @@
 //! The variables of flags: `APPTAINER_X`, `SINGULARITY_X` and `FRONT_X`.
 
+use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 
@@ -36,6 +37,9 @@ impl Variable {
         Self { names, meaning }
     }
 }
+
+/// A set of variables, by name.
+pub type Set = BTreeMap<OsString, OsString>;
 
 /// A process's environment, in the process's order.
 #[derive(Debug, Clone, Default)]

@@ -144,15 +144,7 @@ impl Record {
             true => Some(name.to_owned()),
             false => free(name),
         };
-        for name in DIRECTORIES {
-            let mode = if name.ends_with("tmp") { 0o1777 } else { 0o755 };
-            if let Some(name) = free(name) {
-                layer.directory(&name, mode)?;
-            }
-        }
-        for name in FILES.into_iter().filter_map(free) {
-            layer.file(&name, 0o644, "")?;
-        }
+        layer.mount_points(free)?;
         for name in ["", "/actions", "/env", "/libs"] {
             if let Some(name) = wanted(&format!(".singularity.d{name}")) {
                 layer.directory(&name, 0o755)?;
@@ -194,11 +186,7 @@ impl Record {
                 layer.file(&name, mode, &format!("{content}\n"))?;
             }
         }
-        for (name, program) in scripts::ACTIONS {
-            if let Some(name) = wanted(&format!("{}/{name}", scripts::DIRECTORY)) {
-                layer.file(&name, 0o755, &format!("{}\n", scripts::action(program)))?;
-            }
-        }
+        layer.actions(wanted)?;
         // The predecessors of `.singularity.d`.
         let before = [
             ("environment", CUSTOM, "/environment"),
@@ -243,6 +231,30 @@ struct Layer {
 }
 
 impl Layer {
+    /// Adds the mount points that the image lacks.
+    fn mount_points(&mut self, free: impl Fn(&str) -> Option<String>) -> io::Result<()> {
+        for name in DIRECTORIES {
+            let mode = if name.ends_with("tmp") { 0o1777 } else { 0o755 };
+            if let Some(name) = free(name) {
+                self.directory(&name, mode)?;
+            }
+        }
+        for name in FILES.into_iter().filter_map(free) {
+            self.file(&name, 0o644, "")?;
+        }
+        Ok(())
+    }
+
+    /// Adds the scripts for older runtimes.
+    fn actions(&mut self, wanted: impl Fn(&str) -> Option<String>) -> io::Result<()> {
+        for (name, program) in scripts::ACTIONS {
+            if let Some(name) = wanted(&format!("{}/{name}", scripts::DIRECTORY)) {
+                self.file(&name, 0o755, &format!("{}\n", scripts::action(program)))?;
+            }
+        }
+        Ok(())
+    }
+
     fn header(&self, kind: EntryType, mode: u32, size: usize) -> Header {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);

@@ -11,6 +11,7 @@ use nix::mount::{MsFlags, mount};
 use rustix::fs::CWD;
 use rustix::mount::{FsPickFlags, fsconfig_reconfigure, fsconfig_set_flag, fspick};
 
+use crate::directories::{bind, make_directory};
 use crate::error::mount_error;
 use crate::fuse::Server;
 use crate::layers::{self, Claim};
@@ -76,19 +77,6 @@ pub(crate) fn mount_images(
         true => layers::mount_overlay(session),
         false => Ok(None),
     }
-}
-
-pub(crate) fn make_directory(path: &Path) -> Result<(), Error> {
-    fs::create_dir(path).map_err(|source| Error::Write {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-pub(crate) fn bind(source: &Path, target: &Path) -> Result<(), Error> {
-    let flags = MsFlags::MS_BIND | MsFlags::MS_REC;
-    mount(Some(source), target, None::<&str>, flags, None::<&str>)
-        .map_err(mount_error(&source.to_string_lossy(), target))
 }
 
 fn lay_out_files(files: &[Embedded], target: &Path) -> Result<(), Error> {

@@ -10,8 +10,8 @@ use nix::mount::{MsFlags, mount};
 use rootfs::Directory;
 use rustix::fs::{FlockOperation, Mode, OFlags, fchmod, flock, mkdirat, openat};
 
+use crate::directories::{bind, make_directory};
 use crate::error::mount_error;
-use crate::image_mount::{bind, make_directory};
 use crate::{Changes, Error, SessionSpec};
 
 /// The right to write to a directory that keeps changes. It is given up when dropped.

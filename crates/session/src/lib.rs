@@ -26,6 +26,7 @@ mod cgroup;
 mod client;
 mod connections;
 mod delegated;
+mod directories;
 mod error;
 mod execute;
 mod fuse;

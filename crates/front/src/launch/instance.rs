@@ -51,7 +51,7 @@ pub fn start_instance(
     messages: &Messages,
 ) -> Result<ExitCode> {
     super::warn_of_names(caller, messages);
-    super::warn_of_words(&request, messages);
+    super::warn_of_words(&request, caller, messages);
     if !Instance::is_name(name) {
         bail!(
             "{name} is not a valid instance name: up to {} letters, digits and -._",

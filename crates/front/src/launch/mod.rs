@@ -21,6 +21,7 @@ mod rank_report;
 mod ranks;
 mod rights;
 mod runscript;
+mod view;
 
 use anyhow::{Context, Result};
 use sys::ExitCode;
@@ -48,7 +49,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
     // One rank of a job is enough.
     if { request.job.iter() }.all(|job| job.rank.is_none_or(|rank| rank == 0)) {
         warn_of_names(caller, messages);
-        warn_of_words(&request, messages);
+        warn_of_words(&request, caller, messages);
         for line in &caller.site()?.unknown {
             messages.warning(line);
         }
@@ -105,8 +106,12 @@ fn warn_of_names(caller: &Caller, messages: &Messages) {
     }
 }
 
-/// Warns of words in lists that mean nothing.
-fn warn_of_words(request: &Request, messages: &Messages) {
+/// Warns of words that mean nothing, and of a working directory that is gone.
+fn warn_of_words(request: &Request, caller: &Caller, messages: &Messages) {
+    let is_chosen = request.environment.cwd.is_some() || request.is_contained();
+    if caller.cwd.is_none() && !is_chosen {
+        messages.warning("the working directory no longer exists; using the home instead");
+    }
     for word in &request.container.mounts.unknown {
         messages.warning(format_args!("Ignoring unknown mount type '{word}'"));
     }

@@ -12,11 +12,12 @@ use rootfs::{Directory, Entry, Files};
 use session::Payload;
 
 use super::{preload, runscript};
-use crate::environment::{self, Ingredients, Set};
+use crate::environment::{self, Ingredients};
 use crate::hints;
 use crate::messages::Messages;
 use crate::request::Action;
 use crate::scripts::{Outcome, Scripts};
+use crate::variables::Set;
 
 /// Paths of an image's scripts.
 const RUNSCRIPT: &str = "/.singularity.d/runscript";

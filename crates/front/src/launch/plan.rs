@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bundle::{Account, Bind, Bundle, Directories, HostFacts, Paths};
+use bundle::{Bind, Bundle, HostFacts, Paths, Process};
 use image::{Image, Medium};
 use inject::mpi::Hints;
 use inject::{Edits, HostLibraries, Mount};
@@ -11,14 +11,14 @@ use launcher::Job;
 use rootfs::Files as _;
 use session::{BuildPermit, Instance, Layout, Namespaces, SessionSpec};
 
-use super::directories::{directories, make_kept, shown, sources};
+use super::directories::{make_kept, sources};
 use super::join::Record;
 use super::layers::{Layers, changes_metadata};
 use super::mpi::{self, Rank, Surroundings};
 use super::payload::Start;
-use super::program::VisiblePaths;
 use super::rank_report::RankObserver;
 use super::rights::Rights;
+use super::view::View;
 use super::{fabric, gpu};
 use crate::caller::Caller;
 use crate::environment::{Ingredients, LIBRARIES};
@@ -30,17 +30,13 @@ use crate::request::{Container, Request};
 /// A container that is ready to be made.
 pub(super) struct Prepared {
     pub(super) image: Image,
-    pub(super) account: Account,
     pub(super) libraries: bool,
     pub(super) own_processes: bool,
     pub(super) contained: bool,
     pub(super) fakeroot: bool,
-    /// The caller's name.
-    pub(super) user: String,
+    pub(super) view: View,
     pub(super) container: Container,
     pub(super) rights: Rights,
-    /// The directories at the usual places.
-    pub(super) directories: Directories,
     pub(super) layers: Layers,
     /// Whether it is kept apart from all other containers.
     pub(super) isolated: bool,
@@ -57,7 +53,6 @@ pub(super) struct Prepared {
     pub(super) seen_inside: bool,
     pub(super) layout: Layout,
     pub(super) bundle: Bundle,
-    pub(super) cache: PathBuf,
 }
 
 impl Prepared {
@@ -70,25 +65,11 @@ impl Prepared {
         caller: &Caller,
         messages: &Messages,
     ) -> Result<Self> {
-        let is_chosen = request.environment.cwd.is_some() || request.is_contained();
-        if caller.cwd.is_none() && !is_chosen {
-            messages.warning("the working directory no longer exists; using the home instead");
-        }
-        let own = caller.account();
-        let cache = caller.cache(&own);
-        let directories = directories(&request, &own.home);
-        let user = own.name.clone();
-        let account = request.container.account(own);
-        let facts = facts(&request, caller);
-        let shown = shown(&directories, &account.home);
-        let binds = launcher_binds(&request, &shown, &facts);
+        let view = View::new(&request, caller, true);
         let layers = Layers::open(&request, &image, caller, messages)?;
-        let drivers = gpu::edits(&request, caller, &image, &cache, messages)?;
+        let drivers = gpu::edits(&request, caller, &image, &view.cache, messages)?;
         let fakeroot = request.container.privileges.fakeroot.is_some();
-        let mut env = drivers.env.clone();
-        if fakeroot && caller.variables.get("APT_CONFIG").is_none() {
-            env.push(("APT_CONFIG".to_owned(), bundle::APT_CONFIG.to_owned()));
-        }
+        let env = [drivers.env.clone(), request.container.variables(caller)].concat();
         let request = request.with_injected(&env);
         let libraries =
             has_libraries(&image, &drivers) || !request.container.mounts.libraries.is_empty();
@@ -96,7 +77,7 @@ impl Prepared {
             called: caller.called,
             caller: caller.variables.clone(),
             request: request.clone(),
-            home: account.home.clone(),
+            home: view.account.home.clone(),
             image: (image.path.clone(), image.name()),
             instance: instance.map(str::to_owned),
             libraries,
@@ -106,59 +87,39 @@ impl Prepared {
         let around = Surroundings {
             image: &image,
             start: &start,
-            shown: &VisiblePaths::new(&request, &binds, shown, &facts),
+            shown: &view.visible_paths(&request),
             hints: &hints(&request, caller),
-            cache: &cache,
+            cache: &view.cache,
             has_injected: !drivers.mounts.is_empty(),
         };
         let rank = mpi::find_out(&request, around)?;
-        let network = fabric::network(&request, &image, &rank, &cache)?;
+        let network = fabric::network(&request, &image, &rank, &view.cache)?;
         if let Some(warning) = &network.warning {
             messages.warning(warning);
         }
         let edits = sum(drivers, rank.host_libraries.as_ref(), network, &image)?;
-        let mut edits = with_libraries(edits, &request.container.mounts.libraries);
-        if !request.container.mounts.fuse.is_empty() && request.is_contained() {
-            edits.device_nodes.push("/dev/fuse".into());
-        }
-        let layout = Layout::choose(&needed(&binds, &image, &directories, &facts, &edits))?;
+        let edits = of_user(edits, &request);
+        let layout = Layout::choose(&needed(&view, &image, &edits))?;
         let contained = request.is_contained();
         let rights = Rights::new(fakeroot, contained, &request.container.privileges);
-        let network = &request.container.network;
-        let parts = bundle::Request {
-            root: &image.root,
-            account: &account,
-            process: &start.process(rights.described()),
-            is_root_inside: fakeroot,
-            binds: &binds,
-            images: &layers.parts(&request, &layout),
-            directories: &directories,
+        let planned = Planned {
+            request: &request,
+            image: &image,
+            view: &view,
+            layers: &layers,
             edits: &edits,
-            contained,
-            own_processes: request.container.isolation.processes.is_own() || instance.is_some(),
-            own_ipc: request.container.isolation.memory.is_own(),
-            own_network: network.is_own,
-            own_uts: network.own_name,
-            hostname: network.host_name.as_deref(),
-            writable: layers.writable(),
-            host: &facts,
-            paths: &Paths {
-                root: layout.root(),
-                files: layout.files(),
-                cgroup: layout.cgroup(),
-            },
+            layout: &layout,
+            process: &start.process(rights.described()),
+            is_instance: instance.is_some(),
         };
-        let bundle = build_bundle(&parts, &image, messages)?;
+        let bundle = planned.bundle(messages)?;
         Ok(Self {
-            cache,
             own_processes: request.container.isolation.processes.is_own(),
             contained,
             fakeroot,
-            user,
             container: request.container.clone(),
             rights,
             seen_inside: layers.differ_from_the_image() || changes_metadata(&request),
-            directories,
             layers,
             // No other program may see what a program writes to its own temporary directories, or
             // runs among its own processes. Only the ranks of its job may, and they ask for the
@@ -170,7 +131,7 @@ impl Prepared {
             env,
             rank,
             image,
-            account,
+            view,
             libraries,
             start,
             layout,
@@ -195,7 +156,7 @@ impl Prepared {
             own_processes: self.own_processes,
             program: self.program.clone(),
             env: self.env.clone(),
-            home: self.account.home.clone(),
+            home: self.view.account.home.clone(),
         }
     }
 
@@ -229,7 +190,10 @@ impl Prepared {
             messages: *messages,
         });
         let about = serde_json::to_string(&self.record()).context("describe the container")?;
-        make_kept(&self.directories, self.container.mounts.workdir.as_deref())?;
+        make_kept(
+            &self.view.directories,
+            self.container.mounts.workdir.as_deref(),
+        )?;
         let spec = SessionSpec {
             layout: &self.layout,
             root: &self.image.root,
@@ -237,10 +201,10 @@ impl Prepared {
             layers: &self.layers.lower,
             changes: self.layers.changes(),
             data: &self.layers.data,
-            users: self.container.users(&self.user),
+            users: self.container.users(&self.view.user),
             spec,
             files: &files,
-            cache: &self.cache,
+            cache: &self.view.cache,
             contained: self.contained || self.own_processes,
             private: !self.shared,
             of_one_program: self.isolated,
@@ -263,27 +227,70 @@ pub(super) fn cwd<'a>(request: &Request, caller: &'a Caller) -> Option<&'a Path>
     caller.cwd.as_deref().filter(|_| !request.is_contained())
 }
 
-fn facts(request: &Request, caller: &Caller) -> HostFacts {
-    let facts = host::facts(caller);
-    // Launchers give each rank its own terminal. It would make the ranks' requests different.
-    let terminal = facts.terminal.filter(|_| request.job.is_none());
-    let resolv_conf = request.container.network.resolv_conf();
-    HostFacts {
-        terminal,
-        resolv_conf: resolv_conf.or(facts.resolv_conf),
-        ..facts
+/// Everything that the bundle is made of.
+struct Planned<'a> {
+    request: &'a Request,
+    image: &'a Image,
+    view: &'a View,
+    layers: &'a Layers,
+    edits: &'a Edits,
+    layout: &'a Layout,
+    process: &'a Process,
+    is_instance: bool,
+}
+
+impl Planned<'_> {
+    /// Builds the bundle, and prints its warnings.
+    fn bundle(&self, messages: &Messages) -> Result<Bundle> {
+        let Self {
+            request,
+            image,
+            view,
+            layout,
+            ..
+        } = self;
+        let container = &request.container;
+        let network = &container.network;
+        let parts = bundle::Request {
+            root: &image.root,
+            account: &view.account,
+            process: self.process,
+            is_root_inside: container.privileges.fakeroot.is_some(),
+            binds: &view.binds,
+            images: &self.layers.parts(request, layout),
+            directories: &view.directories,
+            edits: self.edits,
+            contained: request.is_contained(),
+            own_processes: container.isolation.processes.is_own() || self.is_instance,
+            own_ipc: container.isolation.memory.is_own(),
+            own_network: network.is_own,
+            own_uts: network.own_name,
+            hostname: network.host_name.as_deref(),
+            writable: self.layers.writable(),
+            host: &view.facts,
+            paths: &Paths {
+                root: layout.root(),
+                files: layout.files(),
+                cgroup: layout.cgroup(),
+            },
+        };
+        build_bundle(&parts, image, messages)
     }
 }
 
-/// Adds the libraries that the user named.
-fn with_libraries(mut edits: Edits, libraries: &[PathBuf]) -> Edits {
-    let mounts = libraries.iter().filter_map(|library| {
+/// Adds the libraries that the user named, and the device for FUSE programs.
+fn of_user(mut edits: Edits, request: &Request) -> Edits {
+    let asked = &request.container.mounts;
+    let mounts = asked.libraries.iter().filter_map(|library| {
         Some(Mount {
             host_path: library.clone(),
             container_path: Path::new(LIBRARIES).join(library.file_name()?),
             options: vec!["ro".to_owned()],
         })
     });
+    if !asked.fuse.is_empty() && request.is_contained() {
+        edits.device_nodes.push("/dev/fuse".into());
+    }
     edits.mounts.extend(mounts);
     edits
 }
@@ -376,20 +383,14 @@ pub(super) fn launcher_binds(
 }
 
 /// Returns the paths that the session's own directory must not hide.
-fn needed<'a>(
-    binds: &'a [Bind],
-    image: &'a Image,
-    directories: &'a Directories,
-    facts: &'a HostFacts,
-    edits: &'a Edits,
-) -> Vec<&'a Path> {
-    let binds = binds.iter().map(|bind| bind.source.as_path());
+fn needed<'a>(view: &'a View, image: &'a Image, edits: &'a Edits) -> Vec<&'a Path> {
+    let binds = view.binds.iter().map(|bind| bind.source.as_path());
     let injected = edits.mounts.iter().map(|mount| mount.host_path.as_path());
     binds
         .chain(injected)
-        .chain(sources(directories))
+        .chain(sources(&view.directories))
         .chain([image.path.as_path()])
-        .chain(facts.cwd.as_deref())
-        .chain(facts.present.iter().map(PathBuf::as_path))
+        .chain(view.facts.cwd.as_deref())
+        .chain(view.facts.present.iter().map(PathBuf::as_path))
         .collect()
 }

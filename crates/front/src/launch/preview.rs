@@ -8,15 +8,14 @@ use image::Image;
 use inject::Edits;
 use sys::ExitCode;
 
-use super::directories::{directories, shown};
 use super::mpi::{self, Rank, Surroundings};
 use super::open::open_image;
 use super::payload::Start;
-use super::plan::{cwd, has_libraries, launcher_binds};
+use super::plan::{cwd, has_libraries};
 use super::program::{self, ProgramLocation, VisiblePaths};
+use super::view::View;
 use crate::caller::Caller;
 use crate::environment::Ingredients;
-use crate::host;
 use crate::messages::Messages;
 use crate::request::{Action, Request};
 
@@ -68,25 +67,19 @@ fn plan(
     caller: &Caller,
     messages: &Messages,
 ) -> Result<(Start, VisiblePaths)> {
-    let own = caller.account();
-    let directories = directories(request, &own.home);
-    let account = request.container.account(own);
-    let facts = host::facts_without_devices(caller);
-    let shown = shown(&directories, &account.home);
-    let binds = launcher_binds(request, &shown, &facts);
+    let view = View::new(request, caller, false);
     let ingredients = Ingredients {
         called: caller.called,
         caller: caller.variables.clone(),
         request: request.clone(),
-        home: account.home.clone(),
+        home: view.account.home.clone(),
         image: (image.path.clone(), image.name()),
         instance: None,
         libraries: has_libraries(image, &Edits::default()),
     };
     let start = Start::new(ingredients, &image.root, cwd(request, caller), messages)
         .context("read the image")?;
-    let shown = VisiblePaths::new(request, &binds, shown, &facts);
-    Ok((start, shown))
+    Ok((start, view.visible_paths(request)))
 }
 
 /// Examines the program of a rank that joins a container.

@@ -6,6 +6,7 @@ use anyhow::Result;
 use bundle::Account;
 use caps::CapsHashSet;
 
+use crate::caller::Caller;
 use crate::flags::{Fakeroot, Privileges};
 use crate::request::Container;
 
@@ -127,6 +128,14 @@ impl Container {
             None => account,
         };
         self.home.account(account)
+    }
+
+    /// Returns the variables that root inside needs, unless the caller has them.
+    pub(super) fn variables(&self, caller: &Caller) -> Vec<(String, String)> {
+        let is_given = caller.variables.get("APT_CONFIG").is_some();
+        let asked = self.privileges.fakeroot.is_some() && !is_given;
+        let apt = asked.then(|| ("APT_CONFIG".to_owned(), bundle::APT_CONFIG.to_owned()));
+        apt.into_iter().collect()
     }
 
     /// Returns the users in the container's user namespace. `name` is the caller's.

@@ -12,8 +12,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::plain;
-use crate::environment::Set;
-use crate::variables::Variables;
+use crate::variables::{Set, Variables};
 
 /// Largest file that is read, in bytes.
 const LIMIT: u64 = 1 << 20;

@@ -16,7 +16,7 @@ use std::path::Path;
 use image::RootFs;
 use rootfs::Files as _;
 
-use crate::environment::Set;
+use crate::variables::Set;
 
 /// Directory of the scripts.
 const DIRECTORY: &str = "/.singularity.d/env";

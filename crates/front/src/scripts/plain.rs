@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
-use crate::environment::Set;
+use crate::variables::Set;
 
 /// Largest depth of nested `${NAME:-word}`. People write two levels. The evaluation is recursive,
 /// and its stack is small if the caller's is.

@@ -20,7 +20,7 @@ use rustix::process::{PidfdFlags, pidfd_open};
 use session::Payload;
 
 use super::Outcome;
-use crate::environment::Set;
+use crate::variables::Set;
 
 /// The shells that can be used, the best first. Scripts are written for bash, because Singularity
 /// reads them so.
