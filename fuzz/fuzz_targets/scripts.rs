@@ -10,12 +10,12 @@ use libfuzzer_sys::fuzz_target;
 mod plain;
 
 /// The item that `plain` takes from its crate.
-mod environment {
+mod variables {
     pub type Set = std::collections::BTreeMap<std::ffi::OsString, std::ffi::OsString>;
 }
 
 fuzz_target!(|data: &[u8]| {
-    let before = environment::Set::from([("PATH".into(), "/bin".into())]);
+    let before = variables::Set::from([("PATH".into(), "/bin".into())]);
     let mut set = before.clone();
     let understood = plain::evaluate(data, &mut set, &mut plain::Left::default()).is_some();
     if understood {

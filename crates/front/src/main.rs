@@ -30,6 +30,7 @@ mod prompt;
 mod request;
 mod scripts;
 mod site;
+mod small_file;
 mod table;
 
 mod variables;

@@ -5,18 +5,33 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::waitpid;
-use nix::unistd::{Pid, getegid, geteuid};
+use nix::unistd::{Pid, getegid, geteuid, setpgid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+/// Time that the programs may take.
+const PATIENCE: Timespec = Timespec {
+    tv_sec: 10,
+    tv_nsec: 0,
+};
+
+/// Why ids were not mapped.
+pub(crate) struct Failure {
+    pub(crate) reason: String,
+    /// Whether no map was written, so that others can be.
+    pub(crate) is_clean: bool,
+}
 
 /// A child outside of the user namespace, which maps ids into it.
 pub(crate) struct Helper {
     child: Pid,
-    go: std::io::PipeWriter,
-    answer: std::io::PipeReader,
+    go: PipeWriter,
+    answer: PipeReader,
 }
 
 /// A program that maps ids, and its arguments.
@@ -39,10 +54,20 @@ impl Helper {
         match sys::fork().map_err(|errno| failed(errno.into()))? {
             sys::Fork::Child => {
                 drop((go, answer));
+                // With the programs that it starts, it can be ended as a group.
+                let _ = setpgid(Pid::from_raw(0), Pid::from_raw(0));
                 let mut word = [0];
                 if wait.read_exact(&mut word).is_ok() {
-                    let reason = mappings.iter().find_map(|mapping| mapping.apply(of).err());
-                    let _ = write.write_all(reason.unwrap_or_default().as_bytes());
+                    for mapping in &mappings {
+                        match mapping.apply(of) {
+                            // Says how many maps have been written.
+                            Ok(()) => drop(write.write_all(b"+")),
+                            Err(reason) => {
+                                let _ = write.write_all(reason.as_bytes());
+                                break;
+                            }
+                        }
+                    }
                 }
                 sys::exit_at_once(0)
             }
@@ -51,16 +76,41 @@ impl Helper {
     }
 
     /// Maps the ids into the calling process's user namespace, which is new.
-    pub(crate) fn map(mut self) -> Result<(), String> {
-        let mut reason = String::new();
+    pub(crate) fn map(mut self) -> Result<(), Failure> {
         let asked = self.go.write_all(b"g");
         drop(self.go);
-        let told = asked.and_then(|()| self.answer.read_to_string(&mut reason));
+        let said = asked.and_then(|()| listen(&self.answer));
+        if said.is_err() {
+            let _ = killpg(self.child, Signal::SIGKILL);
+        }
         let _ = waitpid(self.child, None);
-        match told {
-            Err(error) => Err(text::message(&error)),
-            Ok(_) if reason.is_empty() => Ok(()),
-            Ok(_) => Err(reason),
+        let said = said.map_err(|error| Failure {
+            reason: text::message(&error),
+            is_clean: false,
+        })?;
+        let reason = said.trim_start_matches('+');
+        match said.len() - reason.len() {
+            2 => Ok(()),
+            done => Err(Failure {
+                reason: reason.to_owned(),
+                is_clean: done == 0,
+            }),
+        }
+    }
+}
+
+/// Reads what the child says until it ends.
+fn listen(mut answer: &PipeReader) -> io::Result<String> {
+    let mut said = Vec::new();
+    loop {
+        let mut fds = [PollFd::new(&answer, PollFlags::IN)];
+        if poll(&mut fds, Some(&PATIENCE))? == 0 {
+            return Err(io::Error::other("newuidmap does not end"));
+        }
+        let mut part = [0; 1024];
+        match answer.read(&mut part)? {
+            0 => return Ok(String::from_utf8_lossy(&said).into_owned()),
+            length => said.extend_from_slice(part.get(..length).unwrap_or_default()),
         }
     }
 }

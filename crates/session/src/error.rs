@@ -29,6 +29,9 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The ids that are delegated to the caller were mapped in part.
+    #[error("map the delegated users and groups: {0}; --ignore-subuid does without them")]
+    Delegated(String),
     /// The mount or cgroup namespace could not be made.
     #[error("create a mount namespace")]
     MountNamespace(#[source] io::Error),

@@ -28,7 +28,14 @@ pub fn enter_nested_namespace() -> Result<(), ExecError> {
     nest().map_err(ExecError::Nested)
 }
 
+/// `PROC_SUPER_MAGIC` of `linux/magic.h`.
+const PROC: i64 = 0x9fa0;
+
 fn nest() -> io::Result<()> {
+    // An image may have files of its own there, if the caller wants no /proc.
+    if rustix::fs::statfs("/proc")?.f_type != PROC {
+        return Err(io::Error::other("/proc is not mounted"));
+    }
     let maps =
         MAPS.map(|name| fs::read_to_string(format!("/proc/self/{name}")).map(|map| same(&map)));
     let [users, groups] = maps;
@@ -54,8 +61,9 @@ fn nest() -> io::Result<()> {
         sys::Fork::Parent(child) => child,
     };
     drop(wait);
-    // The kernel shows the files of a process that is not dumpable to nobody. Programs in the
-    // container are in namespaces below this one, and have no right to look into this process.
+    // The kernel shows the files of a process that is not dumpable to nobody. All programs of this
+    // container are in such namespaces of their own, beside this one, and have no right to look into
+    // this process. A program in the session's own would have, as the owner of the one below.
     let _ = set_dumpable(true);
     let moved = unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS);
     let _ = set_dumpable(true);

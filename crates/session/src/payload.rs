@@ -148,7 +148,7 @@ const KEYRING: &CStr = c"front";
 
 /// Separates a contained payload from things other than files that it shares with its caller: the
 /// caller's keys, and the terminal's input. The privileges must have been
-/// [dropped](drop_privileges).
+/// [limited](limit_privileges).
 ///
 /// # Errors
 ///

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use crate::delegated::Helper;
+use crate::delegated::{Failure, Helper};
 use crate::protocol::{self, Message};
 use crate::spec::Note;
 use crate::{Error, Users};
@@ -28,7 +28,11 @@ pub(crate) fn enter_user_namespace(
                 unshare_user_namespace()?;
                 match helper.map() {
                     Ok(()) => return Ok(()),
-                    Err(reason) => note(Note::OnlyRoot { reason }),
+                    Err(Failure { reason, is_clean }) if is_clean => {
+                        note(Note::OnlyRoot { reason });
+                    }
+                    // A map can be written once only.
+                    Err(Failure { reason, .. }) => return Err(Error::Delegated(reason)),
                 }
                 return map_one(0, 0, uid.as_raw(), gid.as_raw());
             }

@@ -14,7 +14,7 @@ use crate::variables::Variables;
 #[derive(Debug, Clone, Default, Args)]
 #[command(next_help_heading = "Mounts")]
 pub struct HomeFlags {
-    /// Use this directory of the host as the home: SOURCE[:DESTINATION]
+    /// Use this directory of the host as the home: SOURCE or SOURCE:DESTINATION
     #[arg(short = 'H', long, value_name = "SPEC")]
     pub home: Option<OsString>,
     /// Do not mount the home

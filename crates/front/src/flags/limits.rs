@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::{Group, Variable};
 use crate::caller::Caller;
+use crate::small_file;
 
 /// The flags for limits.
 #[derive(Debug, Clone, Default, Args)]
@@ -130,7 +131,7 @@ impl LimitFlags {
         if let Some(path) = self.apply_cgroups.clone().or_else(by_variable) {
             let path = caller.absolute(&path)?;
             let named = || format!("--apply-cgroups {}", path.display());
-            let text = std::fs::read_to_string(&path);
+            let text = small_file::read_text(&path);
             let text = text.map_err(|error| std::io::Error::other(text::message(&error)));
             given.fill(&text.with_context(named)?).with_context(named)?;
         }

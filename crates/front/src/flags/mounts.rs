@@ -18,8 +18,8 @@ pub struct MountFlags {
     /// Bind a path of the host: SOURCE[:DESTINATION[:ro|rw]], several separated by commas
     #[arg(short = 'B', long, value_name = "SPEC")]
     pub bind: Vec<OsString>,
-    /// Mount as docker does: type=bind,source=PATH,destination=PATH[,ro] or
-    /// type=tmpfs,destination=PATH[,size=BYTES]
+    /// Mount as docker does: type=bind,source=PATH,destination=PATH,ro or
+    /// type=tmpfs,destination=PATH,size=BYTES
     #[arg(long, value_name = "SPEC")]
     pub mount: Vec<OsString>,
     /// Leave out default mounts: proc, sys, dev, devpts, home, tmp, cwd, bind-paths, /etc/hosts or
@@ -264,6 +264,9 @@ fn paths(value: &[u8]) -> impl Iterator<Item = PathBuf> + '_ {
 /// Returns a directory that the user named for a flag, by its absolute path.
 pub(super) fn directory(flag: &str, path: &Path, caller: &Caller) -> Result<PathBuf> {
     let path = caller.absolute(path)?;
+    if path.to_str().is_none() {
+        bail!("{flag} {}: the name is not UTF-8", path.display());
+    }
     match std::fs::metadata(&path) {
         Err(error) => bail!("{flag} {}: {}", path.display(), text::message(&error)),
         Ok(found) if !found.is_dir() => bail!("{flag} {}: not a directory", path.display()),

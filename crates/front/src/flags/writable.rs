@@ -20,7 +20,7 @@ pub struct WritableFlags {
     /// Keep changes in memory until the end, up to a size such as 2G
     #[arg(long, value_name = "SIZE", num_args = 0..=1, require_equals = true, default_missing_value = "")]
     pub writable_tmpfs: Option<String>,
-    /// Add a layer, several separated by commas: a directory that keeps changes, or an image; with
+    /// Add a layer, several separated by commas (a name has none): a directory that keeps changes, or an image; with
     /// :ro, the directory is only read
     #[arg(short, long, value_name = "PATH[:ro]", value_delimiter = ',')]
     pub overlay: Vec<OsString>,
@@ -143,6 +143,9 @@ impl Overlay {
         };
         let path = PathBuf::from(OsString::from_vec(path.to_vec()));
         let path = caller.absolute(&path)?;
+        if path.to_str().is_none() {
+            bail!("--overlay {}: the name is not UTF-8", path.display());
+        }
         if let Err(error) = std::fs::metadata(&path) {
             bail!("--overlay {}: {}", path.display(), text::message(&error));
         }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
+use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -14,6 +15,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use session::Payload;
 
 use super::payload::Start;
+use super::rights::Rights;
 use crate::flags::FuseMount;
 use crate::variables::Variables;
 
@@ -49,7 +51,7 @@ impl<'a> FuseMounts<'a> {
     /// # Errors
     ///
     /// Fails with the first one that cannot be mounted or started.
-    pub(super) fn start(&self, payload: &Start) -> Result<()> {
+    pub(super) fn start(&self, payload: &Start, rights: &Rights) -> Result<()> {
         if self.mounts.is_empty() {
             return Ok(());
         }
@@ -59,7 +61,7 @@ impl<'a> FuseMounts<'a> {
             let device = session::mount_fuse(&mount.mount_point).with_context(named)?;
             let answer = match helper {
                 Some(helper) => hand_over(helper, device),
-                None => start_inside(mount, &device, &env),
+                None => start_inside(mount, &device, &env, rights),
             };
             let reason = answer.with_context(named)?;
             if !reason.is_empty() {
@@ -120,12 +122,16 @@ fn start_inside(
     mount: &FuseMount,
     device: &OwnedFd,
     env: &[(OsString, OsString)],
+    rights: &Rights,
 ) -> Result<String> {
     let (mut read, mut write) = io::pipe()?;
     in_an_orphan(|| {
         let started = fcntl_setfd(device, FdFlags::empty()).map_err(anyhow::Error::from);
         let started = started.and_then(|()| {
-            session::limit_privileges(&Default::default(), true)?;
+            // A program of the image, which gets no more than the payload does.
+            let null = File::open("/dev/null")?;
+            rustix::stdio::dup2_stdin(&null)?;
+            rights.take_for_server()?;
             let payload = Payload {
                 args: words(mount, device),
                 env: env.to_vec(),

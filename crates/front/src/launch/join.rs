@@ -29,6 +29,9 @@ pub struct Record {
     /// Whether its user is root inside only.
     #[serde(default)]
     pub fakeroot: bool,
+    /// Whether each of its programs is in a user namespace of its own.
+    #[serde(default)]
+    pub nests: bool,
     /// Whether it has processes of its own.
     pub own_processes: bool,
     /// The program that it was made for. Only this program has been examined.
@@ -111,7 +114,7 @@ pub fn enter(
         container.mounts.binds.clear();
     }
     container.isolation.files = Scope::own_if(record.contained);
-    let rights = Rights::new(record.fakeroot, record.contained, &container.privileges);
+    let rights = Rights::in_running(&record, &container.privileges)?;
     let ingredients = Ingredients {
         called: caller.called,
         caller: caller.variables.clone(),

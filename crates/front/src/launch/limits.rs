@@ -37,11 +37,26 @@ pub(super) fn apply(limits: &[Limit]) -> Result<()> {
         )
     };
     let above = parent(limits).with_context(lacking)?;
-    let own = above.join(format!("front-{}", std::process::id()));
-    fs::create_dir(&own).map_err(plain).with_context(lacking)?;
+    let own = make(&above).map_err(plain).with_context(lacking)?;
     // It ends this process's claim on the cgroup, whatever happens.
     let _claim = remove_at_the_end(&own)?;
     fill(&own, limits)
+}
+
+/// Makes a cgroup. The name of an earlier one, or of one in another pid namespace, may be the same.
+fn make(above: &Path) -> io::Result<PathBuf> {
+    let name = format!("front-{}", std::process::id());
+    let names = [name.clone()]
+        .into_iter()
+        .chain((1..100).map(|number| format!("{name}-{number}")));
+    for name in names {
+        let path = above.join(name);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            made => return made.map(|()| path),
+        }
+    }
+    Err(io::ErrorKind::AlreadyExists.into())
 }
 
 fn plain(error: io::Error) -> io::Error {
@@ -120,9 +135,19 @@ fn watch(own: &Path, mut wait: PipeReader) {
     loop {
         let events = fs::read_to_string(own.join("cgroup.events")).unwrap_or_default();
         let is_empty = !events.lines().any(|line| line == "populated 1");
-        if is_empty && (fs::remove_dir(own).is_ok() || !own.exists()) {
+        if is_empty && (remove(own).is_ok() || !own.exists()) {
             return;
         }
         std::thread::sleep(LOOK);
     }
+}
+
+/// Removes a cgroup, and those that the container has made below it.
+fn remove(own: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(own)?.flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove(&entry.path())?;
+        }
+    }
+    fs::remove_dir(own)
 }

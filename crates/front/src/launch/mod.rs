@@ -146,7 +146,7 @@ fn start(
         }
     }
     let go = || {
-        fuse_mounts.start(&prepared.start)?;
+        fuse_mounts.start(&prepared.start, &prepared.rights)?;
         prepared.rights.take()?;
         match prepared.seen_inside {
             true => prepared

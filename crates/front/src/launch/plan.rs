@@ -153,6 +153,7 @@ impl Prepared {
             libraries: self.libraries,
             contained: self.contained,
             fakeroot: self.fakeroot,
+            nests: self.rights.nests(),
             own_processes: self.own_processes,
             program: self.program.clone(),
             env: self.env.clone(),

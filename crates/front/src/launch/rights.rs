@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use bundle::Account;
 use caps::CapsHashSet;
 
+use super::join::Record;
 use crate::caller::Caller;
 use crate::flags::{Fakeroot, Privileges};
 use crate::request::Container;
@@ -16,6 +17,8 @@ pub(super) struct Rights {
     user: User,
     /// Whether the program is kept from the user's things outside.
     contained: bool,
+    /// Whether each program of the container is in a user namespace of its own.
+    nests: bool,
     privileges: Privileges,
 }
 
@@ -31,18 +34,46 @@ enum User {
 }
 
 impl Rights {
-    /// Returns the rights in a container. `fakeroot` says whether its user is root inside only.
+    /// Returns the rights in a new container. `fakeroot` says whether its user is root inside only.
     pub(super) fn new(fakeroot: bool, contained: bool, privileges: &Privileges) -> Self {
         let user = match fakeroot {
             _ if session::is_privileged() => User::Root,
             true => User::Fakeroot,
             false => User::Ordinary,
         };
-        Self {
+        let mut rights = Self {
             user,
             contained,
+            nests: false,
             privileges: privileges.clone(),
+        };
+        rights.nests = contained && user != User::Root && rights.has_capabilities();
+        rights
+    }
+
+    /// Returns the rights in a running container.
+    ///
+    /// # Errors
+    ///
+    /// Fails if the program would have capabilities in a contained container whose programs have
+    /// none: these could take over this process while it enters a namespace of its own, because
+    /// they are in the one above.
+    pub(super) fn in_running(record: &Record, privileges: &Privileges) -> Result<Self> {
+        let mut rights = Self::new(record.fakeroot, record.contained, privileges);
+        if rights.nests && !record.nests {
+            bail!("--add-caps: give it to a contained container when it starts");
         }
+        rights.nests = record.nests;
+        Ok(rights)
+    }
+
+    /// Whether each program of the container is in a user namespace of its own.
+    pub(super) fn nests(&self) -> bool {
+        self.nests
+    }
+
+    fn has_capabilities(&self) -> bool {
+        self.capabilities().is_none_or(|kept| !kept.is_empty())
     }
 
     /// Returns the capabilities, or `None` if the program keeps all that the caller has inside.
@@ -91,11 +122,20 @@ impl Rights {
         self.finish()
     }
 
+    /// Gives the calling process the rights of a program that serves the container: none.
+    pub(super) fn take_for_server(&self) -> Result<()> {
+        self.nest()?;
+        session::limit_privileges(&CapsHashSet::new(), true)?;
+        if self.contained {
+            session::isolate()?;
+        }
+        Ok(())
+    }
+
     /// Enters a user namespace below the session's, in which a program with capabilities cannot undo
     /// what contains it.
     fn nest(&self) -> Result<()> {
-        let has_some = self.capabilities().is_none_or(|kept| !kept.is_empty());
-        if self.contained && self.user != User::Root && has_some {
+        if self.nests {
             session::enter_nested_namespace()?;
         }
         Ok(())

@@ -3,8 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::Read;
+use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,10 +11,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, bail};
 
 use super::plain;
+use crate::small_file;
 use crate::variables::{Set, Variables};
-
-/// Largest file that is read, in bytes.
-const LIMIT: u64 = 1 << 20;
 
 /// The shells of the host, the best first.
 const SHELLS: [&str; 2] = ["/bin/bash", "/bin/sh"];
@@ -30,9 +27,7 @@ const OF_THE_SHELL: [&str; 5] = ["_", "SHLVL", "PWD", "OLDPWD", "BASHOPTS"];
 /// Fails when the file cannot be read, and when a command in it fails.
 pub fn read(path: &Path, caller: &Variables) -> Result<Vec<(OsString, OsString)>> {
     let named = || format!("environment file {}", path.display());
-    let mut text = Vec::new();
-    let opened = File::open(path).and_then(|file| file.take(LIMIT).read_to_end(&mut text));
-    opened
+    let text = small_file::read(path)
         .map_err(|error| std::io::Error::other(text::message(&error)))
         .with_context(named)?;
     let base: Set = caller.0.iter().cloned().collect();
@@ -40,7 +35,7 @@ pub fn read(path: &Path, caller: &Variables) -> Result<Vec<(OsString, OsString)>
     let names = match plain::assignments(&text, &mut set) {
         Some(names) => names,
         None => {
-            set = by_shell(path, caller).with_context(named)?;
+            set = by_shell(&text, caller).with_context(named)?;
             changed(&base, &set)
         }
     };
@@ -51,16 +46,18 @@ pub fn read(path: &Path, caller: &Variables) -> Result<Vec<(OsString, OsString)>
     Ok(pairs.collect())
 }
 
-fn by_shell(path: &Path, caller: &Variables) -> Result<Set> {
+fn by_shell(text: &[u8], caller: &Variables) -> Result<Set> {
+    // What was read may have been a pipe.
+    let mut file = tempfile::NamedTempFile::new().context("make a temporary file")?;
+    file.write_all(text).context("write a temporary file")?;
     let is_there = |shell: &&&str| Path::new(shell).exists();
     let shell = SHELLS
         .iter()
         .find(is_there)
         .context("the host has no shell to run it")?;
-    // A name without a slash would be looked up in PATH; this one is absolute.
     let output = Command::new(shell)
         .args(["-c", "set -a; . \"$1\" >&2 || exit; exec env -0", "sh"])
-        .arg(path)
+        .arg(file.path())
         .env_clear()
         .envs(caller.0.iter().cloned())
         .stdin(Stdio::null())

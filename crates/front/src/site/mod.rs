@@ -13,6 +13,7 @@ use registry::Mirror;
 
 use crate::flags::settings;
 use crate::mpi_mode::MpiMode;
+use crate::small_file;
 use crate::variables::Variables;
 
 pub use apptainer::Conf;
@@ -173,7 +174,7 @@ fn of_user(variables: &Variables, home: &Path) -> PathBuf {
 
 /// Returns a file's text; `None` if there is no such file, unless the user named it.
 fn text(path: &Path, is_named: bool) -> Result<Option<String>> {
-    match std::fs::read_to_string(path) {
+    match small_file::read_text(path) {
         Ok(text) => Ok(Some(text)),
         Err(error) if error.kind() == io::ErrorKind::NotFound && !is_named => Ok(None),
         // A user's file is nobody else's business, such as root's in a user namespace.

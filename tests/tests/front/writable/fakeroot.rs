@@ -80,3 +80,57 @@ fn instances_have_root_too() {
     let seen = run(&mut shell(&place, words));
     assert_eq!(seen.stdout, "0\nchanged\n", "{seen:?}");
 }
+
+#[test]
+fn a_contained_program_without_capabilities_meets_none_with_them() {
+    let place = directory();
+    let words = "$front -q instance start -C $bb contained-test && \
+        $front exec --add-caps all instance://contained-test true; echo $?; \
+        $front exec instance://contained-test grep CapEff /proc/self/status; \
+        $front -q instance stop contained-test";
+    let seen = run(&mut shell(&place, words));
+    assert!(
+        seen.stderr
+            .contains("--add-caps: give it to a contained container"),
+        "{seen:?}"
+    );
+    assert_eq!(seen.stdout, "255\nCapEff:\t0000000000000000\n", "{seen:?}");
+    // All programs of a contained root have namespaces of their own, and none may look into another's.
+    let words = "$front -q instance start -C --fakeroot $py contained-root; \
+        $front exec instance://contained-root sleep 5 & \
+        $front -q exec instance://contained-root python3 -c 'import os, time; time.sleep(0.5); own = \
+        os.readlink(\"/proc/self/ns/user\"); os.chdir(\"/proc\"); seen = 0\nfor pid in filter(str.isdigit, os.listdir(\".\")):\n  \
+        try:\n    seen += pid != str(os.getpid()) and bool(os.readlink(pid + \"/exe\"))\n  except OSError:\n    pass\nprint(seen)'; \
+        $front -q instance stop contained-root; wait";
+    let seen = run(&mut shell(&place, words));
+    assert!(seen.stdout.ends_with("0\n"), "{seen:?}");
+}
+
+#[test]
+fn programs_that_map_ids_may_fail() {
+    let place = directory();
+    let script = |name: &str, text: &str| {
+        format!("printf '#!/bin/sh\n{text}\n' > {name}; /bin/chmod 755 {name}; ")
+    };
+    let here = place.path().display().to_string();
+    // Each is another container, because an earlier one would be joined.
+    let id = |number: u32| format!("$front exec -B /usr:/m{number} --fakeroot $bb id -u");
+    for (number, first, second, code) in [
+        (1, "exit 1", "exit 1", 0),
+        (2, "exec /usr/bin/newuidmap \"$@\"", "exit 1", 255),
+    ] {
+        let words = script("newuidmap", first) + &script("newgidmap", second) + &id(number);
+        let seen = run(shell(&place, &words).env("PATH", format!("{here}:/usr/bin:/bin")));
+        assert_eq!(seen.code, code, "{first}: {seen:?}");
+        assert_eq!(seen.stderr.lines().count(), 1, "{first}: {seen:?}");
+    }
+    // One that does not end is ended.
+    let words = script("newuidmap", "exec sleep 97") + &script("newgidmap", "exit 1") + &id(3);
+    let seen = run(shell(&place, &words).env("PATH", format!("{here}:/usr/bin:/bin")));
+    assert!(seen.stderr.contains("does not end"), "{seen:?}");
+    let left = tests::testers_processes();
+    assert!(!left.iter().any(|(pid, _)| {
+        std::fs::read_to_string(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.contains("97"))
+    }));
+}
