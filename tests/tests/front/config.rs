@@ -68,6 +68,12 @@ fn a_site_binds_isolates_and_restricts() {
             vec![&bb, "true"],
             "only images in /sw",
         ),
+        // The beginning of a directory's name is not its name.
+        (
+            &format!("image_paths = [\"{fixtures}/b\"]\n"),
+            vec![&bb, "true"],
+            "only images in",
+        ),
         (
             "image_owners = [\"nobody\"]\n",
             vec![&bb, "true"],
