@@ -125,3 +125,39 @@ fn a_misspelled_variable_is_told() {
         )
     );
 }
+
+#[test]
+fn every_list_is_printed_as_json() {
+    let place = TestDirectory::new();
+    let image = fixture("bb.sif").display().to_string();
+    let key = ["key", "newpair", "-N", "A", "-E", "a@b.c", "-P", ""];
+    tests::succeed(&mut place.front(&key));
+    for (command, list, entries) in [
+        (&["sif", "list", "--json", &image][..], "objects", Some(3)),
+        (&["key", "list", "--json"], "keys", Some(1)),
+        (&["key", "list", "--secret", "--json"], "keys", Some(1)),
+        (&["cache", "list", "--json"], "entries", None),
+        (&["registry", "list", "--json"], "registries", Some(0)),
+        (&["instance", "list", "--json"], "instances", None),
+        (&["ps", "--json"], "sessions", None),
+        (
+            &["cdi", "list", "--json", "--cdi-dirs", "/nosuch"],
+            "devices",
+            Some(0),
+        ),
+    ] {
+        let stdout = tests::succeed(&mut place.front(command));
+        let document: serde_json::Value = serde_json::from_str(&stdout).unwrap();
+        let found = document[list].as_array().map(Vec::len);
+        assert!(found.is_some(), "{command:?}: {document}");
+        assert!(entries.is_none() || found == entries, "{document}");
+    }
+}
+
+#[test]
+fn instances_of_others_are_out_of_reach() {
+    let said = said(&["instance", "list", "--user", "root"]);
+    assert!(said.contains("run this command as root"), "{said}");
+    let own = run(&mut front(["instance", "list", "-u", tests::TESTER]));
+    assert_eq!(own.code, 0, "{own:?}");
+}

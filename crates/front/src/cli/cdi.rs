@@ -14,6 +14,9 @@ pub enum CdiCommand {
         /// Look for CDI files in these directories
         #[arg(long, value_name = "DIRECTORY", value_delimiter = ',')]
         cdi_dirs: Vec<PathBuf>,
+        /// Print JSON
+        #[arg(short, long)]
+        json: bool,
     },
 }
 

@@ -209,6 +209,9 @@ pub struct CacheList {
     /// Show each entry
     #[arg(short, long)]
     pub verbose: bool,
+    /// Print JSON
+    #[arg(short, long)]
+    pub json: bool,
     /// The types of entries.
     #[command(flatten)]
     pub types: CacheTypes,

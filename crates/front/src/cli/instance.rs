@@ -50,6 +50,9 @@ pub struct InstanceList {
     /// Show the files that the instances write to
     #[arg(short, long)]
     pub logs: bool,
+    /// Name the user whose instances are meant: only the one who runs the command
+    #[arg(short, long, value_name = "NAME")]
+    pub user: Option<String>,
     /// Do nothing: all instances are shown in any case
     #[arg(short, long, hide = true)]
     pub all: bool,
@@ -77,6 +80,9 @@ pub struct InstanceStop {
     /// Stop all instances
     #[arg(short, long, conflicts_with = "name")]
     pub all: bool,
+    /// Name the user whose instances are meant: only the one who runs the command
+    #[arg(short, long, value_name = "NAME")]
+    pub user: Option<String>,
     /// Ask the instances to end with this signal, given by name or number
     #[arg(short, long, value_name = "SIGNAL", default_value = "SIGINT")]
     pub signal: String,

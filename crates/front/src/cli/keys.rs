@@ -53,6 +53,9 @@ pub enum KeyCommand {
         /// List the private keys, which sign
         #[arg(short, long)]
         secret: bool,
+        /// Print JSON
+        #[arg(short, long)]
+        json: bool,
     },
     /// Make a private key, which signs, and its public key, which verifies
     Newpair(KeyNewpair),
@@ -143,6 +146,9 @@ pub enum RegistryCommand {
         /// Use this file of credentials
         #[arg(long, value_name = "FILE")]
         authfile: Option<PathBuf>,
+        /// Print JSON
+        #[arg(short, long)]
+        json: bool,
     },
 }
 

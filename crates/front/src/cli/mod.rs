@@ -28,9 +28,7 @@ pub use cdi::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 pub use config::{ConfigCommand, ConfigGlobal};
 pub use doctor::Doctor;
 pub use gpu::{Gpu, GpuCommand, GpuExplain};
-pub use images::{
-    Build, CacheClean, CacheCommand, CacheList, CacheType, Inspect, Pull, Push, RunHelp,
-};
+pub use images::{Build, CacheClean, CacheCommand, CacheType, Inspect, Pull, Push, RunHelp};
 pub use instance::{InstanceCommand, InstanceList, InstanceStart, InstanceStats, InstanceStop};
 pub use keys::{
     KeyCommand, KeyExport, KeyNewpair, KeyRemove, RegistryCommand, RegistryLogin, Sign, Verify,

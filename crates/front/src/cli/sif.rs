@@ -14,6 +14,9 @@ pub enum SifCommand {
     },
     /// List the objects
     List {
+        /// Print JSON
+        #[arg(short, long)]
+        json: bool,
         /// The SIF
         path: PathBuf,
     },

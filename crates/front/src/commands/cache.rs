@@ -8,9 +8,11 @@ use sys::ExitCode;
 use anyhow::{Context, Result, bail};
 use cache::{Cache, Kept, Kind, Selection};
 use chrono::{DateTime, Utc};
+use serde_json::json;
 
 use crate::caller::Caller;
-use crate::cli::{CacheClean, CacheCommand, CacheList, CacheType};
+use crate::cli::{CacheClean, CacheCommand, CacheType};
+use crate::json;
 use crate::messages::Messages;
 use crate::prompt;
 
@@ -19,7 +21,15 @@ pub fn run(command: &CacheCommand, caller: &Caller, messages: &Messages) -> Resu
     let cache = Cache::new(directory);
     match command {
         CacheCommand::List(args) => {
-            let text = list(&cache, args)?;
+            let selection = Selection {
+                kinds: kinds(&args.types.names),
+                ..Selection::default()
+            };
+            let all = cache.select(&selection)?;
+            let text = match args.json {
+                true => as_json(&all)?,
+                false => as_text(&all, args.verbose),
+            };
             std::io::stdout()
                 .write_all(text.as_bytes())
                 .context("print")?;
@@ -34,14 +44,23 @@ fn is_record(kind: Kind) -> bool {
     matches!(kind, Kind::Reference | Kind::Discovery)
 }
 
-fn list(cache: &Cache, args: &CacheList) -> Result<String> {
-    let selection = Selection {
-        kinds: kinds(&args.types.names),
-        ..Selection::default()
-    };
-    let all = cache.select(&selection)?;
+fn as_json(all: &[Kept]) -> Result<String> {
+    let entries = all.iter().map(|kept| {
+        json!({
+            "type": kept.kind.name(),
+            "name": kept.name,
+            "path": kept.path,
+            "size": kept.size,
+            "lastUsed": DateTime::<Utc>::from(kept.used).to_rfc3339(),
+            "leftover": kept.is_leftover,
+        })
+    });
+    json::spaced(&json!({ "entries": entries.collect::<Vec<_>>() }))
+}
+
+fn as_text(all: &[Kept], verbose: bool) -> String {
     let mut text = String::new();
-    if args.verbose {
+    if verbose {
         let _ = writeln!(
             text,
             "{:<24} {:<22} {:<16} TYPE",
@@ -86,7 +105,7 @@ fn list(cache: &Cache, args: &CacheList) -> Result<String> {
     }
     let total = size(of_files + of_blobs + of_left);
     let _ = writeln!(text, "Total space used: {total}");
-    Ok(text)
+    text
 }
 
 fn clean(cache: &Cache, args: &CacheClean, messages: &Messages) -> Result<()> {

@@ -8,10 +8,12 @@ use sys::ExitCode;
 use anyhow::{Context, Result, bail};
 use cdi::{Registry, Spec};
 use inject::{Host, Vendor};
+use serde_json::json;
 
 use crate::caller::Caller;
 use crate::cli::{CdiClass, CdiCommand, CdiFormat, CdiGenerate, CdiVendor};
 use crate::host;
+use crate::json;
 use crate::messages::Messages;
 
 /// Directory in which an administrator installs the hooks.
@@ -20,12 +22,12 @@ const HOOKS: &str = "/usr/local/libexec/slipway";
 pub fn run(command: &CdiCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     match command {
         CdiCommand::Generate(args) => generate(args, caller, messages)?,
-        CdiCommand::List { cdi_dirs } => list(cdi_dirs, messages)?,
+        CdiCommand::List { cdi_dirs, json } => list(cdi_dirs, *json, messages)?,
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn list(directories: &[PathBuf], messages: &Messages) -> Result<()> {
+fn list(directories: &[PathBuf], as_json: bool, messages: &Messages) -> Result<()> {
     let usual = Registry::DIRECTORIES.map(PathBuf::from);
     let registry = Registry::read(if directories.is_empty() {
         &usual
@@ -35,14 +37,14 @@ fn list(directories: &[PathBuf], messages: &Messages) -> Result<()> {
     for broken in registry.broken() {
         messages.warning(broken);
     }
-    let lines: String = registry
-        .names()
-        .into_iter()
-        .map(|name| name + "\n")
-        .collect();
+    let names = registry.names();
+    let text = match as_json {
+        true => json::spaced(&json!({ "devices": names }))?,
+        false => names.into_iter().map(|name| name + "\n").collect(),
+    };
     std::io::stdout()
         .lock()
-        .write_all(lines.as_bytes())
+        .write_all(text.as_bytes())
         .context("print the list")
 }
 

@@ -14,6 +14,7 @@ use rootfs::Files;
 use crate::caller::Caller;
 use crate::cli::Doctor;
 use crate::host;
+use crate::json;
 use crate::launch::{Looked, ProgramLocation, look};
 use crate::messages::Messages;
 use crate::mpi_mode::MpiMode;
@@ -63,7 +64,7 @@ pub fn run(args: &Doctor, caller: &Caller, messages: &Messages) -> Result<ExitCo
         }
     }
     let text = match args.json {
-        true => serde_json::to_string_pretty(&findings).context("write JSON")? + "\n",
+        true => json::spaced(&findings)?,
         false => findings.iter().map(line).collect(),
     };
     let written = std::io::stdout().lock().write_all(text.as_bytes());

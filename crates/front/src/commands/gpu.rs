@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::caller::Caller;
 use crate::cli::{Gpu, GpuCommand, GpuExplain};
 use crate::host;
+use crate::json;
 use crate::launch::open_image;
 use crate::messages::Messages;
 use crate::request::Source;
@@ -23,21 +24,16 @@ pub fn run(args: &Gpu, caller: &Caller, messages: &Messages) -> Result<ExitCode>
         Some(GpuCommand::Explain(explain)) => {
             let explained = Explained::new(explain, &host, caller, messages)?;
             match explain.json || args.json {
-                true => pretty(&explained.json())?,
+                true => json::spaced(&explained.json())?,
                 false => explained.text(),
             }
         }
-        None if args.json => pretty(&host_json(&host))?,
+        None if args.json => json::spaced(&host_json(&host))?,
         None => host_text(&host),
     };
     let written = std::io::stdout().lock().write_all(text.as_bytes());
     written.context("print")?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn pretty(document: &Value) -> Result<String> {
-    let text = serde_json::to_string_pretty(document).context("write JSON")?;
-    Ok(format!("{text}\n"))
 }
 
 /// A vendor's driver on this host, with its description and its GPUs.

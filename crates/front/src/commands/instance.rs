@@ -25,9 +25,9 @@ pub fn run(command: &InstanceCommand, caller: &Caller, messages: &Messages) -> R
     match command {
         InstanceCommand::Start(args) => start(args, Action::Start, caller, messages),
         InstanceCommand::Run(args) => start(args, Action::Run, caller, messages),
-        InstanceCommand::List(args) => list(args),
+        InstanceCommand::List(args) => list(args, caller),
         InstanceCommand::Stats(args) => stats::run(args),
-        InstanceCommand::Stop(args) => stop(args, messages),
+        InstanceCommand::Stop(args) => stop(args, caller, messages),
     }
 }
 
@@ -63,7 +63,21 @@ fn matching(pattern: &str) -> Result<Vec<Known>> {
         .collect())
 }
 
-fn list(args: &InstanceList) -> Result<ExitCode> {
+/// Checks that `--user` names the caller. The instances of others are out of reach: their names are
+/// known, but nothing else.
+fn check_user(user: Option<&str>, caller: &Caller) -> Result<()> {
+    let Some(user) = user else { return Ok(()) };
+    let own = caller.account().name;
+    if user != own {
+        anyhow::bail!(
+            "--user: {own} cannot reach instances of {user}; run this command as {user}, for example with sudo"
+        );
+    }
+    Ok(())
+}
+
+fn list(args: &InstanceList, caller: &Caller) -> Result<ExitCode> {
+    check_user(args.user.as_deref(), caller)?;
     let all = matching(&args.name)?;
     let text = match (args.json, args.logs) {
         (true, _) => as_json(&all)?,
@@ -108,7 +122,8 @@ fn as_json(all: &[Known]) -> Result<String> {
     json::tabbed(&document)
 }
 
-fn stop(args: &InstanceStop, messages: &Messages) -> Result<ExitCode> {
+fn stop(args: &InstanceStop, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    check_user(args.user.as_deref(), caller)?;
     let pattern = args.name.as_deref().unwrap_or("*");
     let name = if args.force { "SIGKILL" } else { &args.signal };
     let signal = text::signal_number(name)

@@ -2,24 +2,26 @@
 
 use std::fmt::Write as _;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
-use chrono::DateTime;
+use chrono::{DateTime, Utc};
 use pack::whole_content;
+use serde_json::json;
 use signing::{Algorithm, Key, Keyring, Secret};
 
 use crate::caller::Caller;
 use crate::cli::{KeyCommand, KeyExport, KeyNewpair, KeyRemove};
 use crate::flags::settings;
+use crate::json;
 use crate::messages::Messages;
 use crate::prompt;
 
 pub fn run(command: &KeyCommand, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
     let keyring = keyring(caller);
     match command {
-        KeyCommand::List { secret } => list(&keyring, *secret)?,
+        KeyCommand::List { secret, json } => list(&keyring, *secret, *json)?,
         KeyCommand::Newpair(args) => newpair(&keyring, args, messages)?,
         KeyCommand::Import { file } => {
             let new = keyring.import(file)?;
@@ -73,7 +75,7 @@ pub fn choose<'a>(
     }
 }
 
-fn list(keyring: &Keyring, secret: bool) -> Result<()> {
+fn list(keyring: &Keyring, secret: bool, as_json: bool) -> Result<()> {
     let (title, file, keys) = match secret {
         true => (
             "Private",
@@ -83,9 +85,34 @@ fn list(keyring: &Keyring, secret: bool) -> Result<()> {
         false => ("Public", keyring.public_file(), keyring.public()?),
     };
     let keys: Vec<Key> = keys;
+    let text = match as_json {
+        true => listed_as_json(&keys)?,
+        false => listed(title, &file, &keys),
+    };
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .context("print")
+}
+
+fn listed_as_json(keys: &[Key]) -> Result<String> {
+    let keys = keys.iter().map(|key| {
+        json!({
+            "user": key.user(),
+            "created": created(key).to_rfc3339(),
+            "fingerprint": key.fingerprint(),
+            "bits": key.bits(),
+        })
+    });
+    json::spaced(&json!({ "keys": keys.collect::<Vec<_>>() }))
+}
+
+fn created(key: &Key) -> DateTime<Utc> {
+    DateTime::from_timestamp(key.created(), 0).unwrap_or_default()
+}
+
+fn listed(title: &str, file: &Path, keys: &[Key]) -> String {
     let mut text = format!("{title} key listing ({}):\n\n", file.display());
     for (number, key) in keys.iter().enumerate() {
-        let created = DateTime::from_timestamp(key.created(), 0).unwrap_or_default();
         let _ = writeln!(
             text,
             "{number})  User:              {}",
@@ -94,14 +121,12 @@ fn list(keyring: &Keyring, secret: bool) -> Result<()> {
         let _ = writeln!(
             text,
             "    Creation time:     {}",
-            created.format("%Y-%m-%d %H:%M:%S +0000 UTC")
+            created(key).format("%Y-%m-%d %H:%M:%S +0000 UTC")
         );
         let _ = writeln!(text, "    Fingerprint:       {}", key.fingerprint());
         let _ = writeln!(text, "    Length (in bits):  {}\n", key.bits());
     }
-    std::io::stdout()
-        .write_all(text.as_bytes())
-        .context("print")
+    text
 }
 
 fn newpair(keyring: &Keyring, args: &KeyNewpair, messages: &Messages) -> Result<()> {

@@ -8,6 +8,7 @@ use serde_json::json;
 use session::Shared;
 
 use crate::cli::Ps;
+use crate::json;
 use crate::launch::Record;
 use crate::table::table;
 
@@ -52,6 +53,5 @@ fn as_json(known: &[(Shared, Record)]) -> Result<String> {
         json!({"job": shared.job, "pids": shared.members, "img": record.image.0})
     });
     let document = json!({"sessions": sessions.collect::<Vec<_>>()});
-    let text = serde_json::to_string_pretty(&document).context("write JSON")?;
-    Ok(format!("{text}\n"))
+    json::spaced(&document)
 }

@@ -5,11 +5,13 @@ use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use registry::{Credentials, Login, Options, Registry};
+use serde_json::json;
 
 use crate::caller::Caller;
 use crate::cli::{RegistryCommand, RegistryLogin};
 use crate::fetch::registries;
 use crate::flags::authorities;
+use crate::json;
 use crate::messages::Messages;
 use crate::prompt;
 
@@ -25,13 +27,18 @@ pub fn run(command: &RegistryCommand, caller: &Caller, messages: &Messages) -> R
             }
             messages.info("Logout succeeded");
         }
-        RegistryCommand::List { authfile } => {
+        RegistryCommand::List { authfile, json } => {
             let path = authfile.clone().unwrap_or_else(|| caller.login_file());
             let known = Login::known(&path).with_context(|| path.display().to_string())?;
-            let mut text = String::from("URI\n");
-            for name in known {
-                text.push_str(&format!("docker://{}\n", text::printable(&name)));
-            }
+            let known = known.into_iter().map(|name| format!("docker://{name}"));
+            let text = match json {
+                true => json::spaced(&json!({ "registries": known.collect::<Vec<_>>() }))?,
+                false => ["URI".to_owned()]
+                    .into_iter()
+                    .chain(known)
+                    .map(|line| format!("{}\n", text::printable(&line)))
+                    .collect(),
+            };
             std::io::stdout()
                 .write_all(text.as_bytes())
                 .context("print")?;

@@ -9,6 +9,7 @@ use sys::ExitCode;
 use anyhow::{Context, Result, bail};
 use chrono::DateTime;
 use pack::whole_file;
+use serde_json::json;
 use sif::{
     Architecture, DataType, Descriptor, FileSystem, Link, NewObject, Partition, PartitionKind, Sif,
     Signature,
@@ -16,11 +17,18 @@ use sif::{
 
 use crate::cli::{SifAdd, SifCommand};
 use crate::clock::now;
+use crate::json;
 
 pub fn run(command: &SifCommand) -> Result<ExitCode> {
     match command {
         SifCommand::Header { path } => print(&header(&open(path)?.1)),
-        SifCommand::List { path } => print(&list(&open(path)?.1)),
+        SifCommand::List { json, path } => {
+            let (_, sif) = open(path)?;
+            match json {
+                true => print(&as_json(&sif)?),
+                false => print(&list(&sif)),
+            }
+        }
         SifCommand::Info { id, path } => {
             let (_, sif) = open(path)?;
             print(&info(find(&sif, *id)?))
@@ -223,6 +231,41 @@ fn header(sif: &Sif) -> String {
     table("", 1, &rows)
 }
 
+fn as_json(sif: &Sif) -> Result<String> {
+    let objects = sif.descriptors.iter().map(|one| {
+        let (object, group) = match one.link {
+            None => (None, None),
+            Some(Link::Object(id)) => (Some(id), None),
+            Some(Link::Group(group)) => (None, Some(group)),
+        };
+        json!({
+            "id": one.id,
+            "group": one.group,
+            "linkedObject": object,
+            "linkedGroup": group,
+            "offset": one.offset,
+            "size": one.size,
+            "type": kind(one),
+            "name": one.name,
+        })
+    });
+    json::spaced(&json!({ "objects": objects.collect::<Vec<_>>() }))
+}
+
+/// Returns an object's type, with what a list tells of it.
+fn kind(one: &Descriptor) -> String {
+    match one.data {
+        DataType::Partition(partition) => format!(
+            "FS ({}/{}/{})",
+            file_system(partition.file_system),
+            partition_kind(partition.kind),
+            architecture(partition.architecture)
+        ),
+        DataType::Signature(signature) => format!("Signature ({})", hash(signature.hash)),
+        data => data_type(data),
+    }
+}
+
 fn list(sif: &Sif) -> String {
     let rule = "-".repeat(78);
     let mut text = format!(
@@ -231,16 +274,7 @@ fn list(sif: &Sif) -> String {
     );
     for one in &sif.descriptors {
         let position = format!("{}-{}", one.offset, one.offset + one.size);
-        let kind = match one.data {
-            DataType::Partition(partition) => format!(
-                "FS ({}/{}/{})",
-                file_system(partition.file_system),
-                partition_kind(partition.kind),
-                architecture(partition.architecture)
-            ),
-            DataType::Signature(signature) => format!("Signature ({})", hash(signature.hash)),
-            data => data_type(data),
-        };
+        let kind = kind(one);
         text += &format!(
             "{:<5}|{:<8}|{:<8}|{position:<26}|{kind}\n",
             one.id,
