@@ -19,7 +19,7 @@ fn limits_hold_and_their_cgroups_go() {
          front exec --apply-cgroups /tmp/limits.toml {image} sh -c 'cat /sys/fs/cgroup$(cut -d: -f3 /proc/self/cgroup)/pids.max'\n\
          front exec --cpuset-cpus 0 {image} true 2>&1 | cut -c1-40\n\
          front -q instance start --memory 48M {image} limited\n\
-         front exec instance://limited sh -c 'while :; do :; done' & sleep 1\n\
+         front exec instance://limited dd if=/dev/zero of=/dev/null bs=20M & sleep 1\n\
          front instance stats --no-stream --json limited; front -q instance stop limited\n\
          sleep 1; ls /sys/fs/cgroup/job | grep -c front\n",
         front = program("front").display(),
@@ -34,10 +34,19 @@ fn limits_hold_and_their_cgroups_go() {
     ] {
         assert!(text.contains(words), "{words}: {text}");
     }
-    // The instance was busy.
-    let percent = text.split("\"cpu_percent\": ").nth(1).unwrap();
-    let percent: f64 = percent.split(',').next().unwrap().parse().unwrap();
-    assert!(percent > 30.0, "{text}");
+    // The instance was busy, and its program held 20 MiB.
+    let value = |name: &str| -> f64 {
+        let rest = text.split(&format!("\"{name}\": ")).nth(1).unwrap();
+        rest.split([',', '\n']).next().unwrap().parse().unwrap()
+    };
+    assert!(value("cpu_percent") > 30.0, "{text}");
+    let memory = value("memory_bytes") / 1024.0 / 1024.0;
+    assert!((20.0..32.0).contains(&memory), "{memory}: {text}");
+    assert!(
+        (value("memory_limit_bytes") - 48.0 * 1024.0 * 1024.0).abs() < 1.0,
+        "{text}"
+    );
+    assert!(value("pids") >= 2.0, "{text}");
     // No cgroup is left.
     assert!(text.trim_end().ends_with("\n0"), "{text}");
 }

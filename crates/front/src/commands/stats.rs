@@ -48,7 +48,8 @@ pub fn run(args: &InstanceStats) -> Result<ExitCode> {
         let now = Usage::of(&instance);
         if instance.pid().is_some() {
             let cpu = now.cpu_since(&before, since.elapsed());
-            let text = now.text(name, cpu, total, args.json)?;
+            let limit = instance.pid().and_then(memory_limit).unwrap_or(total);
+            let text = now.text(name, cpu, limit.min(total), args.json)?;
             let printed = std::io::stdout().lock().write_all(text.as_bytes());
             if printed.is_err() || args.no_stream {
                 break;
@@ -122,14 +123,14 @@ impl Usage {
     }
 
     #[allow(clippy::cast_precision_loss, reason = "a percentage needs no more")]
-    fn text(&self, name: &str, cpu: f64, total: u64, as_json: bool) -> Result<String> {
-        let share = self.memory as f64 / total.max(1) as f64 * 100.0;
+    fn text(&self, name: &str, cpu: f64, limit: u64, as_json: bool) -> Result<String> {
+        let share = self.memory as f64 / limit.max(1) as f64 * 100.0;
         if as_json {
             let document: Value = json!({
                 "instance": name,
                 "cpu_percent": cpu,
                 "memory_bytes": self.memory,
-                "memory_limit_bytes": total,
+                "memory_limit_bytes": limit,
                 "block_read_bytes": self.storage.0,
                 "block_write_bytes": self.storage.1,
                 "pids": self.processes,
@@ -147,7 +148,7 @@ impl Usage {
         let row = [
             name.to_owned(),
             format!("{cpu:.2}%"),
-            format!("{} / {}", size(self.memory), size(total)),
+            format!("{} / {}", size(self.memory), size(limit)),
             format!("{share:.2}%"),
             format!("{} / {}", size(self.storage.0), size(self.storage.1)),
             self.processes.to_string(),
@@ -169,6 +170,19 @@ fn value(text: &str, name: &str) -> u64 {
 fn total_memory() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     value(&text, "MemTotal:") * 1024
+}
+
+/// Returns the lowest limit of memory, in bytes, of the cgroups of version 2 that a process is in
+/// (`memory.max`, Documentation/admin-guide/cgroup-v2.rst). There is none on hosts without this
+/// hierarchy.
+fn memory_limit(process: i32) -> Option<u64> {
+    let groups = fs::read_to_string(format!("/proc/{process}/cgroup")).ok()?;
+    let own = groups.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let limits = Path::new(own).ancestors().filter_map(|group| {
+        let file = Path::new("/sys/fs/cgroup").join(group).join("memory.max");
+        fs::read_to_string(file).ok()?.trim().parse().ok()
+    });
+    limits.min()
 }
 
 /// Writes a number of bytes with a unit of a power of 1024.
