@@ -146,6 +146,9 @@ fn read_file(path: &Path, left: &mut u64) -> Result<Spec, Error> {
 mod tests {
     use super::*;
 
+    /// A refusal takes milliseconds on an idle machine. Without it, these files take hours.
+    const LONGEST: std::time::Duration = std::time::Duration::from_secs(10);
+
     const YAML: &str = "
 cdiVersion: 0.5.0
 kind: example.com/gpu
@@ -251,7 +254,7 @@ devices:
             let begun = std::time::Instant::now();
             assert!(read_file(&at(name), &mut { ALL }).is_err());
             let took = begun.elapsed();
-            assert!(took < std::time::Duration::from_secs(1), "{name}: {took:?}");
+            assert!(took < LONGEST, "{name}: {took:?}");
         }
         let registry = Registry::read(&[home.path().to_owned()]);
         assert_eq!(registry.names().len(), 2);
@@ -284,7 +287,7 @@ devices:
             let begun = std::time::Instant::now();
             let registry = Registry::read(&[home.path().to_owned()]);
             let took = begun.elapsed();
-            assert!(took < std::time::Duration::from_secs(1), "{open}: {took:?}");
+            assert!(took < LONGEST, "{open}: {took:?}");
             assert_eq!(registry.broken().len(), 1, "{open}");
         }
     }

@@ -7,6 +7,9 @@ use std::time::{Duration, Instant};
 
 use tests::{fixture, front, open_to_all, run};
 
+/// A refusal takes milliseconds on an idle machine; without it, the reader waits for ever.
+const LONGEST: Duration = Duration::from_secs(10);
+
 /// Offset of a SIF's descriptor of its third object. The table is at 4096, with 585 bytes for each.
 const THIRD: usize = 4096 + 2 * 585;
 
@@ -29,7 +32,7 @@ fn refused(path: &Path, words: &[&str]) {
     for word in words {
         assert!(outcome.stderr.contains(word), "{word}: {outcome:?}");
     }
-    assert!(took < Duration::from_secs(1), "{took:?}");
+    assert!(took < LONGEST, "{took:?}");
 }
 
 #[test]
@@ -102,7 +105,7 @@ fn a_damaged_block_hurts_its_file_alone() {
     let outcome = run(&mut front(["exec", path.to_str().unwrap(), "true"]));
     assert_eq!(outcome.code, 255, "{outcome:?}");
     assert_eq!(outcome.stderr.lines().count(), 1, "{outcome:?}");
-    assert!(start.elapsed() < Duration::from_secs(1));
+    assert!(start.elapsed() < LONGEST);
 }
 
 #[test]
