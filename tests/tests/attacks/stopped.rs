@@ -33,7 +33,8 @@ while time.time() < end:
 
 /// Runs a script of an ordinary user who is alone with the stopper on a machine: it would also stop
 /// processes of other tests. `hidden` is the way in which `/proc` is mounted. In the script, `stop
-/// NAME SECONDS` starts the stopper, `ends WORDS` runs words that must end within ten seconds, and
+/// NAME SECONDS` starts the stopper, `ends WORDS` runs words that must end within 30 seconds (each
+/// of three ranks in turn may wait for a builder that is stopped and ended, about three seconds), and
 /// `none NAME` waits until no process has the name. Returns the script's output.
 fn alone(hidden: &str, script: &str) -> String {
     let place = TestDirectory::new();
@@ -42,7 +43,7 @@ fn alone(hidden: &str, script: &str) -> String {
         cd {directory}
         stop() {{ $F exec -c {py} python3 -c "$0" "$@" >stopped &
             stopper=$!; until grep -qs begins stopped; do sleep 0.01; done; }}
-        ends() {{ timeout -s KILL 10 "$@" 2>&1 || echo "status $?"; }}
+        ends() {{ timeout -s KILL 30 "$@" 2>&1 || echo "status $?"; }}
         none() {{ for i in $(seq 100); do grep -qsx "$1" /proc/[0-9]*/comm || return 0; sleep 0.1; done; echo "left: $1"; }}
         "#,
         directory = place.path().display(),
