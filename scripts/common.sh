@@ -53,7 +53,7 @@ as_tester() {
     sh -c 'cd "$HOME" && exec "$@"' sh "$@"
 }
 
-# What make builds: the two programs, and the one of the hooks.
+# The programs that make builds: two for people and engines, and one for the hooks.
 programs=(front slipway slipway-hook)
 
 # build_static WORD…: cargo build of static programs for this machine

@@ -9,4 +9,4 @@ mod size;
 pub use error::{message, one_line, with_advice};
 pub use printable::{printable, printable_lines};
 pub use signal::signal_number;
-pub use size::parse_size;
+pub use size::{parse_size, scaled};

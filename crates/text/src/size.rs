@@ -20,6 +20,21 @@ pub fn parse_size(text: &str) -> Option<u64> {
     digits.parse::<u64>().ok()?.checked_mul(1 << (10 * power))
 }
 
+/// Divides a number of bytes by 1024 until it is below 1024 or the units are used up. The first unit is
+/// that of `value`. Returns the quotient and its unit.
+#[must_use]
+pub fn scaled(mut value: f64, units: &[&'static str]) -> (f64, &'static str) {
+    let mut units = units.iter();
+    let mut unit = units.next().copied().unwrap_or_default();
+    while value >= 1024.0
+        && let Some(larger) = units.next()
+    {
+        value /= 1024.0;
+        unit = larger;
+    }
+    (value, unit)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +57,13 @@ mod tests {
         ] {
             assert_eq!(parse_size(text), bytes, "{text}");
         }
+    }
+
+    #[test]
+    fn the_largest_unit_has_no_bound() {
+        let units = ["KiB", "MiB"];
+        assert_eq!(scaled(1023.0, &units), (1023.0, "KiB"));
+        assert_eq!(scaled(1024.0, &units), (1.0, "MiB"));
+        assert_eq!(scaled(3.0 * 1024.0 * 1024.0, &units), (3072.0, "MiB"));
     }
 }

@@ -33,6 +33,14 @@ impl Victim {
         fs::write(cgroup.join("cgroup.procs"), process.id().to_string()).unwrap();
         Self { process, cgroup }
     }
+
+    fn assert_lives(&mut self) {
+        assert_eq!(
+            self.process.try_wait().unwrap(),
+            None,
+            "the victim has ended"
+        );
+    }
 }
 
 impl Drop for Victim {
@@ -56,11 +64,7 @@ fn a_cgroup_with_processes_below_is_refused() {
             outcome.stderr.contains("has processes already"),
             "{outcome:?}"
         );
-        assert_eq!(
-            victim.process.try_wait().unwrap(),
-            None,
-            "the victim has ended"
-        );
+        victim.assert_lives();
         assert_eq!(bundle.left(), Vec::<String>::new());
     }
 }
@@ -145,11 +149,7 @@ fn a_mount_of_cgroup2_is_the_containers_own() {
     });
     let outcome = run(&mut bundle.slipway(&["run", "c1"]));
     assert_eq!(outcome.stdout, "/mnt/cgroup.procs\n", "{outcome:?}");
-    assert_eq!(
-        victim.process.try_wait().unwrap(),
-        None,
-        "the victim has ended"
-    );
+    victim.assert_lives();
     assert_eq!(bundle.left(), Vec::<String>::new());
 }
 

@@ -161,14 +161,6 @@ fn kinds(types: &[CacheType]) -> Vec<Kind> {
 }
 
 fn size(bytes: u64) -> String {
-    let mut number = bytes as f64 / 1024.0;
-    let mut unit = "KiB";
-    for larger in ["MiB", "GiB"] {
-        if number < 1024.0 {
-            break;
-        }
-        number /= 1024.0;
-        unit = larger;
-    }
+    let (number, unit) = text::scaled(bytes as f64 / 1024.0, &["KiB", "MiB", "GiB"]);
     format!("{number:.2} {unit}")
 }

@@ -188,17 +188,9 @@ fn memory_limit(process: i32) -> Option<u64> {
 /// Writes a number of bytes with a unit of a power of 1024.
 #[allow(clippy::cast_precision_loss, reason = "three digits are shown")]
 fn size(bytes: u64) -> String {
-    let units = ["B", "KiB", "MiB", "GiB", "TiB"];
-    let mut value = bytes as f64;
-    let mut unit = 0;
-    while value >= 1024.0 && unit + 1 < units.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    let unit = units.get(unit).copied().unwrap_or_default();
-    match unit {
-        "B" => format!("{bytes}B"),
-        _ => format!("{value:.3}{unit}"),
+    match text::scaled(bytes as f64, &["B", "KiB", "MiB", "GiB", "TiB"]) {
+        (_, "B") => format!("{bytes}B"),
+        (value, unit) => format!("{value:.3}{unit}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What a request's container shows of the caller and the host.
+//! The caller and the host, as a request's container shows them.
 
 use std::path::PathBuf;
 
@@ -11,7 +11,7 @@ use crate::caller::Caller;
 use crate::host;
 use crate::request::Request;
 
-/// What a request's container shows of the caller and the host.
+/// The caller and the host, as a request's container shows them.
 pub(super) struct View {
     /// The caller's name on the host.
     pub(super) user: String,

@@ -47,7 +47,7 @@ pub fn read(path: &Path, caller: &Variables) -> Result<Vec<(OsString, OsString)>
 }
 
 fn by_shell(text: &[u8], caller: &Variables) -> Result<Set> {
-    // What was read may have been a pipe.
+    // The text may have come from a pipe.
     let mut file = tempfile::NamedTempFile::new().context("make a temporary file")?;
     file.write_all(text).context("write a temporary file")?;
     let is_there = |shell: &&&str| Path::new(shell).exists();

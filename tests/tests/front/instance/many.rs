@@ -32,7 +32,7 @@ pub(crate) fn many_come_and_go() {
     assert_eq!(list.lines().count(), 1, "{list}");
 }
 
-/// What an instance uses is measured.
+/// Measures the use of resources by an instance.
 pub(crate) fn stats_are_true() {
     let place = TestDirectory::new();
     let image = fixture("bb").display().to_string();

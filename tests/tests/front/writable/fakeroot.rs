@@ -49,7 +49,7 @@ fn packages_are_installed() {
 #[test]
 fn a_contained_root_cannot_undo_what_contains_it() {
     let place = directory();
-    // What it may do is in namespaces of its own.
+    // Its rights count only in namespaces of its own.
     let attack = "echo 10 > /proc/sys/user/max_cgroup_namespaces; \
         unshare --cgroup true && echo a cgroup namespace; \
         mount -o remount,rw,bind /sys && echo a writable /sys; \
