@@ -17,7 +17,9 @@ pub struct Bundle {
 }
 
 impl Bundle {
-    /// Makes a bundle of busybox that runs `args`. `change` changes its specification.
+    /// Makes a bundle of busybox that runs `args`. `change` changes its specification. The bundle
+    /// has a root file system of its own: a container can change it, and other tests share the
+    /// fixture.
     ///
     /// # Panics
     ///
@@ -34,10 +36,17 @@ impl Bundle {
         spec["process"]["terminal"] = false.into();
         spec["process"]["args"] = args.into();
         spec["process"]["rlimits"] = serde_json::Value::Null;
-        spec["root"]["path"] = fixture("bb").display().to_string().into();
         change(&mut spec);
         fs::write(&config, serde_json::to_vec(&spec).unwrap()).unwrap();
+        let copy = [fixture("bb"), bundle.root()];
+        succeed(Command::new("cp").arg("-a").args(copy));
         bundle
+    }
+
+    /// Returns the directory of the root file system.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.path().join("rootfs")
     }
 
     /// Returns the bundle's directory.

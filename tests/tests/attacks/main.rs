@@ -32,15 +32,13 @@ use std::time::Duration;
 use serde_json::Value;
 use tests::{Bundle, fixture, succeed, testers_processes, wait_for};
 
-/// Makes a bundle with a root file system of its own, a copy of busybox, that an attacker may
-/// change.
+/// Makes a bundle and returns it with its root file system, which the container may write to.
 pub fn own_root(args: &[&str], change: impl Fn(&mut Value)) -> (Bundle, PathBuf) {
     let bundle = Bundle::new(args, |spec| {
         spec["root"] = serde_json::json!({"path": "rootfs"});
         change(spec);
     });
-    let root = bundle.path().join("rootfs");
-    copy_bb(&root);
+    let root = bundle.root();
     (bundle, root)
 }
 

@@ -4,7 +4,6 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::Command;
 
 use tests::{Bundle, Cluster, as_tester, fixture, home, program, run, succeed, tester};
 
@@ -32,12 +31,6 @@ fn srun_runs_on_slipway() {
         }
     });
     fs::set_permissions(bundle.path(), fs::Permissions::from_mode(0o755)).unwrap();
-    let mut copy = Command::new("cp");
-    succeed(
-        copy.arg("-a")
-            .arg(fixture("bb"))
-            .arg(bundle.path().join("rootfs")),
-    );
     let tour = |runtime: &Path, name: &str| {
         let directory = home.path().join(name);
         fs::create_dir(&directory).unwrap();

@@ -5,7 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tests::{Bundle, Outcome, fixture, program, run, run_with_input, succeed, wait_for};
+use tests::{Bundle, Outcome, program, run, run_with_input, succeed, wait_for};
 
 #[test]
 fn run_returns_what_the_program_does() {
@@ -36,8 +36,7 @@ fn a_root_without_a_mount_at_dev_is_run_again() {
         mounts.retain(|mount| !mount["destination"].as_str().unwrap().starts_with("/dev"));
         spec["root"] = serde_json::json!({"path": "rootfs"});
     });
-    let root = bundle.path().join("rootfs");
-    succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&root));
+    let root = bundle.root();
     fs::remove_dir_all(root.join("dev")).unwrap();
     fs::create_dir(root.join("dev")).unwrap();
     let first = succeed(&mut bundle.slipway(&["run", "c1"]));
