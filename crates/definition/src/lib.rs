@@ -64,6 +64,8 @@ pub struct Stage {
 pub struct Script {
     /// The lines below the section's name.
     pub text: String,
+    /// The number of each of these lines, counted from 1.
+    pub numbers: Vec<usize>,
     /// The words after the section's name, without a comment.
     pub arguments: String,
     /// The line of the section's name, counted from 1.

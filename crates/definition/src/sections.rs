@@ -187,6 +187,9 @@ impl Section<'_> {
             arguments.clone_into(&mut script.arguments);
         }
         script.text.push_str(&self.text());
+        script
+            .numbers
+            .extend(self.lines.iter().map(|line| line.number));
     }
 
     fn transfers(&self) -> Result<Vec<Transfer>, Error> {

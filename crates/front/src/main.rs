@@ -7,6 +7,7 @@
 #![cfg_attr(not(test), no_main)]
 
 mod account;
+mod build;
 mod called;
 mod caller;
 mod cli;

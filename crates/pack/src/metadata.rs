@@ -218,7 +218,7 @@ fn labels_of(build: &Build, architecture: &str) -> [(String, String); 5] {
     [
         ("schema-version", "1.0".to_owned()),
         ("build-arch", architecture.to_owned()),
-        ("build-date", date(build.time)),
+        ("build-date", label_date(build.time)),
         ("usage.singularity.deffile.bootstrap", bootstrap),
         ("usage.singularity.deffile.from", from),
     ]
@@ -347,8 +347,10 @@ fn quoted(words: &[String]) -> String {
     quoted.join(" ")
 }
 
-/// Formats a date as Apptainer does: `Friday_20_November_2026_23:47:40_UTC`.
-fn date(time: i64) -> String {
+/// Formats a time, in seconds since 1970, as in Apptainer's label:
+/// `Friday_20_November_2026_23:47:40_UTC`.
+#[must_use]
+pub fn label_date(time: i64) -> String {
     let time = DateTime::from_timestamp(time, 0).unwrap_or_default();
     time.format("%A_%-d_%B_%Y_%-H:%M:%S_UTC").to_string()
 }
@@ -363,9 +365,15 @@ mod tests {
 
     #[test]
     fn dates_are_apptainers() {
-        assert_eq!(date(1_795_218_460), "Friday_20_November_2026_23:47:40_UTC");
-        assert_eq!(date(951_782_400), "Tuesday_29_February_2000_0:00:00_UTC");
-        assert_eq!(date(0), "Thursday_1_January_1970_0:00:00_UTC");
+        assert_eq!(
+            label_date(1_795_218_460),
+            "Friday_20_November_2026_23:47:40_UTC"
+        );
+        assert_eq!(
+            label_date(951_782_400),
+            "Tuesday_29_February_2000_0:00:00_UTC"
+        );
+        assert_eq!(label_date(0), "Thursday_1_January_1970_0:00:00_UTC");
     }
 
     #[test]

@@ -234,7 +234,7 @@ fn beside(path: &Path) -> PathBuf {
 }
 
 /// Removes the unfinished output of killed processes.
-fn remove_abandoned(path: &Path) {
+pub fn remove_abandoned(path: &Path) {
     let prefix = prefix(path);
     let prefix = prefix.as_encoded_bytes();
     for entry in fs::read_dir(parent(path)).into_iter().flatten().flatten() {

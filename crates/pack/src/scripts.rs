@@ -32,6 +32,41 @@ pub(crate) const ACTIONS: [(&str, &str); 5] = [
     ),
 ];
 
+/// `95-apps.sh`: the environment of the application that was chosen (SCIF).
+pub const APPLICATIONS: &str = r#"#!/bin/sh
+if [ -n "${SINGULARITY_APPNAME:-}" ]; then
+    export SINGULARITY_APPNAME
+    if [ ! -d "/scif/apps/$SINGULARITY_APPNAME" ]; then
+        echo "the image has no application $SINGULARITY_APPNAME" >&2
+        exit 1
+    fi
+    SCIF_APPS=/scif/apps
+    SCIF_APPROOT="/scif/apps/$SINGULARITY_APPNAME"
+    PATH="$SCIF_APPROOT/bin:$SCIF_APPROOT:/scif/apps/singularity:$PATH"
+    LD_LIBRARY_PATH="$SCIF_APPROOT/lib${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    export SCIF_APPS SCIF_APPROOT PATH LD_LIBRARY_PATH
+    for script in "$SCIF_APPROOT/scif/env/01-base.sh" "$SCIF_APPROOT/scif/env/90-environment.sh"; do
+        [ ! -f "$script" ] || . "$script"
+    done
+fi
+"#;
+
+/// `99-base.sh`: the directory of the host's libraries, and a prompt.
+pub const LAST: &str = r#"#!/bin/sh
+LD_LIBRARY_PATH="${LD_LIBRARY_PATH:+$LD_LIBRARY_PATH:}/.singularity.d/libs"
+PS1="${PS1:-front> }"
+export LD_LIBRARY_PATH PS1
+"#;
+
+/// Returns the scripts for older runtimes, by their paths.
+#[must_use]
+pub fn actions() -> Vec<(String, String)> {
+    let scripts = ACTIONS.iter();
+    let scripts =
+        scripts.map(|(name, program)| (format!("/{DIRECTORY}/{name}"), action(program) + "\n"));
+    scripts.collect()
+}
+
 /// Returns the whole text of an action.
 pub(crate) fn action(program: &str) -> String {
     format!(

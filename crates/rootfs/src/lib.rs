@@ -1,4 +1,4 @@
-//! Root file systems that are not trusted: looking into one without ever leaving it.
+//! Root file systems that are not trusted: looking into one and changing it without ever leaving it.
 
 #![forbid(unsafe_code)]
 
@@ -8,6 +8,7 @@ mod files;
 mod mount;
 mod remove;
 mod search;
+mod write;
 
 pub use directory::Directory;
 pub use entry::{Entry, Located, Step};
@@ -15,3 +16,4 @@ pub use files::{Content, Files, names_backwards};
 pub use mount::{attach, is_directory};
 pub use remove::remove;
 pub use search::{DEFAULT_PATH, candidates};
+pub use write::{create_at, directory_at};

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
 
-use crate::flags::RegistryFlags;
+use crate::flags::{BuildFlags, RegistryFlags};
 
 /// `front build`.
 #[derive(Debug, Args)]
@@ -24,10 +24,13 @@ pub struct Build {
     pub compression: Compression,
     /// The SIF or directory to make
     pub image: PathBuf,
-    /// The source: an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
+    /// The source: a definition file, an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
     /// a URL, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; add :NAME to the last three
     /// if they have several images
     pub source: OsString,
+    /// How a definition file is built.
+    #[command(flatten)]
+    pub recipe: BuildFlags,
     /// How the source is reached.
     #[command(flatten)]
     pub registry: RegistryFlags,

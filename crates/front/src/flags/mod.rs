@@ -2,6 +2,7 @@
 //! variables and their meaning.
 
 mod application;
+mod build;
 mod devices;
 mod environment;
 mod global;
@@ -25,6 +26,7 @@ use clap::Args;
 use crate::variables::Variable;
 
 pub use application::ApplicationFlags;
+pub use build::{BuildFlags, BuildOptions};
 pub use devices::{DeviceFlags, Devices, Selection};
 pub use environment::{Environment, EnvironmentFlags};
 pub use global::{Global, Level};
@@ -112,6 +114,7 @@ pub fn variables() -> impl Iterator<Item = &'static Variable> {
         sharing::VARIABLES,
         registry::VARIABLES,
         shell::VARIABLES,
+        build::VARIABLES,
         settings::VARIABLES,
     ]
     .into_iter()

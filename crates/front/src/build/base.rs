@@ -1,0 +1,131 @@
+//! The base of an image: the files that a stage begins with.
+
+use std::fs::{self, File};
+use std::path::Path;
+
+use anyhow::{Context, Result, anyhow, bail};
+use definition::Header;
+use image::{Image, Medium, RootFs};
+use pack::Build;
+use pull::{Access, Source};
+use rootfs::Directory;
+
+use super::copy;
+use super::scripts::Scripts;
+
+/// The access to bases.
+pub struct Bases<'a> {
+    pub access: &'a Access<'a>,
+    pub build: &'a Build,
+    /// The directory to which relative paths refer.
+    pub cwd: &'a Path,
+    pub scripts: &'a Scripts<'a>,
+}
+
+impl Bases<'_> {
+    /// Fills an empty directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails on an unknown agent, a missing keyword, and a base that cannot be had.
+    pub fn fill(&self, header: &Header, tree: &Path) -> Result<()> {
+        let agent = header
+            .get("bootstrap")
+            .context("no bootstrap specification found")?;
+        let agent = agent.to_ascii_lowercase();
+        let progress = self.access.progress;
+        match agent.as_str() {
+            "docker" => self.layers(&format!("docker://{}", in_registry(header)?), tree),
+            "docker-archive" | "docker-daemon" | "oci" | "oci-archive" => {
+                self.layers(&format!("{agent}:{}", from(header)?), tree)
+            }
+            "oras" | "library" | "shub" | "http" | "https" => {
+                let word = format!("{agent}://{}", from(header)?.trim_start_matches("//"));
+                let path = self.access.sif(&parse(&word)?, self.build)?;
+                self.image(&path, tree)
+            }
+            "localimage" => {
+                let path = self.cwd.join(from(header)?);
+                progress.note("Extracting local image...");
+                self.image(&path, tree)
+            }
+            "scratch" => Ok(()),
+            "busybox" => self.busybox(header, tree),
+            "debootstrap" | "mmdebstrap" => self.scripts.install(&agent, header),
+            "yum" | "dnf" | "zypper" | "arch" => bail!(
+                "Bootstrap: {agent} is not supported; use an image of the distribution: Bootstrap: docker"
+            ),
+            unknown => bail!("invalid build source {unknown}"),
+        }
+    }
+
+    fn layers(&self, word: &str, tree: &Path) -> Result<()> {
+        let progress = self.access.progress;
+        let opened = self.access.open(&parse(word)?)?;
+        progress.note("Extracting OCI image...");
+        let note = opened.with(|image, blobs| self.build.sandbox(image, blobs, tree, progress))?;
+        if let Some(note) = note {
+            progress.note(&note);
+        }
+        // The definition file takes the place of this record.
+        for file in ["Singularity", "test"] {
+            let _ = fs::remove_file(tree.join(".singularity.d").join(file));
+        }
+        Ok(())
+    }
+
+    fn image(&self, path: &Path, tree: &Path) -> Result<()> {
+        let image = match Image::open_foreign(path) {
+            Err(image::Error::Legacy { path, offset }) => {
+                Image::open(&self.access.sif_of_ext(&path, offset, self.build)?)?
+            }
+            opened => opened?,
+        };
+        match (&image.root, image.medium) {
+            (RootFs::Squashfs(squashed), _) => Ok(pack::unpack(squashed, path, tree)?),
+            (RootFs::Directory(directory), Medium::Sandbox) => {
+                let into = Directory::open_root(tree)?;
+                copy::whole(directory, &into)
+            }
+            _ => bail!("{}: cannot build from this kind of image", path.display()),
+        }
+    }
+
+    /// Fetches busybox, and lets it install its commands.
+    fn busybox(&self, header: &Header, tree: &Path) -> Result<()> {
+        let address = header.get("mirrorurl");
+        let address = address.context("invalid busybox header, no mirrorurl specified")?;
+        let fetched = self
+            .access
+            .sif(&Source::Net(address.to_owned()), self.build)?;
+        let into = Directory::open_root(tree)?;
+        let mut program = into.create(Path::new("/bin/busybox"), 0o755)?;
+        std::io::copy(&mut File::open(fetched)?, &mut program)?;
+        drop(program);
+        let files = [
+            ("/etc/passwd", "root:!:0:0:root:/root:/bin/sh\n"),
+            ("/etc/group", "root:x:0:\n"),
+            ("/etc/hosts", "127.0.0.1 localhost\n"),
+        ];
+        for (path, content) in files {
+            into.write(Path::new(path), 0o644, content.as_bytes())?;
+        }
+        self.scripts.program(&["/bin/busybox", "--install", "/bin"])
+    }
+}
+
+fn parse(word: &str) -> Result<Source> {
+    Source::parse(word)?.ok_or_else(|| anyhow!("{word}: not the name of an image"))
+}
+
+fn from(header: &Header) -> Result<&str> {
+    header.get("from").context("the keyword From is missing")
+}
+
+/// Returns the name of an image in a registry.
+fn in_registry(header: &Header) -> Result<String> {
+    let parts = ["registry", "namespace"].map(|keyword| header.get(keyword));
+    let from = from(header)?.trim_start_matches("//");
+    let parts: Vec<&str> = parts.into_iter().flatten().chain([from]).collect();
+    Ok(parts.join("/"))
+}

@@ -1,0 +1,223 @@
+//! Running programs in an image that is being built.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, Result};
+
+use super::supervise::end_children;
+use crate::caller::Caller;
+use crate::messages::Messages;
+
+/// Variables of front's that its child keeps: those that the container of a script has use for.
+const KEPT: [&str; 13] = [
+    "DEBUG",
+    "NV",
+    "NVCCLI",
+    "ROCM",
+    "BIND",
+    "BINDPATH",
+    "MOUNT",
+    "CACHEDIR",
+    "CONFIGDIR",
+    "CONFIG_FILE",
+    "CONFIG",
+    "TMPDIR",
+    "NOCOLOR",
+];
+/// Beginnings of the names of launchers' variables. A build is no rank.
+const LAUNCHERS: [&str; 8] = [
+    "SLURM_", "PMI_", "PMIX_", "OMPI_", "PALS_", "FLUX_", "HYDRA_", "MPI_",
+];
+
+/// An image that is being built, as a container.
+pub struct Container<'a> {
+    /// The directory with the image's files.
+    pub tree: &'a Path,
+    /// Flags of `front exec`.
+    pub flags: &'a [OsString],
+    /// The calling process.
+    pub caller: &'a Caller,
+    pub messages: &'a Messages,
+}
+
+/// The end of a script.
+pub struct Ended {
+    pub status: ExitStatus,
+    /// The last command that the shell has traced, without its `+`.
+    pub command: Option<String>,
+}
+
+impl Container<'_> {
+    /// Runs a program of the image as root, with a writable image.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the container cannot be started.
+    pub fn run(&self, variables: &[(&str, &str)], words: &[&OsStr]) -> Result<Ended> {
+        self.execute("--writable", variables, words)
+    }
+
+    /// Runs a program as root. Only what is bound can be written to.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the container cannot be started.
+    pub fn run_beside(&self, variables: &[(&str, &str)], words: &[&OsStr]) -> Result<Ended> {
+        // An installer may mount a proc of its own.
+        self.execute("--pid", variables, words)
+    }
+
+    fn execute(&self, flag: &str, variables: &[(&str, &str)], words: &[&OsStr]) -> Result<Ended> {
+        let mut command = self.front("exec");
+        command.args([flag, "--cleanenv", "--no-home"]);
+        // The host's home and working directory are not the image's.
+        command.args(["--no-mount", "home,cwd,hostfs,bind-paths"]);
+        for (name, value) in variables {
+            command.arg("--env").arg(format!("{name}={value}"));
+        }
+        self.finish(&mut command).args(words);
+        self.wait(command)
+    }
+
+    /// Runs the image's test.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the container cannot be started.
+    pub fn test(&self, writable: bool) -> Result<Ended> {
+        let mut command = self.front("test");
+        if writable {
+            command.arg("--writable-tmpfs");
+        }
+        self.finish(&mut command);
+        self.wait(command)
+    }
+
+    fn front(&self, verb: &str) -> Command {
+        let mut command = Command::new("/proc/self/exe");
+        command.arg0("front").env_clear().current_dir("/");
+        let kept = self
+            .caller
+            .variables
+            .0
+            .iter()
+            .filter(|(name, _)| is_kept(name));
+        command.envs(kept.map(|(name, value)| (name, value)));
+        if !self.messages.is_debug() {
+            command.arg("--quiet");
+        }
+        command.arg(verb).args(["--no-share", "--pwd", "/"]);
+        command
+    }
+
+    fn finish<'a>(&self, command: &'a mut Command) -> &'a mut Command {
+        if !session::is_privileged() {
+            command.args(["--fakeroot", "--ignore-subuid"]);
+        }
+        command.args(self.flags).arg("--").arg(self.tree)
+    }
+
+    /// Waits for the end. Hands on the error output, and keeps the last traced command.
+    fn wait(&self, mut command: Command) -> Result<Ended> {
+        let spawned = command.stderr(Stdio::piped()).spawn();
+        let mut child = spawned.context("start a container")?;
+        let mut traced = None;
+        if let Some(words) = child.stderr.take() {
+            let mut lines = BufReader::new(words).split(b'\n');
+            let mut own = std::io::stderr().lock();
+            while let Some(Ok(mut line)) = lines.next() {
+                if let Some(command) = line.strip_prefix(b"+ ") {
+                    traced = Some(String::from_utf8_lossy(command).into_owned());
+                }
+                line.push(b'\n');
+                let _ = own.write_all(&line);
+            }
+        }
+        let status = child.wait().context("wait for the container")?;
+        end_children();
+        Ok(Ended {
+            status,
+            command: traced,
+        })
+    }
+}
+
+fn is_kept(name: &OsStr) -> bool {
+    let Some(name) = name.to_str() else {
+        return false;
+    };
+    let own = ["FRONT_", "APPTAINER_", "SINGULARITY_"];
+    match own.iter().find_map(|family| name.strip_prefix(family)) {
+        Some(rest) => KEPT.contains(&rest),
+        None => !LAUNCHERS.iter().any(|start| name.starts_with(start)),
+    }
+}
+
+/// Returns the words that run a script: a shell that stops at the first failure and prints each
+/// command, or what `-c` names (Apptainer, `getSectionScriptArgs`).
+///
+/// # Errors
+///
+/// Fails on `-c` without words.
+pub fn shell_words(section: &str, arguments: &str, script: &Path) -> Result<Vec<OsString>> {
+    let mut words: Vec<OsString> = vec!["/bin/sh".into(), "-ex".into()];
+    let given: Vec<&str> = arguments.split_whitespace().collect();
+    match given.iter().position(|word| *word == "-c") {
+        Some(at) => {
+            let (before, after) = given.split_at(at);
+            let after = after.get(1..).unwrap_or_default();
+            if after.is_empty() {
+                anyhow::bail!("bad {section} section '-c' parameter: missing arguments");
+            }
+            words.extend(before.iter().map(OsString::from));
+            words.push("-c".into());
+            let mut line = OsString::from(after.join(" "));
+            line.push(" ");
+            line.push(script);
+            words.push(line);
+        }
+        None => {
+            words.extend(given.iter().map(OsString::from));
+            words.push(PathBuf::from(script).into());
+        }
+    }
+    Ok(words)
+}
+
+/// Describes the end of a script that failed, as Go does, whose words clients look for.
+pub fn described(status: ExitStatus) -> String {
+    use std::os::unix::process::ExitStatusExt;
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit status {code}"),
+        (None, Some(signal)) => format!("ended by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_after_c_run_the_script() {
+        let words = |arguments| shell_words("post", arguments, Path::new("/s")).unwrap();
+        assert_eq!(words(""), ["/bin/sh", "-ex", "/s"]);
+        assert_eq!(words("-u"), ["/bin/sh", "-ex", "-u", "/s"]);
+        assert_eq!(
+            words("-c /bin/bash -e"),
+            ["/bin/sh", "-ex", "-c", "/bin/bash -e /s"]
+        );
+        assert!(shell_words("post", "-c", Path::new("/s")).is_err());
+    }
+
+    #[test]
+    fn a_build_is_no_rank() {
+        let kept = |name: &str| is_kept(OsStr::new(name));
+        assert!(kept("PATH") && kept("APPTAINER_NV") && kept("SINGULARITY_BINDPATH"));
+        assert!(!kept("SLURM_JOB_ID") && !kept("APPTAINER_WRITABLE") && !kept("FRONT_PID"));
+    }
+}

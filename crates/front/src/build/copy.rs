@@ -1,0 +1,388 @@
+//! Copying files to an image that is being built: from the host, or from another stage.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rootfs::{Directory, Entry, Files, Step, create_at, directory_at};
+use rustix::fs::{
+    AtFlags, FileType, Mode, Timespec, Timestamps, fchmod, futimens, mknodat, symlinkat, unlinkat,
+};
+
+/// The files that are copied.
+pub struct Source<'a> {
+    /// The host's root, or that of a stage. No path leads out of it.
+    pub root: &'a Directory,
+    /// The directory to which relative paths refer.
+    pub base: &'a Path,
+    /// Whether the files are the host's: links are followed, as by `cp -L`, and modes lose the bits
+    /// of the umask. Those of a stage are copied as they are.
+    pub is_host: bool,
+}
+
+/// Bits of modes that files of the host lose: Apptainer's umask for builds, and set-id bits.
+const UMASK: u32 = 0o7002;
+
+impl Source<'_> {
+    /// Copies what a pattern matches. `target` is a path in the image, or empty for the source's
+    /// own. A directory at the target gets a file with the source's name, as in cp(1).
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing matches, or a file cannot be read or written.
+    pub fn copy(&self, pattern: &str, target: &str, tree: &Directory) -> Result<()> {
+        let mut found = Vec::new();
+        for pattern in braces(pattern) {
+            found.extend(self.matches(&pattern)?);
+        }
+        for path in found {
+            // The path of a relative pattern is that below the image's root.
+            let own = match Path::new(pattern).is_relative() {
+                true => path.strip_prefix(self.base).unwrap_or(&path),
+                false => &path,
+            };
+            let own = own.to_string_lossy();
+            let target = match target.is_empty() {
+                true => &own,
+                false => target,
+            };
+            self.copy_one(&path, target, tree)
+                .with_context(|| path.display().to_string())?;
+        }
+        Ok(())
+    }
+
+    fn copy_one(&self, path: &Path, target: &str, tree: &Directory) -> Result<()> {
+        let Some(entry) = self.root.entry(path)? else {
+            bail!("no such file or directory");
+        };
+        let place = Path::new("/").join(target);
+        let is_directory = target.ends_with('/') || tree.entry(&place)? == Some(Entry::Directory);
+        let name = path.file_name().unwrap_or_default();
+        let place = match is_directory && !name.is_empty() {
+            true => place.join(name),
+            false => place,
+        };
+        // A link at the end of the target is followed, within the image.
+        let place = tree.locate(&place)?.path;
+        let (above, name) = (place.parent(), place.file_name());
+        let mut copy = Copy {
+            source: self,
+            tree: tree.identity()?,
+            above: Vec::new(),
+        };
+        if entry == Entry::Directory {
+            let into = tree.make_directories(&place)?;
+            return Ok(copy.content(path, into)?);
+        }
+        let above = tree.make_directories(above.unwrap_or(Path::new("/")))?;
+        let name = name.context("the target is the root directory")?;
+        // A link that a pattern names is followed.
+        Ok(copy.file(&self.root.locate(path)?.path, entry, &above, name)?)
+    }
+
+    /// Returns the paths that match a pattern. A pattern without wildcards matches itself.
+    fn matches(&self, pattern: &str) -> Result<Vec<PathBuf>> {
+        let is_wild = |name: &OsStr| {
+            name.as_encoded_bytes()
+                .iter()
+                .any(|byte| b"*?[".contains(byte))
+        };
+        let options = glob::MatchOptions {
+            require_literal_leading_dot: true,
+            ..glob::MatchOptions::default()
+        };
+        let whole = self.base.join(pattern);
+        let mut found = vec![PathBuf::from("/")];
+        let mut wild = false;
+        for component in whole.components() {
+            let name = match component {
+                Component::Normal(name) => name,
+                Component::ParentDir => OsStr::new(".."),
+                _ => continue,
+            };
+            if !is_wild(name) {
+                found.iter_mut().for_each(|path| path.push(name));
+                continue;
+            }
+            wild = true;
+            let text = name.to_str().context("the pattern is not UTF-8")?;
+            let matcher = glob::Pattern::new(text).with_context(|| pattern.to_owned())?;
+            let mut next = Vec::new();
+            for path in found {
+                for name in self.root.list(&path)? {
+                    let is_match = |text| matcher.matches_with(text, options);
+                    if name.to_str().is_some_and(is_match) {
+                        next.push(path.join(name));
+                    }
+                }
+            }
+            found = next;
+        }
+        if wild {
+            found.retain(|path| matches!(self.root.step(path), Ok(Some(_))));
+        }
+        if found.is_empty() {
+            bail!("{pattern}: no file matches");
+        }
+        Ok(found)
+    }
+}
+
+/// Copies all files of a directory to another, as they are.
+///
+/// # Errors
+///
+/// Fails when a file cannot be read or written.
+pub fn whole(from: &Directory, into: &Directory) -> Result<()> {
+    let source = Source {
+        root: from,
+        base: Path::new("/"),
+        is_host: false,
+    };
+    let mut copy = Copy {
+        source: &source,
+        tree: into.identity()?,
+        above: Vec::new(),
+    };
+    Ok(copy.content(Path::new("/"), into.make_directories(Path::new("/"))?)?)
+}
+
+/// Returns the words that a shell makes of `{a,b}` in a word.
+fn braces(word: &str) -> Vec<String> {
+    let expanded = || {
+        let (before, rest) = word.split_once('{')?;
+        let (inner, after) = rest.split_once('}')?;
+        inner.contains(',').then_some((before, inner, after))
+    };
+    let Some((before, inner, after)) = expanded() else {
+        return vec![word.to_owned()];
+    };
+    let words = inner
+        .split(',')
+        .flat_map(|part| braces(&format!("{before}{part}{after}")));
+    words.collect()
+}
+
+/// The copying of a tree.
+struct Copy<'a> {
+    source: &'a Source<'a>,
+    /// The identity of the image's root, which is not copied into itself.
+    tree: (u64, u64),
+    /// The identities of the directories that are being copied: a link may lead back to one.
+    above: Vec<(u64, u64)>,
+}
+
+impl Copy<'_> {
+    /// Copies the files in a directory.
+    fn content(&mut self, path: &Path, into: OwnedFd) -> io::Result<()> {
+        let root = self.source.root;
+        let opened = root.below(path)?.ok_or(io::ErrorKind::NotFound)?;
+        let identity = opened.identity()?;
+        if identity == self.tree || self.above.contains(&identity) {
+            let text = format!(
+                "{}: a directory cannot be copied into itself",
+                path.display()
+            );
+            return Err(io::Error::other(text));
+        }
+        self.above.push(identity);
+        for name in root.list(path)? {
+            let path = path.join(&name);
+            let copied = self.entry(&path, &into, &name);
+            copied.map_err(|error| named(&path, error))?;
+        }
+        self.above.pop();
+        self.finish(path, into.as_fd())
+    }
+
+    fn entry(&mut self, path: &Path, into: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        let root = self.source.root;
+        let entry = match root.step(path)?.ok_or(io::ErrorKind::NotFound)? {
+            Step::Link(_) if self.source.is_host => {
+                root.entry(path)?.ok_or(io::ErrorKind::NotFound)?
+            }
+            Step::Link(target) => {
+                remove(into, name)?;
+                return Ok(symlinkat(&target, into, name)?);
+            }
+            Step::Entry(entry) => entry,
+        };
+        match entry {
+            Entry::Directory => self.content(path, directory_at(into, name)?),
+            entry => self.file(path, entry, into, name),
+        }
+    }
+
+    fn file(&self, path: &Path, entry: Entry, into: &OwnedFd, name: &OsStr) -> io::Result<()> {
+        let root = self.source.root;
+        if entry == Entry::Other {
+            let status = root.status(path)?.ok_or(io::ErrorKind::NotFound)?;
+            if FileType::from_raw_mode(status.st_mode) != FileType::Fifo {
+                return Err(io::Error::other("is a device or a socket"));
+            }
+            remove(into, name)?;
+            let mode = Mode::from_raw_mode(status.st_mode & 0o777);
+            return Ok(mknodat(into, name, FileType::Fifo, mode, 0)?);
+        }
+        let mut content = root.open(path)?.ok_or(io::ErrorKind::NotFound)?;
+        let mut file = create_at(into, name, 0o600)?;
+        io::copy(&mut content, &mut file)?;
+        self.finish(path, file.as_fd())
+    }
+
+    /// Sets the mode of a copy, and the time if it is of a stage.
+    fn finish(&self, path: &Path, copy: impl AsFd) -> io::Result<()> {
+        let status = self
+            .source
+            .root
+            .status(path)?
+            .ok_or(io::ErrorKind::NotFound)?;
+        let bits = match self.source.is_host {
+            true => 0o7777 & !UMASK,
+            false => 0o7777,
+        };
+        fchmod(&copy, Mode::from_raw_mode(status.st_mode & bits))?;
+        if !self.source.is_host {
+            let time = Timespec {
+                tv_sec: status.st_mtime,
+                tv_nsec: status.st_mtime_nsec.try_into().unwrap_or(0),
+            };
+            let times = Timestamps {
+                last_access: time,
+                last_modification: time,
+            };
+            futimens(&copy, &times)?;
+        }
+        Ok(())
+    }
+}
+
+fn remove(into: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    match unlinkat(into, name, AtFlags::empty()) {
+        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Adds the path to an error that has none yet.
+fn named(path: &Path, error: io::Error) -> io::Error {
+    match error.raw_os_error().is_some() || error.get_ref().is_none() {
+        true => io::Error::other(format!("{}: {}", path.display(), text::message(&error))),
+        false => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    use super::*;
+
+    fn names(path: &Path) -> Vec<OsString> {
+        Directory::open_root(path)
+            .unwrap()
+            .list(Path::new("/"))
+            .unwrap()
+    }
+
+    #[test]
+    fn patterns_are_those_of_a_shell() {
+        let (host, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["a.c", "b.c", ".c", "d.h"] {
+            fs::write(host.path().join(name), name).unwrap();
+        }
+        let (root, tree) = (
+            Directory::open_root(Path::new("/")).unwrap(),
+            Directory::open_root(image.path()).unwrap(),
+        );
+        let source = Source {
+            root: &root,
+            base: host.path(),
+            is_host: true,
+        };
+        source.copy("*.c", "/opt/", &tree).unwrap();
+        assert_eq!(names(&image.path().join("opt")), ["a.c", "b.c"]);
+        source.copy("{a.c,d.h}", "/src/", &tree).unwrap();
+        assert_eq!(names(&image.path().join("src")), ["a.c", "d.h"]);
+        source.copy("d.h", "/x/y", &tree).unwrap();
+        assert_eq!(fs::read_to_string(image.path().join("x/y")).unwrap(), "d.h");
+        // The same path as on the host, or below the root.
+        let absolute = host.path().join("d.h").display().to_string();
+        source.copy(&absolute, "", &tree).unwrap();
+        let same = image.path().join(host.path().strip_prefix("/").unwrap());
+        assert_eq!(names(&same), ["d.h"]);
+        source.copy("a.c", "", &tree).unwrap();
+        assert!(image.path().join("a.c").exists());
+        let error = source.copy("*.none", "/", &tree).unwrap_err();
+        assert_eq!(error.to_string(), "*.none: no file matches");
+        assert!(source.copy("none", "/", &tree).is_err());
+    }
+
+    #[test]
+    fn a_directory_becomes_the_target_or_goes_into_it() {
+        let (host, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(host.path().join("d/e")).unwrap();
+        fs::write(host.path().join("d/e/f"), "").unwrap();
+        fs::set_permissions(
+            host.path().join("d/e/f"),
+            fs::Permissions::from_mode(0o4777),
+        )
+        .unwrap();
+        symlink("e/f", host.path().join("d/link")).unwrap();
+        let (root, tree) = (
+            Directory::open_root(Path::new("/")).unwrap(),
+            Directory::open_root(image.path()).unwrap(),
+        );
+        let source = Source {
+            root: &root,
+            base: host.path(),
+            is_host: true,
+        };
+        source.copy("d", "/new", &tree).unwrap();
+        source.copy("d", "/new", &tree).unwrap();
+        assert_eq!(names(&image.path().join("new")), ["d", "e", "link"]);
+        assert!(!image.path().join("new/link").is_symlink());
+        let mode = image
+            .path()
+            .join("new/e/f")
+            .metadata()
+            .unwrap()
+            .permissions();
+        assert_eq!(mode.mode() & 0o7777, 0o775);
+        symlink("..", host.path().join("d/loop")).unwrap();
+        let error = source.copy("d", "/loop", &tree).unwrap_err();
+        assert!(format!("{error:#}").contains("into itself"), "{error:#}");
+    }
+
+    #[test]
+    fn files_of_a_stage_are_copied_as_they_are() {
+        let (stage, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::create_dir_all(stage.path().join("opt/real")).unwrap();
+        fs::write(stage.path().join("opt/real/f"), "").unwrap();
+        symlink("/opt/real", stage.path().join("opt/view")).unwrap();
+        symlink("/etc/passwd", stage.path().join("opt/real/out")).unwrap();
+        let (root, tree) = (
+            Directory::open_root(stage.path()).unwrap(),
+            Directory::open_root(image.path()).unwrap(),
+        );
+        let source = Source {
+            root: &root,
+            base: Path::new("/"),
+            is_host: false,
+        };
+        source.copy("/opt/view", "/opt/", &tree).unwrap();
+        let copied = image.path().join("opt/view");
+        assert!(copied.is_dir() && !copied.is_symlink());
+        assert_eq!(
+            fs::read_link(copied.join("out")).unwrap(),
+            Path::new("/etc/passwd")
+        );
+        // A link that leads out of the stage leads nowhere.
+        assert!(source.copy("/opt/real/out", "/passwd", &tree).is_err());
+    }
+}

@@ -1,0 +1,103 @@
+//! A build in a process of its own, so that nothing is left when it ends by a signal.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use nix::errno::Errno;
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
+use rustix::process::set_child_subreaper;
+use sys::{ExitCode, Fork};
+
+/// The signals that end a build. The terminal sends them to the build as well.
+const ENDING: [Signal; 4] = [
+    Signal::SIGINT,
+    Signal::SIGTERM,
+    Signal::SIGHUP,
+    Signal::SIGQUIT,
+];
+
+/// Runs a build in a child process, and waits for it. Then ends the processes that it left, and
+/// calls `clean`, however the build has ended, with whether it has ended well.
+///
+/// # Errors
+///
+/// Fails when no process can be made.
+pub fn supervise(build: impl FnOnce() -> u8, clean: impl FnOnce(bool)) -> Result<ExitCode> {
+    let mut heeded: SigSet = ENDING.into_iter().collect();
+    heeded.add(Signal::SIGCHLD);
+    let mask = heeded.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
+    let mask = mask.context("block signals")?;
+    set_child_subreaper(Some(rustix::process::getpid())).context("adopt the build's processes")?;
+    let child = match sys::fork().context("start the build")? {
+        Fork::Parent(child) => child,
+        Fork::Child => {
+            let signal = Some(rustix::process::Signal::TERM);
+            let _ = rustix::process::set_parent_process_death_signal(signal);
+            let _ = mask.thread_set_mask();
+            sys::exit_at_once(i32::from(build()));
+        }
+    };
+    let status = wait(child, &heeded);
+    end_children();
+    clean(matches!(status, WaitStatus::Exited(_, 0)));
+    Ok(match status {
+        WaitStatus::Exited(_, code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+        WaitStatus::Signaled(_, signal, _) => {
+            die(signal);
+            ExitCode::from(128 + u8::try_from(signal as i32).unwrap_or(0))
+        }
+        _ => ExitCode::from(crate::messages::FAILURE),
+    })
+}
+
+/// Waits for the build. Hands on the signals that this process gets.
+fn wait(child: Pid, heeded: &SigSet) -> WaitStatus {
+    loop {
+        match heeded.wait() {
+            Ok(Signal::SIGCHLD) | Err(_) => {}
+            Ok(signal) => drop(kill(child, signal)),
+        }
+        loop {
+            match waitpid(None, Some(WaitPidFlag::WNOHANG)) {
+                Ok(status) if status.pid() == Some(child) => return status,
+                Ok(WaitStatus::StillAlive) | Err(_) => break,
+                Ok(_) => {}
+            }
+        }
+    }
+}
+
+/// Ends the processes that have become children of this one because their parents have ended.
+pub fn end_children() {
+    loop {
+        for child in children() {
+            let _ = kill(child, Signal::SIGKILL);
+        }
+        match waitpid(None, None) {
+            Err(Errno::EINTR) | Ok(_) => {}
+            Err(_) => return,
+        }
+    }
+}
+
+/// Returns the children of this process's only thread ([proc_pid_task(5)], Linux 4.2).
+///
+/// [proc_pid_task(5)]: https://man7.org/linux/man-pages/man5/proc_pid_task.5.html
+fn children() -> Vec<Pid> {
+    let path = Path::new("/proc/thread-self/children");
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let numbers = text.split_whitespace().filter_map(|one| one.parse().ok());
+    numbers.map(Pid::from_raw).collect()
+}
+
+/// Ends this process by the signal by which the build has ended, as a shell expects it.
+fn die(signal: Signal) {
+    sys::reset_signals();
+    let _ = nix::sys::signal::raise(signal);
+    let mut set = SigSet::empty();
+    set.add(signal);
+    let _ = set.thread_unblock();
+}

@@ -1,0 +1,186 @@
+//! Writing to a root file system that is being built: no link in it leads out ([openat2(2)],
+//! `RESOLVE_IN_ROOT`).
+//!
+//! [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
+
+use std::ffi::OsStr;
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};
+use rustix::io::Errno;
+
+use crate::{Directory, Files};
+
+impl Directory {
+    /// Opens the directory at `path`, and makes it and those above it if they are missing. A link
+    /// that leads to nothing leads to a new directory.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file is in the way, or the file system refuses.
+    pub fn make_directories(&self, path: &Path) -> io::Result<OwnedFd> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+        if let Some(there) = self.open_inside(path, flags)? {
+            return Ok(there);
+        }
+        let path = self.locate(path)?.path;
+        let mut made = PathBuf::from("/");
+        for name in path.components().skip(1) {
+            let above = self.opened(&made, flags)?;
+            made.push(name);
+            match mkdirat(&above, name.as_os_str(), Mode::from_raw_mode(0o755)) {
+                Ok(()) | Err(Errno::EXIST) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        self.opened(&made, flags)
+    }
+
+    fn opened(&self, path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
+        let opened = self.open_inside(path, flags)?;
+        opened.ok_or_else(|| Errno::NOTDIR.into())
+    }
+
+    /// Returns the directory that has `path`, which is made if it is missing, and the last name of
+    /// `path`. Links at the end of `path` are followed.
+    fn place(&self, path: &Path) -> io::Result<(OwnedFd, PathBuf)> {
+        let path = self.locate(path)?.path;
+        let above = path.parent().ok_or(Errno::ISDIR)?;
+        let name = path.file_name().ok_or(Errno::ISDIR)?;
+        Ok((self.make_directories(above)?, PathBuf::from(name)))
+    }
+
+    /// Opens a new file at `path` to write to it. An existing file is replaced, and a link is
+    /// followed. The directories above it are made.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a directory is there, or the file system refuses.
+    pub fn create(&self, path: &Path, mode: u32) -> io::Result<File> {
+        let (above, name) = self.place(path)?;
+        create_at(above, name.as_os_str(), mode)
+    }
+
+    /// Writes a file at `path`. Otherwise as [`create`](Self::create).
+    ///
+    /// # Errors
+    ///
+    /// As for [`create`](Self::create).
+    pub fn write(&self, path: &Path, mode: u32, content: &[u8]) -> io::Result<()> {
+        self.create(path, mode)?.write_all(content)
+    }
+
+    /// Makes a symbolic link at `path`, unless something is there. The directories above it are
+    /// made.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system refuses.
+    pub fn link(&self, path: &Path, target: &Path) -> io::Result<()> {
+        let above = self.make_directories(path.parent().unwrap_or(Path::new("/")))?;
+        match symlinkat(target, &above, path.file_name().ok_or(Errno::ISDIR)?) {
+            Ok(()) | Err(Errno::EXIST) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Removes the file or link at `path`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a directory is there, or the file system refuses.
+    pub fn unlink(&self, path: &Path) -> io::Result<()> {
+        let above = path.parent().unwrap_or(Path::new("/"));
+        let Some(above) = self.open_inside(above, OFlags::PATH | OFlags::DIRECTORY)? else {
+            return Ok(());
+        };
+        match unlinkat(
+            above,
+            path.file_name().ok_or(Errno::ISDIR)?,
+            AtFlags::empty(),
+        ) {
+            Ok(()) | Err(Errno::NOENT) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+}
+
+/// Makes a file in an open directory and opens it to write to it. An existing file that is no
+/// directory is replaced.
+///
+/// # Errors
+///
+/// Fails when a directory has this name, or the file system refuses.
+pub fn create_at(above: impl AsFd, name: &OsStr, mode: u32) -> io::Result<File> {
+    match unlinkat(&above, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let made = openat(&above, name, flags, Mode::from_raw_mode(0o600))?;
+    let file = File::from(made);
+    file.set_permissions(Permissions::from_mode(mode))?;
+    Ok(file)
+}
+
+/// Opens a directory in an open directory, and makes it if it is missing. A file or a link with
+/// this name is not followed and not replaced.
+///
+/// # Errors
+///
+/// Fails when there is another file, or the file system refuses.
+pub fn directory_at(above: impl AsFd, name: &OsStr) -> io::Result<OwnedFd> {
+    match mkdirat(&above, name, Mode::from_raw_mode(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno.into()),
+    }
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(openat(
+        &above,
+        name,
+        flags | OFlags::DIRECTORY,
+        Mode::empty(),
+    )?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn nothing_is_written_outside() {
+        let (dir, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let victim = outside.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let root = dir.path();
+        symlink(outside.path(), root.join("out")).unwrap();
+        symlink(&victim, root.join("file")).unwrap();
+        symlink("../../x/y", root.join("dangling")).unwrap();
+        let tree = Directory::open_root(root).unwrap();
+        tree.write(Path::new("/out/a"), 0o644, b"a").unwrap();
+        tree.write(Path::new("/file"), 0o644, b"b").unwrap();
+        tree.write(Path::new("/dangling"), 0o755, b"c").unwrap();
+        tree.make_directories(Path::new("/../../d/e")).unwrap();
+        tree.link(Path::new("/l/m"), Path::new("n")).unwrap();
+        tree.unlink(Path::new("/out/a")).unwrap();
+        assert_eq!(fs::read_dir(outside.path()).unwrap().count(), 1);
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        // The links lead to the same paths below the root.
+        let inside = root.join(victim.strip_prefix("/").unwrap());
+        assert_eq!(fs::read_to_string(inside).unwrap(), "b");
+        let made = root.join("x/y");
+        assert_eq!(fs::read_to_string(&made).unwrap(), "c");
+        assert_eq!(made.metadata().unwrap().permissions().mode() & 0o777, 0o755);
+        assert!(root.join("d/e").is_dir());
+        assert!(root.join("l/m").is_symlink());
+        assert!(tree.write(Path::new("/d/e"), 0o644, b"").is_err());
+        assert!(tree.make_directories(Path::new("/x/y/z")).is_err());
+    }
+}
