@@ -73,6 +73,11 @@ impl Messages {
         self.line(Level::Warning, "WARNING:", "33", &text)
     }
 
+    /// Prints an error that the image's own scripts would print.
+    pub fn error(&self, text: impl Display) {
+        self.say(Level::Fatal, "ERROR:", "31", &text);
+    }
+
     /// Prints the error because of which nothing was run.
     pub fn fatal(&self, error: &anyhow::Error) {
         self.say(

@@ -114,6 +114,12 @@ impl Bases<'_> {
     }
 }
 
+/// Whether an agent makes a base that is no image.
+pub fn is_bare(agent: &str) -> bool {
+    let agents = ["scratch", "busybox", "debootstrap", "mmdebstrap"];
+    agents.iter().any(|one| one.eq_ignore_ascii_case(agent))
+}
+
 fn parse(word: &str) -> Result<Source> {
     Source::parse(word)?.ok_or_else(|| anyhow!("{word}: not the name of an image"))
 }

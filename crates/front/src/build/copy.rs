@@ -8,7 +8,8 @@ use std::path::{Component, Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rootfs::{Directory, Entry, Files, Step, create_at, directory_at};
 use rustix::fs::{
-    AtFlags, FileType, Mode, Timespec, Timestamps, fchmod, futimens, mknodat, symlinkat, unlinkat,
+    AtFlags, FileType, Mode, Timespec, Timestamps, fchmod, futimens, mknodat, statat, symlinkat,
+    unlinkat,
 };
 
 /// The files that are copied.
@@ -228,9 +229,15 @@ impl Copy<'_> {
             return Ok(mknodat(into, name, FileType::Fifo, mode, 0)?);
         }
         let mut content = root.open(path)?.ok_or(io::ErrorKind::NotFound)?;
+        let before = statat(into, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         let mut file = create_at(into, name, 0o600)?;
         io::copy(&mut content, &mut file)?;
-        self.finish(path, file.as_fd())
+        let is_file = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
+        match before.filter(|there| self.source.is_host && is_file(there.st_mode)) {
+            // cp(1) writes to the file that is there.
+            Some(there) => Ok(fchmod(&file, Mode::from_raw_mode(there.st_mode & 0o7777))?),
+            None => self.finish(path, file.as_fd()),
+        }
     }
 
     /// Sets the mode of a copy, and the time if it is of a stage.

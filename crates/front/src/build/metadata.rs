@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use definition::{Script, Stage};
-use rootfs::{Directory, Entry, Files};
+use rootfs::{Directory, Files};
 
 use crate::flags::BuildOptions;
 use crate::messages::Messages;
@@ -19,20 +19,19 @@ pub const LABELS: &str = "/.build.labels";
 /// The script that does nothing.
 const EMPTY: &str = "#!/bin/sh\n";
 /// The script of an image that has none.
-const NO_RUNSCRIPT: &str = "#!/bin/sh\necho \"There is no runscript defined for this container\"\n";
+const NO_RUNSCRIPT: &str =
+    "#!/bin/sh\necho \"There is no runscript defined for this container\\n\";\n";
 /// Largest file of metadata that is read, in bytes.
 const LIMIT: usize = 1 << 20;
 
 /// Directories that each image has.
-const DIRECTORIES: [&str; 13] = [
+const DIRECTORIES: [&str; 11] = [
     ".singularity.d/actions",
     ".singularity.d/env",
     ".singularity.d/libs",
     "dev",
     "etc",
     "home",
-    "mnt",
-    "opt",
     "proc",
     "root",
     "sys",
@@ -59,12 +58,13 @@ pub struct Facts {
     pub version: String,
 }
 
-/// Adds to a new tree what each image has, without changing anything that is there.
+/// Adds to a new tree what each image has, without changing anything that is there. `is_bare` says
+/// that the base is no image: it has a runscript that does nothing, then.
 ///
 /// # Errors
 ///
 /// Fails when the tree cannot be written.
-pub fn add_base(tree: &Directory) -> Result<()> {
+pub fn add_base(tree: &Directory, is_bare: bool) -> Result<()> {
     for name in DIRECTORIES {
         let path = Path::new("/").join(name);
         if tree.step(&path)?.is_some() {
@@ -83,7 +83,12 @@ pub fn add_base(tree: &Directory) -> Result<()> {
         (ENVIRONMENT, 0o755, EMPTY),
         ("/.singularity.d/env/95-apps.sh", 0o755, pack::APPLICATIONS),
         ("/.singularity.d/env/99-base.sh", 0o755, pack::LAST),
-        ("/.singularity.d/runscript", 0o755, NO_RUNSCRIPT),
+        ("/.singularity.d/env/94-appsbase.sh", 0o755, ""),
+        (
+            "/.singularity.d/runscript",
+            0o755,
+            if is_bare { EMPTY } else { NO_RUNSCRIPT },
+        ),
         ("/.singularity.d/startscript", 0o755, EMPTY),
     ];
     let actions = actions
@@ -259,16 +264,6 @@ fn write_labels(
     }
     let text = crate::json::tabbed(&labels)?;
     write_file(tree, &path, 0o644, &text)
-}
-
-/// Whether the image has a program at a path.
-///
-/// # Errors
-///
-/// Fails when the tree cannot be read.
-pub fn has_program(tree: &Directory, path: &str) -> Result<bool> {
-    let entry = tree.entry(Path::new(path))?;
-    Ok(matches!(entry, Some(Entry::File { executable: true })))
 }
 
 #[cfg(test)]

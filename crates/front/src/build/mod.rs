@@ -17,6 +17,8 @@ use definition::{Definition, Stage};
 use pack::Build;
 use pull::Access;
 use rootfs::Directory;
+use rustix::fs::Mode;
+use rustix::process::umask;
 
 use crate::caller::Caller;
 use crate::flags::BuildOptions;
@@ -28,6 +30,9 @@ use metadata::Facts;
 use scripts::Scripts;
 pub use supervise::supervise;
 pub use workplace::Workplace;
+
+/// The umask of all scripts, as in Apptainer.
+const UMASK: u32 = 0o002;
 
 /// A build from a definition file.
 pub struct Recipe<'a> {
@@ -52,6 +57,13 @@ impl Recipe<'_> {
     /// Fails when a base cannot be had, a file cannot be copied, or a script fails. The error names
     /// the line of the definition file.
     pub fn run(&self, workplace: &Path, output: &Path) -> Result<()> {
+        let own = umask(Mode::from_raw_mode(UMASK));
+        let built = self.stages(workplace, output);
+        umask(own);
+        built
+    }
+
+    fn stages(&self, workplace: &Path, output: &Path) -> Result<()> {
         let stages = &self.definition.stages;
         let mut built: Vec<(&str, PathBuf)> = Vec::new();
         for (number, stage) in stages.iter().enumerate() {
@@ -116,7 +128,8 @@ impl Recipe<'_> {
         }
         let root = Directory::open_root(tree)?;
         self.messages.info("Inserting front configuration...");
-        metadata::add_base(&root).context("add the files of every image")?;
+        let is_new = matches!(stage.header.get("bootstrap"), Some(agent) if base::is_bare(agent));
+        metadata::add_base(&root, is_new && !update).context("add the files of every image")?;
         let host = Directory::open_root(Path::new("/"))?;
         let files = Source {
             root: &host,
@@ -200,7 +213,7 @@ impl Recipe<'_> {
 
     fn facts(&self) -> Facts {
         let architecture = self.build.architecture.as_deref();
-        let architecture = architecture.or_else(|| image::host_architecture());
+        let architecture = architecture.or_else(image::host_architecture);
         Facts {
             date: pack::label_date(self.build.time),
             architecture: architecture.unwrap_or_default().to_owned(),

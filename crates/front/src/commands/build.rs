@@ -152,11 +152,13 @@ fn of_recipe(
 
 /// Makes the SIF or the directory.
 fn make(recipe: &Recipe<'_>, workplace: &Workplace, args: &cli::Build) -> Result<()> {
+    // Scripts run in other directories.
+    let output = recipe.caller.absolute(&args.image)?;
     if recipe.options.update {
-        return recipe.run(workplace.path(), &args.image);
+        return recipe.run(workplace.path(), &output);
     }
     if args.sandbox && !recipe.options.keep {
-        let made = whole_directory(&args.image, args.force, |part| {
+        let made = whole_directory(&output, args.force, |part| {
             recipe.run(workplace.path(), part).map_err(Failed)
         });
         return made.map_err(|failed| failed.0);
@@ -167,7 +169,7 @@ fn make(recipe: &Recipe<'_>, workplace: &Workplace, args: &cli::Build) -> Result
     let (build, progress) = (recipe.build, recipe.access.progress);
     if args.sandbox {
         progress.note("Creating sandbox directory...");
-        let made = whole_directory(&args.image, args.force, |part| {
+        let made = whole_directory(&output, args.force, |part| {
             build::copy_tree(&tree, part).map_err(Failed)
         });
         return made.map_err(|failed| failed.0);

@@ -76,6 +76,7 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         Found::None(build) => build,
     };
     let (dry_run, job) = (request.dry_run, request.job.clone());
+    let application = request.application.clone();
     let prepared = match Prepared::new(request, image, None, caller, messages) {
         Ok(prepared) if dry_run => return print(&prepared.bundle.spec),
         Ok(prepared) => prepared,
@@ -86,6 +87,11 @@ pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<
         }
     };
     if !prepared.has_program()? {
+        if let Some(application) = application {
+            messages.error(format_args!("No tests for contained app: {application}"));
+            build.refuse(job.as_ref());
+            return Ok(ExitCode::FAILURE);
+        }
         // On standard output, as Apptainer prints it.
         let line = b"No test found in container, executing /bin/sh -c true\n";
         std::io::Write::write_all(&mut std::io::stdout(), line).context("print")?;

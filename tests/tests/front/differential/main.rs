@@ -4,6 +4,7 @@
 //!
 //! `SLIPWAY_RECORD=1 cargo test -p tests --test differential` records anew.
 
+mod definitions;
 mod record;
 
 use std::fmt::Write as _;
