@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use oci::{Flat, ResolvedName};
-use rootfs::{Entry, Files};
+use rootfs::{Directory, Entry, Files, OwnerAccess};
 use rustix::fs::{CWD, Mode, OFlags};
 use tar::{Builder, EntryType};
 
@@ -24,8 +24,10 @@ pub(crate) fn write(
     flat: Flat,
     output: impl Write,
 ) -> Result<Option<String>, Error> {
+    let opened = Directory::open_root(directory).map_err(Error::file(directory))?;
     let mut walk = Walk {
         root: directory,
+        opened: &opened,
         output: Builder::new(output),
         links: HashMap::new(),
         skipped: Vec::new(),
@@ -80,6 +82,7 @@ pub(crate) fn fullest(directory: &Path) -> usize {
 
 struct Walk<'a, W: Write> {
     root: &'a Path,
+    opened: &'a Directory,
     output: Builder<W>,
     /// The first name of each file that has several names.
     links: HashMap<(u64, u64), PathBuf>,
@@ -90,6 +93,7 @@ struct Walk<'a, W: Write> {
 impl<W: Write> Walk<'_, W> {
     fn directory(&mut self, name: &Path) -> Result<(), Error> {
         let path = self.root.join(name);
+        let _access = self.access(name)?;
         let failed = Error::file(&path);
         let entries = std::fs::read_dir(&path).and_then(Iterator::collect);
         let mut entries: Vec<std::fs::DirEntry> = entries.map_err(failed)?;
@@ -105,6 +109,12 @@ impl<W: Write> Walk<'_, W> {
             }
         }
         Ok(())
+    }
+
+    /// Lets this process read a file of the user's that is closed even to its owner.
+    fn access(&self, name: &Path) -> Result<Option<OwnerAccess>, Error> {
+        let access = self.opened.give_owner_access(&Path::new("/").join(name));
+        access.map_err(Error::file(&self.root.join(name)))
     }
 
     fn entry(&mut self, name: &Path, path: &Path, metadata: &Metadata) -> Result<(), Error> {
@@ -133,6 +143,7 @@ impl<W: Write> Walk<'_, W> {
             let appended = self.output.append_data(&mut header, name, io::empty());
             return appended.map_err(Error::written);
         }
+        let _access = self.access(name)?;
         // The file may have been replaced meanwhile, so no link is followed.
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK;
         let file = rustix::fs::openat(CWD, path, flags, Mode::empty())

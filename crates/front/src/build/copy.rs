@@ -6,7 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rootfs::{Directory, Entry, Files, Step, create_at, directory_at};
+use rootfs::{Directory, Entry, Files, OwnerAccess, Step, create_at, directory_at};
 use rustix::fs::{
     AtFlags, FileType, Mode, Timespec, Timestamps, fchmod, futimens, mknodat, statat, symlinkat,
     unlinkat,
@@ -180,6 +180,7 @@ impl Copy<'_> {
     /// Copies the files in a directory.
     fn content(&mut self, path: &Path, into: OwnedFd) -> io::Result<()> {
         let root = self.source.root;
+        let access = self.access(path)?;
         let opened = root.below(path)?.ok_or(io::ErrorKind::NotFound)?;
         let identity = opened.identity()?;
         if identity == self.tree || self.above.contains(&identity) {
@@ -196,7 +197,17 @@ impl Copy<'_> {
             copied.map_err(|error| named(&path, error))?;
         }
         self.above.pop();
+        drop(access);
         self.finish(path, into.as_fd())
+    }
+
+    /// Lets this process read a file of a stage that is closed to its owner. The host's files keep
+    /// their modes.
+    fn access(&self, path: &Path) -> io::Result<Option<OwnerAccess>> {
+        match self.source.is_host {
+            true => Ok(None),
+            false => self.source.root.give_owner_access(path),
+        }
     }
 
     fn entry(&mut self, path: &Path, into: &OwnedFd, name: &OsStr) -> io::Result<()> {
@@ -228,7 +239,9 @@ impl Copy<'_> {
             let mode = Mode::from_raw_mode(status.st_mode & 0o777);
             return Ok(mknodat(into, name, FileType::Fifo, mode, 0)?);
         }
+        let access = self.access(path)?;
         let mut content = root.open(path)?.ok_or(io::ErrorKind::NotFound)?;
+        drop(access);
         let before = statat(into, name, AtFlags::SYMLINK_NOFOLLOW).ok();
         let mut file = create_at(into, name, 0o600)?;
         io::copy(&mut content, &mut file)?;

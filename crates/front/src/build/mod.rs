@@ -212,11 +212,11 @@ impl Recipe<'_> {
     }
 
     fn facts(&self) -> Facts {
-        let architecture = self.build.architecture.as_deref();
-        let architecture = architecture.or_else(image::host_architecture);
+        let architecture = self.build.architecture.clone();
+        let here = || image::host_architecture().unwrap_or_default().to_owned();
         Facts {
             date: pack::label_date(self.build.time),
-            architecture: architecture.unwrap_or_default().to_owned(),
+            architecture: architecture.unwrap_or_else(here),
             version: self.caller.called.version().to_owned(),
         }
     }
