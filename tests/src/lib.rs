@@ -19,6 +19,7 @@ mod podman;
 mod registry;
 mod saved;
 mod test_directory;
+mod user_shell;
 
 pub use bundle::{Bundle, UNIFIED};
 pub use card::Card;
@@ -34,6 +35,7 @@ pub use podman::keep_below;
 pub use registry::Registry;
 pub use saved::saved;
 pub use test_directory::{TestDirectory, is_bb};
+pub use user_shell::{open_directory, user_shell};
 
 use std::ffi::OsStr;
 use std::fs;

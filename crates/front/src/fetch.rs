@@ -14,7 +14,7 @@ use pull::{Access, Source};
 use registry::{Credentials, Login, Patience};
 
 use crate::caller::Caller;
-use crate::clock::build_time;
+use crate::clock::{build_time, chosen_time};
 use crate::flags::{RegistryFlags, RegistryOptions};
 use crate::messages::Messages;
 use crate::progress::Bars;
@@ -62,6 +62,7 @@ impl RegistryOptions {
         Ok(Build {
             from,
             time: build_time(caller)?,
+            is_repeatable: chosen_time(caller)?.is_some(),
             fix_permissions: self.fix_permissions,
             compression: pack::Compression::default(),
             scratch: self.scratch.clone(),

@@ -4,7 +4,15 @@ use std::ffi::OsStr;
 use std::path::Path;
 
 /// Suffixes of the names of image files.
-const FILES: [&str; 6] = [".sif", ".simg", ".img", ".sqsh", ".squashfs", ".tar"];
+const FILES: [&str; 7] = [
+    ".def",
+    ".sif",
+    ".simg",
+    ".img",
+    ".sqsh",
+    ".squashfs",
+    ".tar",
+];
 
 /// Returns a hint if an image is not a file: docker's users leave out the registry's prefix.
 pub fn of_missing_image(word: &str) -> Option<String> {

@@ -30,7 +30,7 @@ pub enum Error {
     #[error("{}: a tar; what `docker save` wrote is docker-archive:{}, and an archive of OCI's is oci-archive:{}", .0.display(), .0.display(), .0.display())]
     Tar(PathBuf),
     /// The content has no known format.
-    #[error("{}: image format not recognized; expected a SIF, a squashfs or a directory", path.display())]
+    #[error("{}: image format not recognized; expected a SIF, a squashfs or a directory; of a definition file, make one first: front build NEW.sif {}", path.display(), path.display())]
     Unrecognized {
         /// The image.
         path: PathBuf,

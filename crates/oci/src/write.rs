@@ -19,6 +19,8 @@ const KEPT: &str = "SCHILY.xattr.user.";
 pub struct Flat {
     /// Whether the owner gets permission to read, write and enter everything.
     pub fix_permissions: bool,
+    /// The time that newer files get, in seconds since 1970.
+    pub newest: Option<u64>,
 }
 
 impl Flat {
@@ -33,7 +35,7 @@ impl Flat {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
         header.set_mode(mode & 0o7777 | more);
-        header.set_mtime(time);
+        header.set_mtime(self.newest.map_or(time, |newest| time.min(newest)));
         header.set_uid(0);
         header.set_gid(0);
         header.set_size(0);

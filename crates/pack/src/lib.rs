@@ -36,6 +36,8 @@ pub struct Build {
     pub from: (String, String),
     /// The time of the build, in seconds since 1970.
     pub time: i64,
+    /// Whether newer files of a directory get this time, so that the build can be repeated.
+    pub is_repeatable: bool,
     /// Whether the owner gets permission to read, write and enter everything.
     pub fix_permissions: bool,
     /// The compression of the squashfs.
@@ -162,6 +164,7 @@ impl Build {
     fn flat(&self) -> Flat {
         Flat {
             fix_permissions: self.fix_permissions,
+            newest: None,
         }
     }
 
@@ -183,6 +186,12 @@ impl Build {
         let told = Progressed::new(progress, None);
         let mut notes = None;
         let fullest = tree::fullest(directory);
+        // Images of other sources have the times of their layers.
+        let newest = u64::try_from(self.time).unwrap_or(0);
+        let flat = Flat {
+            newest: self.is_repeatable.then_some(newest),
+            ..self.flat()
+        };
         self.assemble(
             &record,
             architecture,
@@ -190,7 +199,7 @@ impl Build {
             progress,
             fullest,
             &mut |tar| {
-                notes = tree::write(directory, &root, &record, self.flat(), told.writer(tar))?;
+                notes = tree::write(directory, &root, &record, flat, told.writer(tar))?;
                 Ok(())
             },
         )?;

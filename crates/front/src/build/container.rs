@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 
 use super::supervise::end_children;
 use crate::caller::Caller;
+use crate::clock::CHOSEN_TIME;
 use crate::messages::Messages;
 
 /// Variables of front's that its child keeps: those that the container of a script has use for.
@@ -76,7 +77,9 @@ impl Container<'_> {
         command.args([flag, "--cleanenv", "--no-home"]);
         // The host's home and working directory are not the image's.
         command.args(["--no-mount", "home,cwd,hostfs,bind-paths"]);
-        for (name, value) in variables {
+        let chosen = self.caller.variables.text(CHOSEN_TIME);
+        let chosen = chosen.as_deref().map(|time| (CHOSEN_TIME, time));
+        for (name, value) in variables.iter().copied().chain(chosen) {
             command.arg("--env").arg(format!("{name}={value}"));
         }
         self.finish(&mut command).args(words);

@@ -46,11 +46,11 @@ impl Source<'_> {
             };
             let own = own.to_string_lossy();
             let target = match target.is_empty() {
-                true => &own,
+                true => own.as_ref(),
                 false => target,
             };
             self.copy_one(&path, target, tree)
-                .with_context(|| path.display().to_string())?;
+                .with_context(|| own.into_owned())?;
         }
         Ok(())
     }

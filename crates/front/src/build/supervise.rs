@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use nix::errno::Errno;
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::process::set_child_subreaper;
@@ -20,37 +20,61 @@ const ENDING: [Signal; 4] = [
 ];
 
 /// Runs a build in a child process, and waits for it. Then ends the processes that it left, and
-/// calls `clean`, however the build has ended, with whether it has ended well.
+/// calls `clean`, however the build has ended, with whether it has ended well. Does so even if this
+/// process is killed: another one, between the two, does the same.
 ///
 /// # Errors
 ///
 /// Fails when no process can be made.
-pub fn supervise(build: impl FnOnce() -> u8, clean: impl FnOnce(bool)) -> Result<ExitCode> {
+pub fn supervise(build: impl FnOnce() -> u8, clean: impl Fn(bool)) -> Result<ExitCode> {
+    let status = in_child(|| {
+        let status = match in_child(build) {
+            Ok(status) => status,
+            Err(_) => return crate::messages::FAILURE,
+        };
+        clean(matches!(status, WaitStatus::Exited(_, 0)));
+        code(status)
+    })?;
+    if !matches!(status, WaitStatus::Exited(..)) {
+        clean(false);
+    }
+    Ok(ExitCode::from(code(status)))
+}
+
+/// Runs a function in a child process that ends with this one. Returns its status after the end of
+/// all processes that it left.
+fn in_child(run: impl FnOnce() -> u8) -> Result<WaitStatus> {
     let mut heeded: SigSet = ENDING.into_iter().collect();
     heeded.add(Signal::SIGCHLD);
-    let mask = heeded.thread_swap_mask(nix::sys::signal::SigmaskHow::SIG_BLOCK);
+    let mask = heeded.thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let mask = mask.context("block signals")?;
     set_child_subreaper(Some(rustix::process::getpid())).context("adopt the build's processes")?;
-    let child = match sys::fork().context("start the build")? {
-        Fork::Parent(child) => child,
+    match sys::fork().context("start the build")? {
+        Fork::Parent(child) => {
+            let status = wait(child, &heeded);
+            end_children();
+            Ok(status)
+        }
         Fork::Child => {
             let signal = Some(rustix::process::Signal::TERM);
             let _ = rustix::process::set_parent_process_death_signal(signal);
             let _ = mask.thread_set_mask();
-            sys::exit_at_once(i32::from(build()));
+            sys::exit_at_once(i32::from(run()));
         }
-    };
-    let status = wait(child, &heeded);
-    end_children();
-    clean(matches!(status, WaitStatus::Exited(_, 0)));
-    Ok(match status {
-        WaitStatus::Exited(_, code) => ExitCode::from(u8::try_from(code).unwrap_or(u8::MAX)),
+    }
+}
+
+/// Returns the exit code for a status. Ends this process by the signal by which the build has ended,
+/// as a shell expects it.
+fn code(status: WaitStatus) -> u8 {
+    match status {
+        WaitStatus::Exited(_, code) => u8::try_from(code).unwrap_or(u8::MAX),
         WaitStatus::Signaled(_, signal, _) => {
             die(signal);
-            ExitCode::from(128 + u8::try_from(signal as i32).unwrap_or(0))
+            128 + u8::try_from(signal as i32).unwrap_or(0)
         }
-        _ => ExitCode::from(crate::messages::FAILURE),
-    })
+        _ => crate::messages::FAILURE,
+    }
 }
 
 /// Waits for the build. Hands on the signals that this process gets.

@@ -136,7 +136,7 @@ fn of_recipe(
         }
     };
     build::supervise(act, |ended_well| {
-        if recipe.keep && !ended_well {
+        if recipe.keep && !ended_well && workplace.path().exists() {
             match workplace.keep() {
                 Ok(kept) => messages.info(format_args!(
                     "The unfinished image is kept. To look into it: front shell --fakeroot --writable {}/image",

@@ -1,0 +1,120 @@
+//! The bases of images.
+
+use tests::{Registry, open_directory, run, saved, succeed, user_shell};
+
+use super::commands;
+
+fn build(place: &tempfile::TempDir, text: &str) {
+    std::fs::write(place.path().join("x.def"), text).unwrap();
+    succeed(
+        user_shell(place, "$front -q build --no-https -F x.sif x.def").env("PATH", "/usr/bin:/bin"),
+    );
+}
+
+#[test]
+fn layers_are_a_base() {
+    let (saved, registry, place) = (saved(), Registry::start(), open_directory());
+    registry.push(&saved.path().join("layout"), "bb:1");
+    let here = saved.path().display().to_string();
+    let port = registry.port();
+    let bases = [
+        format!("docker\nFrom: {}", registry.image("bb:1")),
+        format!("docker\nRegistry: localhost:{port}\nFrom: bb:1"),
+        format!("oci\nFrom: {here}/layout"),
+        format!("oci-archive\nFrom: {here}/oci.tar"),
+        format!("docker-archive\nFrom: {here}/docker.tar"),
+    ];
+    for base in bases {
+        build(
+            &place,
+            &format!("Bootstrap: {base}\n%post\necho \"$TOLD\" > /opt/told\n%labels\nown label\n"),
+        );
+        let seen = commands(
+            &place,
+            "$front exec x.sif cat /opt/told; $front run x.sif; $front inspect x.sif | /bin/grep -E '^(own|org.example)'; \
+             $front exec x.sif ls /.singularity.d",
+        );
+        let expected = "a\\ \\\"b\\\"\nit's $HOME\norg.example.of: us\nown: label\n\
+                        Singularity\nactions\nenv\nlabels.json\nlibs\nrunscript\nstartscript\ntest\n";
+        assert_eq!(seen.stdout, expected, "{base}: {seen:?}");
+    }
+}
+
+#[test]
+fn a_sif_of_a_registry_is_a_base() {
+    let (registry, place) = (Registry::start(), open_directory());
+    let image = format!("oras://{}", registry.image("sif:1"));
+    succeed(&mut user_shell(
+        &place,
+        &format!("$front -q push $bb {image} || $front -q push --no-https $bb {image}"),
+    ));
+    build(
+        &place,
+        &format!(
+            "Bootstrap: oras\nFrom: {}\n%post\necho ok > /opt/ok\n",
+            registry.image("sif:1")
+        ),
+    );
+    assert_eq!(
+        commands(&place, "$front exec x.sif cat /opt/ok").stdout,
+        "ok\n"
+    );
+}
+
+/// An ordinary user installs a Debian, and compiles a program in it.
+#[test]
+fn a_debian_is_installed() {
+    let place = open_directory();
+    let mut targets = std::process::Command::new("apt-get");
+    let targets = succeed(targets.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME)"]));
+    let mirror = targets.lines().find(|line| line.ends_with(" bookworm"));
+    let mirror = mirror
+        .expect("a mirror of bookworm")
+        .split(' ')
+        .next()
+        .unwrap();
+    let text = format!(
+        "Bootstrap: debootstrap\nOSVersion: bookworm\nMirrorURL: {mirror}\nInclude: gcc libc6-dev\n\
+         %files\nx.c /opt/x.c\n%post\ncc -o /usr/local/bin/x /opt/x.c\n%runscript\nexec x\n"
+    );
+    std::fs::write(place.path().join("x.def"), text).unwrap();
+    std::fs::write(
+        place.path().join("x.c"),
+        "#include <stdio.h>\nint main(void) { puts(\"compiled\"); }\n",
+    )
+    .unwrap();
+    let mut build = user_shell(
+        &place,
+        "$front -q build x.sif x.def >log 2>&1 || /usr/bin/tail -50 log; $front run x.sif",
+    );
+    let seen = run(build.env("PATH", "/usr/bin:/bin"));
+    assert_eq!(seen.stdout, "compiled\n", "{seen:?}");
+}
+
+#[test]
+fn a_base_that_cannot_be_had_is_named() {
+    let place = open_directory();
+    let rows = [
+        ("docker", "x.def:1: the keyword From is missing"),
+        ("nowhere\nFrom: x", "x.def:2: invalid build source nowhere"),
+        ("localimage\nFrom: none.sif", "none.sif: no such file"),
+        ("busybox", "no mirrorurl specified"),
+        (
+            "debootstrap\nOSVersion: sid",
+            "the keyword mirrorurl is missing",
+        ),
+        ("yum\nOSVersion: 9", "Bootstrap: yum is not supported"),
+        ("shub\nFrom: a/b", "shub://"),
+    ];
+    for (base, words) in rows {
+        std::fs::write(place.path().join("x.def"), format!("Bootstrap: {base}\n")).unwrap();
+        let seen = commands(&place, "$front build x.sif x.def; echo $?; /bin/ls");
+        assert_eq!(seen.stdout, "255\nx.def\n", "{base}: {seen:?}");
+        let fatal = seen
+            .stderr
+            .lines()
+            .find(|line| line.starts_with("FATAL:"))
+            .unwrap();
+        assert!(fatal.contains(words), "{base}: {seen:?}");
+    }
+}

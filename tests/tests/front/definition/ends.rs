@@ -1,0 +1,203 @@
+//! The ends of builds: nothing is half done, and nothing is left.
+
+use std::fs;
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tests::{open_directory, user_shell, wait_for};
+
+use super::{commands, write};
+
+/// Returns the names in the directory for temporary files, which is `tmp` beside `x.def`.
+fn temporary(place: &tempfile::TempDir) -> Vec<String> {
+    names(&place.path().join("tmp"))
+}
+
+fn names(path: &std::path::Path) -> Vec<String> {
+    let entries = fs::read_dir(path).into_iter().flatten().flatten();
+    let mut names: Vec<_> = entries
+        .map(|entry| entry.file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+fn started(place: &tempfile::TempDir, words: &str) -> Child {
+    let mut command = user_shell(
+        place,
+        &format!("TMPDIR=$PWD/tmp; export TMPDIR; exec {words}"),
+    );
+    command
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap()
+}
+
+fn place() -> tempfile::TempDir {
+    let place = open_directory();
+    assert_eq!(commands(&place, "/bin/mkdir tmp").code, 0);
+    place
+}
+
+fn processes(number: &str) -> usize {
+    let entries = fs::read_dir("/proc").unwrap().flatten();
+    let words = entries.map(|entry| fs::read(entry.path().join("cmdline")).unwrap_or_default());
+    let sleeps = words.filter(|words| words == format!("sleep\0{number}\0").as_bytes());
+    sleeps.count()
+}
+
+#[test]
+fn a_build_that_is_ended_leaves_nothing() {
+    let place = place();
+    write(
+        &place,
+        "%post\necho begun > /opt/begun\n(sleep 7654.25 &)\nsleep 7654.25\n",
+    );
+    let rows = [
+        (Signal::SIGINT, "x.sif"),
+        (Signal::SIGTERM, "x.sif"),
+        (Signal::SIGHUP, "-s box"),
+        (Signal::SIGTERM, "-s box"),
+    ];
+    for (signal, output) in rows {
+        let mut build = started(&place, &format!("$front -q build {output} x.def"));
+        wait_for("the script", Duration::from_secs(20), || {
+            processes("7654.25") >= 2
+        });
+        kill(Pid::from_raw(build.id().cast_signed()), signal).unwrap();
+        let status = build.wait().unwrap();
+        assert!(!status.success());
+        wait_for("the end of the script", Duration::from_secs(10), || {
+            processes("7654.25") == 0
+        });
+        assert_eq!(names(place.path()), ["tmp", "x.def"], "{signal} {output}");
+        assert_eq!(temporary(&place), Vec::<String>::new(), "{signal} {output}");
+    }
+}
+
+#[test]
+fn the_next_build_removes_what_a_kill_left() {
+    let place = place();
+    write(
+        &place,
+        "%post\nmkdir -p /opt/d/e; chmod 0 /opt/d\nsleep 7655.25\n",
+    );
+    for output in ["x.sif", "-s box"] {
+        let mut build = started(&place, &format!("$front -q build {output} x.def"));
+        wait_for("the script", Duration::from_secs(20), || {
+            processes("7655.25") >= 1
+        });
+        build.kill().unwrap();
+        build.wait().unwrap();
+        wait_for("the end of the script", Duration::from_secs(10), || {
+            processes("7655.25") == 0
+        });
+    }
+    write(&place, "%post\ntrue\n");
+    let words =
+        "export TMPDIR=$PWD/tmp; $front -q build x.sif x.def && $front -q build -s box x.def";
+    assert_eq!(commands(&place, words).code, 0);
+    assert_eq!(names(place.path()), ["box", "tmp", "x.def", "x.sif"]);
+    assert_eq!(temporary(&place), Vec::<String>::new());
+}
+
+#[test]
+fn a_daemon_of_a_script_does_not_outlive_it() {
+    let place = place();
+    write(
+        &place,
+        "%post\n(setsid sleep 7656.25 >/dev/null 2>&1 &)\necho done > /opt/done\n",
+    );
+    let words =
+        "export TMPDIR=$PWD/tmp; $front -q build x.sif x.def && $front exec x.sif cat /opt/done";
+    let seen = commands(&place, words);
+    assert_eq!(seen.stdout, "done\n", "{seen:?}");
+    assert_eq!(processes("7656.25"), 0);
+}
+
+#[test]
+fn a_script_that_fails_is_shown_by_its_line() {
+    let place = place();
+    write(
+        &place,
+        "%post\necho one\nif true; then\n  ls /none \"/x y\"\nfi\n",
+    );
+    let words = "export TMPDIR=$PWD/tmp; echo old > x.sif; $front build -F x.sif x.def; echo $?; /bin/cat x.sif";
+    let seen = commands(&place, words);
+    assert_eq!(
+        seen.stdout, "one\n255\nold\n",
+        "the old one stays: {seen:?}"
+    );
+    let fault =
+        "FATAL:   x.def:6: while running %post section: exit status 1, after `ls /none '/x y'`\n";
+    assert!(seen.stderr.ends_with(fault), "{seen:?}");
+    assert_eq!(temporary(&place), Vec::<String>::new());
+    let seen = commands(
+        &place,
+        "export TMPDIR=$PWD/tmp; $front build --keep x2.sif x.def",
+    );
+    let (_, hint) = seen
+        .stderr
+        .rsplit_once("look into it: front shell --fakeroot --writable ")
+        .unwrap();
+    let words = format!(
+        "echo 'ls /opt; id -u' | $front shell --fakeroot --writable {}",
+        hint.trim()
+    );
+    let seen = commands(&place, &words);
+    assert_eq!(seen.stdout, "0\n", "{seen:?}");
+}
+
+#[test]
+fn a_test_that_fails_leaves_no_image() {
+    let place = place();
+    write(&place, "%test\nexit 3\n");
+    let seen = commands(
+        &place,
+        "$front build x.sif x.def; echo $?; /bin/ls; $front build -T x.sif x.def; echo $?",
+    );
+    assert_eq!(seen.stdout, "255\ntmp\nx.def\n0\n", "{seen:?}");
+    assert!(
+        seen.stderr
+            .contains("x.def:3: failed to execute %test script: exit status 3"),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn a_full_disk_is_named() {
+    let place = place();
+    write(
+        &place,
+        "%post\ndd if=/dev/zero of=/opt/big bs=1M count=20\n",
+    );
+    let mount = format!(
+        "mount -t tmpfs -o size=6M,mode=777 none {}/tmp",
+        place.path().display()
+    );
+    let front = tests::program("front");
+    let words = format!(
+        "cd {}; TMPDIR=$PWD/tmp {} build x.sif x.def; echo $?; ls; ls -A tmp",
+        place.path().display(),
+        front.display()
+    );
+    let words = format!(
+        "{mount}; exec setpriv --reuid {0} --regid {0} --clear-groups sh -c '{words}'",
+        tests::tester()
+    );
+    let mut command = std::process::Command::new("unshare");
+    let seen = tests::run(
+        command
+            .args(["--mount", "sh", "-c", &words])
+            .stdin(Stdio::null()),
+    );
+    assert_eq!(seen.stdout, "255\ntmp\nx.def\n", "{seen:?}");
+    assert!(seen.stderr.contains("No space left on device"), "{seen:?}");
+    assert!(
+        seen.stderr.contains("x.def:4: while running %post"),
+        "{seen:?}"
+    );
+}

@@ -1,0 +1,95 @@
+//! Images that an ordinary user builds from definition files, without any helper program unless a
+//! test says so. That they are those of Apptainer is tested in `differential`.
+
+mod bases;
+mod ends;
+mod faults;
+
+use tests::{Outcome, open_directory, run, user_shell};
+
+/// Writes a definition file on busybox's image to `x.def`.
+pub(crate) fn write(place: &tempfile::TempDir, sections: &str) {
+    let text = format!(
+        "Bootstrap: localimage\nFrom: {}\n{sections}",
+        tests::fixture("bb.sif").display()
+    );
+    std::fs::write(place.path().join("x.def"), text).unwrap();
+}
+
+/// Runs the ordinary user's commands beside `x.def`.
+pub(crate) fn commands(place: &tempfile::TempDir, words: &str) -> Outcome {
+    run(&mut user_shell(place, words))
+}
+
+#[test]
+fn an_image_has_all_that_its_file_says() {
+    let place = open_directory();
+    std::fs::write(place.path().join("data"), "data\n").unwrap();
+    write(
+        &place,
+        "%files\ndata /opt/data\n%post\nid -u; cat /opt/data; touch /opt/f; chown 5:6 /opt/f\n\
+         echo 'export LATE=late' >> $APPTAINER_ENVIRONMENT\n\
+         %environment\nexport A='a b'\n%runscript\necho \"$A $LATE $*\"\n%help\nHelp\n%labels\nAuthor me\n\
+         %test\ntest -f /opt/f\n%apprun one\necho one \"$@\"\n",
+    );
+    for name in ["front", "apptainer", "singularity"] {
+        let words = format!(
+            "/bin/ln -sf $front {name}; front=$PWD/{name}; $front build x.sif x.def 2>err && \
+             $front run x.sif x y && $front run --app one x.sif z && $front run-help x.sif && \
+             $front inspect x.sif | /bin/grep Author && $front inspect --deffile x.sif | /usr/bin/head -1 && \
+             $front test x.sif; echo $?; /bin/rm x.sif"
+        );
+        let seen = commands(&place, &words);
+        let expected = "0\ndata\na b late x y\none z\nHelp\nAuthor: me\nBootstrap: localimage\n0\n";
+        assert_eq!(seen.stdout, expected, "{name}: {seen:?}");
+    }
+}
+
+#[test]
+fn files_that_are_closed_to_their_owner_are_packed() {
+    let place = open_directory();
+    write(
+        &place,
+        "Stage: one\n%post\nmkdir -p /opt/d/e; echo x > /opt/d/e/f; chmod 0 /opt/d/e/f /opt/d/e /opt/d\n\
+         Bootstrap: scratch\n%files from one\n/opt/d /opt/d\n/bin/busybox /bin/busybox\n",
+    );
+    let words = "$front -q build x.sif x.def && $front -q build -s x x.def && $front -q build y.sif x && \
+        for image in x.sif x y.sif; do $front exec --fakeroot $image busybox ls -ld /opt/d /opt/d/e /opt/d/e/f | /usr/bin/cut -c1-10; done; \
+        $front exec --fakeroot x busybox cat /opt/d/e/f";
+    let seen = commands(&place, words);
+    let modes = "d---------\nd---------\n----------\n".repeat(3);
+    assert_eq!(seen.stdout, format!("{modes}x\n"), "{seen:?}");
+}
+
+#[test]
+fn the_same_input_gives_the_same_bytes() {
+    let place = open_directory();
+    write(
+        &place,
+        "%post\nmkdir -p /opt/d; for i in 1 2 3; do echo $i > /opt/d/$i; done\n%environment\nexport A=1\n",
+    );
+    let words = "for name in a b; do SOURCE_DATE_EPOCH=1700000000 $front -q build $name.sif x.def 2>/dev/null; \
+        /bin/sleep 1.1; done; /usr/bin/cmp a.sif b.sif && echo same";
+    let seen = commands(&place, words);
+    assert_eq!(seen.stdout, "same\n", "{seen:?}");
+}
+
+#[test]
+fn an_existing_directory_is_changed_by_an_update_only() {
+    let place = open_directory();
+    write(&place, "%post\necho one > /opt/one\n");
+    assert_eq!(commands(&place, "$front -q build -s box x.def").code, 0);
+    write(&place, "%post\necho two > /opt/two; cat /opt/one\n");
+    let seen = commands(&place, "$front -q build -s box x.def");
+    assert!(seen.stderr.contains("box exists"), "{seen:?}");
+    let seen = commands(
+        &place,
+        "$front -q build --update box x.def && /bin/ls box/opt",
+    );
+    assert_eq!(seen.stdout, "one\none\ntwo\n", "{seen:?}");
+    let seen = commands(&place, "$front -q build -F -s box x.def; /bin/ls box/opt");
+    assert!(seen.stderr.contains("cat /opt/one"), "{seen:?}");
+    assert_eq!(seen.stdout, "one\ntwo\n", "the old one stays: {seen:?}");
+    let seen = commands(&place, "$front -q build --update new x.def");
+    assert!(seen.stderr.contains("new is not a directory"), "{seen:?}");
+}
