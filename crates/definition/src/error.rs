@@ -24,9 +24,11 @@ impl Error {
 
 /// Returns `; did you mean …?` if one of `known` is near to a word.
 pub(crate) fn suggestion(word: &str, known: &[&str], prefix: &str) -> String {
-    /// Words below this similarity have little in common.
-    const NEAR: f64 = 0.75;
-    let rated = known.iter().map(|one| (strsim::jaro(word, one), one));
+    /// Words below this similarity have little in common. A word of three letters with two exchanged
+    /// has it.
+    const NEAR: f64 = 0.65;
+    let rate = |one: &&str| strsim::normalized_damerau_levenshtein(word, one);
+    let rated = known.iter().map(|one| (rate(one), one));
     let best = rated.max_by(|left, right| left.0.total_cmp(&right.0));
     match best.filter(|(similarity, _)| *similarity > NEAR) {
         Some((_, one)) => format!("; did you mean {prefix}{one}?"),

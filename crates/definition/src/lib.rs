@@ -1,10 +1,11 @@
-//! Definition files, from which Singularity and Apptainer build images. This crate reads them and
-//! does nothing else. The format is Apptainer's ([documentation], and its parser of version 1.5).
+//! Definition files, from which Singularity and Apptainer build images, and Dockerfiles. This crate
+//! reads them and does nothing else. The format of definition files is Apptainer's ([documentation], and its parser of version 1.5).
 //!
 //! [documentation]: https://apptainer.org/docs/user/latest/definition_files.html
 
 #![forbid(unsafe_code)]
 
+pub mod dockerfile;
 mod error;
 mod header;
 mod sections;

@@ -34,6 +34,12 @@ pub struct Execution {
     /// The default arguments, which the user's arguments replace.
     #[serde(alias = "cmd", deserialize_with = "nullable")]
     pub cmd: Vec<String>,
+    /// The directory in which a program starts.
+    #[serde(deserialize_with = "nullable")]
+    pub working_dir: String,
+    /// Instructions for builds with this image as the base.
+    #[serde(deserialize_with = "nullable")]
+    pub on_build: Vec<String>,
     /// Labels.
     #[serde(alias = "labels", deserialize_with = "nullable")]
     pub labels: BTreeMap<String, Option<String>>,

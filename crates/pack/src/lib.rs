@@ -23,7 +23,7 @@ use sif::{Architecture, DataType, FileSystem, NewObject, Partition, PartitionKin
 
 pub use error::Error;
 use metadata::Record;
-pub use metadata::label_date;
+pub use metadata::{described, label_date};
 pub use output::{OutputError, remove_abandoned, whole_content, whole_directory, whole_file};
 pub use scripts::{APPLICATIONS, LAST, actions};
 pub use squash::Compression;

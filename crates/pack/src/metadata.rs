@@ -123,6 +123,36 @@ impl Record {
         serde_json::to_string(&self.attributes.document()).unwrap_or_default()
     }
 
+    /// Returns our scripts and labels: paths without a leading slash, modes, contents.
+    fn files(&self) -> Vec<(&'static str, u32, String)> {
+        let labels = serde_json::to_string(&self.attributes.labels).unwrap_or_default();
+        let attributes = &self.attributes;
+        let variables = attributes.environment.get(&format!("/{VARIABLES}"));
+        let files = [
+            (".singularity.d/labels.json", 0o644, Some(&labels)),
+            (
+                ".singularity.d/Singularity",
+                0o644,
+                attributes.deffile.as_ref(),
+            ),
+            (VARIABLES, 0o755, variables),
+            (CUSTOM, 0o755, Some(&EMPTY.to_owned())),
+            (
+                ".singularity.d/runscript",
+                0o755,
+                attributes.runscript.as_ref(),
+            ),
+            (
+                ".singularity.d/startscript",
+                0o755,
+                attributes.startscript.as_ref(),
+            ),
+            (".singularity.d/test", 0o755, attributes.test.as_ref()),
+        ]
+        .map(|(name, mode, content)| Some((name, mode, format!("{}\n", content?))));
+        files.into_iter().flatten().collect()
+    }
+
     /// Returns our files as a layer that is put on top of the image's. `place` resolves a path in
     /// the image. No link of the image is replaced, and nothing is written to a path that cannot be
     /// resolved.
@@ -150,40 +180,10 @@ impl Record {
                 layer.directory(&name, 0o755)?;
             }
         }
-        let labels = serde_json::to_string(&self.attributes.labels).unwrap_or_default();
-        let variables = self.attributes.environment.get(&format!("/{VARIABLES}"));
-        let files = [
-            (".singularity.d/labels.json", 0o644, Some(labels.as_str())),
-            (
-                ".singularity.d/Singularity",
-                0o644,
-                self.attributes.deffile.as_deref(),
-            ),
-            (VARIABLES, 0o755, variables.map(String::as_str)),
-            (CUSTOM, 0o755, Some(EMPTY)),
-            (
-                ".singularity.d/runscript",
-                0o755,
-                self.attributes.runscript.as_deref(),
-            ),
-            (
-                ".singularity.d/startscript",
-                0o755,
-                self.attributes.startscript.as_deref(),
-            ),
-            (
-                ".singularity.d/test",
-                0o755,
-                self.attributes.test.as_deref(),
-            ),
-        ];
         let is_old = |name: &str| !self.replaces && name == CUSTOM && has("environment");
-        for (name, mode, content) in files {
-            let Some(content) = content.filter(|_| !is_old(name)) else {
-                continue;
-            };
-            if let Some(name) = wanted(name) {
-                layer.file(&name, mode, &format!("{content}\n"))?;
+        for (name, mode, content) in self.files() {
+            if let Some(name) = wanted(name).filter(|_| !is_old(name)) {
+                layer.file(&name, mode, &content)?;
             }
         }
         layer.actions(wanted)?;
@@ -205,6 +205,15 @@ impl Record {
         }
         layer.tar.into_inner()
     }
+}
+
+/// Returns the scripts and labels of an image that a Dockerfile has described: paths without a leading
+/// slash, modes, contents. `text` is the Dockerfile.
+#[must_use]
+pub fn described(config: &Config, build: &Build, text: &str) -> Vec<(&'static str, u32, String)> {
+    let mut record = Record::of_image(config, build);
+    record.attributes.deffile = Some(text.trim_end().to_owned());
+    record.files()
 }
 
 fn definition(build: &Build) -> String {

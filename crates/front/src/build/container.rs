@@ -40,6 +40,8 @@ pub struct Container<'a> {
     pub tree: &'a Path,
     /// Flags of `front exec`.
     pub flags: &'a [OsString],
+    /// The working directory in the image.
+    pub cwd: &'a str,
     /// The calling process.
     pub caller: &'a Caller,
     pub messages: &'a Messages,
@@ -113,7 +115,7 @@ impl Container<'_> {
         if !self.messages.is_debug() {
             command.arg("--quiet");
         }
-        command.arg(verb).args(["--no-share", "--pwd", "/"]);
+        command.arg(verb).args(["--no-share", "--pwd", self.cwd]);
         command
     }
 

@@ -21,12 +21,74 @@ pub struct Source<'a> {
     /// Whether the files are the host's: links are followed, as by `cp -L`, and modes lose the bits
     /// of the umask. Those of a stage are copied as they are.
     pub is_host: bool,
+    /// Whether a file of this absolute path is left out.
+    pub ignored: Option<&'a dyn Fn(&Path) -> bool>,
+    /// The mode of all copies, instead of the sources'.
+    pub mode: Option<u32>,
 }
 
 /// Bits of modes that files of the host lose: Apptainer's umask for builds, and set-id bits.
 const UMASK: u32 = 0o7002;
 
-impl Source<'_> {
+impl<'a> Source<'a> {
+    /// Returns the host's files. `cwd` is the directory to which relative paths refer.
+    pub fn host(root: &'a Directory, cwd: &'a Path) -> Self {
+        Self {
+            base: cwd,
+            is_host: true,
+            ..Self::stage(root)
+        }
+    }
+
+    /// Returns the files of a stage.
+    pub fn stage(root: &'a Directory) -> Self {
+        Self {
+            root,
+            base: Path::new("/"),
+            is_host: false,
+            ignored: None,
+            mode: None,
+        }
+    }
+
+    /// Copies what a pattern matches, as `COPY` of a Dockerfile does: of a directory, its content. The
+    /// target is a directory if it is one already, ends with a slash, or gets several files.
+    ///
+    /// # Errors
+    ///
+    /// As for [`copy`](Self::copy).
+    pub fn copy_content(
+        &self,
+        pattern: &str,
+        target: &Path,
+        is_directory: bool,
+        tree: &Directory,
+    ) -> Result<()> {
+        let mut found = self.matches(pattern)?;
+        found.retain(|path| !self.is_ignored(path));
+        if found.is_empty() {
+            bail!("{pattern}: no file matches");
+        }
+        let is_directory = is_directory || tree.entry(target)? == Some(Entry::Directory);
+        for path in &found {
+            let named = || path.strip_prefix("/").unwrap_or(path).display().to_string();
+            let place = match self.root.entry(path)? {
+                Some(Entry::Directory) => target.to_owned(),
+                None => bail!("{}: no such file or directory", named()),
+                Some(_) => match path.file_name().filter(|_| is_directory || found.len() > 1) {
+                    Some(name) => target.join(name),
+                    None => target.to_owned(),
+                },
+            };
+            self.copy_to(path, &place, tree).with_context(named)?;
+        }
+        Ok(())
+    }
+
+    fn is_ignored(&self, path: &Path) -> bool {
+        self.ignored.is_some_and(|ignored| ignored(path))
+    }
+
     /// Copies what a pattern matches. `target` is a path in the image, or empty for the source's
     /// own. A directory at the target gets a file with the source's name, as in cp(1).
     ///
@@ -56,9 +118,9 @@ impl Source<'_> {
     }
 
     fn copy_one(&self, path: &Path, target: &str, tree: &Directory) -> Result<()> {
-        let Some(entry) = self.root.entry(path)? else {
+        if self.root.entry(path)?.is_none() {
             bail!("no such file or directory");
-        };
+        }
         let place = Path::new("/").join(target);
         let is_directory = target.ends_with('/') || tree.entry(&place)? == Some(Entry::Directory);
         let name = path.file_name().unwrap_or_default();
@@ -66,8 +128,17 @@ impl Source<'_> {
             true => place.join(name),
             false => place,
         };
-        // A link at the end of the target is followed, within the image.
-        let place = tree.locate(&place)?.path;
+        self.copy_to(path, &place, tree)
+    }
+
+    /// Copies a file, or the files in a directory. A link at the end of the target is followed, within
+    /// the image.
+    fn copy_to(&self, path: &Path, place: &Path, tree: &Directory) -> Result<()> {
+        let entry = self
+            .root
+            .entry(path)?
+            .context("no such file or directory")?;
+        let place = tree.locate(place)?.path;
         let (above, name) = (place.parent(), place.file_name());
         let mut copy = Copy {
             source: self,
@@ -91,10 +162,6 @@ impl Source<'_> {
                 .iter()
                 .any(|byte| b"*?[".contains(byte))
         };
-        let options = glob::MatchOptions {
-            require_literal_leading_dot: true,
-            ..glob::MatchOptions::default()
-        };
         let whole = self.base.join(pattern);
         let mut found = vec![PathBuf::from("/")];
         let mut wild = false;
@@ -114,7 +181,10 @@ impl Source<'_> {
             let mut next = Vec::new();
             for path in found {
                 for name in self.root.list(&path)? {
-                    let is_match = |text| matcher.matches_with(text, options);
+                    // A name that begins with a dot needs a pattern that does.
+                    let is_match = |name: &str| {
+                        (text.starts_with('.') || !name.starts_with('.')) && matcher.matches(name)
+                    };
                     if name.to_str().is_some_and(is_match) {
                         next.push(path.join(name));
                     }
@@ -138,11 +208,7 @@ impl Source<'_> {
 ///
 /// Fails when a file cannot be read or written.
 pub fn whole(from: &Directory, into: &Directory) -> Result<()> {
-    let source = Source {
-        root: from,
-        base: Path::new("/"),
-        is_host: false,
-    };
+    let source = Source::stage(from);
     let mut copy = Copy {
         source: &source,
         tree: into.identity()?,
@@ -193,6 +259,9 @@ impl Copy<'_> {
         self.above.push(identity);
         for name in root.list(path)? {
             let path = path.join(&name);
+            if self.source.is_ignored(&path) {
+                continue;
+            }
             let copied = self.entry(&path, &into, &name);
             copied.map_err(|error| named(&path, error))?;
         }
@@ -264,7 +333,8 @@ impl Copy<'_> {
             true => 0o7777 & !UMASK,
             false => 0o7777,
         };
-        fchmod(&copy, Mode::from_raw_mode(status.st_mode & bits))?;
+        let mode = self.source.mode.unwrap_or(status.st_mode & bits);
+        fchmod(&copy, Mode::from_raw_mode(mode))?;
         if !self.source.is_host {
             let time = Timespec {
                 tv_sec: status.st_mtime,
@@ -320,11 +390,7 @@ mod tests {
             Directory::open_root(Path::new("/")).unwrap(),
             Directory::open_root(image.path()).unwrap(),
         );
-        let source = Source {
-            root: &root,
-            base: host.path(),
-            is_host: true,
-        };
+        let source = Source::host(&root, host.path());
         source.copy("*.c", "/opt/", &tree).unwrap();
         assert_eq!(names(&image.path().join("opt")), ["a.c", "b.c"]);
         source.copy("{a.c,d.h}", "/src/", &tree).unwrap();
@@ -358,11 +424,7 @@ mod tests {
             Directory::open_root(Path::new("/")).unwrap(),
             Directory::open_root(image.path()).unwrap(),
         );
-        let source = Source {
-            root: &root,
-            base: host.path(),
-            is_host: true,
-        };
+        let source = Source::host(&root, host.path());
         source.copy("d", "/new", &tree).unwrap();
         source.copy("d", "/new", &tree).unwrap();
         assert_eq!(names(&image.path().join("new")), ["d", "e", "link"]);
@@ -390,11 +452,7 @@ mod tests {
             Directory::open_root(stage.path()).unwrap(),
             Directory::open_root(image.path()).unwrap(),
         );
-        let source = Source {
-            root: &root,
-            base: Path::new("/"),
-            is_host: false,
-        };
+        let source = Source::stage(&root);
         source.copy("/opt/view", "/opt/", &tree).unwrap();
         let copied = image.path().join("opt/view");
         assert!(copied.is_dir() && !copied.is_symlink());

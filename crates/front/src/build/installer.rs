@@ -117,6 +117,7 @@ impl Installer<'_> {
         let host = Container {
             tree: Path::new("/"),
             flags: &flags,
+            cwd: "/",
             caller: self.caller,
             messages: self.messages,
         };

@@ -1,18 +1,23 @@
-//! Building an image from a definition file, stage by stage.
+//! Building an image from a definition file, stage by stage, or from a Dockerfile.
 
 mod apps;
+mod archive;
 mod base;
 mod container;
 mod copy;
+mod dockerfile;
+mod ignore;
 mod installer;
+mod make;
 mod metadata;
+mod mounts;
 mod scripts;
 mod supervise;
 mod workplace;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 use definition::{Definition, Stage};
 use pack::Build;
 use pull::Access;
@@ -26,13 +31,24 @@ use crate::messages::Messages;
 
 use base::Bases;
 use copy::Source;
+use dockerfile::{DockerBuild, is_dockerfile};
+use ignore::Ignored;
+pub use make::{is_recipe, recipe};
 use metadata::Facts;
 use scripts::Scripts;
-pub use supervise::supervise;
-pub use workplace::Workplace;
+use supervise::supervise;
+use workplace::Workplace;
 
-/// The umask of all scripts, as in Apptainer.
-const UMASK: u32 = 0o002;
+/// Time from which on the end of a script is told, in seconds.
+const LONG: u64 = 5;
+
+/// Calls a function with a umask.
+fn with_umask<T>(mask: u32, act: impl FnOnce() -> T) -> T {
+    let own = umask(Mode::from_raw_mode(mask));
+    let result = act();
+    umask(own);
+    result
+}
 
 /// A build from a definition file.
 pub struct Recipe<'a> {
@@ -57,13 +73,6 @@ impl Recipe<'_> {
     /// Fails when a base cannot be had, a file cannot be copied, or a script fails. The error names
     /// the line of the definition file.
     pub fn run(&self, workplace: &Path, output: &Path) -> Result<()> {
-        let own = umask(Mode::from_raw_mode(UMASK));
-        let built = self.stages(workplace, output);
-        umask(own);
-        built
-    }
-
-    fn stages(&self, workplace: &Path, output: &Path) -> Result<()> {
         let stages = &self.definition.stages;
         let mut built: Vec<(&str, PathBuf)> = Vec::new();
         for (number, stage) in stages.iter().enumerate() {
@@ -131,11 +140,7 @@ impl Recipe<'_> {
         let is_new = matches!(stage.header.get("bootstrap"), Some(agent) if base::is_bare(agent));
         metadata::add_base(&root, is_new && !update).context("add the files of every image")?;
         let host = Directory::open_root(Path::new("/"))?;
-        let files = Source {
-            root: &host,
-            base: cwd,
-            is_host: true,
-        };
+        let files = Source::host(&host, cwd);
         let install = apps::add(&stage.apps, &files, &root)?;
         self.copy_from_stages(stage, built, &root)?;
         if let Some(setup) = &stage.setup {
@@ -187,11 +192,7 @@ impl Recipe<'_> {
                 return Err(self.at(transfer.line, error));
             };
             let root = Directory::open_root(path)?;
-            let files = Source {
-                root: &root,
-                base: Path::new("/"),
-                is_host: false,
-            };
+            let files = Source::stage(&root);
             self.copy(transfer, &files, tree)?;
         }
         Ok(())
@@ -220,34 +221,4 @@ impl Recipe<'_> {
             version: self.caller.called.version().to_owned(),
         }
     }
-}
-
-/// Copies a directory with all files to an empty one.
-///
-/// # Errors
-///
-/// Fails when a file cannot be read or written.
-pub fn copy_tree(from: &Path, into: &Path) -> Result<()> {
-    copy::whole(&Directory::open_root(from)?, &Directory::open_root(into)?)
-}
-
-/// Reads a definition file.
-///
-/// # Errors
-///
-/// Fails when it cannot be read, has a fault, or does not use an argument.
-pub fn read(path: &Path, options: &BuildOptions, messages: &Messages) -> Result<Definition> {
-    let text = crate::small_file::read_text(path).with_context(|| path.display().to_string())?;
-    let definition = definition::parse(&text, &options.arguments);
-    let definition = definition.map_err(|error| anyhow!("{}:{error}", path.display()))?;
-    if !definition.unused.is_empty() {
-        let names = definition.unused.join(" ");
-        match options.warn_unused {
-            true => messages.warning(format_args!("unused build args: {names}")),
-            false => bail!(
-                "unused build args: {names}. Use option --warn-unused-build-args to show a warning instead of a fatal message"
-            ),
-        }
-    }
-    Ok(definition)
 }

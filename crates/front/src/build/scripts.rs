@@ -10,6 +10,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use definition::{Header, Script};
 use rootfs::Directory;
 
+use super::LONG;
 use super::container::{Container, described, shell_words};
 use super::installer::Installer;
 use super::metadata::LABELS;
@@ -19,8 +20,6 @@ use crate::messages::Messages;
 
 /// The path of the script of `%post` in the image.
 const POST: &str = "/.post.script";
-/// Time from which on a script's end is told, in seconds.
-const LONG: u64 = 5;
 
 /// The scripts of a stage.
 pub struct Scripts<'a> {
@@ -176,6 +175,7 @@ impl Scripts<'_> {
         Container {
             tree: self.tree,
             flags: &self.options.container,
+            cwd: "/",
             caller: self.caller,
             messages: self.messages,
         }

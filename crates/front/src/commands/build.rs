@@ -1,19 +1,17 @@
 //! `front build IMAGE SOURCE`
 
-use std::io::Read;
 use std::path::Path;
 use sys::ExitCode;
 
 use anyhow::{Context, Result, bail};
 use image::{Image, Medium, RootFs};
-use pack::{Build, OutputError, whole_directory, whole_file};
+use pack::{Build, whole_directory, whole_file};
 use pull::{Access, Source};
 
-use crate::build::{self, Recipe, Workplace};
+use crate::build;
 use crate::caller::Caller;
 use crate::fetch;
-use crate::flags::BuildOptions;
-use crate::messages::{FAILURE, Messages};
+use crate::messages::Messages;
 use crate::{cli, request};
 
 pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
@@ -31,11 +29,15 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
         );
     }
     let options = args.registry.resolve(caller)?;
+    if let Some(context) = args.source.to_string_lossy().strip_prefix("docker-build:") {
+        let path = Path::new(context).join("Dockerfile");
+        return build::recipe(&path, args, &recipe, caller, messages);
+    }
     let source = request::Source::parse(&args.source, caller)?;
     if let request::Source::Path(path) = &source
-        && is_recipe(path)
+        && build::is_recipe(path)
     {
-        return of_recipe(path, args, &recipe, caller, messages);
+        return build::recipe(Path::new(&args.source), args, &recipe, caller, messages);
     }
     if recipe.update {
         bail!(
@@ -78,128 +80,6 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
     })?;
     messages.info(format_args!("Build complete: {}", args.image.display()));
     Ok(ExitCode::SUCCESS)
-}
-
-/// Whether a file is text, and not an image.
-fn is_recipe(path: &Path) -> bool {
-    /// Part of a file that is looked at, in bytes.
-    const START: u64 = 4096;
-    let is_file = path.metadata().is_ok_and(|found| found.is_file());
-    let start = || sys::read_at_most(std::fs::File::open(path)?.take(START), START);
-    let start = start().unwrap_or_default();
-    is_file && !image::is_known(&start) && !start.contains(&0)
-}
-
-/// Builds an image from a definition file.
-fn of_recipe(
-    path: &Path,
-    args: &cli::Build,
-    recipe: &BuildOptions,
-    caller: &Caller,
-    messages: &Messages,
-) -> Result<ExitCode> {
-    let name = Path::new(&args.source);
-    let definition = build::read(name, recipe, messages)?;
-    if recipe.update && !args.image.is_dir() {
-        bail!("--update: {} is not a directory", args.image.display());
-    }
-    let options = args.registry.resolve(caller)?;
-    messages.info("Starting build...");
-    let workplace = Workplace::new(&options.scratch)?;
-    let act = || {
-        let from = ("definition".to_owned(), path.display().to_string());
-        let mut build = options.build(from, caller)?;
-        build.compression = args.compression.into();
-        build.fix_permissions |= args.fix_perms;
-        options.with_access(caller, messages, |access| {
-            let recipe = Recipe {
-                path: name,
-                definition: &definition,
-                options: recipe,
-                access,
-                build: &build,
-                force: args.force,
-                caller,
-                messages,
-            };
-            make(&recipe, &workplace, args)
-        })
-    };
-    let act = || match act() {
-        Ok(()) => {
-            messages.info(format_args!("Build complete: {}", args.image.display()));
-            0
-        }
-        Err(error) => {
-            messages.fatal(&error);
-            FAILURE
-        }
-    };
-    build::supervise(act, |ended_well| {
-        if recipe.keep && !ended_well && workplace.path().exists() {
-            match workplace.keep() {
-                Ok(kept) => messages.info(format_args!(
-                    "The unfinished image is kept. To look into it: front shell --fakeroot --writable {}/image",
-                    kept.display()
-                )),
-                Err(error) => messages.fatal(&error),
-            }
-        }
-        workplace.remove();
-        pack::remove_abandoned(&args.image);
-    })
-}
-
-/// Makes the SIF or the directory.
-fn make(recipe: &Recipe<'_>, workplace: &Workplace, args: &cli::Build) -> Result<()> {
-    // Scripts run in other directories.
-    let output = recipe.caller.absolute(&args.image)?;
-    if recipe.options.update {
-        return recipe.run(workplace.path(), &output);
-    }
-    if args.sandbox && !recipe.options.keep {
-        let made = whole_directory(&output, args.force, |part| {
-            recipe.run(workplace.path(), part).map_err(Failed)
-        });
-        return made.map_err(|failed| failed.0);
-    }
-    let tree = workplace.path().join("image");
-    std::fs::create_dir(&tree).with_context(|| tree.display().to_string())?;
-    recipe.run(workplace.path(), &tree)?;
-    let (build, progress) = (recipe.build, recipe.access.progress);
-    if args.sandbox {
-        progress.note("Creating sandbox directory...");
-        let made = whole_directory(&output, args.force, |part| {
-            build::copy_tree(&tree, part).map_err(Failed)
-        });
-        return made.map_err(|failed| failed.0);
-    }
-    progress.note("Creating SIF file...");
-    let note = whole_file(&args.image, args.force, |output| {
-        build.sif_of_directory(&tree, output, progress)
-    })?;
-    if let Some(note) = note {
-        recipe.messages.warning(note);
-    }
-    Ok(())
-}
-
-/// Why a directory was not made.
-struct Failed(anyhow::Error);
-
-impl From<pack::Error> for Failed {
-    fn from(error: pack::Error) -> Self {
-        Self(error.into())
-    }
-}
-
-impl OutputError for Failed {
-    fn named(self, path: &Path) -> Self {
-        match self.0.downcast::<pack::Error>() {
-            Ok(error) => error.named(path).into(),
-            Err(error) => Self(error),
-        }
-    }
 }
 
 /// The image to make, and how it is made.

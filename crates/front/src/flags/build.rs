@@ -34,6 +34,12 @@ pub struct BuildFlags {
     /// Change an existing directory: its files are the base
     #[arg(short, long)]
     pub update: bool,
+    /// Build this stage of a Dockerfile, instead of the last one
+    #[arg(long, value_name = "NAME")]
+    pub target: Option<String>,
+    /// Give the RUN instructions of a Dockerfile a secret: id=NAME,src=FILE
+    #[arg(long, value_name = "SPEC")]
+    pub secret: Vec<String>,
     /// Bind a path of the host for %post and %test, as for exec; the image must have the mount point
     #[arg(short = 'B', long, value_name = "SOURCE[:TARGET[:OPTIONS]]")]
     pub bind: Vec<OsString>,
@@ -102,6 +108,10 @@ pub struct BuildOptions {
     pub container: Vec<OsString>,
     /// Whether `%test` may write.
     pub writable_test: bool,
+    /// The stage of a Dockerfile that is built.
+    pub target: Option<String>,
+    /// Secrets: names, and files.
+    pub secrets: BTreeMap<String, PathBuf>,
 }
 
 impl BuildFlags {
@@ -135,7 +145,25 @@ impl BuildFlags {
             keep: self.keep || variables.is_set(&KEEP)?,
             container,
             writable_test: self.writable_tmpfs,
+            target: self.target.clone(),
+            secrets: self.secrets(caller)?,
         })
+    }
+
+    fn secrets(&self, caller: &Caller) -> Result<BTreeMap<String, PathBuf>> {
+        let secrets = self.secret.iter().map(|spec| {
+            let fields = spec.split(',').filter_map(|field| field.split_once('='));
+            let fields: BTreeMap<_, _> = fields.collect();
+            let file = fields.get("src").or_else(|| fields.get("source"));
+            let pair = fields.get("id").zip(file);
+            let (id, file) =
+                pair.ok_or_else(|| anyhow!("--secret {spec}: expected id=NAME,src=FILE"))?;
+            Ok((
+                (*id).to_owned(),
+                caller.absolute(std::path::Path::new(file))?,
+            ))
+        });
+        secrets.collect()
     }
 
     /// Returns the values of variables. Those on the command line beat those in the file.
