@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};
 use rustix::io::Errno;
 
-use crate::{Directory, Files};
+use crate::{Directory, Entry, Files, Step};
 
 impl Directory {
     /// Opens the directory at `path`, and makes it and those above it if they are missing. A link
@@ -109,6 +109,42 @@ impl Directory {
     }
 }
 
+impl Directory {
+    /// Removes the empty file or directory at `path`, and the empty directories above it below `top`.
+    /// Whatever has content stays.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system refuses for another reason.
+    pub fn remove_empty(&self, path: &Path, top: &Path) -> io::Result<()> {
+        for path in path.ancestors().take_while(|path| path.starts_with(top)) {
+            let (Some(above), Some(name)) = (path.parent(), path.file_name()) else {
+                return Ok(());
+            };
+            let Some(parent) = self.open_inside(above, OFlags::PATH | OFlags::DIRECTORY)? else {
+                continue;
+            };
+            let flags = match self.step(path)? {
+                Some(Step::Entry(Entry::Directory)) => AtFlags::REMOVEDIR,
+                Some(Step::Entry(Entry::File { .. })) => {
+                    match self.status(path)?.is_some_and(|found| found.st_size == 0) {
+                        true => AtFlags::empty(),
+                        false => return Ok(()),
+                    }
+                }
+                None => continue,
+                Some(_) => return Ok(()),
+            };
+            match unlinkat(parent, name, flags) {
+                Ok(()) => {}
+                Err(Errno::NOTEMPTY) => return Ok(()),
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
 /// Makes a file in an open directory and opens it to write to it. An existing file that is no
 /// directory is replaced.
 ///
@@ -181,6 +217,13 @@ mod tests {
         assert!(root.join("d/e").is_dir());
         assert!(root.join("l/m").is_symlink());
         assert!(tree.write(Path::new("/d/e"), 0o644, b"").is_err());
+        tree.make_directories(Path::new("/d/e/f/g")).unwrap();
+        tree.write(Path::new("/d/e/stays"), 0o644, b"x").unwrap();
+        tree.remove_empty(Path::new("/d/e/f/g"), Path::new("/d"))
+            .unwrap();
+        tree.remove_empty(Path::new("/d/e/stays"), Path::new("/d"))
+            .unwrap();
+        assert_eq!(fs::read_dir(root.join("d/e")).unwrap().count(), 1);
         assert!(tree.make_directories(Path::new("/x/y/z")).is_err());
     }
 }

@@ -76,7 +76,7 @@ impl Container<'_> {
 
     fn execute(&self, flag: &str, variables: &[(&str, &str)], words: &[&OsStr]) -> Result<Ended> {
         let mut command = self.front("exec");
-        command.args([flag, "--cleanenv", "--no-home"]);
+        command.args([flag, "--cleanenv", "--no-eval", "--no-home"]);
         // The host's home and working directory are not the image's.
         command.args(["--no-mount", "home,cwd,hostfs,bind-paths"]);
         let chosen = self.caller.variables.text(CHOSEN_TIME);

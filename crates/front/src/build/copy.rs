@@ -71,7 +71,10 @@ impl<'a> Source<'a> {
         }
         let is_directory = is_directory || tree.entry(target)? == Some(Entry::Directory);
         for path in &found {
-            let named = || path.strip_prefix("/").unwrap_or(path).display().to_string();
+            let named = || match path.strip_prefix("/").unwrap_or(path).to_string_lossy() {
+                name if name.is_empty() => pattern.to_owned(),
+                name => name.into_owned(),
+            };
             let place = match self.root.entry(path)? {
                 Some(Entry::Directory) => target.to_owned(),
                 None => bail!("{}: no such file or directory", named()),
@@ -324,6 +327,10 @@ impl Copy<'_> {
 
     /// Sets the mode of a copy, and the time if it is of a stage.
     fn finish(&self, path: &Path, copy: impl AsFd) -> io::Result<()> {
+        // The directory of a context is not a part of it.
+        if self.source.ignored.is_some() && path == Path::new("/") {
+            return Ok(());
+        }
         let status = self
             .source
             .root

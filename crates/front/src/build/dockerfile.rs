@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -244,6 +244,9 @@ impl DockerBuild<'_> {
             has_command: false,
             ..began
         };
+        if state.value("PATH").is_none() {
+            state.set("PATH", PATH);
+        }
         let root = Directory::open_root(tree)?;
         metadata::add_base(&root, false).context("add the files of every image")?;
         let triggers = std::mem::take(&mut state.config.execution.on_build);
@@ -346,9 +349,7 @@ impl DockerBuild<'_> {
             }
             Kind::Workdir(path) => {
                 let path = expand(path)?;
-                let path = Path::new("/")
-                    .join(&state.config.execution.working_dir)
-                    .join(path);
+                let path = state.absolute(&path);
                 let root = Directory::open_root(tree)?;
                 root.make_directories(&path)
                     .with_context(|| path.display().to_string())?;
@@ -432,6 +433,7 @@ impl DockerBuild<'_> {
     ) -> Result<()> {
         let root = Directory::open_root(tree)?;
         let mut flags = self.options.container.clone();
+        let mut made = Vec::new();
         for (name, value) in &instruction.flags {
             match (name.as_str(), value.as_str()) {
                 ("mount", spec) => {
@@ -443,7 +445,9 @@ impl DockerBuild<'_> {
                         secrets: &self.options.secrets,
                     };
                     let spec = self.words(spec, &|name| state.value(name))?;
-                    flags.extend(mounts::flags(&spec, &places)?);
+                    let mount = mounts::mount(&spec, &places)?;
+                    flags.extend(mount.flags.iter().cloned());
+                    made.push(mount);
                 }
                 ("network", "none") => flags.push("--net".into()),
                 ("network", "default" | "host") | ("security", "sandbox") => {}
@@ -463,8 +467,8 @@ impl DockerBuild<'_> {
                 false => state.words(&Command::Shell(document.text.clone())),
             };
         } else if let (Some(line), [_, ..]) = (words.last_mut(), documents) {
+            line.push('\n');
             for document in documents {
-                line.push('\n');
                 line.push_str(&document.source);
             }
         }
@@ -481,9 +485,6 @@ impl DockerBuild<'_> {
                 .map(|(name, value)| (name.as_str(), value.as_str())),
         );
         variables.extend(execution.env.iter().filter_map(|pair| pair.split_once('=')));
-        if state.value("PATH").is_none() {
-            variables.push(("PATH", PATH));
-        }
         let container = Container {
             tree,
             flags: &flags,
@@ -498,6 +499,9 @@ impl DockerBuild<'_> {
         let began = Instant::now();
         let ended = container.run(&variables, &words);
         root.unlink(Path::new(SCRIPT))?;
+        for mount in made {
+            mount.remove(&root)?;
+        }
         let ended = ended?;
         if !ended.status.success() {
             bail!("RUN: {}", described(ended.status));
@@ -545,9 +549,7 @@ impl DockerBuild<'_> {
         }
         let is_directory =
             files.target.ends_with('/') || files.sources.len() > 1 || files.target == ".";
-        let target = Path::new("/")
-            .join(&state.config.execution.working_dir)
-            .join(files.target);
+        let target = state.absolute(files.target);
         let opened = match &from {
             Some(word) => Some(self.files_of(word, built)?),
             None => None,
@@ -647,6 +649,22 @@ impl State {
         own.next_back()
             .map(|(_, value)| value.to_owned())
             .or_else(|| self.arguments.get(name).cloned())
+    }
+
+    /// Returns a path without `.` and `..`. A relative one refers to the working directory.
+    fn absolute(&self, path: &str) -> PathBuf {
+        let whole = Path::new("/")
+            .join(&self.config.execution.working_dir)
+            .join(path);
+        let mut plain = PathBuf::from("/");
+        for part in whole.components() {
+            match part {
+                Component::ParentDir => drop(plain.pop()),
+                Component::Normal(name) => plain.push(name),
+                _ => {}
+            }
+        }
+        plain
     }
 
     fn set(&mut self, name: &str, value: &str) {

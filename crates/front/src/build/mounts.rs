@@ -7,7 +7,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rootfs::{Directory, Files};
+use rootfs::{Directory, Entry, Files};
 
 /// The places of what is mounted.
 pub struct Places<'a> {
@@ -31,26 +31,50 @@ pub fn field<'a>(spec: &'a str, name: &str) -> Option<&'a str> {
     fields.find_map(|(own, value)| (own == name).then_some(value))
 }
 
-/// Returns the flags of `front exec` for a mount, and makes its mount point.
+/// A mount of a command.
+#[derive(Default)]
+pub struct Mount {
+    /// The flags of `front exec`.
+    pub flags: Vec<OsString>,
+    /// The mount point, and the topmost directory that was made for it.
+    pub made: Option<(PathBuf, PathBuf)>,
+}
+
+impl Mount {
+    /// Removes what was made for the mount, unless the command has put something there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system refuses.
+    pub fn remove(&self, root: &Directory) -> Result<()> {
+        if let Some((point, top)) = &self.made {
+            root.remove_empty(point, top)?;
+        }
+        Ok(())
+    }
+}
+
+/// Returns a mount, and makes its mount point.
 ///
 /// # Errors
 ///
 /// Fails on an unknown type, a missing field, and what is not there.
-pub fn flags(spec: &str, places: &Places<'_>) -> Result<Vec<OsString>> {
+pub fn mount(spec: &str, places: &Places<'_>) -> Result<Mount> {
     let target = ["target", "dst", "destination"]
         .iter()
         .find_map(|name| field(spec, name));
     let is_set = |name: &str| field(spec, name).is_some_and(|value| value != "false");
     let kind = field(spec, "type").unwrap_or("bind");
     let missing = || format!("--mount={spec}: the target is missing");
-    let (source, target, read_only) = match kind {
+    let (source, target, read_only, is_directory) = match kind {
         "tmpfs" => {
             let target = target.with_context(missing)?;
-            places.root.make_directories(Path::new(target))?;
-            return Ok(vec![
+            let flags = vec![
                 "--mount".into(),
                 format!("type=tmpfs,destination={target}").into(),
-            ]);
+            ];
+            let made = point(places.root, target, true)?;
+            return Ok(Mount { flags, made });
         }
         "cache" => {
             let target = target.with_context(missing)?;
@@ -58,12 +82,8 @@ pub fn flags(spec: &str, places: &Places<'_>) -> Result<Vec<OsString>> {
             let name = oci::Digest::of(id.as_bytes());
             let source = places.workplace.join(format!("cache-{}", name.hex()));
             std::fs::create_dir_all(&source)?;
-            places.root.make_directories(Path::new(target))?;
-            (
-                source,
-                target.to_owned(),
-                is_set("ro") || is_set("readonly"),
-            )
+            let is_read_only = is_set("ro") || is_set("readonly");
+            (source, target.to_owned(), is_read_only, true)
         }
         "bind" => {
             let target = target.with_context(missing)?;
@@ -81,15 +101,12 @@ pub fn flags(spec: &str, places: &Places<'_>) -> Result<Vec<OsString>> {
             let entry = place
                 .entry
                 .with_context(|| format!("--mount={spec}: {part} is not there"))?;
-            match entry {
-                rootfs::Entry::Directory => drop(places.root.make_directories(Path::new(target))?),
-                _ => point(places.root, target)?,
-            }
             let inside = place.path.strip_prefix("/").unwrap_or(&place.path);
             (
                 base.join(inside),
                 target.to_owned(),
                 !(is_set("rw") || is_set("readwrite")),
+                entry == Entry::Directory,
             )
         }
         "secret" => {
@@ -97,25 +114,37 @@ pub fn flags(spec: &str, places: &Places<'_>) -> Result<Vec<OsString>> {
             let Some(file) = places.secrets.get(id) else {
                 match is_set("required") {
                     true => bail!("--mount={spec}: give it with --secret id={id},src=FILE"),
-                    false => return Ok(Vec::new()),
+                    false => return Ok(Mount::default()),
                 }
             };
             let target = target.map_or_else(|| format!("/run/secrets/{id}"), str::to_owned);
-            point(places.root, &target)?;
-            (file.clone(), target, true)
+            (file.clone(), target, true, false)
         }
         other => bail!("--mount=type={other} is not supported"),
     };
     let end = if read_only { ":ro" } else { "" };
     let mut bind = source.into_os_string();
     bind.push(format!(":{target}{end}"));
-    Ok(vec!["--bind".into(), bind])
+    Ok(Mount {
+        flags: vec!["--bind".into(), bind],
+        made: point(places.root, &target, is_directory)?,
+    })
 }
 
-/// Makes the mount point of a file, unless it is there.
-fn point(root: &Directory, target: &str) -> Result<()> {
-    if root.entry(Path::new(target))?.is_none() {
-        root.write(Path::new(target), 0o644, b"")?;
+/// Makes a mount point, unless it is there. Returns it and the topmost directory that was made.
+fn point(root: &Directory, target: &str, is_directory: bool) -> Result<Option<(PathBuf, PathBuf)>> {
+    let path = root.locate(&Path::new("/").join(target))?.path;
+    let mut missing = None;
+    for above in path.ancestors() {
+        if root.step(above)?.is_some() {
+            break;
+        }
+        missing = Some(above.to_owned());
     }
-    Ok(())
+    match (&missing, is_directory) {
+        (None, _) => {}
+        (Some(_), true) => drop(root.make_directories(&path)?),
+        (Some(_), false) => root.write(&path, 0o644, b"")?,
+    }
+    Ok(missing.map(|top| (path, top)))
 }
