@@ -45,6 +45,7 @@ fuzz_target!(|data: &[u8]| {
     }
     let flat = Flat {
         fix_permissions: true,
+        newest: None,
     };
     merged
         .write(&image, &blobs, &[], flat, std::io::sink())

@@ -100,7 +100,7 @@ impl<'a> Source<'a> {
     /// Fails when nothing matches, or a file cannot be read or written.
     pub fn copy(&self, pattern: &str, target: &str, tree: &Directory) -> Result<()> {
         let mut found = Vec::new();
-        for pattern in braces(pattern) {
+        for pattern in braces(pattern)? {
             found.extend(self.matches(&pattern)?);
         }
         for path in found {
@@ -220,20 +220,30 @@ pub fn whole(from: &Directory, into: &Directory) -> Result<()> {
     Ok(copy.content(Path::new("/"), into.make_directories(Path::new("/"))?)?)
 }
 
+/// Largest number of words that braces may make.
+const WORDS: usize = 1000;
+
 /// Returns the words that a shell makes of `{a,b}` in a word.
-fn braces(word: &str) -> Vec<String> {
-    let expanded = || {
-        let (before, rest) = word.split_once('{')?;
-        let (inner, after) = rest.split_once('}')?;
-        inner.contains(',').then_some((before, inner, after))
-    };
-    let Some((before, inner, after)) = expanded() else {
-        return vec![word.to_owned()];
-    };
-    let words = inner
-        .split(',')
-        .flat_map(|part| braces(&format!("{before}{part}{after}")));
-    words.collect()
+fn braces(word: &str) -> Result<Vec<String>> {
+    let (mut done, mut ahead) = (Vec::new(), vec![word.to_owned()]);
+    while let Some(word) = ahead.pop() {
+        if done.len() + ahead.len() > WORDS {
+            bail!("{word}: its braces make more than {WORDS} names");
+        }
+        let parts = || {
+            let (before, rest) = word.split_once('{')?;
+            let (inner, after) = rest.split_once('}')?;
+            inner.contains(',').then_some((before, inner, after))
+        };
+        match parts() {
+            Some((before, inner, after)) => {
+                let words = inner.rsplit(',');
+                ahead.extend(words.map(|part| format!("{before}{part}{after}")));
+            }
+            None => done.push(word),
+        }
+    }
+    Ok(done)
 }
 
 /// The copying of a tree.
@@ -414,6 +424,7 @@ mod tests {
         let error = source.copy("*.none", "/", &tree).unwrap_err();
         assert_eq!(error.to_string(), "*.none: no file matches");
         assert!(source.copy("none", "/", &tree).is_err());
+        assert!(source.copy(&"{a,b}".repeat(20), "/", &tree).is_err());
     }
 
     #[test]
