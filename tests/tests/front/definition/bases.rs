@@ -1,6 +1,6 @@
 //! The bases of images.
 
-use tests::{Registry, open_directory, run, saved, succeed, user_shell};
+use tests::{Registry, fixture, open_directory, program, run, saved, succeed, user_shell};
 
 use super::commands;
 
@@ -117,4 +117,46 @@ fn a_base_that_cannot_be_had_is_named() {
             .unwrap();
         assert!(fatal.contains(words), "{base}: {seen:?}");
     }
+}
+
+/// An ordinary user in a container without privileges, where there is nothing but busybox.
+#[test]
+fn a_build_runs_in_a_container_of_an_engine() {
+    let (saved, place) = (saved(), open_directory());
+    let text = "Bootstrap: localimage\nFrom: /bb.sif\n%post\necho hi > /opt/x; id -u; chown 3:4 /opt/x\n%test\ncat /opt/x\n";
+    std::fs::write(place.path().join("x.def"), text).unwrap();
+    let mut podman = std::process::Command::new("podman");
+    tests::keep_below(&mut podman, saved.path());
+    podman.arg("--runtime").arg(program("slipway"));
+    podman.args([
+        "run",
+        "--rm",
+        "--network",
+        "host",
+        "--user",
+        "1000:1000",
+        "--entrypoint",
+        "",
+    ]);
+    for (source, target) in [
+        (program("front"), "/front"),
+        (fixture("bb.sif"), "/bb.sif"),
+        (place.path().join("x.def"), "/x.def"),
+    ] {
+        podman
+            .arg("-v")
+            .arg(format!("{}:{target}:ro", source.display()));
+    }
+    podman.args(["-e", "FRONT_CACHEDIR=/tmp"]);
+    podman.arg(format!(
+        "oci-archive:{}",
+        saved.path().join("oci.tar").display()
+    ));
+    podman.args([
+        "sh",
+        "-c",
+        "/front -q build /tmp/x.sif /x.def && /front -q exec /tmp/x.sif cat /opt/x",
+    ]);
+    let seen = run(&mut podman);
+    assert_eq!(seen.stdout, "0\nhi\nhi\n", "{seen:?}");
 }
