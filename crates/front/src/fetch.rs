@@ -63,6 +63,8 @@ impl RegistryOptions {
             from,
             time: build_time(caller)?,
             is_repeatable: chosen_time(caller)?.is_some(),
+            keeps_owners: session::is_privileged(),
+            mksquashfs_arguments: Vec::new(),
             fix_permissions: self.fix_permissions,
             compression: pack::Compression::default(),
             scratch: self.scratch.clone(),

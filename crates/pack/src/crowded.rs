@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use tar::{Archive, EntryType};
 
+use crate::Error;
 use crate::sandbox::set_time;
+use crate::squash::Packing;
 use crate::squash::{self, Input};
-use crate::{Compression, Error};
 
 /// Smallest number of names in a crowded directory. Searching a smaller one takes less time (4 s)
 /// than creating its files on a slow disk.
@@ -29,8 +30,7 @@ const EQUAL: u32 = 20_000;
 pub(crate) fn pack(
     output: &Path,
     offset: u64,
-    compression: Compression,
-    time: i64,
+    packing: &Packing<'_>,
     scratch: &Path,
     write: &mut dyn FnMut(&mut dyn Write) -> Result<(), Error>,
 ) -> Result<bool, Error> {
@@ -41,7 +41,7 @@ pub(crate) fn pack(
         return Ok(false);
     };
     let root = home.path().join("root");
-    let laid_out = match lay_out(&root, time, write) {
+    let laid_out = match lay_out(&root, packing.time, write) {
         Ok(laid_out) => laid_out,
         Err(error) => {
             tracing::debug!(%error, "packed as a tar");
@@ -54,7 +54,7 @@ pub(crate) fn pack(
         modes: &laid_out.modes,
         shares_equal: laid_out.most_of_a_size < EQUAL,
     };
-    let packed = squash::pack(input, output, offset, compression, time);
+    let packed = squash::pack(input, output, offset, packing);
     let _ = rootfs::remove(&root);
     packed.map(|()| true)
 }
@@ -244,6 +244,15 @@ impl<'a> Unpacking<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::Compression;
+
+    fn packing(time: i64) -> Packing<'static> {
+        Packing {
+            compression: Compression::Zstd,
+            time,
+            more: &[],
+        }
+    }
 
     /// Writes a tar with many kinds of files, and with `count` files in one directory.
     fn tree(count: usize, output: &mut dyn Write) -> Result<(), Error> {
@@ -335,10 +344,9 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let at = |name: &str| home.path().join(name);
         let mut write = |output: &mut dyn Write| tree(300, output);
-        let time = 1_700_000_000;
-        let zstd = Compression::Zstd;
-        squash::pack(Input::Tar(&mut write), &at("tar"), 0, zstd, time).unwrap();
-        assert!(pack(&at("crowd"), 0, zstd, time, home.path(), &mut write).unwrap());
+        let packing = packing(1_700_000_000);
+        squash::pack(Input::Tar(&mut write), &at("tar"), 0, &packing).unwrap();
+        assert!(pack(&at("crowd"), 0, &packing, home.path(), &mut write).unwrap());
         assert_eq!(told(&at("crowd")), told(&at("tar")));
         assert_eq!(
             fs::read_dir(home.path()).unwrap().count(),
@@ -352,7 +360,7 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let packs = |write: &mut dyn FnMut(&mut dyn Write) -> Result<(), Error>| {
             let output = home.path().join("out");
-            pack(&output, 0, Compression::Zstd, 0, home.path(), write).unwrap()
+            pack(&output, 0, &packing(0), home.path(), write).unwrap()
         };
         let with = |attribute: Option<&str>, names: &[&str], mode: u32| {
             let mut tar = tar::Builder::new(Vec::new());
@@ -386,6 +394,6 @@ mod tests {
 
     fn pack_fails(home: &Path) -> bool {
         let mut write = |_: &mut dyn Write| Err(Error::Squash("no".to_owned()));
-        pack(&home.join("out"), 0, Compression::Zstd, 0, home, &mut write).unwrap()
+        pack(&home.join("out"), 0, &packing(0), home, &mut write).unwrap()
     }
 }

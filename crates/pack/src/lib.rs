@@ -27,7 +27,7 @@ pub use metadata::{described, label_date};
 pub use output::{OutputError, remove_abandoned, whole_content, whole_directory, whole_file};
 pub use scripts::{APPLICATIONS, LAST, actions};
 pub use squash::Compression;
-use squash::Input;
+use squash::{Input, Packing};
 
 /// The parameters of a build.
 #[derive(Debug, Clone)]
@@ -40,8 +40,13 @@ pub struct Build {
     pub is_repeatable: bool,
     /// Whether the owner gets permission to read, write and enter everything.
     pub fix_permissions: bool,
+    /// Whether the files of a directory keep their owners, who are root's to know. Else all belong to
+    /// root.
+    pub keeps_owners: bool,
     /// The compression of the squashfs.
     pub compression: Compression,
+    /// More arguments for mksquashfs.
+    pub mksquashfs_arguments: Vec<String>,
     /// A directory for temporary files.
     pub scratch: PathBuf,
     /// Go's name of the programs' architecture, which overrides that of the image.
@@ -185,7 +190,11 @@ impl Build {
         let architecture = Architecture::from_name(self.architecture_of(""));
         let told = Progressed::new(progress, None);
         let mut notes = None;
-        let fullest = tree::fullest(directory);
+        // A crowded directory is packed by a way that loses owners.
+        let fullest = match self.keeps_owners {
+            true => 0,
+            false => tree::fullest(directory),
+        };
         // Images of other sources have the times of their layers.
         let newest = u64::try_from(self.time).unwrap_or(0);
         let flat = Flat {
@@ -199,7 +208,13 @@ impl Build {
             progress,
             fullest,
             &mut |tar| {
-                notes = tree::write(directory, &root, &record, flat, told.writer(tar))?;
+                notes = tree::write(
+                    directory,
+                    &root,
+                    &record,
+                    (flat, self.keeps_owners),
+                    told.writer(tar),
+                )?;
                 Ok(())
             },
         )?;
@@ -247,13 +262,22 @@ impl Build {
         let inspected = record.inspected().into_bytes();
         let offset = sif::partition_offset(&[definition.len() as u64, inspected.len() as u64]);
         if squash::is_installed() {
-            let (compression, time, scratch) = (self.compression, self.time, &self.scratch);
+            let packing = Packing {
+                compression: self.compression,
+                time: self.time,
+                more: &self.mksquashfs_arguments,
+            };
             let is_packed = fullest >= crowded::CROWD
-                && crowded::pack(output, offset, compression, time, scratch, write)?;
+                && crowded::pack(output, offset, &packing, &self.scratch, write)?;
             if !is_packed {
-                squash::pack(Input::Tar(write), output, offset, compression, time)?;
+                squash::pack(Input::Tar(write), output, offset, &packing)?;
             }
         } else {
+            if !self.mksquashfs_arguments.is_empty() {
+                return Err(Error::Squash(
+                    "--mksquashfs-args needs mksquashfs 4.5 or later (squashfs-tools)".to_owned(),
+                ));
+            }
             progress.note(
                 "mksquashfs 4.5 or later (squashfs-tools) is not installed: packing takes longer",
             );

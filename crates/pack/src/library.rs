@@ -38,7 +38,6 @@ pub(crate) fn pack(
     packed.set_block_size(BLOCK);
     packed.set_time(u32::try_from(time).unwrap_or(0));
     packed.set_root_mode(0o755);
-    packed.set_only_root_id();
     let (kind, options) = match compression {
         Compression::Zstd => {
             let options = Zstd {
@@ -74,8 +73,8 @@ fn collect<'a>(tar: &'a File, packed: &mut FilesystemWriter<'_, '_, 'a>) -> Resu
         let header = entry.header();
         let node = NodeHeader {
             permissions: u16::try_from(header.mode().unwrap_or(0) & 0o7777).unwrap_or(0),
-            uid: 0,
-            gid: 0,
+            uid: u32::try_from(header.uid().unwrap_or(0)).unwrap_or(0),
+            gid: u32::try_from(header.gid().unwrap_or(0)).unwrap_or(0),
             mtime: u32::try_from(header.mtime().unwrap_or(0)).unwrap_or(u32::MAX),
         };
         let link = entry.link_name().map_err(failed)?.unwrap_or_default();

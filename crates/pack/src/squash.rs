@@ -75,14 +75,23 @@ pub(crate) enum Input<'a> {
     },
 }
 
+/// How a squashfs is packed.
+pub(crate) struct Packing<'a> {
+    pub(crate) compression: Compression,
+    /// The time of the squashfs, in seconds since 1970.
+    pub(crate) time: i64,
+    /// More arguments.
+    pub(crate) more: &'a [String],
+}
+
 /// Returns the command, and the file with the modes, which must exist until the command ends.
 fn command(
     input: &Input<'_>,
     output: &Path,
     offset: u64,
-    compression: Compression,
-    time: i64,
+    packing: &Packing<'_>,
 ) -> Result<(Command, Option<NamedTempFile>), Error> {
+    let (compression, time) = (packing.compression, packing.time);
     let mut command = Command::new("mksquashfs");
     let mut pseudo = None;
     match input {
@@ -112,8 +121,7 @@ fn command(
     }
     command
         .args(["-noappend", "-no-progress", "-quiet", "-root-mode", "755"])
-        .args(["-comp", compression.name(), "-mem", MEMORY])
-        .args(["-offset", &offset.to_string()])
+        .args(["-mem", MEMORY, "-offset", &offset.to_string()])
         // The time of the squashfs, and the latest time of any file. Without it, the root would get
         // the time of the packing.
         .env("SOURCE_DATE_EPOCH", time.max(0).to_string())
@@ -123,9 +131,14 @@ fn command(
         })
         .stdout(Stdio::null())
         .stderr(Stdio::piped());
-    if compression == Compression::Zstd {
-        command.args(["-Xcompression-level", &LEVEL.to_string()]);
+    // mksquashfs refuses a second method.
+    if !packing.more.iter().any(|word| word == "-comp") {
+        command.args(["-comp", compression.name()]);
+        if compression == Compression::Zstd {
+            command.args(["-Xcompression-level", &LEVEL.to_string()]);
+        }
     }
+    command.args(packing.more);
     Ok((command, pseudo))
 }
 
@@ -151,10 +164,9 @@ pub(crate) fn pack(
     input: Input<'_>,
     output: &Path,
     offset: u64,
-    compression: Compression,
-    time: i64,
+    packing: &Packing<'_>,
 ) -> Result<(), Error> {
-    let (mut command, modes) = command(&input, output, offset, compression, time)?;
+    let (mut command, modes) = command(&input, output, offset, packing)?;
     let mut child = command.spawn().map_err(|error| {
         Error::Squash(if error.kind() == io::ErrorKind::NotFound {
             "mksquashfs is not installed; it comes with squashfs-tools 4.5 or later".to_owned()

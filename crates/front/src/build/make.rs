@@ -69,6 +69,7 @@ pub fn recipe(
         let mut build = registry.build(from, caller)?;
         build.compression = args.compression.into();
         build.fix_permissions |= args.fix_perms;
+        build.mksquashfs_arguments = options.mksquashfs_arguments.clone();
         registry.with_access(caller, messages, |access| {
             let maker = Maker {
                 name,

@@ -22,6 +22,21 @@ pub struct Build {
     /// Compress the SIF with this method
     #[arg(long, value_enum, default_value_t = Compression::Zstd)]
     pub compression: Compression,
+    /// Refused: encrypted images are not supported
+    #[arg(short, long, hide = true)]
+    pub encrypt: bool,
+    /// Refused: encrypted images are not supported
+    #[arg(long, hide = true)]
+    pub passphrase: bool,
+    /// Refused: encrypted images are not supported
+    #[arg(long, value_name = "FILE", hide = true)]
+    pub pem_path: Option<PathBuf>,
+    /// Refused: a definition file is text
+    #[arg(long, hide = true)]
+    pub json: bool,
+    /// Refused: an image is bound as data with -B IMAGE:PATH:image-src=/
+    #[arg(long, hide = true)]
+    pub data: bool,
     /// The SIF or directory to make
     pub image: PathBuf,
     /// The source: a definition file, an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,

@@ -21,6 +21,21 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
             args.image.display()
         );
     }
+    for (name, is_set, reason) in [
+        ("--encrypt", args.encrypt, ENCRYPTION),
+        ("--passphrase", args.passphrase, ENCRYPTION),
+        ("--pem-path", args.pem_path.is_some(), ENCRYPTION),
+        ("--json", args.json, "a definition file is text"),
+        (
+            "--data",
+            args.data,
+            "bind any image as data: -B IMAGE:PATH:image-src=/",
+        ),
+    ] {
+        if is_set {
+            bail!("{name} is refused: {reason}");
+        }
+    }
     let recipe = args.recipe.resolve(caller, messages)?;
     if args.image.symlink_metadata().is_ok() && !args.force && !recipe.update {
         bail!(
@@ -56,6 +71,7 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
     let mut build = options.build(from, caller)?;
     build.compression = args.compression.into();
     build.fix_permissions |= args.fix_perms;
+    build.mksquashfs_arguments = recipe.mksquashfs_arguments.clone();
     options.with_access(caller, messages, |access| {
         let maker = Maker {
             build: &build,
@@ -81,6 +97,8 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
     messages.info(format_args!("Build complete: {}", args.image.display()));
     Ok(ExitCode::SUCCESS)
 }
+
+const ENCRYPTION: &str = "encrypted images are not supported";
 
 /// The image to make, and how it is made.
 pub struct Maker<'a> {

@@ -58,6 +58,9 @@ pub struct BuildFlags {
     /// Keep the unfinished image if the build fails
     #[arg(long, alias = "no-cleanup")]
     pub keep: bool,
+    /// Give mksquashfs these arguments too
+    #[arg(long, value_name = "ARGUMENTS", allow_hyphen_values = true)]
+    pub mksquashfs_args: Option<String>,
     /// Do nothing: scripts run as root inside in any case
     #[arg(short, long, hide = true)]
     pub fakeroot: bool,
@@ -81,13 +84,21 @@ pub struct BuildFlags {
 const NOTEST: Variable = Variable::of("notest", &["NOTEST"]);
 const SECTION: Variable = Variable::of("section", &["SECTION"]);
 const UPDATE: Variable = Variable::of("update", &["UPDATE"]);
+const MKSQUASHFS_ARGS: Variable = Variable::of("mksquashfs_args", &["MKSQUASHFS_ARGS"]);
 const KEEP: Variable = Variable::of("keep", &["KEEP", "NO_CLEANUP"]);
 const WARN_UNUSED: Variable = Variable::of("warn_unused_build_args", &["WARN_UNUSED_BUILD_ARGS"]);
 const BUILD_ARG_FILE: Variable = Variable::of("build_arg_file", &["BUILD_ARG_FILE"]);
 
 /// The variables of these flags. Those of other flags are read by the containers of scripts.
-pub(super) const VARIABLES: &[Variable] =
-    &[NOTEST, SECTION, UPDATE, KEEP, WARN_UNUSED, BUILD_ARG_FILE];
+pub(super) const VARIABLES: &[Variable] = &[
+    NOTEST,
+    SECTION,
+    UPDATE,
+    KEEP,
+    MKSQUASHFS_ARGS,
+    WARN_UNUSED,
+    BUILD_ARG_FILE,
+];
 
 /// How an image is built from a definition file.
 #[derive(Debug, Clone)]
@@ -104,6 +115,8 @@ pub struct BuildOptions {
     pub update: bool,
     /// Whether an unfinished image is kept.
     pub keep: bool,
+    /// More arguments for mksquashfs.
+    pub mksquashfs_arguments: Vec<String>,
     /// The flags of the containers in which scripts run.
     pub container: Vec<OsString>,
     /// Whether `%test` may write.
@@ -143,11 +156,19 @@ impl BuildFlags {
             test: !(self.notest || variables.is_set(&NOTEST)?),
             update: self.update || variables.is_set(&UPDATE)?,
             keep: self.keep || variables.is_set(&KEEP)?,
+            mksquashfs_arguments: self.mksquashfs_arguments(caller),
             container,
             writable_test: self.writable_tmpfs,
             target: self.target.clone(),
             secrets: self.secrets(caller)?,
         })
+    }
+
+    fn mksquashfs_arguments(&self, caller: &Caller) -> Vec<String> {
+        let named = caller.variables.value(&MKSQUASHFS_ARGS);
+        let named = named.map(|(_, words)| words.to_string_lossy().into_owned());
+        let words = self.mksquashfs_args.clone().or(named).unwrap_or_default();
+        words.split_whitespace().map(str::to_owned).collect()
     }
 
     fn secrets(&self, caller: &Caller) -> Result<BTreeMap<String, PathBuf>> {

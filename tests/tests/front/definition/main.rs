@@ -93,3 +93,47 @@ fn an_existing_directory_is_changed_by_an_update_only() {
     let seen = commands(&place, "$front -q build --update new x.def");
     assert!(seen.stderr.contains("new is not a directory"), "{seen:?}");
 }
+
+#[test]
+fn owners_are_kept_if_root_builds() {
+    let place = open_directory();
+    write(&place, "%post\ntouch /opt/f && chown 5:6 /opt/f\n");
+    let words = "$front -q build x.sif x.def && $front exec x.sif stat -c %u:%g /opt/f /etc";
+    let mut shell = std::process::Command::new("/bin/sh");
+    shell
+        .args(["-c", words])
+        .env("front", tests::program("front"));
+    let seen = run(shell
+        .current_dir(place.path())
+        .stdin(std::process::Stdio::null()));
+    assert_eq!(seen.stdout, "5:6\n0:0\n", "{seen:?}");
+}
+
+#[test]
+fn what_a_flag_asks_for_is_done_or_refused() {
+    let place = open_directory();
+    write(&place, "%post\ntrue\n");
+    let words = "$front -q build --mksquashfs-args '-comp gzip -Xcompression-level 1' x.sif x.def && \
+        $front sif dump 3 x.sif | /usr/bin/od -An -tu2 -j20 -N2";
+    let seen = run(user_shell(&place, words).env("PATH", "/usr/bin:/bin"));
+    // Squashfs's number of gzip.
+    assert_eq!(seen.stdout.trim(), "1", "{seen:?}");
+    for flag in [
+        "--encrypt",
+        "--passphrase",
+        "--pem-path x",
+        "--json",
+        "--data",
+    ] {
+        let seen = commands(
+            &place,
+            &format!("$front build {flag} y.sif x.def; echo $?; /bin/ls y.sif"),
+        );
+        assert_eq!(seen.stdout, "255\n", "{flag}: {seen:?}");
+        let name = flag.split(' ').next().unwrap();
+        assert!(
+            seen.stderr.contains(&format!("{name} is refused: ")),
+            "{flag}: {seen:?}"
+        );
+    }
+}
