@@ -84,7 +84,8 @@ impl Recipe<'_> {
             if !is_last {
                 std::fs::create_dir(&tree).with_context(|| tree.display().to_string())?;
             }
-            self.stage(stage, &tree, is_last && self.options.update, &built)?;
+            let update = is_last && self.options.update;
+            self.stage(stage, &tree, workplace, update, &built)?;
             built.push((stage.header.get("stage").unwrap_or_default(), tree));
         }
         Ok(())
@@ -99,6 +100,7 @@ impl Recipe<'_> {
         &self,
         stage: &Stage,
         tree: &Path,
+        workplace: &Path,
         update: bool,
         built: &[(&str, PathBuf)],
     ) -> Result<()> {
@@ -109,6 +111,7 @@ impl Recipe<'_> {
             .context("the working directory no longer exists")?;
         let scripts = Scripts {
             tree,
+            workplace,
             options: self.options,
             caller: self.caller,
             messages: self.messages,

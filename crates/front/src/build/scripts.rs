@@ -25,6 +25,8 @@ const POST: &str = "/.post.script";
 pub struct Scripts<'a> {
     /// The directory with the image's files.
     pub tree: &'a Path,
+    /// The directory for temporary files.
+    pub workplace: &'a Path,
     pub options: &'a BuildOptions,
     pub caller: &'a Caller,
     pub messages: &'a Messages,
@@ -56,7 +58,8 @@ impl Scripts<'_> {
         if !self.options.uses(section) || script.text.is_empty() {
             return Ok(());
         }
-        let mut file = tempfile::NamedTempFile::new().context("make a file for the script")?;
+        let file = tempfile::NamedTempFile::new_in(self.workplace);
+        let mut file = file.context("make a file for the script")?;
         file.write_all(script.text.as_bytes())
             .context("write the script")?;
         let words = shell_words(section, &script.arguments, file.path())?;

@@ -201,3 +201,45 @@ fn a_full_disk_is_named() {
         "{seen:?}"
     );
 }
+
+/// Returns a process and those below it.
+fn family(pid: u32) -> Vec<u32> {
+    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+    let children = children.unwrap_or_default();
+    let below = children
+        .split_whitespace()
+        .flat_map(|child| family(child.parse().unwrap()));
+    std::iter::once(pid).chain(below).collect()
+}
+
+#[test]
+fn kills_at_any_moment_leave_nothing() {
+    let place = place();
+    write(
+        &place,
+        "%setup\n: > $APPTAINER_ROOTFS/opt/x\n%post\nfor i in 1 2 3; do mkdir -p /opt/$i/d; done\nsleep 0.05\n%test\ntrue\n",
+    );
+    let mut random = 88_172_645_463_325_252_u64;
+    for round in 0..100 {
+        // Marsaglia's xorshift.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let output = ["x.sif", "-s box"][round % 2];
+        let mut build = started(&place, &format!("$front -q build -F {output} x.def"));
+        std::thread::sleep(Duration::from_millis(random % 150));
+        let family = family(build.id());
+        let victim = family[usize::try_from(random >> 32).unwrap() % family.len()];
+        let _ = kill(Pid::from_raw(victim.cast_signed()), Signal::SIGKILL);
+        build.wait().unwrap();
+    }
+    let words = "export TMPDIR=$PWD/tmp; $front -q build -F x.sif x.def && $front -q build -F -s box x.def && $front exec x.sif ls /opt";
+    let seen = commands(&place, words);
+    assert_eq!(seen.stdout, "1\n2\n3\nx\n", "{seen:?}");
+    let left = || {
+        // A build that lost its first process may be removing its files.
+        let is_over = names(place.path()) == ["box", "tmp", "x.def", "x.sif"];
+        is_over && temporary(&place).is_empty()
+    };
+    wait_for("the end of all builds", Duration::from_secs(10), left);
+}
