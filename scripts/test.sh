@@ -5,7 +5,8 @@ install_build_tools
 install podman=podman crun=crun runc=runc conmon=conmon /usr/lib/podman/netavark=netavark iptables=iptables \
   /usr/libexec/podman/catatonit=catatonit newuidmap=uidmap containerd=containerd dockerd=docker.io docker-compose=docker-compose \
   sshd=openssh-server ssh=openssh-client ip=iproute2 slurmctld=slurm-wlm munged=munge docker-registry=docker-registry skopeo=skopeo umoci=umoci buildah=buildah \
-  htpasswd=apache2-utils openssl=openssl curl=curl mkfs.ext3=e2fsprogs strace=strace keyctl=keyutils bsdtar=libarchive-tools zstd=zstd squashfuse=squashfuse mksquashfs=squashfs-tools debootstrap=debootstrap
+  htpasswd=apache2-utils openssl=openssl curl=curl mkfs.ext3=e2fsprogs strace=strace keyctl=keyutils bsdtar=libarchive-tools zstd=zstd squashfuse=squashfuse mksquashfs=squashfs-tools debootstrap=debootstrap \
+  dnf=dnf rpmbuild=rpm createrepo_c=createrepo-c zypper=zypper
 target=$(rustc -vV | sed -n 's/^host: //p')
 make_tester
 "$top/scripts/fixtures.sh"

@@ -51,9 +51,11 @@ impl Bases<'_> {
             }
             "scratch" => Ok(()),
             "busybox" => self.busybox(header, tree),
-            "debootstrap" | "mmdebstrap" => self.scripts.install(&agent, header),
-            "yum" | "dnf" | "zypper" | "arch" => bail!(
-                "Bootstrap: {agent} is not supported; use an image of the distribution: Bootstrap: docker"
+            "debootstrap" | "mmdebstrap" | "yum" | "dnf" | "zypper" => {
+                self.scripts.install(&agent, header)
+            }
+            "arch" => bail!(
+                "Bootstrap: arch is not supported; use an image of the distribution: Bootstrap: docker, From: archlinux"
             ),
             unknown => bail!("invalid build source {unknown}"),
         }
@@ -116,7 +118,15 @@ impl Bases<'_> {
 
 /// Whether an agent makes a base that is no image.
 pub fn is_bare(agent: &str) -> bool {
-    let agents = ["scratch", "busybox", "debootstrap", "mmdebstrap"];
+    let agents = [
+        "scratch",
+        "busybox",
+        "debootstrap",
+        "mmdebstrap",
+        "yum",
+        "dnf",
+        "zypper",
+    ];
     agents.iter().any(|one| one.eq_ignore_ascii_case(agent))
 }
 

@@ -171,7 +171,11 @@ impl Scripts<'_> {
             caller: self.caller,
             messages: self.messages,
         };
-        installer.debian(header, self.tree, agent)
+        match agent {
+            "yum" | "dnf" => installer.red_hat(header, self.tree, agent),
+            "zypper" => installer.suse(header, self.tree),
+            _ => installer.debian(header, self.tree, agent),
+        }
     }
 
     fn container(&self) -> Container<'_> {

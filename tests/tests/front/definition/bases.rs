@@ -103,7 +103,12 @@ fn a_base_that_cannot_be_had_is_named() {
             "debootstrap\nOSVersion: sid",
             "the keyword mirrorurl is missing",
         ),
-        ("yum\nOSVersion: 9", "Bootstrap: yum is not supported"),
+        ("yum\nOSVersion: 9", "the keyword mirrorurl is missing"),
+        (
+            "dnf\nMirrorURL: http://x/%{OSVERSION}",
+            "the keyword osversion is missing",
+        ),
+        ("arch", "Bootstrap: arch is not supported"),
         ("shub\nFrom: a/b", "shub://"),
     ];
     for (base, words) in rows {
@@ -159,4 +164,72 @@ fn a_build_runs_in_a_container_of_an_engine() {
     ]);
     let seen = run(&mut podman);
     assert_eq!(seen.stdout, "0\nhi\nhi\n", "{seen:?}");
+}
+
+/// The packages of a small distribution: a base of busybox, and one that needs it.
+const PACKAGES: [(&str, &str); 2] = [
+    (
+        "smallbase",
+        "%install\nmkdir -p %{buildroot}/bin %{buildroot}/etc\ncp $BUSYBOX %{buildroot}/bin/busybox\n\
+         for name in sh touch chown stat cat; do ln -s busybox %{buildroot}/bin/$name; done\n\
+         echo small > %{buildroot}/etc/redhat-release\n\
+         %files\n%attr(-,bin,mail) /bin/*\n/etc/redhat-release\n\
+         %post\ntouch /etc/scriptlet\nchown 5:6 /etc/scriptlet\n",
+    ),
+    (
+        "extra",
+        "%install\nmkdir -p %{buildroot}/opt; echo extra > %{buildroot}/opt/extra\n%files\n/opt/extra\n",
+    ),
+];
+
+/// An ordinary user installs packages of Red Hat's kind, with owners and scripts, from a repository.
+#[test]
+fn packages_of_red_hats_kind_are_installed() {
+    let place = open_directory();
+    let here = place.path().display().to_string();
+    for (name, text) in PACKAGES {
+        let head = format!(
+            "Name: {name}\nVersion: 1\nRelease: 1\nSummary: x\nLicense: none\nAutoReqProv: no\n\
+             Provides: {name}-x /bin/sh coreutils aaa_base\n%description\nx\n"
+        );
+        let head = match name {
+            "extra" => head.replace(
+                "Provides: extra-x /bin/sh coreutils aaa_base",
+                "Requires: smallbase",
+            ),
+            _ => head,
+        };
+        std::fs::write(place.path().join(format!("{name}.spec")), head + text).unwrap();
+        let mut build = std::process::Command::new("rpmbuild");
+        build.args(["-bb", "--quiet"]);
+        for define in [
+            format!("_topdir {here}/top"),
+            format!("_rpmdir {here}/repo"),
+            "debug_package %{nil}".to_owned(),
+            "__os_install_post %{nil}".to_owned(),
+        ] {
+            build.arg("--define").arg(define);
+        }
+        build.env("BUSYBOX", fixture("bb").join("bin/busybox"));
+        succeed(build.arg(place.path().join(format!("{name}.spec"))));
+    }
+    succeed(
+        std::process::Command::new("createrepo_c")
+            .arg("-q")
+            .arg(place.path().join("repo")),
+    );
+    for agent in ["dnf", "yum", "zypper"] {
+        let text = format!(
+            "Bootstrap: {agent}\nMirrorURL: file://{here}/%{{OSVERSION}}\nOSVersion: repo\nInclude: extra\n%post\ncat /opt/extra\n"
+        );
+        std::fs::write(place.path().join("x.def"), text).unwrap();
+        let words = "$front -q build -F x.sif x.def >log 2>&1 || /usr/bin/tail -40 log; /usr/bin/tail -1 log; \
+                     $front exec x.sif cat /etc/redhat-release; $front exec x.sif stat -c %n /etc/scriptlet /var/lib/rpm";
+        let seen = run(user_shell(&place, words).env("PATH", "/usr/bin:/bin"));
+        assert_eq!(
+            seen.stdout, "extra\nsmall\n/etc/scriptlet\n/var/lib/rpm\n",
+            "{agent}: {seen:?}"
+        );
+        let _ = commands(&place, "/bin/rm -f x.sif");
+    }
 }
