@@ -1,16 +1,13 @@
 //! Building an image from a definition file, stage by stage, or from a Dockerfile.
 
 mod apps;
-mod archive;
 mod base;
 mod container;
 mod copy;
 mod dockerfile;
-mod ignore;
 mod installer;
 mod make;
 mod metadata;
-mod mounts;
 mod scripts;
 mod supervise;
 mod workplace;
@@ -31,8 +28,7 @@ use crate::messages::Messages;
 
 use base::Bases;
 use copy::Source;
-use dockerfile::{DockerBuild, is_dockerfile};
-use ignore::Ignored;
+use dockerfile::{DockerBuild, Ignored, is_dockerfile};
 pub use make::{is_recipe, recipe};
 use metadata::Facts;
 use scripts::Scripts;

@@ -1,0 +1,136 @@
+//! `COPY` and `ADD`.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use definition::dockerfile::{HereDocument, Instruction};
+use pull::Source as ImageSource;
+use rootfs::Directory;
+
+use super::super::copy::Source;
+use super::{DockerBuild, State, Work, archive};
+
+/// The arguments of `COPY` or `ADD`.
+pub(super) struct Files<'a> {
+    pub(super) sources: &'a [String],
+    pub(super) documents: &'a [HereDocument],
+    pub(super) target: &'a str,
+    pub(super) is_add: bool,
+}
+
+impl DockerBuild<'_> {
+    /// Copies files into the image.
+    pub(super) fn copy(
+        &self,
+        instruction: &Instruction,
+        files: &Files<'_>,
+        state: &State,
+        work: &Work<'_>,
+    ) -> Result<()> {
+        let root = Directory::open_root(work.tree)?;
+        let (mut mode, mut from) = (None, None);
+        for (name, value) in &instruction.flags {
+            let value = self.words(value, &|name| state.value(name))?;
+            match name.as_str() {
+                "chmod" => {
+                    let parsed = u32::from_str_radix(&value, 8)
+                        .ok()
+                        .filter(|mode| *mode <= 0o7777);
+                    mode = Some(
+                        parsed
+                            .with_context(|| format!("--chmod={value}: expected an octal mode"))?,
+                    );
+                }
+                // All files belong to root.
+                "chown" | "link" => {}
+                "from" => from = Some(value),
+                other => bail!("--{other} is not supported"),
+            }
+        }
+        let is_directory =
+            files.target.ends_with('/') || files.sources.len() > 1 || files.target == ".";
+        let target = state.absolute(files.target);
+        let opened = match &from {
+            Some(word) => Some(self.files_of(word, work)?),
+            None => None,
+        };
+        let ignored = |path: &Path| self.ignored.has(path);
+        let source = match &opened {
+            Some(root) => Source {
+                mode,
+                ..Source::stage(root)
+            },
+            None => Source {
+                mode,
+                ignored: Some(&ignored),
+                ..Source::stage(self.context)
+            },
+        };
+        let mut documents = files.documents.iter();
+        for word in files.sources {
+            if word.starts_with("<<") {
+                let document = documents.next().context("a here-document is missing")?;
+                let text = match document.expands {
+                    true => self.words(&quoted(&document.text), &|name| state.value(name))?,
+                    false => document.text.clone(),
+                };
+                let path = match is_directory {
+                    true => target.join(&document.name),
+                    false => target.clone(),
+                };
+                root.write(&path, mode.unwrap_or(0o644), text.as_bytes())?;
+            } else if !files.is_add || !self.add(word, &target, (is_directory, mode), &root)? {
+                source.copy_content(word.trim_start_matches('/'), &target, is_directory, &root)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds what `ADD` alone can: a file at an address, or the files in an archive. Returns whether
+    /// the word names one.
+    fn add(
+        &self,
+        word: &str,
+        target: &Path,
+        (is_directory, mode): (bool, Option<u32>),
+        root: &Directory,
+    ) -> Result<bool> {
+        if word.starts_with("http://") || word.starts_with("https://") {
+            let source = ImageSource::Net(word.to_owned());
+            let fetched = self.access.sif(&source, self.build)?;
+            let name = word.rsplit('/').next().filter(|name| !name.is_empty());
+            let path = match is_directory {
+                true => target.join(name.with_context(|| format!("{word}: it has no file name"))?),
+                false => target.to_owned(),
+            };
+            let mut file = root.create(&path, mode.unwrap_or(0o600))?;
+            std::io::copy(&mut std::fs::File::open(fetched)?, &mut file)?;
+            return Ok(true);
+        }
+        if word.contains("://") || word.starts_with("git@") {
+            bail!("ADD {word}: only files, http:// and https:// are supported");
+        }
+        let is_archive = archive::is_archive(self.context, word)?;
+        if is_archive {
+            let unpacked = archive::unpack(self.context, word, target, root);
+            unpacked.with_context(|| word.to_owned())?;
+        }
+        Ok(is_archive)
+    }
+
+    /// Opens the files of another stage, or of an image.
+    fn files_of(&self, word: &str, work: &Work<'_>) -> Result<Directory> {
+        let tree = self.tree_of(word, work);
+        let tree = tree.with_context(|| {
+            format!(
+                "--from={word}: there is no such stage above; for an image, add FROM {word} AS NAME"
+            )
+        })?;
+        Ok(Directory::open_root(&tree)?)
+    }
+}
+
+/// Quotes a text so that only its variables are replaced.
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('"', "\\\""))
+}
