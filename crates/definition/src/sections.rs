@@ -100,8 +100,9 @@ impl Stage {
                 let message = format!("%{}: the application's name is missing", section.name);
                 return Err(section.fault(message));
             };
-            // The name becomes that of a directory.
-            if name.contains('/') || name == "." || name == ".." {
+            // The name becomes that of a directory, and a part of scripts.
+            let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "._+-".contains(letter);
+            if !name.chars().all(is_plain) || name == "." || name == ".." {
                 let message = format!("%{} {name}: not the name of an application", section.name);
                 return Err(section.fault(message));
             }

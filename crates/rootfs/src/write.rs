@@ -6,11 +6,13 @@
 use std::ffi::OsStr;
 use std::fs::{File, Permissions};
 use std::io::{self, Write};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, symlinkat, unlinkat};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, linkat, mkdirat, openat, symlinkat, unlinkat,
+};
 use rustix::io::Errno;
 
 use crate::{Directory, Entry, Files, Step};
@@ -110,6 +112,24 @@ impl Directory {
 }
 
 impl Directory {
+    /// Makes another name for the regular file at `path`: `name` in an open directory of the tree. No
+    /// link at the end of `path` is followed. Something else with this name is replaced.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no regular file, and when the file system refuses.
+    pub fn hard_link(&self, path: &Path, above: impl AsFd, name: &OsStr) -> io::Result<()> {
+        let file = self.open_inside(path, OFlags::PATH | OFlags::NOFOLLOW)?;
+        let file = file.ok_or(Errno::NOENT)?;
+        let mode = rustix::fs::fstat(&file)?.st_mode;
+        if FileType::from_raw_mode(mode) != FileType::RegularFile {
+            return Err(Errno::INVAL.into());
+        }
+        remove_at(&above, name)?;
+        let open = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(linkat(CWD, open, &above, name, AtFlags::SYMLINK_FOLLOW)?)
+    }
+
     /// Removes the empty file or directory at `path`, and the empty directories above it below `top`.
     /// Whatever has content stays.
     ///
@@ -152,15 +172,24 @@ impl Directory {
 ///
 /// Fails when a directory has this name, or the file system refuses.
 pub fn create_at(above: impl AsFd, name: &OsStr, mode: u32) -> io::Result<File> {
-    match unlinkat(&above, name, AtFlags::empty()) {
-        Ok(()) | Err(Errno::NOENT) => {}
-        Err(errno) => return Err(errno.into()),
-    }
+    remove_at(&above, name)?;
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let made = openat(&above, name, flags, Mode::from_raw_mode(0o600))?;
     let file = File::from(made);
     file.set_permissions(Permissions::from_mode(mode))?;
     Ok(file)
+}
+
+/// Removes a file or a link in an open directory, if it is there.
+///
+/// # Errors
+///
+/// Fails when a directory has this name, or the file system refuses.
+pub fn remove_at(above: impl AsFd, name: &OsStr) -> io::Result<()> {
+    match unlinkat(&above, name, AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// Opens a directory in an open directory, and makes it if it is missing. A file or a link with

@@ -1,7 +1,7 @@
 //! Running programs in an image that is being built.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{BufRead, BufReader, Write};
+use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
@@ -42,6 +42,8 @@ pub struct Container<'a> {
     pub flags: &'a [OsString],
     /// The working directory in the image.
     pub cwd: &'a str,
+    /// Whether the temporary directories are the image's own.
+    pub own_tmp: bool,
     /// The calling process.
     pub caller: &'a Caller,
     pub messages: &'a Messages,
@@ -79,10 +81,14 @@ impl Container<'_> {
         command.args([flag, "--cleanenv", "--no-eval", "--no-home"]);
         // The host's home and working directory are not the image's.
         command.args(["--no-mount", "home,cwd,hostfs,bind-paths"]);
+        if self.own_tmp {
+            command.args(["--no-mount", "tmp"]);
+        }
         let chosen = self.caller.variables.text(CHOSEN_TIME);
         let chosen = chosen.as_deref().map(|time| (CHOSEN_TIME, time));
         for (name, value) in variables.iter().copied().chain(chosen) {
-            command.arg("--env").arg(format!("{name}={value}"));
+            // Unlike the values of --env, these may have commas.
+            command.env(format!("FRONTENV_{name}"), value);
         }
         self.finish(&mut command).args(words);
         self.wait(command)
@@ -126,28 +132,51 @@ impl Container<'_> {
         command.args(self.flags).arg("--").arg(self.tree)
     }
 
-    /// Waits for the end. Hands on the error output, and keeps the last traced command.
+    /// Waits for the end of the script, and ends what it has left. Hands on the error output, and keeps
+    /// the last traced command.
     fn wait(&self, mut command: Command) -> Result<Ended> {
-        let spawned = command.stderr(Stdio::piped()).spawn();
-        let mut child = spawned.context("start a container")?;
-        let mut traced = None;
-        if let Some(words) = child.stderr.take() {
-            let mut lines = BufReader::new(words).split(b'\n');
-            let mut own = std::io::stderr().lock();
-            while let Some(Ok(mut line)) = lines.next() {
-                if let Some(command) = line.strip_prefix(b"+ ") {
-                    traced = Some(String::from_utf8_lossy(command).into_owned());
+        command.stdin(Stdio::null()).stderr(Stdio::piped());
+        let mut child = command.spawn().context("start a container")?;
+        let words = child.stderr.take();
+        let told = words.map(|words| std::thread::spawn(move || hand_on(words)));
+        let status = child.wait();
+        // A daemon holds the pipe open.
+        end_children();
+        let status = status.context("wait for the container")?;
+        let command = told.and_then(|told| told.join().ok().flatten());
+        Ok(Ended { status, command })
+    }
+}
+
+/// Largest part of a line that is kept, in bytes.
+const LINE: usize = 4096;
+
+/// Writes what a script writes to its error output to ours, at once. Returns the last command that a
+/// shell has traced.
+fn hand_on(mut words: impl Read) -> Option<String> {
+    let (mut traced, mut line) = (None, Vec::new());
+    let mut block = [0; 8192];
+    loop {
+        let count = match words.read(&mut block) {
+            Ok(0) => return traced,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(_) => return traced,
+        };
+        let part = block.get(..count).unwrap_or_default();
+        let _ = std::io::stderr().write_all(part);
+        for byte in part {
+            match byte {
+                b'\n' => {
+                    if let Some(command) = line.strip_prefix(b"+ ") {
+                        traced = Some(String::from_utf8_lossy(command).into_owned());
+                    }
+                    line.clear();
                 }
-                line.push(b'\n');
-                let _ = own.write_all(&line);
+                byte if line.len() < LINE => line.push(*byte),
+                _ => {}
             }
         }
-        let status = child.wait().context("wait for the container")?;
-        end_children();
-        Ok(Ended {
-            status,
-            command: traced,
-        })
     }
 }
 

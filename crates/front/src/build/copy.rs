@@ -6,10 +6,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rootfs::{Directory, Entry, Files, OwnerAccess, Step, create_at, directory_at};
+use rootfs::{Directory, Entry, Files, OwnerAccess, Step, create_at, directory_at, remove_at};
 use rustix::fs::{
     AtFlags, FileType, Mode, Timespec, Timestamps, fchmod, futimens, mknodat, statat, symlinkat,
-    unlinkat,
 };
 
 /// The files that are copied.
@@ -51,41 +50,46 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// Copies what a pattern matches, as `COPY` of a Dockerfile does: of a directory, its content. The
-    /// target is a directory if it is one already, ends with a slash, or gets several files.
+    /// Returns the paths that match a pattern and are not left out.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there are none.
+    pub fn matched(&self, pattern: &str) -> Result<Vec<PathBuf>> {
+        let mut found = self.matches(pattern)?;
+        found.retain(|path| !self.is_ignored(path));
+        if found.is_empty() {
+            bail!("{pattern}: no file matches");
+        }
+        Ok(found)
+    }
+
+    /// Copies a path that matches `pattern`, as `COPY` of a Dockerfile does: of a directory, its
+    /// content. `is_directory` says that the target is one.
     ///
     /// # Errors
     ///
     /// As for [`copy`](Self::copy).
     pub fn copy_content(
         &self,
-        pattern: &str,
+        (pattern, path): (&str, &Path),
         target: &Path,
         is_directory: bool,
         tree: &Directory,
     ) -> Result<()> {
-        let mut found = self.matches(pattern)?;
-        found.retain(|path| !self.is_ignored(path));
-        if found.is_empty() {
-            bail!("{pattern}: no file matches");
-        }
-        let is_directory = is_directory || tree.entry(target)? == Some(Entry::Directory);
-        for path in &found {
-            let named = || match path.strip_prefix("/").unwrap_or(path).to_string_lossy() {
-                name if name.is_empty() => pattern.to_owned(),
-                name => name.into_owned(),
-            };
-            let place = match self.root.entry(path)? {
-                Some(Entry::Directory) => target.to_owned(),
-                None => bail!("{}: no such file or directory", named()),
-                Some(_) => match path.file_name().filter(|_| is_directory || found.len() > 1) {
-                    Some(name) => target.join(name),
-                    None => target.to_owned(),
-                },
-            };
-            self.copy_to(path, &place, tree).with_context(named)?;
-        }
-        Ok(())
+        let named = || match path.strip_prefix("/").unwrap_or(path).to_string_lossy() {
+            name if name.is_empty() => pattern.to_owned(),
+            name => name.into_owned(),
+        };
+        let place = match self.root.entry(path)? {
+            Some(Entry::Directory) => target.to_owned(),
+            None => bail!("{}: no such file or directory", named()),
+            Some(_) => match path.file_name().filter(|_| is_directory) {
+                Some(name) => target.join(name),
+                None => target.to_owned(),
+            },
+        };
+        self.copy_to(path, &place, tree).with_context(named)
     }
 
     fn is_ignored(&self, path: &Path) -> bool {
@@ -220,6 +224,20 @@ pub fn whole(from: &Directory, into: &Directory) -> Result<()> {
     Ok(copy.content(Path::new("/"), into.make_directories(Path::new("/"))?)?)
 }
 
+/// Copies the files in a directory of a source to another directory.
+///
+/// # Errors
+///
+/// Fails when a file cannot be read or written.
+pub fn part(source: &Source<'_>, path: &Path, into: &Directory) -> Result<()> {
+    let mut copy = Copy {
+        source,
+        tree: into.identity()?,
+        above: Vec::new(),
+    };
+    Ok(copy.content(path, into.make_directories(Path::new("/"))?)?)
+}
+
 /// Largest number of words that braces may make.
 const WORDS: usize = 1000;
 
@@ -299,11 +317,19 @@ impl Copy<'_> {
                 root.entry(path)?.ok_or(io::ErrorKind::NotFound)?
             }
             Step::Link(target) => {
-                remove(into, name)?;
+                remove_at(into, name)?;
                 return Ok(symlinkat(&target, into, name)?);
             }
             Step::Entry(entry) => entry,
         };
+        // An image that is built in its own context is no part of it.
+        let is_tree = |found: &Directory| found.identity().is_ok_and(|found| found == self.tree);
+        if entry == Entry::Directory
+            && self.source.ignored.is_some()
+            && root.below(path)?.as_ref().is_some_and(is_tree)
+        {
+            return Ok(());
+        }
         match entry {
             Entry::Directory => self.content(path, directory_at(into, name)?),
             entry => self.file(path, entry, into, name),
@@ -317,7 +343,7 @@ impl Copy<'_> {
             if FileType::from_raw_mode(status.st_mode) != FileType::Fifo {
                 return Err(io::Error::other("is a device or a socket"));
             }
-            remove(into, name)?;
+            remove_at(into, name)?;
             let mode = Mode::from_raw_mode(status.st_mode & 0o777);
             return Ok(mknodat(into, name, FileType::Fifo, mode, 0)?);
         }
@@ -364,13 +390,6 @@ impl Copy<'_> {
             futimens(&copy, &times)?;
         }
         Ok(())
-    }
-}
-
-fn remove(into: &OwnedFd, name: &OsStr) -> io::Result<()> {
-    match unlinkat(into, name, AtFlags::empty()) {
-        Ok(()) | Err(rustix::io::Errno::NOENT) => Ok(()),
-        Err(errno) => Err(errno.into()),
     }
 }
 

@@ -244,6 +244,7 @@ impl Installer<'_> {
             tree: Path::new("/"),
             flags: &flags,
             cwd: "/",
+            own_tmp: false,
             caller: self.caller,
             messages: self.messages,
         };

@@ -11,7 +11,7 @@ use pull::Access;
 use rootfs::Directory;
 use sys::ExitCode;
 
-use super::{DockerBuild, Ignored, Recipe, Workplace, copy, is_dockerfile, supervise};
+use super::{DockerBuild, Ignored, PREDEFINED, Recipe, Workplace, copy, is_dockerfile, supervise};
 use crate::caller::Caller;
 use crate::cli;
 use crate::flags::BuildOptions;
@@ -114,7 +114,22 @@ fn read(path: &Path, options: &BuildOptions, caller: &Caller, messages: &Message
     let text = crate::small_file::read_text(path).with_context(named)?;
     let fault = |error: definition::Error| anyhow!("{}:{error}", path.display());
     if is_dockerfile(path, &text) {
+        for (flag, is_set) in [
+            ("--section", options.sections.is_some()),
+            ("--notest", !options.test),
+        ] {
+            if is_set {
+                bail!(
+                    "{flag}: {} is a Dockerfile, which has no sections",
+                    path.display()
+                );
+            }
+        }
         let file = dockerfile::parse(&text).map_err(fault)?;
+        let unused = unused_arguments(&file, options);
+        if !unused.is_empty() {
+            messages.warning(format_args!("unused build args: {unused}"));
+        }
         let above = caller.absolute(path)?;
         let context = above.parent().unwrap_or(Path::new("/"));
         return Ok(Text::Dockerfile {
@@ -124,6 +139,17 @@ fn read(path: &Path, options: &BuildOptions, caller: &Caller, messages: &Message
             context: Directory::open_root(context)
                 .with_context(|| context.display().to_string())?,
         });
+    }
+    for (flag, is_set) in [
+        ("--target", options.target.is_some()),
+        ("--secret", !options.secrets.is_empty()),
+    ] {
+        if is_set {
+            bail!(
+                "{flag}: {} is a definition file, and the flag is for Dockerfiles",
+                path.display()
+            );
+        }
     }
     let definition = definition::parse(&text, &options.arguments).map_err(fault)?;
     if !definition.unused.is_empty() {
@@ -136,6 +162,21 @@ fn read(path: &Path, options: &BuildOptions, caller: &Caller, messages: &Message
         }
     }
     Ok(Text::Definition(definition))
+}
+
+/// Returns the names of the given arguments that no `ARG` has, separated by blanks.
+fn unused_arguments(file: &Dockerfile, options: &BuildOptions) -> String {
+    let stages = file.stages.iter().flat_map(|stage| &stage.instructions);
+    let arguments = file.arguments.iter().chain(stages);
+    let mut known: Vec<&str> = PREDEFINED.to_vec();
+    for instruction in arguments {
+        if let dockerfile::Kind::Arg(all) = &instruction.kind {
+            known.extend(all.iter().map(|(name, _)| name.as_str()));
+        }
+    }
+    let given = options.arguments.keys().map(String::as_str);
+    let unused: Vec<&str> = given.filter(|name| !known.contains(name)).collect();
+    unused.join(" ")
 }
 
 struct Maker<'a> {

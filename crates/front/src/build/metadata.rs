@@ -222,7 +222,10 @@ fn write_labels(
 ) -> Result<()> {
     let path = own("labels.json");
     let mut labels: BTreeMap<String, String> = match read(tree, &path)? {
-        Some(text) => serde_json::from_str(&text).context("labels.json of the base")?,
+        Some(text) => {
+            let read = serde_json::from_str(&text);
+            read.with_context(|| format!("{path} of the image, which is read up to 1 MiB"))?
+        }
         None => BTreeMap::new(),
     };
     if let Some(text) = read(tree, LABELS)? {

@@ -28,7 +28,7 @@ use crate::messages::Messages;
 
 use base::Bases;
 use copy::Source;
-use dockerfile::{DockerBuild, Ignored, is_dockerfile};
+use dockerfile::{DockerBuild, Ignored, PREDEFINED, is_dockerfile};
 pub use make::{is_recipe, recipe};
 use metadata::Facts;
 use scripts::Scripts;

@@ -94,6 +94,8 @@ impl Scripts<'_> {
             return Ok(());
         }
         let words = shell_words("post", &script.arguments, Path::new(POST))?;
+        // A link of the image is not followed.
+        root.unlink(Path::new(POST))?;
         root.write(Path::new(POST), 0o755, script.text.as_bytes())
             .context("write %post to the image")?;
         self.messages.info("Running post scriptlet");
@@ -183,6 +185,7 @@ impl Scripts<'_> {
             tree: self.tree,
             flags: &self.options.container,
             cwd: "/",
+            own_tmp: false,
             caller: self.caller,
             messages: self.messages,
         }
@@ -194,15 +197,22 @@ impl Scripts<'_> {
 fn line_of(command: &str, script: &Script) -> Option<usize> {
     /// Lines below this similarity are other commands.
     const NEAR: f64 = 0.85;
+    /// Largest part of a line that is compared, in letters.
+    const LONGEST: usize = 300;
     let plain =
         |text: &str| -> String { text.chars().filter(|one| !"'\"\\".contains(*one)).collect() };
+    // The comparison of two texts takes time by the product of their lengths.
+    let short = |text: String| -> String { text.chars().take(LONGEST).collect() };
     let command = plain(command);
-    let rated = script.text.lines().zip(&script.numbers);
-    let rated = rated.map(|(line, number)| {
-        (
-            strsim::normalized_levenshtein(plain(line.trim()).as_str(), &command),
-            *number,
-        )
+    let length = command.len();
+    let command = short(command);
+    let lines = script.text.lines().zip(&script.numbers);
+    let lines = lines.map(|(line, number)| (plain(line.trim()), *number));
+    // A line of another length is another command.
+    let lines = lines.filter(|(line, _)| line.len().abs_diff(length) <= length / 5 + 1);
+    let rated = lines.map(|(line, number)| {
+        let similarity = strsim::normalized_levenshtein(&short(line), &command);
+        (similarity, number)
     });
     let best = rated.max_by(|left, right| left.0.total_cmp(&right.0))?;
     (best.0 > NEAR).then_some(best.1)

@@ -1,10 +1,9 @@
 //! A build in a process of its own, so that nothing is left when it ends by a signal.
 
 use std::fs;
-use std::path::Path;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -42,22 +41,25 @@ pub fn supervise(build: impl FnOnce() -> u8, clean: impl Fn(bool)) -> Result<Exi
 }
 
 /// Runs a function in a child process that ends with this one. Returns its status after the end of
-/// all processes that it left.
+/// all processes that it left. Children that this process had before are not ended.
 fn in_child(run: impl FnOnce() -> u8) -> Result<WaitStatus> {
     let mut heeded: SigSet = ENDING.into_iter().collect();
     heeded.add(Signal::SIGCHLD);
     let mask = heeded.thread_swap_mask(SigmaskHow::SIG_BLOCK);
     let mask = mask.context("block signals")?;
-    set_child_subreaper(Some(rustix::process::getpid())).context("adopt the build's processes")?;
+    let own = rustix::process::getpid();
+    set_child_subreaper(Some(own)).context("adopt the build's processes")?;
+    let others = children();
     match sys::fork().context("start the build")? {
         Fork::Parent(child) => {
             let status = wait(child, &heeded);
-            end_children();
+            end_children_except(&others);
             Ok(status)
         }
         Fork::Child => {
             let signal = Some(rustix::process::Signal::TERM);
             let _ = rustix::process::set_parent_process_death_signal(signal);
+            let _ = set_child_subreaper(Some(rustix::process::getpid()));
             let _ = mask.thread_set_mask();
             sys::exit_at_once(i32::from(run()));
         }
@@ -96,25 +98,52 @@ fn wait(child: Pid, heeded: &SigSet) -> WaitStatus {
 
 /// Ends the processes that have become children of this one because their parents have ended.
 pub fn end_children() {
+    end_children_except(&[]);
+}
+
+/// Time that a container's own processes get to end by themselves, and time between two looks.
+const PATIENCE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(5));
+
+fn end_children_except(others: &[Pid]) {
+    let began = Instant::now();
     loop {
-        for child in children() {
-            let _ = kill(child, Signal::SIGKILL);
+        let mut left = children();
+        left.retain(|child| !others.contains(child));
+        if left.is_empty() {
+            return;
         }
-        match waitpid(None, None) {
-            Err(Errno::EINTR) | Ok(_) => {}
-            Err(_) => return,
+        for child in left {
+            // The monitor of a container cleans up after it.
+            if began.elapsed() > PATIENCE.0 || !is_ours(child) {
+                let _ = kill(child, Signal::SIGKILL);
+            }
+            let _ = waitpid(child, Some(WaitPidFlag::WNOHANG));
         }
+        std::thread::sleep(PATIENCE.1);
     }
 }
 
-/// Returns the children of this process's only thread ([proc_pid_task(5)], Linux 4.2).
+/// Whether a process has the name of this one, or of one that has executed `/proc/self/exe`.
+fn is_ours(process: Pid) -> bool {
+    let name = |process: &str| fs::read(format!("/proc/{process}/comm")).ok();
+    name(&process.to_string()).is_some_and(|named| named == b"exe\n" || name("self") == Some(named))
+}
+
+/// Returns the children of this process ([proc_pid_task(5)], Linux 4.2).
 ///
 /// [proc_pid_task(5)]: https://man7.org/linux/man-pages/man5/proc_pid_task.5.html
 fn children() -> Vec<Pid> {
-    let path = Path::new("/proc/thread-self/children");
-    let text = fs::read_to_string(path).unwrap_or_default();
-    let numbers = text.split_whitespace().filter_map(|one| one.parse().ok());
-    numbers.map(Pid::from_raw).collect()
+    let threads = fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")));
+    let mut found = Vec::new();
+    for list in lists.flatten() {
+        let numbers = list.split_whitespace().filter_map(|one| one.parse().ok());
+        found.extend(numbers.map(Pid::from_raw));
+    }
+    found
 }
 
 /// Ends this process by the signal by which the build has ended, as a shell expects it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use super::Variable;
@@ -100,6 +100,22 @@ pub(super) const VARIABLES: &[Variable] = &[
     BUILD_ARG_FILE,
 ];
 
+/// The sections that can be chosen, and two words.
+const SECTIONS: [&str; 12] = [
+    "all",
+    "none",
+    "pre",
+    "setup",
+    "files",
+    "post",
+    "environment",
+    "runscript",
+    "startscript",
+    "test",
+    "help",
+    "labels",
+];
+
 /// How an image is built from a definition file.
 #[derive(Debug, Clone)]
 pub struct BuildOptions {
@@ -139,6 +155,13 @@ impl BuildFlags {
             true => variables.list(&SECTION),
             false => self.section.clone(),
         };
+        if let Some(unknown) = sections
+            .iter()
+            .find(|one| !SECTIONS.contains(&one.as_str()))
+        {
+            let known = SECTIONS.join(", ");
+            bail!("--section {unknown}: there is no such section; expected some of {known}");
+        }
         let is_all = sections.is_empty() || sections.iter().any(|section| section == "all");
         let mut container = Vec::new();
         for (flag, values) in [("--bind", &self.bind), ("--mount", &self.mount)] {

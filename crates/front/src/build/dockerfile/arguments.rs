@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 use definition::dockerfile::{Kind, expand};
 
 use super::{DockerBuild, State};
@@ -94,5 +94,21 @@ impl DockerBuild<'_> {
             state.arguments.extend(pair);
         }
         Ok(())
+    }
+
+    /// Fails if a stage is for another platform than the build.
+    pub(super) fn check_platform(&self, word: &str, line: usize) -> Result<()> {
+        let wanted = self.global(word, line)?;
+        let platform = self.platform();
+        let own = ["TARGETPLATFORM", "BUILDPLATFORM"].map(|name| platform.get(name));
+        let is_own = |one: &Option<&String>| {
+            one.is_some_and(|own| *own == wanted || own.trim_start_matches("linux/") == wanted)
+        };
+        match own.iter().any(is_own) {
+            true => Ok(()),
+            false => bail!(
+                "--platform={wanted}: choose the platform of the whole build with front build --platform"
+            ),
+        }
     }
 }

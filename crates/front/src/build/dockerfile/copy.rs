@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use definition::dockerfile::{HereDocument, Instruction};
 use pull::Source as ImageSource;
-use rootfs::Directory;
+use rootfs::{Directory, Entry, Files as _};
 
 use super::super::copy::Source;
 use super::{DockerBuild, State, Work, archive};
@@ -79,43 +79,46 @@ impl DockerBuild<'_> {
                     false => target.clone(),
                 };
                 root.write(&path, mode.unwrap_or(0o644), text.as_bytes())?;
-            } else if !files.is_add || !self.add(word, &target, (is_directory, mode), &root)? {
-                source.copy_content(word.trim_start_matches('/'), &target, is_directory, &root)?;
+            } else if files.is_add && is_address(word) {
+                self.fetch(word, &target, (is_directory, mode), &root)?;
+            } else {
+                let found = source.matched(word.trim_start_matches('/'))?;
+                let is_there = root.entry(&target)? == Some(Entry::Directory);
+                let is_directory = is_directory || is_there || found.len() > 1;
+                for path in found {
+                    if files.is_add && archive::is_archive(self.context, &path)? {
+                        let unpacked = archive::unpack(self.context, &path, &target, &root);
+                        unpacked.with_context(|| word.clone())?;
+                    } else {
+                        source.copy_content((word, &path), &target, is_directory, &root)?;
+                    }
+                }
             }
         }
         Ok(())
     }
 
-    /// Adds what `ADD` alone can: a file at an address, or the files in an archive. Returns whether
-    /// the word names one.
-    fn add(
+    /// Fetches a file for `ADD`.
+    fn fetch(
         &self,
         word: &str,
         target: &Path,
         (is_directory, mode): (bool, Option<u32>),
         root: &Directory,
-    ) -> Result<bool> {
-        if word.starts_with("http://") || word.starts_with("https://") {
-            let source = ImageSource::Net(word.to_owned());
-            let fetched = self.access.sif(&source, self.build)?;
-            let name = word.rsplit('/').next().filter(|name| !name.is_empty());
-            let path = match is_directory {
-                true => target.join(name.with_context(|| format!("{word}: it has no file name"))?),
-                false => target.to_owned(),
-            };
-            let mut file = root.create(&path, mode.unwrap_or(0o600))?;
-            std::io::copy(&mut std::fs::File::open(fetched)?, &mut file)?;
-            return Ok(true);
-        }
-        if word.contains("://") || word.starts_with("git@") {
+    ) -> Result<()> {
+        if !word.starts_with("http://") && !word.starts_with("https://") {
             bail!("ADD {word}: only files, http:// and https:// are supported");
         }
-        let is_archive = archive::is_archive(self.context, word)?;
-        if is_archive {
-            let unpacked = archive::unpack(self.context, word, target, root);
-            unpacked.with_context(|| word.to_owned())?;
-        }
-        Ok(is_archive)
+        let source = ImageSource::Net(word.to_owned());
+        let fetched = self.access.sif(&source, self.build)?;
+        let name = word.rsplit('/').next().filter(|name| !name.is_empty());
+        let path = match is_directory {
+            true => target.join(name.with_context(|| format!("{word}: it has no file name"))?),
+            false => target.to_owned(),
+        };
+        let mut file = root.create(&path, mode.unwrap_or(0o600))?;
+        std::io::copy(&mut std::fs::File::open(fetched)?, &mut file)?;
+        Ok(())
     }
 
     /// Opens the files of another stage, or of an image.
@@ -128,6 +131,11 @@ impl DockerBuild<'_> {
         })?;
         Ok(Directory::open_root(&tree)?)
     }
+}
+
+/// Whether a source is not a file of the context.
+fn is_address(word: &str) -> bool {
+    word.contains("://") || word.starts_with("git@")
 }
 
 /// Quotes a text so that only its variables are replaced.

@@ -63,6 +63,11 @@ impl Ignored {
         })
     }
 
+    /// Whether no file is left out.
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty()
+    }
+
     /// Whether the file at an absolute path of the context is left out. A directory with an exception
     /// in it is not.
     pub fn has(&self, path: &Path) -> bool {

@@ -25,6 +25,7 @@ use crate::messages::Messages;
 
 use copy::Files;
 pub use ignore::Ignored;
+pub use run::PREDEFINED;
 use state::State;
 
 /// The search path of an image without one, as in docker.
@@ -109,6 +110,10 @@ impl DockerBuild<'_> {
     fn stage(&self, stage: &Stage, work: &Work<'_>) -> Result<State> {
         let base = self.global(&stage.base, stage.line)?;
         self.messages.info(format_args!("FROM {base}"));
+        if let Some(platform) = &stage.platform {
+            let checked = self.check_platform(platform, stage.line);
+            checked.map_err(|error| self.at(stage.line, error))?;
+        }
         let begun = self.begin(&base, work);
         let mut state = begun.map_err(|error| self.at(stage.line, error))?;
         if state.value("PATH").is_none() {
@@ -148,11 +153,12 @@ impl DockerBuild<'_> {
             files::whole(&from, &Directory::open_root(work.tree)?)?;
             return Ok(State::of(stage.state.config.clone()));
         }
-        let word =
-            match base.contains("://") || base.starts_with("oci") || base.starts_with("docker-") {
-                true => base.to_owned(),
-                false => format!("docker://{base}"),
-            };
+        let schemes = ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:"];
+        let is_other = base.contains("://") || schemes.iter().any(|one| base.starts_with(one));
+        let word = match is_other {
+            true => base.to_owned(),
+            false => format!("docker://{base}"),
+        };
         let source = ImageSource::parse(&word)?
             .with_context(|| format!("{base}: not the name of an image"))?;
         let opened = self.access.open(&source)?;

@@ -13,7 +13,7 @@ use super::super::container::{Container, described};
 use super::{DockerBuild, State, Work, mounts};
 
 /// Arguments that need no `ARG`.
-const PREDEFINED: [&str; 10] = [
+pub const PREDEFINED: [&str; 10] = [
     "HTTP_PROXY",
     "http_proxy",
     "HTTPS_PROXY",
@@ -46,7 +46,9 @@ impl DockerBuild<'_> {
                 ("mount", spec) => {
                     let places = mounts::Places {
                         root: &root,
-                        context: self.context.path(),
+                        context: self.context,
+                        ignored: self.ignored,
+                        absolute: &|path: &str| state.absolute(path),
                         stage: &|word: &str| self.tree_of(word, work),
                         workplace: work.workplace,
                         secrets: &self.options.secrets,
@@ -71,6 +73,7 @@ impl DockerBuild<'_> {
                 "" => "/",
                 path => path,
             },
+            own_tmp: true,
             caller: self.caller,
             messages: self.messages,
         };
@@ -120,6 +123,7 @@ fn script_words(
         // The document is the whole script.
         words = match document.text.starts_with("#!") {
             true => {
+                root.unlink(Path::new(SCRIPT))?;
                 root.write(Path::new(SCRIPT), 0o755, document.text.as_bytes())?;
                 vec![SCRIPT.to_owned()]
             }
