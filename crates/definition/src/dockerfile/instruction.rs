@@ -175,7 +175,7 @@ pub(super) fn read(line: &Logical, escape: char) -> Result<Instruction, Error> {
         line: line.number,
         flags,
         kind,
-        text: format!("{} {rest}", line.keyword),
+        text: format!("{} {}", line.keyword, line.rest),
     })
 }
 

@@ -8,6 +8,7 @@ use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
 
+use super::apt::AptSettings;
 use super::supervise::end_children;
 use crate::caller::Caller;
 use crate::clock::CHOSEN_TIME;
@@ -34,6 +35,12 @@ const LAUNCHERS: [&str; 8] = [
     "SLURM_", "PMI_", "PMIX_", "OMPI_", "PALS_", "FLUX_", "HYDRA_", "MPI_",
 ];
 
+/// What the container of a script does not get: the host's home and temporary directories are not the
+/// image's, and a script may remove all that it finds there.
+const OTHERS: &str = "home,cwd,hostfs,bind-paths,tmp";
+/// The host's names, which mirrors and proxies may have.
+const HOSTS: &str = "/etc/hosts";
+
 /// An image that is being built, as a container.
 pub struct Container<'a> {
     /// The directory with the image's files.
@@ -42,8 +49,6 @@ pub struct Container<'a> {
     pub flags: &'a [OsString],
     /// The working directory in the image.
     pub cwd: &'a str,
-    /// Whether the temporary directories are the image's own.
-    pub own_tmp: bool,
     /// The calling process.
     pub caller: &'a Caller,
     pub messages: &'a Messages,
@@ -63,7 +68,10 @@ impl Container<'_> {
     ///
     /// Fails when the container cannot be started.
     pub fn run(&self, variables: &[(&str, &str)], words: &[&OsStr]) -> Result<Ended> {
-        self.execute("--writable", variables, words)
+        let apt = AptSettings::add(self.tree)?;
+        let ended = self.execute("--writable", variables, words);
+        apt.remove()?;
+        ended
     }
 
     /// Runs a program as root. Only what is bound can be written to.
@@ -79,11 +87,12 @@ impl Container<'_> {
     fn execute(&self, flag: &str, variables: &[(&str, &str)], words: &[&OsStr]) -> Result<Ended> {
         let mut command = self.front("exec");
         command.args([flag, "--cleanenv", "--no-eval", "--no-home"]);
-        // The host's home and working directory are not the image's.
-        command.args(["--no-mount", "home,cwd,hostfs,bind-paths"]);
-        if self.own_tmp {
-            command.args(["--no-mount", "tmp"]);
-        }
+        let others = match flag {
+            "--writable" => OTHERS,
+            // An installer is a program of the host's.
+            _ => OTHERS.trim_end_matches(",tmp"),
+        };
+        command.args(["--no-mount", others]);
         let chosen = self.caller.variables.text(CHOSEN_TIME);
         let chosen = chosen.as_deref().map(|time| (CHOSEN_TIME, time));
         for (name, value) in variables.iter().copied().chain(chosen) {
@@ -101,6 +110,8 @@ impl Container<'_> {
     /// Fails when the container cannot be started.
     pub fn test(&self, writable: bool) -> Result<Ended> {
         let mut command = self.front("test");
+        command.args(["--no-home", "--no-mount", OTHERS]);
+        command.args(["--scratch", "/tmp", "--scratch", "/var/tmp"]);
         if writable {
             command.arg("--writable-tmpfs");
         }
@@ -128,6 +139,9 @@ impl Container<'_> {
     fn finish<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         if !session::is_privileged() {
             command.args(["--fakeroot", "--ignore-subuid"]);
+        }
+        if Path::new(HOSTS).is_file() {
+            command.args(["--bind", HOSTS]);
         }
         command.args(self.flags).arg("--").arg(self.tree)
     }

@@ -83,16 +83,21 @@ impl Installer<'_> {
         let include = format!("--include={}", include.join(","));
         let (version, mirror) = (value("osversion")?, value("mirrorurl")?);
         if program == "mmdebstrap" {
-            let words = [
-                program,
-                "--mode=root",
-                "--variant=minbase",
-                &include,
-                version,
-                TREE,
-                mirror,
-            ];
-            return self.run(tree, "exec \"$@\"", &words, &[]);
+            let sandbox = format!("--aptopt=APT::Sandbox::User \"{}\"", "root");
+            let mut words = vec![program, "--mode=root", "--variant=minbase", &sandbox];
+            // The kernel's file systems are there, and an ordinary user cannot mount others.
+            let skipped = "--skip=check/empty,chroot/mount/dev,chroot/mount/sys,chroot/mount/proc,output/dev,output/mknod";
+            let script = match session::is_privileged() {
+                true => "exec \"$@\"",
+                false => {
+                    std::fs::create_dir_all(tree.join("dev/pts"))?;
+                    std::fs::create_dir_all(tree.join("dev/shm"))?;
+                    words.push(skipped);
+                    DEVICES
+                }
+            };
+            words.extend([include.as_str(), version, TREE, mirror]);
+            return self.run(tree, script, &words, &[]);
         }
         std::fs::create_dir_all(tree.join("dev"))?;
         let exclude = format!("--exclude={EXCLUDED}");
@@ -244,7 +249,6 @@ impl Installer<'_> {
             tree: Path::new("/"),
             flags: &flags,
             cwd: "/",
-            own_tmp: false,
             caller: self.caller,
             messages: self.messages,
         };

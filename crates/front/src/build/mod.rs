@@ -1,6 +1,7 @@
 //! Building an image from a definition file, stage by stage, or from a Dockerfile.
 
 mod apps;
+mod apt;
 mod base;
 mod container;
 mod copy;
@@ -22,6 +23,7 @@ use rootfs::Directory;
 use rustix::fs::Mode;
 use rustix::process::umask;
 
+use crate::called::Called;
 use crate::caller::Caller;
 use crate::flags::BuildOptions;
 use crate::messages::Messages;
@@ -217,7 +219,7 @@ impl Recipe<'_> {
         Facts {
             date: pack::label_date(self.build.time),
             architecture: architecture.unwrap_or_else(here),
-            version: self.caller.called.version().to_owned(),
+            version: Called::Apptainer.version().to_owned(),
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use std::ffi::OsStr;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, Result, anyhow, bail};
 use definition::{Header, Script};
-use rootfs::Directory;
+use rootfs::{Directory, Files};
 
 use super::LONG;
 use super::container::{Container, described, shell_words};
@@ -101,9 +101,11 @@ impl Scripts<'_> {
         self.messages.info("Running post scriptlet");
         let labels = [("APPTAINER_LABELS", LABELS), ("SINGULARITY_LABELS", LABELS)];
         let words: Vec<&OsStr> = words.iter().map(AsRef::as_ref).collect();
+        let before = temporary(root)?;
         let began = Instant::now();
         let ended = self.container().run(&labels, &words);
         let removed = root.unlink(Path::new(POST));
+        self.remove_temporary(root, &before)?;
         let ended = ended?;
         removed.context("remove the script of %post")?;
         let took = began.elapsed().as_secs();
@@ -123,6 +125,18 @@ impl Scripts<'_> {
                 false => anyhow!("while running %post section: {end}, after `{command}`"),
             },
         })
+    }
+
+    /// Removes the temporary files that a script has made: those of Apptainer's builds are the host's.
+    fn remove_temporary(&self, root: &Directory, before: &[PathBuf]) -> Result<()> {
+        for path in temporary(root)? {
+            if !before.contains(&path) {
+                let inside = path.strip_prefix("/").unwrap_or(&path);
+                let removed = rootfs::remove(&self.tree.join(inside));
+                removed.with_context(|| path.display().to_string())?;
+            }
+        }
+        Ok(())
     }
 
     /// Runs `%test` in the image.
@@ -185,11 +199,20 @@ impl Scripts<'_> {
             tree: self.tree,
             flags: &self.options.container,
             cwd: "/",
-            own_tmp: false,
             caller: self.caller,
             messages: self.messages,
         }
     }
+}
+
+/// Returns the files in an image's temporary directories. No link in their paths leads elsewhere.
+fn temporary(root: &Directory) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for name in ["/tmp", "/var/tmp"] {
+        let path = root.locate(Path::new(name))?.path;
+        found.extend(root.list(&path)?.iter().map(|name| path.join(name)));
+    }
+    Ok(found)
 }
 
 /// Returns the line of the definition file that has a command as the shell has traced it: the only

@@ -39,7 +39,7 @@ pub struct Build {
     pub data: bool,
     /// The SIF or directory to make
     pub image: PathBuf,
-    /// The source: a definition file, an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
+    /// The source: a definition file, a Dockerfile, docker-build:DIRECTORY, an image's path, docker://NAME, docker-daemon:NAME, oras://NAME, library://NAME,
     /// a URL, oci:DIRECTORY, oci-archive:FILE or docker-archive:FILE; add :NAME to the last three
     /// if they have several images
     pub source: OsString,

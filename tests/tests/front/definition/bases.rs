@@ -73,22 +73,27 @@ fn a_debian_is_installed() {
         .split(' ')
         .next()
         .unwrap();
-    let text = format!(
-        "Bootstrap: debootstrap\nOSVersion: bookworm\nMirrorURL: {mirror}\nInclude: gcc libc6-dev\n\
-         %files\nx.c /opt/x.c\n%post\ncc -o /usr/local/bin/x /opt/x.c\n%runscript\nexec x\n"
-    );
-    std::fs::write(place.path().join("x.def"), text).unwrap();
     std::fs::write(
         place.path().join("x.c"),
         "#include <stdio.h>\nint main(void) { puts(\"compiled\"); }\n",
     )
     .unwrap();
-    let mut build = user_shell(
-        &place,
-        "$front -q build x.sif x.def >log 2>&1 || /usr/bin/tail -50 log; $front run x.sif",
-    );
-    let seen = run(build.env("PATH", "/usr/bin:/bin"));
-    assert_eq!(seen.stdout, "compiled\n", "{seen:?}");
+    let rest = format!("OSVersion: bookworm\nMirrorURL: {mirror}\n");
+    // sudo cleans the environment.
+    let compiled = "Include: gcc libc6-dev sudo\n%files\nx.c /tmp/x.c\n%post\ncc -o /usr/local/bin/x /tmp/x.c\n\
+        sudo apt-get update && sudo apt-get install -y hello\nrm -rf /tmp/* /var/tmp/*\n\
+        touch /tmp/left /root/marker\n%test\ntest -e /root/marker && touch /tmp/t\n%runscript\nexec x\n";
+    for (agent, sections) in [
+        ("debootstrap", compiled),
+        ("mmdebstrap", "%runscript\necho compiled\n"),
+    ] {
+        let text = format!("Bootstrap: {agent}\n{rest}{sections}");
+        std::fs::write(place.path().join("x.def"), text).unwrap();
+        let words = "$front -q build -F x.sif x.def >log 2>&1 || /usr/bin/tail -50 log; $front run x.sif; \
+            $front exec --no-mount tmp x.sif ls -A /tmp /etc/apt/apt.conf.d | /bin/grep -E 'left|front'";
+        let seen = run(user_shell(&place, words).env("PATH", "/usr/bin:/bin"));
+        assert_eq!(seen.stdout, "compiled\n", "{agent}: {seen:?}");
+    }
 }
 
 #[test]

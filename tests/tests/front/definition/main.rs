@@ -137,3 +137,33 @@ fn what_a_flag_asks_for_is_done_or_refused() {
         );
     }
 }
+
+#[test]
+fn a_script_sees_and_changes_nothing_of_the_hosts() {
+    let place = open_directory();
+    write(
+        &place,
+        "%post\nls -A /tmp /var/tmp | grep -v : | grep . || echo none\ncat || true\nrm -rf /tmp/* /var/tmp/*\n\
+         (sleep 1000 &)\n%test\nls -A /root /tmp\ntouch /tmp/x\n",
+    );
+    let words = "/bin/mkdir -p tmp; export TMPDIR=$PWD/tmp; $front -q build x.sif x.def < x.def; echo $?; \
+        printf 'no\\n' > other; $front -q build --section nosuch y.sif x.def; echo $?; \
+        $front -q build --secret id=a,src=other y.sif x.def; echo $?";
+    let began = std::time::Instant::now();
+    let seen = commands(&place, words);
+    assert!(began.elapsed() < std::time::Duration::from_secs(30));
+    assert_eq!(
+        seen.stdout, "none\n/root:\n\n/tmp:\n0\n255\n255\n",
+        "{seen:?}"
+    );
+    assert!(
+        seen.stderr
+            .contains("--section nosuch: there is no such section"),
+        "{seen:?}"
+    );
+    // Children that the caller had before are not the build's.
+    let words = "/bin/sh -c '/bin/sleep 1000.75 & echo $! > pid; exec $front -q build -F x.sif x.def' >/dev/null; \
+        kill $(/bin/cat pid) && echo there";
+    let seen = commands(&place, words);
+    assert_eq!(seen.stdout, "there\n", "{seen:?}");
+}

@@ -73,7 +73,6 @@ impl DockerBuild<'_> {
                 "" => "/",
                 path => path,
             },
-            own_tmp: true,
             caller: self.caller,
             messages: self.messages,
         };
