@@ -21,7 +21,7 @@ step ctr task pause tour
 step ctr task ls | tr -s ' ' | sed 's/ [0-9]* / PID /'
 step ctr task resume tour
 step ctr task ls | tr -s ' ' | sed 's/ [0-9]* / PID /'
-step ctr task ps tour | sed 's/^[0-9]* */PID /'
+step ctr task ps tour | tr -s ' ' | sed 's/^[0-9]* */PID /'
 step ctr task kill -s 9 tour
 sleep 0.5
 step ctr task ls | tr -s ' ' | sed 's/ [0-9]* / PID /'

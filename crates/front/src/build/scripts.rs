@@ -187,11 +187,7 @@ impl Scripts<'_> {
             caller: self.caller,
             messages: self.messages,
         };
-        match agent {
-            "yum" | "dnf" => installer.red_hat(header, self.tree, agent),
-            "zypper" => installer.suse(header, self.tree),
-            _ => installer.debian(header, self.tree, agent),
-        }
+        installer.install(agent, header, self.tree)
     }
 
     fn container(&self) -> Container<'_> {

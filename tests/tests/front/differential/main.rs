@@ -100,8 +100,14 @@ fn replace_words(text: &str, word: &str, name: &str) -> String {
     replaced + rest
 }
 
-/// Copies `front` into the root, under Apptainer's name.
+/// Copies `front` into the root, under Apptainer's name. Two tests need it at a time, and a file that
+/// is executed cannot be written.
 fn install() -> &'static str {
+    static INSTALLED: std::sync::OnceLock<&str> = std::sync::OnceLock::new();
+    INSTALLED.get_or_init(copy_front)
+}
+
+fn copy_front() -> &'static str {
     let directory = fixture("peers").join("usr/local/lib/front");
     fs::create_dir_all(&directory).unwrap();
     let binary = directory.join("apptainer");
