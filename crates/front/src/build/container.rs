@@ -4,9 +4,10 @@ use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{ChildStderr, Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::apt::AptSettings;
 use super::supervise::end_children;
@@ -164,34 +165,53 @@ impl Container<'_> {
 
 /// Largest part of a line that is kept, in bytes.
 const LINE: usize = 4096;
+/// Time for which the beginning of a line is kept back: what a script writes to its standard output
+/// must not come between the parts of a line.
+const PAUSE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 50_000_000,
+};
 
-/// Writes what a script writes to its error output to ours, at once. Returns the last command that a
-/// shell has traced.
-fn hand_on(mut words: impl Read) -> Option<String> {
-    let (mut traced, mut line) = (None, Vec::new());
+/// Writes what a script writes to its error output to ours. Returns the last command that a shell has
+/// traced.
+fn hand_on(mut words: ChildStderr) -> Option<String> {
+    let (mut traced, mut line, mut pending) = (None, Vec::new(), Vec::new());
     let mut block = [0; 8192];
     loop {
+        let is_late = !pending.is_empty() && !has_more(&words);
+        if is_late || pending.len() > LINE {
+            let _ = std::io::stderr().write_all(&pending);
+            pending.clear();
+        }
         let count = match words.read(&mut block) {
-            Ok(0) => return traced,
-            Ok(count) => count,
+            Ok(count) if count > 0 => count,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-            Err(_) => return traced,
+            _ => break,
         };
-        let part = block.get(..count).unwrap_or_default();
-        let _ = std::io::stderr().write_all(part);
-        for byte in part {
+        for byte in block.get(..count).unwrap_or_default() {
+            pending.push(*byte);
             match byte {
                 b'\n' => {
                     if let Some(command) = line.strip_prefix(b"+ ") {
                         traced = Some(String::from_utf8_lossy(command).into_owned());
                     }
                     line.clear();
+                    let _ = std::io::stderr().write_all(&pending);
+                    pending.clear();
                 }
                 byte if line.len() < LINE => line.push(*byte),
                 _ => {}
             }
         }
     }
+    let _ = std::io::stderr().write_all(&pending);
+    traced
+}
+
+/// Whether there is more to read soon.
+fn has_more(words: &ChildStderr) -> bool {
+    let mut fds = [PollFd::new(words, PollFlags::IN)];
+    poll(&mut fds, Some(&PAUSE)).is_ok_and(|count| count > 0)
 }
 
 fn is_kept(name: &OsStr) -> bool {
