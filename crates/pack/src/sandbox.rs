@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, Timespec, Timestamps, mknodat, utimensat};
+use rustix::fs::{AtFlags, CWD, FileType, Mode, mknodat, utimensat};
 use tar::EntryType;
 
 use crate::Error;
@@ -84,13 +84,6 @@ fn unpack_all(into: &Path, content: impl Read) -> io::Result<()> {
 
 /// Sets a file's time, in seconds since 1970. A link itself is changed, not its target.
 pub(crate) fn set_time(path: &Path, time: u64) -> io::Result<()> {
-    let time = Timespec {
-        tv_sec: i64::try_from(time).unwrap_or(0),
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let times = rootfs::changed_at(i64::try_from(time).unwrap_or(0), 0);
     Ok(utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }

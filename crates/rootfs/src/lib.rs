@@ -18,4 +18,4 @@ pub use mount::{attach, is_directory};
 pub use owner_access::OwnerAccess;
 pub use remove::remove;
 pub use search::{DEFAULT_PATH, candidates};
-pub use write::{create_at, directory_at, remove_at};
+pub use write::{changed_at, create_at, directory_at, remove_at};

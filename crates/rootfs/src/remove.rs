@@ -13,6 +13,8 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use crate::{Directory, Files};
+
 /// Removes a file, or a directory with everything in it, even directories that their owner may not
 /// enter.
 ///
@@ -23,6 +25,23 @@ pub fn remove(path: &Path) -> io::Result<()> {
     match path.symlink_metadata()?.is_dir() {
         true => remove_tree(path),
         false => fs::remove_file(path),
+    }
+}
+
+impl Directory {
+    /// Removes what is at `path`, if there is anything, as [`remove`] does. No link of the tree leads out.
+    ///
+    /// # Errors
+    ///
+    /// As for [`remove`].
+    pub fn remove(&self, path: &Path) -> io::Result<()> {
+        let name = path.file_name().ok_or(Errno::ISDIR)?;
+        let above = self.locate(path.parent().unwrap_or(Path::new("/")))?.path;
+        let path = above.join(name);
+        match self.step(&path)? {
+            None => Ok(()),
+            Some(_) => remove(&self.path().join(path.strip_prefix("/").unwrap_or(&path))),
+        }
     }
 }
 
@@ -62,7 +81,7 @@ fn move_out(directory: &OwnedFd, top: &OwnedFd, ahead: &mut u64) -> io::Result<(
     for entry in Dir::read_from(directory)? {
         let entry = entry?;
         let name = OsStr::from_bytes(entry.file_name().to_bytes());
-        // What was moved meanwhile may be listed.
+        // Directories that were moved meanwhile may be listed.
         let number = name
             .to_str()
             .and_then(|name| name.strip_prefix(MOVED)?.parse().ok());
@@ -131,7 +150,10 @@ mod tests {
         fs::create_dir(tree.join("closed")).unwrap();
         fs::write(tree.join("closed/file"), "").unwrap();
         fs::set_permissions(tree.join("closed"), Permissions::from_mode(0o000)).unwrap();
-        remove(&tree).unwrap();
+        let above = Directory::open_root(dir.path()).unwrap();
+        symlink("/", dir.path().join("root")).unwrap();
+        above.remove(Path::new("/root/tree/none")).unwrap();
+        above.remove(Path::new("/root/tree")).unwrap();
         assert!(!tree.exists());
         assert!(outside.path().join("precious").exists());
     }

@@ -11,7 +11,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, linkat, mkdirat, openat, symlinkat, unlinkat,
+    AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, linkat, mkdirat, openat, symlinkat,
+    unlinkat,
 };
 use rustix::io::Errno;
 
@@ -100,18 +101,9 @@ impl Directory {
         let Some(above) = self.open_inside(above, OFlags::PATH | OFlags::DIRECTORY)? else {
             return Ok(());
         };
-        match unlinkat(
-            above,
-            path.file_name().ok_or(Errno::ISDIR)?,
-            AtFlags::empty(),
-        ) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(errno) => Err(errno.into()),
-        }
+        remove_at(above, path.file_name().ok_or(Errno::ISDIR)?)
     }
-}
 
-impl Directory {
     /// Makes another name for the regular file at `path`: `name` in an open directory of the tree. No
     /// link at the end of `path` is followed. Something else with this name is replaced.
     ///
@@ -178,6 +170,19 @@ pub fn create_at(above: impl AsFd, name: &OsStr, mode: u32) -> io::Result<File> 
     let file = File::from(made);
     file.set_permissions(Permissions::from_mode(mode))?;
     Ok(file)
+}
+
+/// Returns the times of a file that was changed at a time since 1970.
+#[must_use]
+pub fn changed_at(seconds: i64, nanoseconds: i64) -> Timestamps {
+    let time = Timespec {
+        tv_sec: seconds,
+        tv_nsec: nanoseconds,
+    };
+    Timestamps {
+        last_access: time,
+        last_modification: time,
+    }
 }
 
 /// Removes a file or a link in an open directory, if it is there.

@@ -12,13 +12,13 @@ pub struct Instruction {
     pub line: usize,
     /// The flags: names without `--`, and values.
     pub flags: Vec<(String, String)>,
-    /// What it does.
+    /// Its effect.
     pub kind: Kind,
     /// The text as it is written, without flags, for messages.
     pub text: String,
 }
 
-/// What an instruction does. Variables in words are not replaced.
+/// The effect of an instruction. Variables in words are not replaced.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kind {
     /// `ARG`: names, and defaults.

@@ -1,11 +1,12 @@
 //! The base of an image: the files that a stage begins with.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use definition::Header;
 use image::{Image, Medium, RootFs};
+use oci::Config;
 use pack::Build;
 use pull::{Access, Source};
 use rootfs::Directory;
@@ -62,16 +63,12 @@ impl Bases<'_> {
     }
 
     fn layers(&self, word: &str, tree: &Path) -> Result<()> {
-        let progress = self.access.progress;
-        let opened = self.access.open(&parse(word)?)?;
-        progress.note("Extracting OCI image...");
-        let note = opened.with(|image, blobs| self.build.sandbox(image, blobs, tree, progress))?;
-        if let Some(note) = note {
-            progress.note(&note);
-        }
+        self.access.progress.note("Extracting OCI image...");
+        unpack_layers(self.access, self.build, word, tree)?;
         // The definition file takes the place of this record.
+        let root = Directory::open_root(tree)?;
         for file in ["Singularity", "test"] {
-            let _ = fs::remove_file(tree.join(".singularity.d").join(file));
+            root.unlink(&Path::new("/.singularity.d").join(file))?;
         }
         Ok(())
     }
@@ -114,6 +111,26 @@ impl Bases<'_> {
         }
         self.scripts.program(&["/bin/busybox", "--install", "/bin"])
     }
+}
+
+/// Unpacks an image with layers into an empty directory. Returns its configuration.
+///
+/// # Errors
+///
+/// Fails when the image cannot be had or read, and when a file cannot be made.
+pub fn unpack_layers(
+    access: &Access<'_>,
+    build: &Build,
+    word: &str,
+    tree: &Path,
+) -> Result<Config> {
+    let opened = access.open(&parse(word)?)?;
+    let progress = access.progress;
+    let note = opened.with(|image, blobs| build.sandbox(image, blobs, tree, progress))?;
+    if let Some(note) = note {
+        progress.note(&note);
+    }
+    Ok(opened.image().config.clone())
 }
 
 /// Whether an agent makes a base that is no image.

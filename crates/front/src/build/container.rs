@@ -36,7 +36,7 @@ const LAUNCHERS: [&str; 8] = [
     "SLURM_", "PMI_", "PMIX_", "OMPI_", "PALS_", "FLUX_", "HYDRA_", "MPI_",
 ];
 
-/// What the container of a script does not get: the host's home and temporary directories are not the
+/// Mounts that the container of a script does not get: the host's home and temporary directories are not the
 /// image's, and a script may remove all that it finds there.
 const OTHERS: &str = "home,cwd,hostfs,bind-paths,tmp";
 /// The host's names, which mirrors and proxies may have.

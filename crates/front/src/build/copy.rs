@@ -6,10 +6,10 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
-use rootfs::{Directory, Entry, Files, OwnerAccess, Step, create_at, directory_at, remove_at};
-use rustix::fs::{
-    AtFlags, FileType, Mode, Timespec, Timestamps, fchmod, futimens, mknodat, statat, symlinkat,
+use rootfs::{
+    Directory, Entry, Files, OwnerAccess, Step, changed_at, create_at, directory_at, remove_at,
 };
+use rustix::fs::{AtFlags, FileType, Mode, fchmod, futimens, mknodat, statat, symlinkat};
 
 /// The files that are copied.
 pub struct Source<'a> {
@@ -147,11 +147,7 @@ impl<'a> Source<'a> {
             .context("no such file or directory")?;
         let place = tree.locate(place)?.path;
         let (above, name) = (place.parent(), place.file_name());
-        let mut copy = Copy {
-            source: self,
-            tree: tree.identity()?,
-            above: Vec::new(),
-        };
+        let mut copy = Copy::new(self, tree)?;
         if entry == Entry::Directory {
             let into = tree.make_directories(&place)?;
             return Ok(copy.content(path, into)?);
@@ -215,13 +211,7 @@ impl<'a> Source<'a> {
 ///
 /// Fails when a file cannot be read or written.
 pub fn whole(from: &Directory, into: &Directory) -> Result<()> {
-    let source = Source::stage(from);
-    let mut copy = Copy {
-        source: &source,
-        tree: into.identity()?,
-        above: Vec::new(),
-    };
-    Ok(copy.content(Path::new("/"), into.make_directories(Path::new("/"))?)?)
+    part(&Source::stage(from), Path::new("/"), into)
 }
 
 /// Copies the files in a directory of a source to another directory.
@@ -230,11 +220,7 @@ pub fn whole(from: &Directory, into: &Directory) -> Result<()> {
 ///
 /// Fails when a file cannot be read or written.
 pub fn part(source: &Source<'_>, path: &Path, into: &Directory) -> Result<()> {
-    let mut copy = Copy {
-        source,
-        tree: into.identity()?,
-        above: Vec::new(),
-    };
+    let mut copy = Copy::new(source, into)?;
     Ok(copy.content(path, into.make_directories(Path::new("/"))?)?)
 }
 
@@ -273,7 +259,15 @@ struct Copy<'a> {
     above: Vec<(u64, u64)>,
 }
 
-impl Copy<'_> {
+impl<'a> Copy<'a> {
+    fn new(source: &'a Source<'a>, tree: &Directory) -> io::Result<Self> {
+        Ok(Self {
+            source,
+            tree: tree.identity()?,
+            above: Vec::new(),
+        })
+    }
+
     /// Copies the files in a directory.
     fn content(&mut self, path: &Path, into: OwnedFd) -> io::Result<()> {
         let root = self.source.root;
@@ -379,14 +373,8 @@ impl Copy<'_> {
         let mode = self.source.mode.unwrap_or(status.st_mode & bits);
         fchmod(&copy, Mode::from_raw_mode(mode))?;
         if !self.source.is_host {
-            let time = Timespec {
-                tv_sec: status.st_mtime,
-                tv_nsec: status.st_mtime_nsec.try_into().unwrap_or(0),
-            };
-            let times = Timestamps {
-                last_access: time,
-                last_modification: time,
-            };
+            let nanoseconds = status.st_mtime_nsec.try_into().unwrap_or(0);
+            let times = changed_at(status.st_mtime, nanoseconds);
             futimens(&copy, &times)?;
         }
         Ok(())

@@ -14,7 +14,7 @@ use sys::ExitCode;
 use super::{DockerBuild, Ignored, PREDEFINED, Recipe, Workplace, copy, is_dockerfile, supervise};
 use crate::caller::Caller;
 use crate::cli;
-use crate::flags::BuildOptions;
+use crate::flags::{BuildOptions, RegistryOptions};
 use crate::messages::{FAILURE, Messages};
 
 /// Whether a file is text, and not an image.
@@ -27,7 +27,7 @@ pub fn is_recipe(path: &Path) -> bool {
     is_file && !image::is_known(&start) && !start.contains(&0)
 }
 
-/// What an image is built from.
+/// The origin of an image.
 enum Text {
     Definition(Definition),
     Dockerfile {
@@ -66,10 +66,7 @@ pub fn recipe(
             Text::Dockerfile { .. } => "docker-build",
         };
         let from = (kind.to_owned(), name.display().to_string());
-        let mut build = registry.build(from, caller)?;
-        build.compression = args.compression.into();
-        build.fix_permissions |= args.fix_perms;
-        build.mksquashfs_arguments = options.mksquashfs_arguments.clone();
+        let build = settings(&registry, from, args, options, caller)?;
         registry.with_access(caller, messages, |access| {
             let maker = Maker {
                 name,
@@ -107,6 +104,27 @@ pub fn recipe(
         workplace.remove();
         pack::remove_abandoned(&args.image);
     })
+}
+
+/// Returns how an image is made. `from` is its origin, for the record.
+///
+/// # Errors
+///
+/// Fails on a variable with an invalid value.
+pub fn settings(
+    registry: &RegistryOptions,
+    from: (String, String),
+    args: &cli::Build,
+    options: &BuildOptions,
+    caller: &Caller,
+) -> Result<Build> {
+    let mut build = registry.build(from, caller)?;
+    build.compression = args.compression.into();
+    build.fix_permissions |= args.fix_perms;
+    build
+        .mksquashfs_arguments
+        .clone_from(&options.mksquashfs_arguments);
+    Ok(build)
 }
 
 fn read(path: &Path, options: &BuildOptions, caller: &Caller, messages: &Messages) -> Result<Text> {
@@ -210,12 +228,10 @@ impl Maker<'_> {
         self.fill(workplace.path(), &tree)?;
         if args.sandbox {
             progress.note("Creating sandbox directory...");
+            let from = Directory::open_root(&tree)?;
             let made = whole_directory(&output, args.force, |part| {
-                let copied = copy::whole(
-                    &Directory::open_root(&tree).map_err(|error| Failed(error.into()))?,
-                    &Directory::open_root(part).map_err(|error| Failed(error.into()))?,
-                );
-                copied.map_err(Failed)
+                let into = Directory::open_root(part).map_err(|error| Failed(error.into()))?;
+                copy::whole(&from, &into).map_err(Failed)
             });
             return made.map_err(|failed| failed.0);
         }

@@ -31,7 +31,7 @@ use crate::messages::Messages;
 use base::Bases;
 use copy::Source;
 use dockerfile::{DockerBuild, Ignored, PREDEFINED, is_dockerfile};
-pub use make::{is_recipe, recipe};
+pub use make::{is_recipe, recipe, settings};
 use metadata::Facts;
 use scripts::Scripts;
 use supervise::supervise;

@@ -105,7 +105,7 @@ impl Scripts<'_> {
         let began = Instant::now();
         let ended = self.container().run(&labels, &words);
         let removed = root.unlink(Path::new(POST));
-        self.remove_temporary(root, &before)?;
+        remove_temporary(root, &before)?;
         let ended = ended?;
         removed.context("remove the script of %post")?;
         let took = began.elapsed().as_secs();
@@ -125,18 +125,6 @@ impl Scripts<'_> {
                 false => anyhow!("while running %post section: {end}, after `{command}`"),
             },
         })
-    }
-
-    /// Removes the temporary files that a script has made: those of Apptainer's builds are the host's.
-    fn remove_temporary(&self, root: &Directory, before: &[PathBuf]) -> Result<()> {
-        for path in temporary(root)? {
-            if !before.contains(&path) {
-                let inside = path.strip_prefix("/").unwrap_or(&path);
-                let removed = rootfs::remove(&self.tree.join(inside));
-                removed.with_context(|| path.display().to_string())?;
-            }
-        }
-        Ok(())
     }
 
     /// Runs `%test` in the image.
@@ -209,6 +197,17 @@ fn temporary(root: &Directory) -> Result<Vec<PathBuf>> {
         found.extend(root.list(&path)?.iter().map(|name| path.join(name)));
     }
     Ok(found)
+}
+
+/// Removes the temporary files that a script has made: those of Apptainer's builds are the host's.
+fn remove_temporary(root: &Directory, before: &[PathBuf]) -> Result<()> {
+    for path in temporary(root)? {
+        if !before.contains(&path) {
+            let removed = root.remove(&path);
+            removed.with_context(|| path.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 /// Returns the line of the definition file that has a command as the shell has traced it: the only

@@ -68,10 +68,7 @@ pub fn run(args: &cli::Build, caller: &Caller, messages: &Messages) -> Result<Ex
         ),
     };
     messages.info("Starting build...");
-    let mut build = options.build(from, caller)?;
-    build.compression = args.compression.into();
-    build.fix_permissions |= args.fix_perms;
-    build.mksquashfs_arguments = recipe.mksquashfs_arguments.clone();
+    let build = build::settings(&options, from, args, &recipe, caller)?;
     options.with_access(caller, messages, |access| {
         let maker = Maker {
             build: &build,

@@ -1,4 +1,4 @@
-//! What a Dockerfile's image runs, and secrets.
+//! The programs of images from Dockerfiles, secrets, and attacks.
 
 use tests::{run, saved, succeed, user_shell};
 

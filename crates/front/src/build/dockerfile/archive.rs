@@ -9,10 +9,8 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail};
-use rootfs::{Directory, Files, create_at, remove_at};
-use rustix::fs::{
-    AtFlags, FileType, Mode, Timespec, Timestamps, fchmod, mknodat, symlinkat, utimensat,
-};
+use rootfs::{Directory, Files, changed_at, create_at, remove_at};
+use rustix::fs::{AtFlags, FileType, Mode, fchmod, mknodat, symlinkat, utimensat};
 use tar::{Entry, EntryType};
 
 /// The programs, and the starts of the files that they have compressed.
@@ -192,14 +190,7 @@ fn within(name: &Path, target: &Path) -> Result<Option<PathBuf>> {
 }
 
 fn set_time(above: &OwnedFd, name: &Path, time: u64) -> Result<()> {
-    let time = Timespec {
-        tv_sec: i64::try_from(time).unwrap_or(0),
-        tv_nsec: 0,
-    };
-    let times = Timestamps {
-        last_access: time,
-        last_modification: time,
-    };
+    let times = changed_at(i64::try_from(time).unwrap_or(0), 0);
     if name.as_os_str().is_empty() {
         rustix::fs::futimens(above, &times)?;
     } else {

@@ -15,9 +15,10 @@ use anyhow::{Context, Result, bail};
 use definition::dockerfile::{Dockerfile, Instruction, Kind, Stage, parse};
 use oci::Config;
 use pack::Build;
-use pull::{Access, Source as ImageSource};
+use pull::Access;
 use rootfs::Directory;
 
+use super::base::unpack_layers;
 use super::{copy as files, metadata};
 use crate::caller::Caller;
 use crate::flags::BuildOptions;
@@ -159,16 +160,8 @@ impl DockerBuild<'_> {
             true => base.to_owned(),
             false => format!("docker://{base}"),
         };
-        let source = ImageSource::parse(&word)?
-            .with_context(|| format!("{base}: not the name of an image"))?;
-        let opened = self.access.open(&source)?;
-        let progress = self.access.progress;
-        let note =
-            opened.with(|image, blobs| self.build.sandbox(image, blobs, work.tree, progress))?;
-        if let Some(note) = note {
-            progress.note(&note);
-        }
-        Ok(State::of(opened.image().config.clone()))
+        let config = unpack_layers(self.access, self.build, &word, work.tree)?;
+        Ok(State::of(config))
     }
 
     fn instruction(

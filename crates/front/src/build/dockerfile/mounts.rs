@@ -147,8 +147,8 @@ pub fn mount(spec: &str, places: &Places<'_>) -> Result<Mount> {
     })
 }
 
-/// Returns the source of a bind, whether it is read-only, and whether it is a directory. What a command
-/// writes to is a copy: it changes neither the user's files nor another stage.
+/// Returns the source of a bind, whether it is read-only, and whether it is a directory. A command
+/// that may write gets a copy: it changes neither the user's files nor another stage.
 fn bind(spec: &str, places: &Places<'_>, is_writable: bool) -> Result<(PathBuf, bool, bool)> {
     let stage;
     let ignored = |path: &Path| places.ignored.has(path);

@@ -1,4 +1,4 @@
-//! What instructions have set.
+//! The state of a stage: all that its instructions have set.
 
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
@@ -6,7 +6,7 @@ use std::path::{Component, Path, PathBuf};
 use definition::dockerfile::Command;
 use oci::Config;
 
-/// What the instructions of a stage have set.
+/// All that the instructions of a stage have set.
 #[derive(Clone)]
 pub(super) struct State {
     pub(super) config: Config,

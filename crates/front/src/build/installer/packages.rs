@@ -83,7 +83,7 @@ impl Installer<'_> {
         words.extend(header.get("include").unwrap_or_default().split_whitespace());
         self.run(tree, &words, &[])?;
         root.unlink(Path::new(CONF))?;
-        let _ = rootfs::remove(&tree.join("var/cache/yum-bootstrap"));
+        let _ = root.remove(Path::new("/var/cache/yum-bootstrap"));
         // The rpm of other distributions keeps its database in the home.
         if root.step(Path::new("/root/.rpmdb"))?.is_some()
             && root.step(Path::new("/var/lib/rpm"))?.is_none()
