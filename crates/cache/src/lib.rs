@@ -47,11 +47,13 @@ pub enum Kind {
     Reference,
     /// Facts about an image and the host.
     Discovery,
+    /// Changes that steps of builds have made.
+    Build,
 }
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Blob,
         Self::Image,
         Self::Oras,
@@ -60,6 +62,7 @@ impl Kind {
         Self::Extracted,
         Self::Reference,
         Self::Discovery,
+        Self::Build,
     ];
 
     /// Returns the kind's name, as used by `front cache`.
@@ -74,6 +77,7 @@ impl Kind {
             Self::Extracted => "extracted",
             Self::Reference => "reference",
             Self::Discovery => "discovery",
+            Self::Build => "build",
         }
     }
 
@@ -87,13 +91,14 @@ impl Kind {
             Self::Extracted => "extracted",
             Self::Reference => "references",
             Self::Discovery => "discovery",
+            Self::Build => "build",
         }
     }
 
     fn suffix(self) -> &'static str {
         match self {
             Self::Image | Self::Oras | Self::Library | Self::Net => ".sif",
-            Self::Blob | Self::Extracted | Self::Reference | Self::Discovery => "",
+            Self::Blob | Self::Extracted | Self::Reference | Self::Discovery | Self::Build => "",
         }
     }
 }
@@ -189,6 +194,16 @@ impl Cache {
             let _ = remove(&part);
         }
         made.map(|()| path)
+    }
+
+    /// Returns the path of an entry, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the entry does not belong to the caller alone.
+    pub fn find(&self, kind: Kind, name: &str) -> io::Result<Option<PathBuf>> {
+        let is_there = self.is_there(kind, name, SystemTime::UNIX_EPOCH)?;
+        Ok(is_there.then(|| self.path(kind, name)))
     }
 
     /// Returns the content of an entry that is a file of at most `most` bytes. Returns `None` when

@@ -90,6 +90,19 @@ impl Directory {
         Ok(Some(rustix::fs::fstat(&fd)?))
     }
 
+    /// Opens the regular file at `path`. Returns `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file may not be read.
+    pub fn open_file(&self, path: &Path) -> io::Result<Option<File>> {
+        match self.entry(path)? {
+            Some(Entry::File { .. }) => {}
+            _ => return Ok(None),
+        }
+        Ok(self.open_inside(path, OFlags::RDONLY)?.map(File::from))
+    }
+
     /// Returns a text that changes whenever the file at `path` does: its place on the disk, its
     /// size and its times. The text is empty if there is no file.
     ///
@@ -188,12 +201,8 @@ impl Files for Directory {
     }
 
     fn open(&self, path: &Path) -> io::Result<Option<Box<dyn Content + '_>>> {
-        match self.entry(path)? {
-            Some(Entry::File { .. }) => {}
-            _ => return Ok(None),
-        }
-        let file = self.open_inside(path, OFlags::RDONLY)?;
-        Ok(file.map(|fd| Box::new(File::from(fd)) as Box<dyn Content>))
+        let file = self.open_file(path)?;
+        Ok(file.map(|file| Box::new(file) as Box<dyn Content>))
     }
 
     fn list(&self, path: &Path) -> io::Result<Vec<OsString>> {

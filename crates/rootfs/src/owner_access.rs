@@ -41,6 +41,18 @@ impl Directory {
         set_mode(&file, mode | needed)?;
         Ok(Some(OwnerAccess { file, mode }))
     }
+
+    /// Does the same for the directories above the file at `path` as well.
+    ///
+    /// # Errors
+    ///
+    /// As for [`give_owner_access`](Self::give_owner_access).
+    pub fn give_owner_access_from_top(&self, path: &Path) -> io::Result<Vec<OwnerAccess>> {
+        let mut above: Vec<&Path> = path.ancestors().collect();
+        above.reverse();
+        let given = above.into_iter().map(|path| self.give_owner_access(path));
+        given.filter_map(io::Result::transpose).collect()
+    }
 }
 
 impl Drop for OwnerAccess {

@@ -11,6 +11,7 @@ use pack::Build;
 use pull::{Access, Source};
 use rootfs::Directory;
 
+use super::build_cache::{BuildCache, digest};
 use super::copy;
 use super::scripts::Scripts;
 
@@ -29,31 +30,39 @@ impl Bases<'_> {
     /// # Errors
     ///
     /// Fails on an unknown agent, a missing keyword, and a base that cannot be had.
-    pub fn fill(&self, header: &Header, tree: &Path) -> Result<()> {
+    pub fn fill(&self, header: &Header, tree: &Path, cache: &mut BuildCache<'_>) -> Result<()> {
         let agent = header
             .get("bootstrap")
             .context("no bootstrap specification found")?;
         let agent = agent.to_ascii_lowercase();
         let progress = self.access.progress;
         match agent.as_str() {
-            "docker" => self.layers(&format!("docker://{}", in_registry(header)?), tree),
+            "docker" => self.layers(&format!("docker://{}", in_registry(header)?), tree, cache),
             "docker-archive" | "docker-daemon" | "oci" | "oci-archive" => {
-                self.layers(&format!("{agent}:{}", from(header)?), tree)
+                self.layers(&format!("{agent}:{}", from(header)?), tree, cache)
             }
             "oras" | "library" | "shub" | "http" | "https" => {
                 let word = format!("{agent}://{}", from(header)?.trim_start_matches("//"));
                 let path = self.access.sif(&parse(&word)?, self.build)?;
-                self.image(&path, tree)
+                self.image(&path, tree, cache)
             }
             "localimage" => {
                 let path = self.cwd.join(from(header)?);
                 progress.note("Extracting local image...");
-                self.image(&path, tree)
+                self.image(&path, tree, cache)
             }
-            "scratch" => Ok(()),
-            "busybox" => self.busybox(header, tree),
+            "scratch" => {
+                cache.filled(&agent);
+                Ok(())
+            }
+            "busybox" => {
+                cache.changing();
+                self.busybox(header, tree)
+            }
             "debootstrap" | "mmdebstrap" | "yum" | "dnf" | "zypper" => {
-                self.scripts.install(&agent, header)
+                let keywords = format!("{:?}", header.iter().collect::<Vec<_>>());
+                let install = || self.scripts.install(&agent, header);
+                cache.step(&["install", &keywords], install)
             }
             "arch" => bail!(
                 "Bootstrap: arch is not supported; use an image of the distribution: Bootstrap: docker, From: archlinux"
@@ -62,9 +71,9 @@ impl Bases<'_> {
         }
     }
 
-    fn layers(&self, word: &str, tree: &Path) -> Result<()> {
+    fn layers(&self, word: &str, tree: &Path, cache: &mut BuildCache<'_>) -> Result<()> {
         self.access.progress.note("Extracting OCI image...");
-        unpack_layers(self.access, self.build, word, tree)?;
+        unpack_layers(self.access, self.build, word, tree, cache)?;
         // The definition file takes the place of this record.
         let root = Directory::open_root(tree)?;
         for file in ["Singularity", "test"] {
@@ -73,7 +82,7 @@ impl Bases<'_> {
         Ok(())
     }
 
-    fn image(&self, path: &Path, tree: &Path) -> Result<()> {
+    fn image(&self, path: &Path, tree: &Path, cache: &mut BuildCache<'_>) -> Result<()> {
         let image = match Image::open_foreign(path) {
             Err(image::Error::Legacy { path, offset }) => {
                 Image::open(&self.access.sif_of_ext(&path, offset, self.build)?)?
@@ -81,8 +90,13 @@ impl Bases<'_> {
             opened => opened?,
         };
         match (&image.root, image.medium) {
-            (RootFs::Squashfs(squashed), _) => Ok(pack::unpack(squashed, path, tree)?),
+            (RootFs::Squashfs(squashed), _) => {
+                pack::unpack(squashed, path, tree)?;
+                cache.filled(&stamp(path)?);
+                Ok(())
+            }
             (RootFs::Directory(directory), Medium::Sandbox) => {
+                cache.changing();
                 let into = Directory::open_root(tree)?;
                 copy::whole(directory, &into)
             }
@@ -123,6 +137,7 @@ pub fn unpack_layers(
     build: &Build,
     word: &str,
     tree: &Path,
+    cache: &mut BuildCache<'_>,
 ) -> Result<Config> {
     let opened = access.open(&parse(word)?)?;
     let progress = access.progress;
@@ -130,7 +145,26 @@ pub fn unpack_layers(
     if let Some(note) = note {
         progress.note(&note);
     }
-    Ok(opened.image().config.clone())
+    let image = opened.image();
+    let layers: Vec<String> = image
+        .layers
+        .iter()
+        .map(|layer| layer.digest.to_string())
+        .collect();
+    cache.filled(&digest(&[
+        &String::from_utf8_lossy(&image.config_text),
+        &layers.join(" "),
+    ]));
+    Ok(image.config.clone())
+}
+
+/// Returns a text that changes whenever a file does: its place on the disk, its size and its times.
+fn stamp(path: &Path) -> Result<String> {
+    let path = path
+        .canonicalize()
+        .with_context(|| path.display().to_string())?;
+    let above = Directory::open_root(path.parent().unwrap_or(Path::new("/")))?;
+    Ok(above.stamp(Path::new(path.file_name().unwrap_or_default()))?)
 }
 
 /// Whether an agent makes a base that is no image.

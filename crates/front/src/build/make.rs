@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
+use cache::Cache;
 use definition::Definition;
 use definition::dockerfile::{self, Dockerfile};
 use pack::{Build, OutputError, whole_directory, whole_file};
@@ -14,6 +15,7 @@ use sys::ExitCode;
 use super::{DockerBuild, Ignored, PREDEFINED, Recipe, Workplace, copy, is_dockerfile, supervise};
 use crate::caller::Caller;
 use crate::cli;
+use crate::fetch::keep_small;
 use crate::flags::{BuildOptions, RegistryOptions};
 use crate::messages::{FAILURE, Messages};
 
@@ -68,8 +70,11 @@ pub fn recipe(
         let from = (kind.to_owned(), name.display().to_string());
         let build = settings(&registry, from, args, options, caller)?;
         registry.with_access(caller, messages, |access| {
+            let cache = (!registry.without_cache && !options.depends_on_host(caller))
+                .then_some(access.cache);
             let maker = Maker {
                 name,
+                cache,
                 text: &text,
                 options,
                 access,
@@ -78,7 +83,11 @@ pub fn recipe(
                 caller,
                 messages,
             };
-            maker.make(&workplace)
+            let made = maker.make(&workplace);
+            if cache.is_some() {
+                keep_small(&registry, access.cache, &args.image, messages);
+            }
+            made
         })
     };
     let act = || match act() {
@@ -202,6 +211,7 @@ struct Maker<'a> {
     text: &'a Text,
     options: &'a BuildOptions,
     access: &'a Access<'a>,
+    cache: Option<&'a Cache>,
     build: &'a Build,
     args: &'a cli::Build,
     caller: &'a Caller,
@@ -258,6 +268,7 @@ impl Maker<'_> {
                 definition,
                 options: self.options,
                 access: self.access,
+                cache: self.cache,
                 build: self.build,
                 force: self.args.force,
                 caller: self.caller,
@@ -277,6 +288,7 @@ impl Maker<'_> {
                 ignored,
                 options: self.options,
                 access: self.access,
+                cache: self.cache,
                 build: self.build,
                 caller: self.caller,
                 messages: self.messages,

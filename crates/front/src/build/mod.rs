@@ -3,12 +3,14 @@
 mod apps;
 mod apt;
 mod base;
+mod build_cache;
 mod container;
 mod copy;
 mod dockerfile;
 mod installer;
 mod make;
 mod metadata;
+mod post;
 mod scripts;
 mod supervise;
 mod workplace;
@@ -16,6 +18,7 @@ mod workplace;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow};
+use cache::Cache;
 use definition::{Definition, Stage};
 use pack::Build;
 use pull::Access;
@@ -29,6 +32,7 @@ use crate::flags::BuildOptions;
 use crate::messages::Messages;
 
 use base::Bases;
+use build_cache::BuildCache;
 use copy::Source;
 use dockerfile::{DockerBuild, Ignored, PREDEFINED, is_dockerfile};
 pub use make::{is_recipe, recipe, settings};
@@ -55,6 +59,8 @@ pub struct Recipe<'a> {
     pub definition: &'a Definition,
     pub options: &'a BuildOptions,
     pub access: &'a Access<'a>,
+    /// The cache, if steps of the build may be kept there.
+    pub cache: Option<&'a Cache>,
     pub build: &'a Build,
     /// Whether labels and texts of the base may be replaced.
     pub force: bool,
@@ -118,11 +124,13 @@ impl Recipe<'_> {
             let ran = scripts.on_host("pre", pre);
             ran.map_err(|error| self.at(pre.line, error))?;
         }
+        let mut cache = BuildCache::new(self.cache, self.build, tree, self.messages)?;
         if update {
             self.messages.info(format_args!(
                 "Building into existing container: {}",
                 tree.display()
             ));
+            cache.changing();
         } else {
             let bases = Bases {
                 access: self.access,
@@ -133,13 +141,17 @@ impl Recipe<'_> {
             let line = ["from", "bootstrap"]
                 .iter()
                 .find_map(|keyword| stage.header.line(keyword));
-            let filled = bases.fill(&stage.header, tree);
+            let filled = bases.fill(&stage.header, tree, &mut cache);
             filled.map_err(|error| self.at(line.unwrap_or(stage.line), error))?;
         }
         let root = Directory::open_root(tree)?;
         self.messages.info("Inserting front configuration...");
         let is_new = matches!(stage.header.get("bootstrap"), Some(agent) if base::is_bare(agent));
         metadata::add_base(&root, is_new && !update).context("add the files of every image")?;
+        cache.forget();
+        if !stage.apps.is_empty() || stage.setup.is_some() || !stage.files.is_empty() {
+            cache.changing();
+        }
         let host = Directory::open_root(Path::new("/"))?;
         let files = Source::host(&host, cwd);
         let install = apps::add(&stage.apps, &files, &root)?;
@@ -151,7 +163,7 @@ impl Recipe<'_> {
         self.copy_from_host(stage, &files, &root)?;
         let mut post = stage.post.clone().unwrap_or_default();
         post.text.push_str(&install);
-        scripts.post(&post, &root).map_err(|failed| {
+        scripts.post(&post, &root, &mut cache).map_err(|failed| {
             let line = failed.line.map_or(post.line.max(stage.line), |line| line);
             self.at(line, failed.error)
         })?;

@@ -1,5 +1,6 @@
 //! A build in a process of its own, so that nothing is left when it ends by a signal.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::time::{Duration, Instant};
 
@@ -133,7 +134,11 @@ fn is_ours(process: Pid) -> bool {
 ///
 /// [proc_pid_task(5)]: https://man7.org/linux/man-pages/man5/proc_pid_task.5.html
 fn children() -> Vec<Pid> {
-    let threads = fs::read_dir("/proc/self/task")
+    children_of("self")
+}
+
+fn children_of(process: &str) -> Vec<Pid> {
+    let threads = fs::read_dir(format!("/proc/{process}/task"))
         .into_iter()
         .flatten()
         .flatten();
@@ -142,6 +147,17 @@ fn children() -> Vec<Pid> {
     for list in lists.flatten() {
         let numbers = list.split_whitespace().filter_map(|one| one.parse().ok());
         found.extend(numbers.map(Pid::from_raw));
+    }
+    found
+}
+
+/// Returns all processes that have come from this one.
+pub fn descendants() -> BTreeSet<i32> {
+    let (mut found, mut ahead) = (BTreeSet::new(), children());
+    while let Some(process) = ahead.pop() {
+        if found.insert(process.as_raw()) {
+            ahead.extend(children_of(&process.to_string()));
+        }
     }
     found
 }

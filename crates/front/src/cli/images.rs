@@ -214,6 +214,8 @@ pub enum CacheType {
     Reference,
     /// Discovered facts about an image and the host.
     Discovery,
+    /// Changes that steps of builds have made.
+    Build,
     /// Entries of Singularity, which this cache never has.
     #[value(hide = true)]
     Shub,

@@ -155,6 +155,7 @@ fn kinds(types: &[CacheType]) -> Vec<Kind> {
         CacheType::Extracted => Some(Kind::Extracted),
         CacheType::Reference => Some(Kind::Reference),
         CacheType::Discovery => Some(Kind::Discovery),
+        CacheType::Build => Some(Kind::Build),
         CacheType::Shub | CacheType::All => None,
     });
     kinds.collect()

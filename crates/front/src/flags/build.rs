@@ -239,7 +239,22 @@ impl BuildFlags {
     }
 }
 
+/// Variables of containers that give scripts files of the host.
+const OF_HOST: [&str; 6] = ["BIND", "BINDPATH", "MOUNT", "NV", "NVCCLI", "ROCM"];
+
 impl BuildOptions {
+    /// Whether scripts have files of the host, which the build cache does not know.
+    pub fn depends_on_host(&self, caller: &Caller) -> bool {
+        let is_set = |(name, value): (&OsString, &OsString)| {
+            let name = name.to_string_lossy();
+            let own = ["FRONT_", "APPTAINER_", "SINGULARITY_"];
+            let rest = own.iter().find_map(|family| name.strip_prefix(family));
+            !value.is_empty() && rest.is_some_and(|rest| OF_HOST.contains(&rest))
+        };
+        let variables = &caller.variables.0;
+        !self.container.is_empty() || variables.iter().any(|(name, value)| is_set((name, value)))
+    }
+
     /// Whether a section is used.
     pub fn uses(&self, section: &str) -> bool {
         let sections = self.sections.as_ref();

@@ -12,13 +12,15 @@ mod state;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use cache::Cache;
 use definition::dockerfile::{Dockerfile, Instruction, Kind, Stage, parse};
 use oci::Config;
 use pack::Build;
 use pull::Access;
-use rootfs::Directory;
+use rootfs::{Directory, Files as _};
 
 use super::base::unpack_layers;
+use super::build_cache::BuildCache;
 use super::{copy as files, metadata};
 use crate::caller::Caller;
 use crate::flags::BuildOptions;
@@ -42,6 +44,8 @@ pub struct DockerBuild<'a> {
     pub ignored: &'a Ignored,
     pub options: &'a BuildOptions,
     pub access: &'a Access<'a>,
+    /// The cache, if steps of the build may be kept there.
+    pub cache: Option<&'a Cache>,
     pub build: &'a Build,
     pub caller: &'a Caller,
     pub messages: &'a Messages,
@@ -115,13 +119,15 @@ impl DockerBuild<'_> {
             let checked = self.check_platform(platform, stage.line);
             checked.map_err(|error| self.at(stage.line, error))?;
         }
-        let begun = self.begin(&base, work);
+        let mut cache = BuildCache::new(self.cache, self.build, work.tree, self.messages)?;
+        let begun = self.begin(&base, work, &mut cache);
         let mut state = begun.map_err(|error| self.at(stage.line, error))?;
         if state.value("PATH").is_none() {
             state.set("PATH", PATH);
         }
         let root = Directory::open_root(work.tree)?;
         metadata::add_base(&root, false).context("add the files of every image")?;
+        cache.forget();
         let triggers = std::mem::take(&mut state.config.execution.on_build);
         for line in triggers {
             let inherited = parse(&format!(
@@ -131,25 +137,27 @@ impl DockerBuild<'_> {
             ));
             let inherited = inherited.with_context(|| format!("ONBUILD {line}"))?;
             for instruction in inherited.stages.iter().flat_map(|one| &one.instructions) {
-                let done = self.instruction(instruction, &mut state, work);
+                let done = self.instruction(instruction, &mut state, work, &mut cache);
                 done.map_err(|error| self.at(stage.line, error.context("ONBUILD of the base")))?;
             }
         }
         for instruction in &stage.instructions {
-            let done = self.instruction(instruction, &mut state, work);
+            let done = self.instruction(instruction, &mut state, work, &mut cache);
             done.map_err(|error| self.at(instruction.line, error))?;
         }
         Ok(state)
     }
 
     /// Fills an empty directory with the base. Returns what the base has set.
-    fn begin(&self, base: &str, work: &Work<'_>) -> Result<State> {
+    fn begin(&self, base: &str, work: &Work<'_>, cache: &mut BuildCache<'_>) -> Result<State> {
         if base == "scratch" {
+            cache.filled(base);
             return Ok(State::of(Config::default()));
         }
         let name = base.to_ascii_lowercase();
         let mut stages = work.built.iter().flatten();
         if let Some(stage) = stages.rfind(|stage| stage.name.as_ref() == Some(&name)) {
+            cache.changing();
             let from = Directory::open_root(&stage.tree)?;
             files::whole(&from, &Directory::open_root(work.tree)?)?;
             return Ok(State::of(stage.state.config.clone()));
@@ -160,7 +168,7 @@ impl DockerBuild<'_> {
             true => base.to_owned(),
             false => format!("docker://{base}"),
         };
-        let config = unpack_layers(self.access, self.build, &word, work.tree)?;
+        let config = unpack_layers(self.access, self.build, &word, work.tree, cache)?;
         Ok(State::of(config))
     }
 
@@ -169,6 +177,7 @@ impl DockerBuild<'_> {
         instruction: &Instruction,
         state: &mut State,
         work: &Work<'_>,
+        cache: &mut BuildCache<'_>,
     ) -> Result<()> {
         self.messages
             .info(instruction.text.lines().next().unwrap_or_default());
@@ -191,6 +200,9 @@ impl DockerBuild<'_> {
                 let path = expand(path)?;
                 let path = state.absolute(&path);
                 let root = Directory::open_root(work.tree)?;
+                if root.entry(&path)?.is_none() {
+                    cache.changing();
+                }
                 root.make_directories(&path)
                     .with_context(|| path.display().to_string())?;
                 state.config.execution.working_dir = path.display().to_string();
@@ -214,7 +226,7 @@ impl DockerBuild<'_> {
                 state.has_command = true;
             }
             Kind::Run(command, documents) => {
-                self.execute(instruction, command, documents, state, work)?;
+                self.execute(instruction, command, documents, state, work, cache)?;
             }
             Kind::Copy {
                 sources,
@@ -232,6 +244,7 @@ impl DockerBuild<'_> {
                     target: &expand(target)?,
                     is_add: *is_add,
                 };
+                cache.changing();
                 self.copy(instruction, &files, state, work)?;
             }
             Kind::Other => {}

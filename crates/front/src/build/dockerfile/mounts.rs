@@ -68,6 +68,8 @@ pub fn field<'a>(spec: &'a str, name: &str) -> Option<&'a str> {
 pub struct Mount {
     /// The flags of `front exec`.
     pub flags: Vec<OsString>,
+    /// The files of a context or a stage that are bound.
+    pub source: Option<PathBuf>,
     /// The mount point, and the topmost directory that was made for it.
     pub made: Option<(PathBuf, PathBuf)>,
 }
@@ -117,6 +119,7 @@ pub fn mount(spec: &str, places: &Places<'_>) -> Result<Mount> {
             let flag = quoted("type=tmpfs", None, &target, &size.unwrap_or_default());
             return Ok(Mount {
                 flags: vec!["--mount".into(), flag.into()],
+                source: None,
                 made: point(places.root, &target, true)?,
             });
         }
@@ -143,6 +146,7 @@ pub fn mount(spec: &str, places: &Places<'_>) -> Result<Mount> {
     let flag = quoted("type=bind", Some(&source), &target, options);
     Ok(Mount {
         flags: vec!["--mount".into(), flag.into()],
+        source: (kind == "bind").then_some(source),
         made: point(places.root, &target, is_directory)?,
     })
 }

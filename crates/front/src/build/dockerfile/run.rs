@@ -9,6 +9,7 @@ use definition::dockerfile::{Command, HereDocument, Instruction};
 use rootfs::Directory;
 
 use super::super::LONG;
+use super::super::build_cache::{BuildCache, content};
 use super::super::container::{Container, described};
 use super::{DockerBuild, State, Work, mounts};
 
@@ -37,6 +38,7 @@ impl DockerBuild<'_> {
         documents: &[HereDocument],
         state: &State,
         work: &Work<'_>,
+        cache: &mut BuildCache<'_>,
     ) -> Result<()> {
         let root = Directory::open_root(work.tree)?;
         let mut flags = self.options.container.clone();
@@ -76,22 +78,29 @@ impl DockerBuild<'_> {
             caller: self.caller,
             messages: self.messages,
         };
+        let bound = made.iter().filter_map(|mount| mount.source.as_deref());
+        let bound: Vec<String> = bound.map(content).collect::<Result<_, _>>()?;
+        let settings = format!("{words:?} {documents:?} {variables:?} {}", container.cwd);
+        let inputs = format!("{:?} {bound:?}", instruction.flags);
         let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();
-        let began = Instant::now();
-        let ended = container.run(&variables, &words);
+        let done = cache.step(&["run", &settings, &inputs], || {
+            let began = Instant::now();
+            let ended = container.run(&variables, &words)?;
+            if !ended.status.success() {
+                bail!("RUN: {}", described(ended.status));
+            }
+            let took = began.elapsed().as_secs();
+            if took >= LONG {
+                self.messages.info(format_args!("RUN took {took} s"));
+            }
+            Ok(())
+        });
         root.unlink(Path::new(SCRIPT))?;
         for mount in made {
             mount.remove(&root)?;
         }
-        let ended = ended?;
-        if !ended.status.success() {
-            bail!("RUN: {}", described(ended.status));
-        }
-        let took = began.elapsed().as_secs();
-        if took >= LONG {
-            self.messages.info(format_args!("RUN took {took} s"));
-        }
-        Ok(())
+        cache.forget();
+        done
     }
 
     /// Returns the variables of a command: those of `ENV` beat those of `ARG`.
