@@ -11,6 +11,7 @@
 #   hdf5           a Debian 12 root with MPICH's HDF5
 #   slurm          a newer Debian root with a newer Slurm than Debian 12's
 #   rocm           a Debian root with ROCm's packages, and nodes for it in rocm.dev
+#   recipes        a Debian with a compiler, MPICH, HDF5 and pip as an OCI layout, and Python's packages to install
 #   clients        programs that call singularity, from the Python package index
 #   nvidia-535, nvidia-550   Debian roots with NVIDIA's driver packages, and nodes for them in NAME.dev
 . "$(dirname "$0")/common.sh"
@@ -204,6 +205,22 @@ make_hdf5() {
     "-L/usr/lib/$(gcc -dumpmachine)/hdf5/mpich" -lhdf5
 }
 
+# The base of recipes, and what they install, in place of downloads.
+make_recipes() {
+  rm -rf recipes recipes.part
+  mkdir -p recipes.part/wheels
+  debian trixie recipes.part/root main gcc,libc6-dev,mpich,libmpich-dev,libhdf5-mpich-dev,python3-pip
+  python3 -m pip download --quiet --disable-pip-version-check --only-binary=:all: --python-version 313 \
+    --dest recipes.part/wheels mpi4py==4.1.2 h5py==3.15.1
+  chmod -R a+rX recipes.part/wheels
+  local podman="podman --root $PWD/recipes.part/storage --runroot $PWD/recipes.part/run --storage-driver vfs"
+  tar -C recipes.part/root --exclude='./dev/*' -cf recipes.part/root.tar .
+  $podman import --quiet recipes.part/root.tar localhost/base:1
+  $podman save --quiet --format oci-dir -o recipes.part/layout localhost/base:1
+  rm -rf --one-file-system recipes.part/{root,root.tar,storage,run}
+  mv recipes.part recipes
+}
+
 make_clients() {
   install /usr/lib/python3.11/ensurepip/__init__.py=python3-venv
   rm -rf clients
@@ -240,7 +257,7 @@ fi
 
 install /usr/include/hdf5/mpich/hdf5.h=libhdf5-mpich-dev mpicc.openmpi=libopenmpi-dev mpirun.openmpi=openmpi-bin mpicc.mpich=libmpich-dev mpiexec.hydra=mpich \
   qemu-system-x86_64=qemu-system-x86 depmod=kmod rdma=iproute2 ibv_devinfo=ibverbs-utils /etc/libibverbs.d/rxe.driver=ibverbs-providers \
-  pip3=python3-pip mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools musl-gcc=musl-tools \
+  podman=podman pip3=python3-pip mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools musl-gcc=musl-tools \
   /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 cargo build --quiet --locked --manifest-path "$top/Cargo.toml" -p tests --bin enter
 make_tester
@@ -262,4 +279,5 @@ step slurm
 step hdf5
 step criu
 step clients
+step recipes
 chmod 755 "$SLIPWAY_FIXTURES"

@@ -31,6 +31,8 @@ pub struct Caller {
     launcher: OnceCell<(u32, Option<ProcessStat>)>,
     /// The configuration, once it has been read.
     site: OnceCell<Site>,
+    /// The caller's account, once it has been looked up.
+    account: OnceCell<Account>,
 }
 
 /// Whether a path names the working directory as a shell does: absolute, and without `.` and `..`,
@@ -62,6 +64,7 @@ impl Caller {
             began: Instant::now(),
             launcher: OnceCell::new(),
             site: OnceCell::new(),
+            account: OnceCell::new(),
         }
     }
 
@@ -161,7 +164,8 @@ impl Caller {
 
     /// Looks the caller up in the host's user database.
     pub fn account(&self) -> Account {
-        account::find(&self.variables)
+        let account = || account::find(&self.variables);
+        self.account.get_or_init(account).clone()
     }
 
     /// Returns the directory of the cache of images: `…_CACHEDIR`, or else the user's cache

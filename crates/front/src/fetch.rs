@@ -63,7 +63,7 @@ impl RegistryOptions {
             from,
             time: build_time(caller)?,
             is_repeatable: chosen_time(caller)?.is_some(),
-            keeps_owners: session::is_privileged(),
+            keeps_owners: session::has_other_users(),
             mksquashfs_arguments: Vec::new(),
             fix_permissions: self.fix_permissions,
             compression: pack::Compression::default(),

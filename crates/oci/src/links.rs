@@ -121,7 +121,11 @@ mod tests {
             assert_eq!(follow(&tree, Some(1), name).as_deref(), Ok(name));
         }
         assert!(follow(&tree, None, "loop/x").is_err());
-        let directory = Node::Directory { mode: 0, time: 0 };
+        let directory = Node::Directory {
+            mode: 0,
+            time: 0,
+            owner: (0, 0),
+        };
         tree.insert(0, b"lib".to_vec(), directory).unwrap();
         assert_eq!(follow(&tree, Some(0), "lib/x").as_deref(), Ok("lib/x"));
     }

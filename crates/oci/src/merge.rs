@@ -37,6 +37,11 @@ pub struct ResolvedName {
 
 /// Largest number of entries. Each takes some hundred bytes of memory.
 const MOST: u64 = 10_000_000;
+/// Returns the user and the group of an entry: root if it does not tell.
+pub(crate) fn owner(header: &tar::Header) -> (u64, u64) {
+    (header.uid().unwrap_or(0), header.gid().unwrap_or(0))
+}
+
 /// Returns the beginning of a name, for messages.
 fn shown(name: &[u8]) -> String {
     const SHOWN: usize = 100;
@@ -187,6 +192,7 @@ impl Merged {
             EntryType::Directory => Node::Directory {
                 mode: header.mode().unwrap_or(0o755) & 0o7777,
                 time: header.mtime().unwrap_or(0),
+                owner: owner(header),
             },
             EntryType::Link => {
                 let target = entry.link_name_bytes().unwrap_or_default();

@@ -14,8 +14,12 @@ pub(crate) struct Origin {
 /// The object that a name stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Node {
-    /// A directory, with its permissions and its modification time.
-    Directory { mode: u32, time: u64 },
+    /// A directory, with its permissions, its modification time and its owner.
+    Directory {
+        mode: u32,
+        time: u64,
+        owner: (u64, u64),
+    },
     /// A symbolic link.
     Link(Box<Link>),
     /// Anything else: the entry that has its content. A hard link has the entry of its file.
@@ -140,6 +144,7 @@ impl Tree {
             let directory = Node::Directory {
                 mode: UNNAMED,
                 time: 0,
+                owner: (0, 0),
             };
             self.nodes.insert(parent.to_owned(), (layer, directory));
             parent = split(parent).0;
@@ -259,6 +264,7 @@ mod tests {
     const DIRECTORY: Node = Node::Directory {
         mode: 0o700,
         time: 1,
+        owner: (0, 0),
     };
 
     fn file(layer: u32, entry: u32) -> Node {

@@ -7,6 +7,7 @@ use std::path::Path;
 use tar::{Builder, EntryType, Header};
 
 use crate::blob::Blobs;
+use crate::merge::owner;
 use crate::sparse::Sparse;
 use crate::tree::Node;
 use crate::{Error, Image, Layer, Merged};
@@ -14,11 +15,13 @@ use crate::{Error, Image, Layer, Merged};
 /// Prefix of the extended attributes that are kept: those of the `user` namespace.
 const KEPT: &str = "SCHILY.xattr.user.";
 
-/// How owners and permissions are written. Everything belongs to root.
+/// How owners and permissions are written.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Flat {
     /// Whether the owner gets permission to read, write and enter everything.
     pub fix_permissions: bool,
+    /// Whether files keep their owners. Else everything belongs to root.
+    pub keeps_owners: bool,
     /// The time that newer files get, in seconds since 1970.
     pub newest: Option<u64>,
 }
@@ -41,10 +44,18 @@ impl Flat {
         header.set_size(0);
         header
     }
+
+    /// Gives a header an owner, if owners are kept.
+    pub fn own(self, header: &mut Header, (user, group): (u64, u64)) {
+        if self.keeps_owners {
+            header.set_uid(user);
+            header.set_gid(group);
+        }
+    }
 }
 
 impl Merged {
-    /// Writes the tree as a tar in which everything belongs to root. `ours` is the layer that was
+    /// Writes the tree as a tar. `ours` is the layer that was
     /// added on top.
     ///
     /// # Errors
@@ -61,10 +72,11 @@ impl Merged {
         let mut output = Builder::new(output);
         for (name, node) in self.tree.iter() {
             // The reader of the tar makes the root. Not every reader accepts a name for it.
-            if let Node::Directory { mode, time } = node
+            if let Node::Directory { mode, time, owner } = node
                 && !name.is_empty()
             {
                 let mut header = flat.header(EntryType::Directory, *mode, *time);
+                flat.own(&mut header, *owner);
                 output
                     .append_data(&mut header, path(name), io::empty())
                     .map_err(Error::Write)?;
@@ -153,18 +165,22 @@ fn write_entry<R: Read>(
     }
     let old = entry.header();
     let (mode, time) = (old.mode().unwrap_or(0o644), old.mtime().unwrap_or(0));
+    let owner = owner(old);
     match old.entry_type() {
         EntryType::Symlink => {
             let target = entry.link_name_bytes().unwrap_or_default().into_owned();
             let mut header = flat.header(EntryType::Symlink, 0o777, time);
+            flat.own(&mut header, owner);
             output.append_link(&mut header, path(name), path(&target))
         }
         EntryType::Fifo => {
             let mut header = flat.header(EntryType::Fifo, mode, time);
+            flat.own(&mut header, owner);
             output.append_data(&mut header, path(name), io::empty())
         }
         _ => {
             let mut header = flat.header(EntryType::Regular, mode, time);
+            flat.own(&mut header, owner);
             match Sparse::of(entry)? {
                 Some(sparse) => {
                     header.set_size(sparse.size);

@@ -40,8 +40,7 @@ pub struct Build {
     pub is_repeatable: bool,
     /// Whether the owner gets permission to read, write and enter everything.
     pub fix_permissions: bool,
-    /// Whether the files of a directory keep their owners, who are root's to know. Else all belong to
-    /// root.
+    /// Whether files keep their owners, who are root's to give. Else all belong to root.
     pub keeps_owners: bool,
     /// The compression of the squashfs.
     pub compression: Compression,
@@ -169,6 +168,7 @@ impl Build {
     fn flat(&self) -> Flat {
         Flat {
             fix_permissions: self.fix_permissions,
+            keeps_owners: self.keeps_owners,
             newest: None,
         }
     }
@@ -190,11 +190,7 @@ impl Build {
         let architecture = Architecture::from_name(self.architecture_of(""));
         let told = Progressed::new(progress, None);
         let mut notes = None;
-        // A crowded directory is packed by a way that loses owners.
-        let fullest = match self.keeps_owners {
-            true => 0,
-            false => tree::fullest(directory),
-        };
+        let fullest = tree::fullest(directory);
         // Images of other sources have the times of their layers.
         let newest = u64::try_from(self.time).unwrap_or(0);
         let flat = Flat {
@@ -208,13 +204,7 @@ impl Build {
             progress,
             fullest,
             &mut |tar| {
-                notes = tree::write(
-                    directory,
-                    &root,
-                    &record,
-                    (flat, self.keeps_owners),
-                    told.writer(tar),
-                )?;
+                notes = tree::write(directory, &root, &record, flat, told.writer(tar))?;
                 Ok(())
             },
         )?;
@@ -267,7 +257,9 @@ impl Build {
                 time: self.time,
                 more: &self.mksquashfs_arguments,
             };
-            let is_packed = fullest >= crowded::CROWD
+            // The way for crowded directories loses owners.
+            let is_packed = !self.keeps_owners
+                && fullest >= crowded::CROWD
                 && crowded::pack(output, offset, &packing, &self.scratch, write)?;
             if !is_packed {
                 squash::pack(Input::Tar(write), output, offset, &packing)?;
@@ -349,7 +341,7 @@ impl Build {
     ) -> Result<Option<String>, Error> {
         let (merged, _, ours) = self.merge(image, blobs, output)?;
         let told = Progressed::new(progress, Some(merged.size()));
-        sandbox::unpack(output, |tar| {
+        sandbox::unpack(output, self.keeps_owners, |tar| {
             merged.write(image, blobs, &ours, self.flat(), told.writer(tar))?;
             Ok(())
         })?;
@@ -357,13 +349,19 @@ impl Build {
     }
 }
 
-/// Unpacks a squashfs into an empty directory. `path` is the image's name in error messages.
+/// Unpacks a squashfs into an empty directory. `path` is the image's name in error messages. Files
+/// keep their owners if `keeps_owners` is set; else the caller becomes their owner.
 ///
 /// # Errors
 ///
 /// Fails when the image is damaged, or a file cannot be made.
-pub fn unpack(squashed: &image::Squashed, path: &Path, into: &Path) -> Result<(), Error> {
-    match squashfs::extract(&squashed.filesystem, into) {
+pub fn unpack(
+    squashed: &image::Squashed,
+    path: &Path,
+    into: &Path,
+    keeps_owners: bool,
+) -> Result<(), Error> {
+    match squashfs::extract(&squashed.filesystem, into, keeps_owners) {
         Ok(_) => Ok(()),
         Err(source) => Err(Error::Unpack {
             path: path.to_owned(),

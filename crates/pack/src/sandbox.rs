@@ -6,7 +6,8 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::thread;
 
-use rustix::fs::{AtFlags, CWD, FileType, Mode, mknodat, utimensat};
+use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, Uid, chownat, mknodat, utimensat};
+use rustix::io::Errno;
 use tar::EntryType;
 
 use crate::Error;
@@ -15,15 +16,19 @@ use crate::Error;
 const BUFFER: usize = 1 << 20;
 
 /// Unpacks the tar that `write` writes into an empty directory. No name in the tar may lead
-/// outside, and no directory may be a link. The caller becomes the owner; set-id bits are dropped.
+/// outside, and no directory may be a link. Unless `keeps_owners` is set, the caller becomes the owner,
+/// and set-id bits are dropped.
 pub(crate) fn unpack(
     into: &Path,
+    keeps_owners: bool,
     write: impl FnOnce(&mut dyn Write) -> Result<(), Error>,
 ) -> Result<(), Error> {
     let (reader, writer) = io::pipe().map_err(Error::file(into))?;
     thread::scope(|scope| {
-        let unpacked =
-            scope.spawn(move || unpack_all(into, BufReader::with_capacity(BUFFER, reader)));
+        let unpacked = scope.spawn(move || {
+            let reader = BufReader::with_capacity(BUFFER, reader);
+            unpack_all(into, keeps_owners, reader)
+        });
         let mut writer = BufWriter::with_capacity(BUFFER, writer);
         let written = write(&mut writer).and_then(|()| writer.flush().map_err(Error::written));
         drop(writer);
@@ -40,36 +45,45 @@ pub(crate) fn unpack(
     })
 }
 
-/// The mode bits that are kept. Set-id bits are dropped, because the owner is another.
+/// The mode bits that are kept if the owner is another.
 const MODE: u32 = 0o1777;
 
 /// Unpacks each entry. The mode and time of a directory are set last: it may be read-only, and each
 /// new entry changes its time.
-fn unpack_all(into: &Path, content: impl Read) -> io::Result<()> {
+fn unpack_all(into: &Path, keeps_owners: bool, content: impl Read) -> io::Result<()> {
+    let bits = if keeps_owners { 0o7777 } else { MODE };
     let mut archive = tar::Archive::new(content);
     archive.set_unpack_xattrs(true);
     archive.set_preserve_permissions(true);
-    archive.set_mask(!MODE);
+    archive.set_mask(!bits);
     archive.set_preserve_mtime(false);
     let mut directories = Vec::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
         let path = into.join(entry.path()?);
-        let (mode, time) = (entry.header().mode()? & MODE, entry.header().mtime()?);
+        let (mode, time) = (entry.header().mode()? & bits, entry.header().mtime()?);
+        let owner = (entry.header().uid()?, entry.header().gid()?);
+        let own = |path: &Path| match keeps_owners {
+            true => give(path, owner, mode),
+            false => Ok(()),
+        };
         match entry.header().entry_type() {
             EntryType::Directory => {
                 fs::create_dir_all(&path)?;
+                own(&path)?;
                 directories.push((path, mode, time));
             }
             EntryType::Fifo => {
                 mknodat(CWD, &path, FileType::Fifo, Mode::empty(), 0)?;
                 fs::set_permissions(&path, Permissions::from_mode(mode))?;
+                own(&path)?;
                 set_time(&path, time)?;
             }
             kind => {
                 entry.unpack_in(into).map_err(crate::root_cause)?;
                 // A hard link has the time of its file.
                 if kind != EntryType::Link {
+                    own(&path)?;
                     set_time(&path, time)?;
                 }
             }
@@ -80,6 +94,32 @@ fn unpack_all(into: &Path, content: impl Read) -> io::Result<()> {
         set_time(&path, time)?;
     }
     Ok(())
+}
+
+/// Gives a new file to its owner. Its set-id bits, which the kernel takes then, come back. A user who
+/// is not in the caller's user namespace cannot have files.
+fn give(path: &Path, (user, group): (u64, u64), mode: u32) -> io::Result<()> {
+    let [Ok(user), Ok(group)] = [user, group].map(u32::try_from) else {
+        return Ok(());
+    };
+    if (user, group) == (0, 0) {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(user), Gid::from_raw(group));
+    match chownat(
+        CWD,
+        path,
+        Some(user),
+        Some(group),
+        AtFlags::SYMLINK_NOFOLLOW,
+    ) {
+        Err(Errno::INVAL) => return Ok(()),
+        given => given?,
+    }
+    match mode & 0o6000 {
+        0 => Ok(()),
+        _ => fs::set_permissions(path, Permissions::from_mode(mode)),
+    }
 }
 
 /// Sets a file's time, in seconds since 1970. A link itself is changed, not its target.

@@ -21,7 +21,7 @@ pub(crate) fn write(
     directory: &Path,
     root: &RootFs,
     record: &Record,
-    (flat, keeps_owners): (Flat, bool),
+    flat: Flat,
     output: impl Write,
 ) -> Result<Option<String>, Error> {
     let opened = Directory::open_root(directory).map_err(Error::file(directory))?;
@@ -32,7 +32,6 @@ pub(crate) fn write(
         links: HashMap::new(),
         skipped: Vec::new(),
         flat,
-        keeps_owners,
     };
     walk.directory(Path::new(""))?;
     let ours = record.layer(|path| place(root, path));
@@ -89,7 +88,6 @@ struct Walk<'a, W: Write> {
     links: HashMap<(u64, u64), PathBuf>,
     skipped: Vec<String>,
     flat: Flat,
-    keeps_owners: bool,
 }
 
 impl<W: Write> Walk<'_, W> {
@@ -127,10 +125,8 @@ impl<W: Write> Walk<'_, W> {
         };
         let time = u64::try_from(metadata.mtime()).unwrap_or(0);
         let mut header = self.flat.header(of_tar, metadata.mode(), time);
-        if self.keeps_owners {
-            header.set_uid(metadata.uid().into());
-            header.set_gid(metadata.gid().into());
-        }
+        let owner = (metadata.uid().into(), metadata.gid().into());
+        self.flat.own(&mut header, owner);
         let inode = (metadata.dev(), metadata.ino());
         if !metadata.is_dir() && metadata.nlink() > 1 {
             if let Some(first) = self.links.get(&inode) {

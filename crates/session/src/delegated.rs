@@ -1,5 +1,6 @@
 //! The users and groups that the system has delegated to a caller, [subuid(5)], mapped by the programs
-//! newuidmap and newgidmap, which have the right to do so.
+//! newuidmap and newgidmap, which have the right to do so. Root of a user namespace has users already,
+//! and maps them itself.
 //!
 //! [subuid(5)]: https://man7.org/linux/man-pages/man5/subuid.5.html
 
@@ -9,6 +10,8 @@ use std::io::{self, PipeReader, PipeWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use crate::nested::same;
+use nix::sys::prctl::{get_dumpable, set_dumpable};
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, getegid, geteuid, setpgid};
@@ -32,21 +35,39 @@ pub(crate) struct Helper {
     child: Pid,
     go: PipeWriter,
     answer: PipeReader,
+    /// Whether the child writes to this process's files in `/proc`.
+    writes: bool,
 }
 
-/// A program that maps ids, and its arguments.
-struct Mapping {
-    program: PathBuf,
-    ranges: Vec<String>,
+/// A way to map ids.
+enum Mapping {
+    /// A program that does so, and its arguments.
+    Program {
+        program: PathBuf,
+        ranges: Vec<String>,
+    },
+    /// The map's name in `/proc`, and its text.
+    Own { name: &'static str, map: String },
 }
 
 impl Helper {
     /// Starts the child, which waits. `user` is the caller's name.
     pub(crate) fn start(user: &str) -> Result<Self, String> {
         let mappings = [
-            Mapping::find("newuidmap", "/etc/subuid", geteuid().as_raw(), user)?,
-            Mapping::find("newgidmap", "/etc/subgid", getegid().as_raw(), user)?,
+            Mapping::find(
+                ["newuidmap", "/etc/subuid", "uid_map"],
+                geteuid().as_raw(),
+                user,
+            )?,
+            Mapping::find(
+                ["newgidmap", "/etc/subgid", "gid_map"],
+                getegid().as_raw(),
+                user,
+            )?,
         ];
+        let writes = mappings
+            .iter()
+            .any(|one| matches!(one, Mapping::Own { .. }));
         let failed = |error: std::io::Error| text::message(&error);
         let (mut wait, go) = std::io::pipe().map_err(failed)?;
         let (answer, mut write) = std::io::pipe().map_err(failed)?;
@@ -71,15 +92,26 @@ impl Helper {
                 }
                 sys::exit_at_once(0)
             }
-            sys::Fork::Parent(child) => Ok(Self { child, go, answer }),
+            sys::Fork::Parent(child) => Ok(Self {
+                child,
+                go,
+                answer,
+                writes,
+            }),
         }
     }
 
     /// Maps the ids into the calling process's user namespace, which is new.
     pub(crate) fn map(mut self) -> Result<(), Failure> {
+        // The kernel shows the files of a process that is not dumpable to nobody.
+        let dumpable = get_dumpable().unwrap_or(false);
+        if self.writes {
+            let _ = set_dumpable(true);
+        }
         let asked = self.go.write_all(b"g");
         drop(self.go);
         let said = asked.and_then(|()| listen(&self.answer));
+        let _ = set_dumpable(dumpable);
         if said.is_err() {
             let _ = killpg(self.child, Signal::SIGKILL);
         }
@@ -117,7 +149,14 @@ fn listen(mut answer: &PipeReader) -> io::Result<String> {
 
 impl Mapping {
     /// Finds the program, and the ranges that are delegated to the user. `own` is mapped to 0.
-    fn find(program: &str, list: &str, own: u32, user: &str) -> Result<Self, String> {
+    fn find(
+        [program, list, name]: [&'static str; 3],
+        own: u32,
+        user: &str,
+    ) -> Result<Self, String> {
+        if let Some(map) = own_map(name).filter(|_| own == 0) {
+            return Ok(Self::Own { name, map });
+        }
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = rootfs::candidates(&path, OsStr::new(program)).find(|path| path.is_file());
         let program = found.ok_or_else(|| format!("{program} is not installed"))?;
@@ -133,17 +172,24 @@ impl Mapping {
             words.extend([next, start, count].map(|number| number.to_string()));
             next = next.saturating_add(count);
         }
-        Ok(Self {
+        Ok(Self::Program {
             program,
             ranges: words,
         })
     }
 
     fn apply(&self, process: u32) -> Result<(), String> {
-        let name = Path::new(self.program.file_name().unwrap_or_default()).display();
-        let output = Command::new(&self.program)
+        let (program, ranges) = match self {
+            Self::Program { program, ranges } => (program, ranges),
+            Self::Own { name, map } => {
+                let written = fs::write(format!("/proc/{process}/{name}"), map);
+                return written.map_err(|error| format!("{name}: {}", text::message(&error)));
+            }
+        };
+        let name = Path::new(program.file_name().unwrap_or_default()).display();
+        let output = Command::new(program)
             .arg(process.to_string())
-            .args(&self.ranges)
+            .args(ranges)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .output()
@@ -156,6 +202,16 @@ impl Mapping {
         let said = said.strip_prefix(&format!("{name}: ")).unwrap_or(&said);
         Err(format!("{name} failed: {said}"))
     }
+}
+
+/// Returns the map that gives a user namespace below this one all its ids, if there are several.
+pub(crate) fn own_map(name: &str) -> Option<String> {
+    let map = fs::read_to_string(format!("/proc/self/{name}")).ok()?;
+    let counts = map
+        .lines()
+        .filter_map(|line| line.split_whitespace().nth(2));
+    let counts = counts.filter_map(|count| count.parse::<u64>().ok());
+    (counts.sum::<u64>() > 1).then(|| same(&map))
 }
 
 /// Returns the ranges of a user in a list: the first number and the count of each.

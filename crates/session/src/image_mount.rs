@@ -153,7 +153,7 @@ fn extract(
             directory: cache.path(Kind::Extracted, &key),
         });
         fs::create_dir(part)?;
-        let extracted = squashfs::extract(&squashed.filesystem, part);
+        let extracted = squashfs::extract(&squashed.filesystem, part, false);
         extracted.map_err(|source| Failure::Extract(part.to_owned(), source))?;
         Ok(())
     });

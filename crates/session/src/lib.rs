@@ -63,7 +63,9 @@ pub use payload::{
 };
 pub use root_filter::act_as_root;
 pub use spec::{Changes, Note, SessionSpec, Users};
-pub use userns::{is_real_root as is_privileged, try_namespaces};
+pub use userns::{
+    become_root_of_delegated_users, has_other_users, is_real_root as is_privileged, try_namespaces,
+};
 
 pub use list::Shared;
 pub use observer::Observer;

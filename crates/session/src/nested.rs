@@ -83,7 +83,7 @@ fn nest() -> io::Result<()> {
 }
 
 /// Returns the map by which a namespace below has the same ids as the one with this map.
-fn same(map: &str) -> String {
+pub(crate) fn same(map: &str) -> String {
     let lines = map.lines().filter_map(|line| {
         let mut fields = line.split_whitespace();
         let (inside, _outside, count) = (fields.next()?, fields.next()?, fields.next()?);

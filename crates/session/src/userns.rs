@@ -2,12 +2,12 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
-use crate::delegated::{Failure, Helper};
+use crate::delegated::{Failure, Helper, own_map};
 use crate::protocol::{self, Message};
 use crate::spec::Note;
 use crate::{Error, Users};
@@ -45,6 +45,60 @@ pub(crate) fn enter_user_namespace(
         Users::Caller => map_one(uid, gid, uid, gid),
         Users::Root | Users::Delegated(_) => map_one(0, 0, uid, gid),
     }
+}
+
+/// Whether the caller is root of a user namespace, or of the machine, that has other users too.
+#[must_use]
+pub fn has_other_users() -> bool {
+    geteuid().is_root() && own_map("uid_map").is_some()
+}
+
+/// Makes the calling process root of a user namespace that has the users whom the system has
+/// delegated to it. `user` is its name. It must have one thread.
+///
+/// # Errors
+///
+/// Fails when there are none, the programs that map them are missing or fail, or the files in
+/// `directory` cannot be given to them. The process is then as it was.
+pub fn become_root_of_delegated_users(user: &str, directory: &Path) -> Result<(), Error> {
+    let enter = || {
+        let helper = Helper::start(user).map_err(Error::Delegated)?;
+        unshare_user_namespace()?;
+        helper
+            .map()
+            .map_err(|failure| Error::Delegated(failure.reason))
+    };
+    // A namespace cannot be left.
+    let (ours, theirs) = protocol::pair().map_err(Error::Fork)?;
+    match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
+        sys::Fork::Child => {
+            let tried = enter().and_then(|()| give_away(directory));
+            let _ = match tried {
+                Ok(()) => protocol::send_note(&theirs, ""),
+                Err(error) => protocol::send_failure(&theirs, &text::one_line(&error)),
+            };
+            sys::exit_at_once(0)
+        }
+        sys::Fork::Parent(child) => {
+            drop(theirs);
+            let said = protocol::receive(&ours).map_err(Error::Protocol);
+            let _ = nix::sys::wait::waitpid(child, None);
+            if let Message::Failed(text) = said? {
+                return Err(Error::Builder(text));
+            }
+        }
+    }
+    enter()
+}
+
+/// Gives a file in a directory to another user: not every file system allows it.
+fn give_away(directory: &Path) -> Result<(), Error> {
+    let given = tempfile::NamedTempFile::new_in(directory)
+        .and_then(|file| std::os::unix::fs::fchown(&file, Some(1), Some(1)));
+    given.map_err(|error| {
+        let text = text::message(&error);
+        Error::Delegated(format!("{}: {text}", directory.display()))
+    })
 }
 
 fn unshare_user_namespace() -> Result<(), Error> {

@@ -14,9 +14,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags, fchmod, fsetxattr,
-    futimens, linkat, mkdirat, mknodat, openat, symlinkat, utimensat,
+    AtFlags, CWD, FileType, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags, chownat,
+    fchmod, fsetxattr, futimens, linkat, mkdirat, mknodat, openat, symlinkat, utimensat,
 };
+use rustix::io::Errno;
 
 use crate::directory::{DirEntry, ReadDir};
 use crate::error::Error;
@@ -28,7 +29,7 @@ use crate::inode::Inode;
 /// default.
 const DEEPEST: usize = 512;
 
-/// The mode bits that unpacked files keep. Set-id bits are dropped, because the owner is another.
+/// The mode bits that unpacked files keep if their owner is another.
 const MODE: u16 = 0o1777;
 
 /// The parts of an image that the unpacked tree lacks, by number of files or attributes.
@@ -47,13 +48,14 @@ pub struct Skipped {
 
 /// Unpacks all of `fs` below the existing, empty directory `into`.
 ///
-/// Owners become the caller; modes, times, hard links, holes and `user.*` attributes are kept.
+/// Owners become the caller, unless `keeps_owners` is set; modes, times, hard links, holes and `user.*`
+/// attributes are kept.
 /// After an error the caller has to remove the files that have been unpacked.
 ///
 /// # Errors
 ///
 /// A part of the image that cannot be read, or a system call that fails.
-pub fn extract(fs: &Filesystem, into: &Path) -> Result<Skipped, Error> {
+pub fn extract(fs: &Filesystem, into: &Path, keeps_owners: bool) -> Result<Skipped, Error> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = openat(CWD, into, flags, Mode::empty())
         .map_err(|source| failed(into, "open the directory", source))?;
@@ -64,6 +66,7 @@ pub fn extract(fs: &Filesystem, into: &Path) -> Result<Skipped, Error> {
         seen: HashSet::new(),
         linked: HashMap::new(),
         buffer: vec![0; usize::try_from(fs.block_size()).unwrap_or_default()],
+        keeps_owners,
         skipped: Skipped::default(),
     };
     let copy = openat(&root, c".", flags, Mode::empty())
@@ -89,6 +92,7 @@ struct Extraction<'a> {
     /// The path of the first name of each file that has several names.
     linked: HashMap<InodeRef, PathBuf>,
     buffer: Vec<u8>,
+    keeps_owners: bool,
     skipped: Skipped,
 }
 
@@ -154,6 +158,7 @@ impl<'a> Extraction<'a> {
                 let target = self.fs.read_link(&inode)?;
                 symlinkat(OsStr::from_bytes(&target), dir, name)
                     .map_err(|e| self.failed("symlink", e))?;
+                self.own(dir, name, &inode)?;
                 utimensat(dir, name, &times(&inode), AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(|e| self.failed("set the time", e))?;
                 self.skip_xattrs(&inode)?;
@@ -162,6 +167,7 @@ impl<'a> Extraction<'a> {
                 let mode = Mode::from_raw_mode((inode.permissions & 0o777).into());
                 mknodat(dir, name, FileType::Fifo, mode, 0)
                     .map_err(|e| self.failed("mkfifo", e))?;
+                self.own(dir, name, &inode)?;
                 utimensat(dir, name, &times(&inode), AtFlags::SYMLINK_NOFOLLOW)
                     .map_err(|e| self.failed("set the time", e))?;
                 self.skip_xattrs(&inode)?;
@@ -212,12 +218,27 @@ impl<'a> Extraction<'a> {
                 self.skipped.xattrs = self.skipped.xattrs.saturating_add(1);
             }
         }
-        if inode.permissions & 0o6000 != 0 {
+        self.own(fd, OsStr::new(""), inode)?;
+        let bits = if self.keeps_owners { 0o7777 } else { MODE };
+        if inode.permissions & 0o6000 & !bits != 0 {
             self.skipped.set_ids = self.skipped.set_ids.saturating_add(1);
         }
-        fchmod(fd, Mode::from_raw_mode((inode.permissions & MODE).into()))
+        fchmod(fd, Mode::from_raw_mode((inode.permissions & bits).into()))
             .map_err(|e| self.failed("chmod", e))?;
         futimens(fd, &times(inode)).map_err(|e| self.failed("set the time", e))
+    }
+
+    /// Gives a file to its owner. A user who is not in the caller's user namespace cannot have files.
+    fn own(&self, dir: impl AsFd, name: &OsStr, inode: &Inode) -> Result<(), Error> {
+        if !self.keeps_owners || (inode.uid, inode.gid) == (0, 0) {
+            return Ok(());
+        }
+        let (user, group) = (Uid::from_raw(inode.uid), Gid::from_raw(inode.gid));
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
+        match chownat(dir, name, Some(user), Some(group), flags) {
+            Err(Errno::INVAL) => Ok(()),
+            given => given.map_err(|e| self.failed("set the owner", e)),
+        }
     }
 
     /// Counts the attributes of a file that cannot have `user.*` attributes.

@@ -185,7 +185,7 @@ fn hostile_names_stop_the_extraction() {
         fs::write(&file, &bytes).unwrap();
         let out = place.path().join("out");
         fs::create_dir(&out).unwrap();
-        let error = extract(&common::open(&file), &out).unwrap_err();
+        let error = extract(&common::open(&file), &out, false).unwrap_err();
         let cause = std::error::Error::source(&error).map(ToString::to_string);
         let text = [Some(error.to_string()), cause];
         let text: Vec<String> = text.into_iter().flatten().collect();
@@ -218,7 +218,7 @@ fn a_directory_within_itself_stops_the_extraction() {
     assert_eq!(deep.reference, fs.root().unwrap().reference);
     let out = place.path().join("out");
     fs::create_dir(&out).unwrap();
-    let error = extract(&fs, &out).unwrap_err();
+    let error = extract(&fs, &out, false).unwrap_err();
     assert_eq!(
         error.to_string(),
         "extract SUBDIR: the directory has two names"

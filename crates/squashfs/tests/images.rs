@@ -59,7 +59,7 @@ fn every_image_reads_and_extracts_as_its_tree() {
         }
         let out = place.path().join("out");
         fs::create_dir(&out).unwrap();
-        let skipped = extract(&fs, &out).unwrap();
+        let skipped = extract(&fs, &out, false).unwrap();
         assert_eq!(
             skipped,
             Skipped {
@@ -286,7 +286,7 @@ fn extract_writes_to_nothing_that_exists() {
     fs::create_dir(&out).unwrap();
     fs::create_dir(place.path().join("elsewhere")).unwrap();
     std::os::unix::fs::symlink("../elsewhere", out.join("dir")).unwrap();
-    let error = extract(&open(&file), &out).unwrap_err();
+    let error = extract(&open(&file), &out, false).unwrap_err();
     assert!(error.to_string() == "extract dir: mkdir", "{error}");
     assert_eq!(
         fs::read_dir(place.path().join("elsewhere"))

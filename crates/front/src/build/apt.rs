@@ -19,7 +19,7 @@ impl AptSettings {
     ///
     /// Fails when the image cannot be written.
     pub fn add(tree: &Path) -> Result<Self> {
-        if session::is_privileged() {
+        if session::has_other_users() {
             return Ok(Self(None));
         }
         let root = Directory::open_root(tree)?;

@@ -91,7 +91,7 @@ impl Bases<'_> {
         };
         match (&image.root, image.medium) {
             (RootFs::Squashfs(squashed), _) => {
-                pack::unpack(squashed, path, tree)?;
+                pack::unpack(squashed, path, tree, self.build.keeps_owners)?;
                 cache.filled(&stamp(path)?);
                 Ok(())
             }

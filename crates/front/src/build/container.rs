@@ -130,6 +130,13 @@ impl Container<'_> {
             .iter()
             .filter(|(name, _)| is_kept(name));
         command.envs(kept.map(|(name, value)| (name, value)));
+        if session::has_other_users() && !session::is_privileged() {
+            // The caller has another name and another home there.
+            let account = self.caller.account();
+            let cache = self.caller.cache(&account);
+            command.env("FRONT_CACHEDIR", cache.parent().unwrap_or(&cache));
+            command.env("FRONT_CONFIGDIR", self.caller.configuration(&account));
+        }
         if !self.messages.is_debug() {
             command.arg("--quiet");
         }
@@ -139,7 +146,10 @@ impl Container<'_> {
 
     fn finish<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         if !session::is_privileged() {
-            command.args(["--fakeroot", "--ignore-subuid"]);
+            command.arg("--fakeroot");
+            if !session::has_other_users() {
+                command.arg("--ignore-subuid");
+            }
         }
         if Path::new(HOSTS).is_file() {
             command.args(["--bind", HOSTS]);

@@ -9,7 +9,9 @@ use anyhow::{Context, Result, bail};
 use rootfs::{
     Directory, Entry, Files, OwnerAccess, Step, changed_at, create_at, directory_at, remove_at,
 };
-use rustix::fs::{AtFlags, FileType, Mode, fchmod, futimens, mknodat, statat, symlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, Stat, Uid, fchmod, fchown, futimens, mknodat, statat, symlinkat,
+};
 
 /// The files that are copied.
 pub struct Source<'a> {
@@ -24,6 +26,31 @@ pub struct Source<'a> {
     pub ignored: Option<&'a dyn Fn(&Path) -> bool>,
     /// The mode of all copies, instead of the sources'.
     pub mode: Option<u32>,
+    /// The owners of copies.
+    pub owner: Owner,
+}
+
+/// The owners of copies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Owner {
+    /// The caller.
+    Caller,
+    /// Those of the sources, if the caller can give files to others.
+    Same,
+    /// One user and one group, if the caller can give files to others.
+    Other(u32, u32),
+}
+
+impl Owner {
+    /// Returns the owner that a copy gets, if it is not the caller.
+    fn of(self, status: &Stat) -> Option<(u32, u32)> {
+        let owner = match self {
+            Self::Caller => return None,
+            Self::Same => (status.st_uid, status.st_gid),
+            Self::Other(user, group) => (user, group),
+        };
+        (owner != (0, 0) && session::has_other_users()).then_some(owner)
+    }
 }
 
 /// Bits of modes that files of the host lose: Apptainer's umask for builds, and set-id bits.
@@ -35,6 +62,7 @@ impl<'a> Source<'a> {
         Self {
             base: cwd,
             is_host: true,
+            owner: Owner::Caller,
             ..Self::stage(root)
         }
     }
@@ -47,6 +75,7 @@ impl<'a> Source<'a> {
             is_host: false,
             ignored: None,
             mode: None,
+            owner: Owner::Same,
         }
     }
 
@@ -370,6 +399,10 @@ impl<'a> Copy<'a> {
             true => 0o7777 & !UMASK,
             false => 0o7777,
         };
+        if let Some(owner) = self.source.owner.of(&status) {
+            let (user, group) = (Uid::from_raw(owner.0), Gid::from_raw(owner.1));
+            fchown(&copy, Some(user), Some(group))?;
+        }
         let mode = self.source.mode.unwrap_or(status.st_mode & bits);
         fchmod(&copy, Mode::from_raw_mode(mode))?;
         if !self.source.is_host {

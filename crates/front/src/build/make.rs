@@ -61,6 +61,7 @@ pub fn recipe(
     }
     let registry = args.registry.resolve(caller)?;
     messages.info("Starting build...");
+    messages.info(become_root(args, options, &registry, caller));
     let workplace = Workplace::new(&registry.scratch)?;
     let act = || {
         let kind = match text {
@@ -113,6 +114,31 @@ pub fn recipe(
         workplace.remove();
         pack::remove_abandoned(&args.image);
     })
+}
+
+/// Makes this process root of files of several users, if it can be. Says what it is.
+fn become_root(
+    args: &cli::Build,
+    options: &BuildOptions,
+    registry: &RegistryOptions,
+    caller: &Caller,
+) -> &'static str {
+    const SEVERAL: &str = "Building as root with the users of /etc/subuid: files keep their owners";
+    const SINGLE: &str = "Building as root, who is the only user: all files belong to root";
+    if session::has_other_users() {
+        return "Building as root: files keep their owners";
+    }
+    // The user could not remove files of others.
+    if options.single || options.keep || args.sandbox {
+        return SINGLE;
+    }
+    match session::become_root_of_delegated_users(&caller.account().name, &registry.scratch) {
+        Ok(()) => SEVERAL,
+        Err(error) => {
+            tracing::debug!(%error, "one user");
+            SINGLE
+        }
+    }
 }
 
 /// Returns how an image is made. `from` is its origin, for the record.

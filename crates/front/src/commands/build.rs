@@ -153,7 +153,7 @@ impl Maker<'_> {
                 progress.note("Extracting local image...");
                 if self.sandbox {
                     whole_directory(self.output, self.force, |into| {
-                        pack::unpack(squashed, path, into)
+                        pack::unpack(squashed, path, into, self.build.keeps_owners)
                     })?;
                     return Ok(None);
                 }
@@ -161,7 +161,7 @@ impl Maker<'_> {
                     .prefix("front-")
                     .tempdir_in(&self.build.scratch)
                     .with_context(|| self.build.scratch.display().to_string())?;
-                pack::unpack(squashed, path, unpacked.path())?;
+                pack::unpack(squashed, path, unpacked.path(), self.build.keeps_owners)?;
                 unpacked.path()
             }
             _ => bail!("{}: cannot build from this kind of image", path.display()),

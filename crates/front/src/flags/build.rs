@@ -8,6 +8,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 
 use super::Variable;
+use super::privileges::IGNORE_SUBUID;
 use crate::caller::Caller;
 use crate::messages::Messages;
 use crate::small_file;
@@ -64,8 +65,8 @@ pub struct BuildFlags {
     /// Do nothing: scripts run as root inside in any case
     #[arg(short, long, hide = true)]
     pub fakeroot: bool,
-    /// Do nothing: a build maps one user
-    #[arg(long, hide = true)]
+    /// Map only one user, even if the user has subordinate ones: all files belong to root
+    #[arg(long)]
     pub ignore_subuid: bool,
     /// Do nothing: user namespaces are needed
     #[arg(long, hide = true)]
@@ -135,6 +136,8 @@ pub struct BuildOptions {
     pub mksquashfs_arguments: Vec<String>,
     /// The flags of the containers in which scripts run.
     pub container: Vec<OsString>,
+    /// Whether root is the only user.
+    pub single: bool,
     /// Whether `%test` may write.
     pub writable_test: bool,
     /// The stage of a Dockerfile that is built.
@@ -181,6 +184,7 @@ impl BuildFlags {
             keep: self.keep || variables.is_set(&KEEP)?,
             mksquashfs_arguments: self.mksquashfs_arguments(caller),
             container,
+            single: self.ignore_subuid || variables.is_set(&IGNORE_SUBUID)?,
             writable_test: self.writable_tmpfs,
             target: self.target.clone(),
             secrets: self.secrets(caller)?,

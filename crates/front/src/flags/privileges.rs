@@ -45,7 +45,7 @@ const DROP_CAPS: Variable = Variable::of("drop_caps", &["DROP_CAPS"]);
 const NO_PRIVS: Variable = Variable::of("no_privs", &["NO_PRIVS"]);
 const KEEP_PRIVS: Variable = Variable::of("keep_privs", &["KEEP_PRIVS"]);
 const ALLOW_SETUID: Variable = Variable::of("allow_setuid", &["ALLOW_SETUID"]);
-const IGNORE_SUBUID: Variable = Variable::of("ignore_subuid", &["IGNORE_SUBUID"]);
+pub(super) const IGNORE_SUBUID: Variable = Variable::of("ignore_subuid", &["IGNORE_SUBUID"]);
 const IGNORE_FAKEROOT_COMMAND: Variable =
     Variable::of("ignore_fakeroot_command", &["IGNORE_FAKEROOT_COMMAND"]);
 

@@ -7,7 +7,7 @@ use definition::dockerfile::{HereDocument, Instruction};
 use pull::Source as ImageSource;
 use rootfs::{Directory, Entry, Files as _};
 
-use super::super::copy::Source;
+use super::super::copy::{Owner, Source};
 use super::{DockerBuild, State, Work, archive};
 
 /// The arguments of `COPY` or `ADD`.
@@ -28,7 +28,7 @@ impl DockerBuild<'_> {
         work: &Work<'_>,
     ) -> Result<()> {
         let root = Directory::open_root(work.tree)?;
-        let (mut mode, mut from) = (None, None);
+        let (mut mode, mut from, mut owner) = (None, None, None);
         for (name, value) in &instruction.flags {
             let value = self.words(value, &|name| state.value(name))?;
             match name.as_str() {
@@ -41,8 +41,8 @@ impl DockerBuild<'_> {
                             .with_context(|| format!("--chmod={value}: expected an octal mode"))?,
                     );
                 }
-                // All files belong to root.
-                "chown" | "link" => {}
+                "chown" => owner = Some(owner_of(&value, &root)?),
+                "link" => {}
                 "from" => from = Some(value),
                 other => bail!("--{other} is not supported"),
             }
@@ -58,10 +58,12 @@ impl DockerBuild<'_> {
         let source = match &opened {
             Some(root) => Source {
                 mode,
+                owner: owner.unwrap_or(Owner::Same),
                 ..Source::stage(root)
             },
             None => Source {
                 mode,
+                owner: owner.unwrap_or(Owner::Caller),
                 ignored: Some(&ignored),
                 ..Source::stage(self.context)
             },
@@ -131,6 +133,36 @@ impl DockerBuild<'_> {
         })?;
         Ok(Directory::open_root(&tree)?)
     }
+}
+
+/// Returns the owner that `--chown` names: a user and a group, by name or number. Without a group, its
+/// number is that of the user.
+fn owner_of(word: &str, root: &Directory) -> Result<Owner> {
+    /// Largest list of users, in bytes.
+    const LARGEST: usize = 1 << 20;
+    let number = |name: &str, list: &str, what: &str| {
+        if let Ok(number) = name.parse() {
+            return Ok(number);
+        }
+        let text = root.read(Path::new(list), LARGEST)?.unwrap_or_default();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        let mut lines = text.lines().map(|line| line.split(':'));
+        let found = lines.find_map(|mut fields| {
+            let number = (fields.next()? == name).then(|| fields.nth(1))?;
+            number?.parse::<u32>().ok()
+        });
+        found.with_context(|| format!("--chown={word}: the image has no {what} {name}"))
+    };
+    let (user, group) = match word.split_once(':') {
+        Some((user, group)) => (user, Some(group)),
+        None => (word, None),
+    };
+    let user = number(user, "/etc/passwd", "user")?;
+    let group = match group {
+        Some(group) => number(group, "/etc/group", "group")?,
+        None => user,
+    };
+    Ok(Owner::Other(user, group))
 }
 
 /// Whether a source is not a file of the context.
