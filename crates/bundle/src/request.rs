@@ -23,8 +23,7 @@ pub struct Request<'a> {
     pub account: &'a Account,
     /// The container's process.
     pub process: &'a Process,
-    /// Whether the user is root inside only, and may add users: the image's own lists of users and
-    /// groups are shown.
+    /// Whether the user is root inside only, and may add users.
     pub is_root_inside: bool,
     /// The user's binds: those of the command line, then those of the environment.
     pub binds: &'a [Bind],

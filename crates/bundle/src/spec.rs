@@ -108,7 +108,10 @@ fn generated_files(request: &Request<'_>) -> Result<Vec<GeneratedFile>, Error> {
         (apt, _),
     ] = GENERATED;
     let mut files = Vec::new();
-    if !request.is_root_inside {
+    // Root may add users (Apptainer, `addIdentityMount`): a mounted file cannot be replaced.
+    let may_add_users =
+        request.is_root_inside || request.writable != Writable::No && request.account.uid == 0;
+    if !may_add_users {
         let users = etc::passwd(&image_file(passwd_path)?, request.account);
         let groups = etc::group(&image_file(group_path)?, request.account);
         files.extend(

@@ -207,11 +207,15 @@ impl Mapping {
 /// Returns the map that gives a user namespace below this one all its ids, if there are several.
 pub(crate) fn own_map(name: &str) -> Option<String> {
     let map = fs::read_to_string(format!("/proc/self/{name}")).ok()?;
+    (ids(&map) > 1).then(|| same(&map))
+}
+
+/// Returns the number of ids in a map.
+pub(crate) fn ids(map: &str) -> u64 {
     let counts = map
         .lines()
         .filter_map(|line| line.split_whitespace().nth(2));
-    let counts = counts.filter_map(|count| count.parse::<u64>().ok());
-    (counts.sum::<u64>() > 1).then(|| same(&map))
+    counts.filter_map(|count| count.parse::<u64>().ok()).sum()
 }
 
 /// Returns the ranges of a user in a list: the first number and the count of each.

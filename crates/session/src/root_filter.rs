@@ -17,6 +17,7 @@ use seccompiler::{
 };
 
 use crate::ExecError;
+use crate::delegated::ids;
 
 /// Makes the calling process root of its user namespace, as far as programs can tell: loads the
 /// filter. A namespace with other users needs it only for devices.
@@ -34,7 +35,7 @@ pub fn act_as_root() -> Result<(), ExecError> {
 
 /// Whether a namespace has one user, from its map.
 fn is_single(map: &str) -> bool {
-    map.lines().count() < 2
+    ids(map) < 2
 }
 
 /// Calls that do nothing and succeed, whatever their arguments.

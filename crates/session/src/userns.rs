@@ -73,10 +73,10 @@ pub fn become_root_of_delegated_users(user: &str, directory: &Path) -> Result<()
     match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
         sys::Fork::Child => {
             let tried = enter().and_then(|()| give_away(directory));
-            let _ = match tried {
+            match tried {
                 Ok(()) => protocol::send_note(&theirs, ""),
                 Err(error) => protocol::send_failure(&theirs, &text::one_line(&error)),
-            };
+            }
             sys::exit_at_once(0)
         }
         sys::Fork::Parent(child) => {

@@ -98,7 +98,9 @@ impl Bases<'_> {
             (RootFs::Directory(directory), Medium::Sandbox) => {
                 cache.changing();
                 let into = Directory::open_root(tree)?;
-                copy::whole(directory, &into)
+                let note = copy::whole(directory, &into)?;
+                note.iter().for_each(|note| self.access.progress.note(note));
+                Ok(())
             }
             _ => bail!("{}: cannot build from this kind of image", path.display()),
         }

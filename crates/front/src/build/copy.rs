@@ -234,13 +234,19 @@ impl<'a> Source<'a> {
     }
 }
 
-/// Copies all files of a directory to another, as they are.
+/// Copies all files of a directory to another, as they are. Devices and sockets are left out; returns a
+/// message about them.
 ///
 /// # Errors
 ///
 /// Fails when a file cannot be read or written.
-pub fn whole(from: &Directory, into: &Directory) -> Result<()> {
-    part(&Source::stage(from), Path::new("/"), into)
+pub fn whole(from: &Directory, into: &Directory) -> Result<Option<String>> {
+    let source = Source::stage(from);
+    let mut copy = Copy::new(&source, into)?;
+    copy.left_out = Some(0);
+    copy.content(Path::new("/"), into.make_directories(Path::new("/"))?)?;
+    let count = copy.left_out.unwrap_or(0);
+    Ok((count > 0).then(|| format!("{count} devices or sockets were left out")))
 }
 
 /// Copies the files in a directory of a source to another directory.
@@ -286,6 +292,8 @@ struct Copy<'a> {
     tree: (u64, u64),
     /// The identities of the directories that are being copied: a link may lead back to one.
     above: Vec<(u64, u64)>,
+    /// The number of devices and sockets, if they may be left out.
+    left_out: Option<u64>,
 }
 
 impl<'a> Copy<'a> {
@@ -294,6 +302,7 @@ impl<'a> Copy<'a> {
             source,
             tree: tree.identity()?,
             above: Vec::new(),
+            left_out: None,
         })
     }
 
@@ -359,12 +368,16 @@ impl<'a> Copy<'a> {
         }
     }
 
-    fn file(&self, path: &Path, entry: Entry, into: &OwnedFd, name: &OsStr) -> io::Result<()> {
+    fn file(&mut self, path: &Path, entry: Entry, into: &OwnedFd, name: &OsStr) -> io::Result<()> {
         let root = self.source.root;
         if entry == Entry::Other {
             let status = root.status(path)?.ok_or(io::ErrorKind::NotFound)?;
             if FileType::from_raw_mode(status.st_mode) != FileType::Fifo {
-                return Err(io::Error::other("is a device or a socket"));
+                let Some(count) = &mut self.left_out else {
+                    return Err(io::Error::other("is a device or a socket"));
+                };
+                *count += 1;
+                return Ok(());
             }
             remove_at(into, name)?;
             let mode = Mode::from_raw_mode(status.st_mode & 0o777);

@@ -267,9 +267,11 @@ impl Maker<'_> {
             let from = Directory::open_root(&tree)?;
             let made = whole_directory(&output, args.force, |part| {
                 let into = Directory::open_root(part).map_err(|error| Failed(error.into()))?;
-                copy::whole(&from, &into).map_err(Failed)
+                let note = copy::whole(&from, &into).map_err(Failed)?;
+                note.iter().for_each(|note| progress.note(note));
+                Ok(())
             });
-            return made.map_err(|failed| failed.0);
+            return made.map_err(|failed: Failed| failed.0);
         }
         progress.note("Creating SIF file...");
         let note = whole_file(&args.image, args.force, |output| {

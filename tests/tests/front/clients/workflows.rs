@@ -47,6 +47,17 @@ fn cwltool_with_an_image_that_is_a_file() {
     assert_eq!(result, "Abab\ntrixie\n");
 }
 
+/// cwltool has spython make a definition file of a Dockerfile, and builds it.
+#[test]
+fn cwltool_with_a_dockerfile() {
+    let place = Place::new();
+    place.write("tool.cwl", include_str!("data/dockerfile.cwl"));
+    let ran = place.shell("cwltool --singularity tool.cwl");
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let result = fs::read_to_string(place.path("out.txt")).unwrap();
+    assert_eq!(result, "built\nhello\n");
+}
+
 #[test]
 fn miniwdl_and_toil() {
     let place = Place::new();

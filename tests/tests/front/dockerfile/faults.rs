@@ -7,7 +7,7 @@ use tests::{run, saved, user_shell};
 use super::context;
 
 /// The texts, and the words of the error after `Dockerfile:`.
-const ROWS: [(&str, &str); 24] = [
+const ROWS: [(&str, &str); 25] = [
     ("", "1:1: there is no FROM"),
     ("# only\n", "1:1: there is no FROM"),
     ("RUN true\n", "1:1: RUN stands above the first FROM"),
@@ -42,8 +42,12 @@ const ROWS: [(&str, &str); 24] = [
     ("FROM BASE\nCOPY *.none /x\n", "2: *.none: no file matches"),
     ("FROM BASE\nCOPY ../x /x\n", "2: "),
     (
-        "FROM BASE\nCOPY --from=none /x /x\n",
-        "2: --from=none: there is no such stage above",
+        "FROM BASE\nCOPY --from=7 /x /x\n",
+        "2: --from=7: there is no stage 7 above",
+    ),
+    (
+        "FROM BASE\nCOPY --chown=nobody-knows a.txt /x\n",
+        "2: --chown=nobody-knows: the image has no user nobody-knows",
     ),
     (
         "FROM BASE\nCOPY --chmod=u+x a.txt /x\n",

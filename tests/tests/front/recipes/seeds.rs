@@ -35,9 +35,9 @@ fn an_mpi_program_is_compiled_in_an_installed_debian() {
         "x.def",
         &format!(
             "BootStrap: debootstrap\nOSVersion: bookworm\nMirrorURL: {mirror}\n\
-             Include: gcc libc6-dev mpich libmpich-dev\n\n%labels\n    Author nobody\n    Version 1\n\n\
+             Include: gcc libc6-dev\n\n%labels\n    Author nobody\n    Version 1\n\n\
              %help\n    Says hello by MPI.\n\n%files\n    hello.c /opt/hello.c\n\n\
-             %post\n    mpicc -o /usr/local/bin/hello /opt/hello.c\n    rm /opt/hello.c\n\n\
+             %post\n    apt-get update\n    apt-get install -y --no-install-recommends mpich libmpich-dev\n    mpicc -o /usr/local/bin/hello /opt/hello.c\n    rm /opt/hello.c\n\n\
              %environment\n    export GREETING=hello\n\n%runscript\n    exec hello \"$@\"\n"
         ),
     );

@@ -126,11 +126,7 @@ impl DockerBuild<'_> {
     /// Opens the files of another stage, or of an image.
     fn files_of(&self, word: &str, work: &Work<'_>) -> Result<Directory> {
         let tree = self.tree_of(word, work);
-        let tree = tree.with_context(|| {
-            format!(
-                "--from={word}: there is no such stage above; for an image, add FROM {word} AS NAME"
-            )
-        })?;
+        let tree = tree.with_context(|| format!("--from={word}"))?;
         Ok(Directory::open_root(&tree)?)
     }
 }

@@ -159,17 +159,19 @@ impl DockerBuild<'_> {
         if let Some(stage) = stages.rfind(|stage| stage.name.as_ref() == Some(&name)) {
             cache.changing();
             let from = Directory::open_root(&stage.tree)?;
-            files::whole(&from, &Directory::open_root(work.tree)?)?;
+            let note = files::whole(&from, &Directory::open_root(work.tree)?)?;
+            self.tell(note);
             return Ok(State::of(stage.state.config.clone()));
         }
-        let schemes = ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:"];
-        let is_other = base.contains("://") || schemes.iter().any(|one| base.starts_with(one));
-        let word = match is_other {
-            true => base.to_owned(),
-            false => format!("docker://{base}"),
-        };
+        let word = stages::image_word(base);
         let config = unpack_layers(self.access, self.build, &word, work.tree, cache)?;
         Ok(State::of(config))
+    }
+
+    fn tell(&self, note: Option<String>) {
+        if let Some(note) = note {
+            self.messages.info(note);
+        }
     }
 
     fn instruction(

@@ -19,8 +19,8 @@ pub struct Places<'a> {
     /// The directory of the context, and the files in it that are left out.
     pub context: &'a Directory,
     pub ignored: &'a Ignored,
-    /// Returns the directory of a stage.
-    pub stage: &'a dyn Fn(&str) -> Option<PathBuf>,
+    /// Returns the directory of a stage, or of an image.
+    pub stage: &'a dyn Fn(&str) -> Result<PathBuf>,
     /// Makes a path in the image absolute.
     pub absolute: &'a dyn Fn(&str) -> PathBuf,
     /// The directory for copies, and for caches, which last as long as the build.
@@ -159,8 +159,7 @@ fn bind(spec: &str, places: &Places<'_>, is_writable: bool) -> Result<(PathBuf, 
     let source = match field(spec, "from") {
         Some(word) => {
             let tree = (places.stage)(word);
-            let tree =
-                tree.with_context(|| format!("--mount={spec}: there is no stage {word} above"))?;
+            let tree = tree.with_context(|| format!("--mount={spec}"))?;
             stage = Directory::open_root(&tree)?;
             Source::stage(&stage)
         }

@@ -2,8 +2,10 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, bail};
 
+use super::super::base::unpack_layers;
+use super::super::build_cache::BuildCache;
 use super::{DockerBuild, Work, mounts};
 
 impl DockerBuild<'_> {
@@ -67,9 +69,34 @@ impl DockerBuild<'_> {
         Ok(needed)
     }
 
-    /// Returns the directory of a stage above.
-    pub(super) fn tree_of(&self, word: &str, work: &Work<'_>) -> Option<PathBuf> {
-        let number = self.stage_number(word, work.built.len())?;
-        Some(work.built.get(number)?.as_ref()?.tree.clone())
+    /// Returns the directory of a stage above, or of an image, which is fetched.
+    pub(super) fn tree_of(&self, word: &str, work: &Work<'_>) -> Result<PathBuf> {
+        let number = self.stage_number(word, work.built.len());
+        let stage = number.and_then(|number| work.built.get(number)?.as_ref());
+        if let Some(stage) = stage {
+            return Ok(stage.tree.clone());
+        }
+        if word.parse::<usize>().is_ok() {
+            bail!("there is no stage {word} above");
+        }
+        let name = oci::Digest::of(word.as_bytes());
+        let tree = work.workplace.join(format!("image-{}", name.hex()));
+        if !tree.exists() {
+            std::fs::create_dir(&tree)?;
+            let mut cache = BuildCache::new(None, self.build, &tree, self.messages)?;
+            let word = image_word(word);
+            unpack_layers(self.access, self.build, &word, &tree, &mut cache)?;
+        }
+        Ok(tree)
+    }
+}
+
+/// Returns the name of an image with its scheme: that of registries if it has none.
+pub(super) fn image_word(name: &str) -> String {
+    let schemes = ["oci:", "oci-archive:", "docker-archive:", "docker-daemon:"];
+    let is_other = name.contains("://") || schemes.iter().any(|one| name.starts_with(one));
+    match is_other {
+        true => name.to_owned(),
+        false => format!("docker://{name}"),
     }
 }
