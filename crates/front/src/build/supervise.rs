@@ -151,15 +151,23 @@ fn children_of(process: &str) -> Vec<Pid> {
     found
 }
 
-/// Returns all processes that have come from this one.
+/// Returns all processes that have come from this one and have not ended.
 pub fn descendants() -> BTreeSet<i32> {
     let (mut found, mut ahead) = (BTreeSet::new(), children());
     while let Some(process) = ahead.pop() {
-        if found.insert(process.as_raw()) {
+        if !has_ended(process) && found.insert(process.as_raw()) {
             ahead.extend(children_of(&process.to_string()));
         }
     }
     found
+}
+
+/// Whether a process has ended, and its parent has not heard of it (proc_pid_stat(5), "Z").
+fn has_ended(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+    // The name in parentheses may have any letters.
+    let rest = stat.rsplit_once(')').map(|(_, rest)| rest.trim_start());
+    rest.is_none_or(|rest| rest.starts_with(['Z', 'X']))
 }
 
 /// Ends this process by the signal by which the build has ended, as a shell expects it.

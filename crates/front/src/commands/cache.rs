@@ -86,9 +86,10 @@ fn as_text(all: &[Kept], verbose: bool) -> String {
             .collect();
         (found.len(), found.iter().sum::<u64>())
     };
-    let (files, of_files) =
-        sum(&|kept| kept.kind != Kind::Blob && !is_record(kept.kind) && !kept.is_leftover);
+    let is_image = |kind| !matches!(kind, Kind::Blob | Kind::Build) && !is_record(kind);
+    let (files, of_files) = sum(&|kept| is_image(kept.kind) && !kept.is_leftover);
     let (blobs, of_blobs) = sum(&|kept| kept.kind == Kind::Blob && !kept.is_leftover);
+    let (steps, of_steps) = sum(&|kept| kept.kind == Kind::Build && !kept.is_leftover);
     let (left, of_left) = sum(&|kept| kept.is_leftover);
     let _ = writeln!(
         text,
@@ -96,6 +97,10 @@ fn as_text(all: &[Kept], verbose: bool) -> String {
         size(of_files),
         size(of_blobs)
     );
+    if steps > 0 {
+        let of_steps = size(of_steps);
+        let _ = writeln!(text, "{steps} step(s) of builds use {of_steps}");
+    }
     if left > 0 {
         let of_left = size(of_left);
         let _ = writeln!(
@@ -103,7 +108,7 @@ fn as_text(all: &[Kept], verbose: bool) -> String {
             "{left} leftover(s) of interrupted downloads or builds use {of_left}"
         );
     }
-    let total = size(of_files + of_blobs + of_left);
+    let total = size(of_files + of_blobs + of_steps + of_left);
     let _ = writeln!(text, "Total space used: {total}");
     text
 }

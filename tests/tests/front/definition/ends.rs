@@ -243,3 +243,47 @@ fn kills_at_any_moment_leave_nothing() {
     };
     wait_for("the end of all builds", Duration::from_secs(10), left);
 }
+
+/// Kills about the time at which the changes of a step are kept.
+#[test]
+fn kills_leave_no_half_of_a_step_in_the_cache() {
+    let place = place();
+    let mut random = 88_172_645_463_325_252_u64;
+    let script = |round: u32| {
+        let step = "dd if=/dev/urandom of=/opt/big bs=1048576 count=20; sleep 1";
+        let rest = "wc -c < /opt/big > /opt/size\n    echo two > /opt/two";
+        write(
+            &place,
+            &format!("%post\n    : {round}; {step}\n    {rest}\n"),
+        );
+    };
+    for round in 0..20 {
+        script(round);
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let words = "/usr/bin/env FRONT_CACHEDIR=$PWD/tmp/cache $front -q build -F x.sif x.def";
+        let mut build = started(&place, words);
+        std::thread::sleep(Duration::from_millis(1050 + random % 300));
+        let family = family(build.id());
+        let victim = family[usize::try_from(random >> 32).unwrap() % family.len()];
+        let _ = kill(Pid::from_raw(victim.cast_signed()), Signal::SIGKILL);
+        build.wait().unwrap();
+    }
+    let left = || temporary(&place) == ["cache"];
+    wait_for("the end of all builds", Duration::from_secs(10), left);
+    for round in 0..20 {
+        script(round);
+        let words = "export TMPDIR=$PWD/tmp FRONT_CACHEDIR=$PWD/tmp/cache; $front -q build -F x.sif x.def 2>&1 | /bin/grep -v ^+; \
+            $front exec x.sif cat /opt/size /opt/two";
+        let seen = commands(&place, words);
+        assert!(
+            seen.stdout.ends_with("20971520\ntwo\n"),
+            "{round}: {seen:?}"
+        );
+    }
+    let words = "export FRONT_CACHEDIR=$PWD/tmp/cache; $front -q cache clean -f; \
+        /usr/bin/find tmp/cache -type f -o -name '*.part' -o -path '*/build/*'";
+    let seen = commands(&place, words);
+    assert_eq!(seen.stdout, "", "{seen:?}");
+}

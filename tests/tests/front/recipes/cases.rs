@@ -53,14 +53,14 @@ fn owners_are_kept_or_squashed_and_that_is_said() {
         front
             .args(["exec", "x.sif", "sh", "-c", LOOK])
             .current_dir(home);
-        let seen = run(front.env("FRONT_CACHEDIR", home.join("cache")));
+        let seen = run(front.env("FRONT_CACHEDIR", home.join("roots-cache")));
         assert_eq!(seen.stdout, expected, "{root}: {seen:?}");
     }
     let mut front = Command::new(program("front"));
     front
         .args(["build", "--no-https", "-F", "root.sif", "x.def"])
         .current_dir(home);
-    let seen = run(front.env("FRONT_CACHEDIR", home.join("cache")));
+    let seen = run(front.env("FRONT_CACHEDIR", home.join("roots-cache")));
     assert_eq!(seen.code, 0, "{seen:?}");
     let mut front = Command::new(program("front"));
     front
@@ -84,7 +84,7 @@ fn what_a_killed_build_left_is_removed_by_the_next() {
     let seen = workshop.shell(words);
     assert_eq!(seen.stdout, "1\n", "{seen:?}");
     workshop.write("y.def", &format!("Bootstrap: localimage\nFrom: {base}\n"));
-    let words = "export TMPDIR=$PWD/tmp FRONT_CACHEDIR=$PWD/cache; $front -q build y.sif y.def; ls -A tmp | wc -l; $front -q cache clean -f; echo done";
+    let words = "export TMPDIR=$PWD/tmp; $front -q build y.sif y.def; ls -A tmp | wc -l; $front -q cache clean -f; echo done";
     let seen = workshop.shell(words);
     assert_eq!(seen.stdout, "0\ndone\n", "{seen:?}");
 }
@@ -135,7 +135,10 @@ fn a_base_need_not_be_like_the_host() {
         let mut pack = Command::new(program("front"));
         pack.args(["build", "-F"]).arg(&image).arg(fixture(name));
         let home = workshop.place.path();
-        assert_eq!(run(pack.env("FRONT_CACHEDIR", home.join("cache"))).code, 0);
+        assert_eq!(
+            run(pack.env("FRONT_CACHEDIR", home.join("roots-cache"))).code,
+            0
+        );
         for root in ROOTS {
             let text = format!(
                 "Bootstrap: localimage\nFrom: {}\n%post\n    cat /proc/self/maps > /opt/maps\n    echo fine\n",
@@ -157,7 +160,7 @@ fn a_base_need_not_be_like_the_host() {
         }
     }
     workshop.write("x.def", "Bootstrap: scratch\n%post\n    echo never\n");
-    let seen = workshop.shell("$front build -F x.sif x.def; ls x.sif");
+    let seen = workshop.shell("rm *.sif; $front build x.sif x.def; ls x.sif");
     assert_eq!(seen.stdout, "", "{seen:?}");
     let fatal = "FATAL:   stat /bin/sh: no such file or directory\n";
     assert!(seen.stderr.contains(fatal), "{seen:?}");

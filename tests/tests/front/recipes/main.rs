@@ -45,9 +45,17 @@ impl Workshop {
         std::fs::write(self.place.path().join(name), text).unwrap();
     }
 
+    /// Returns a command line of the ordinary user, for whom nothing is cached yet. Without a PATH, only
+    /// `front` is there.
+    fn command(&self, words: &str) -> Command {
+        let mut command = user_shell(&self.place, words);
+        command.env("FRONT_CACHEDIR", self.place.path().join("cache"));
+        command
+    }
+
     /// Runs a command line of the ordinary user.
     fn shell(&self, words: &str) -> Outcome {
-        run(user_shell(&self.place, words).env("PATH", PATH))
+        run(self.command(words).env("PATH", PATH))
     }
 
     fn image(&self, name: &str) -> PathBuf {
