@@ -44,6 +44,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let flat = Flat {
+        keeps_owners: false,
         fix_permissions: true,
         newest: None,
     };
