@@ -324,6 +324,15 @@ fn mount(mount: &mut Map<String, Value>) -> Result<(), String> {
         let kind = text(mount, "type").unwrap_or("none").to_owned();
         mount.insert("source".to_owned(), kind.into());
     }
+    // Some documents have all options of a tmpfs in one word, as mount(8) takes them.
+    if text(mount, "type") == Some("tmpfs") && options.iter().any(|one| one.contains(',')) {
+        let words = options.iter().flat_map(|one| one.split(','));
+        let words: Vec<Value> = words
+            .filter(|word| !word.is_empty())
+            .map(Value::from)
+            .collect();
+        mount.insert("options".to_owned(), words.into());
+    }
     Ok(())
 }
 

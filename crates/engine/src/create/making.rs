@@ -12,7 +12,7 @@ use nix::sys::signal::{SigmaskHow, sigprocmask};
 use nix::unistd::setgroups;
 use serde_json::json;
 
-use super::{Create, ExecutorBox};
+use super::{Create, ExecutorBox, surroundings};
 use crate::cgroup::spawn::{managed_cgroup, run_in_cgroup};
 use crate::cgroup::{Cgroup, ManagedCgroup, OpenCgroup};
 use crate::claims::{Claims, Maker};
@@ -136,6 +136,8 @@ impl Making<'_> {
             }
             None => Vec::new(),
         };
+        surroundings::keep_modes(&mut document);
+        surroundings::make_working_directory(&document);
         hooks::wrap(&mut document, &self.bundle, &left);
         hooks::look_first(&mut document, &self.proc_mounts);
         prepare_and_build(request, document, self.prepared, self.own.as_ref())
@@ -171,6 +173,14 @@ impl Making<'_> {
         finish(&container, self.prepared, self.is_filtered, outputs).inspect_err(|_| {
             let _ = Container::load(root, id).and_then(Container::abandon);
         })?;
+        if let Some(pid) = container.pid().filter(|_| self.is_ours) {
+            surroundings::give_streams(pid, &self.prepared.document);
+            if self.prepared.document.makes_namespace("network")
+                && let Err(error) = surroundings::bring_up_loopback(pid)
+            {
+                tracing::warn!("{}", text::one_line(&error));
+            }
+        }
         Ok(container)
     }
 

@@ -1,6 +1,7 @@
 //! Making a container.
 
 mod making;
+pub(crate) mod surroundings;
 
 pub(crate) use making::make;
 

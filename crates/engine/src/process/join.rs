@@ -15,6 +15,7 @@ use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
 
 use crate::Error;
+use crate::create::surroundings::give_own_streams;
 use crate::process::drop_privileges::drop_all;
 use crate::process::exec::{become_program, new_keyring};
 use crate::process::{rlimits, selinux};
@@ -78,6 +79,8 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
             .map_err(say("process.terminal"))?;
         // The program may open the terminal by its name, as a shell does with the name from tty(1).
         let _ = nix::unistd::fchown(0, Some(Uid::from_raw(process.user().uid())), None);
+    } else {
+        give_own_streams(process.user().uid());
     }
     if let Some(profile) = process
         .apparmor_profile()

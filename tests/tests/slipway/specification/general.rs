@@ -43,6 +43,12 @@ pub const ROWS: &[Row] = &[
         Sees("/tmp"),
     ),
     (
+        "process.cwd, made",
+        |spec| spec["process"]["cwd"] = json!("/made/here"),
+        "pwd",
+        Sees("/made/here"),
+    ),
+    (
         "process.env",
         |spec| push(&mut spec["process"]["env"], json!("A=b c")),
         "echo \"<$A>\"",
@@ -53,6 +59,12 @@ pub const ROWS: &[Row] = &[
         |spec| spec["process"]["user"] = json!({"uid": 5, "gid": 6, "additionalGids": [7]}),
         "id",
         Sees("uid=5 gid=6 groups=7"),
+    ),
+    (
+        "process.user, owner of the standard streams",
+        |spec| spec["process"]["user"] = json!({"uid": 5, "gid": 6}),
+        "echo through > /dev/stdout; echo errors > /dev/stderr",
+        Sees("through"),
     ),
     (
         "process.user.umask",

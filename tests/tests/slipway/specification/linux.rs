@@ -167,6 +167,15 @@ pub const ROWS: &[Row] = &[
         Refused("personality"),
     ),
     (
+        "linux.namespaces, loopback of a new network",
+        |spec| {
+            without(spec, "network");
+            push(&mut spec["linux"]["namespaces"], json!({"type": "network"}));
+        },
+        "ip addr show lo",
+        Sees("127.0.0.1"),
+    ),
+    (
         "linux.netDevices",
         |spec| spec["linux"]["netDevices"] = json!({"nosuch0": {}}),
         "",

@@ -70,6 +70,28 @@ pub const ROWS: &[Row] = &[
         Sees("size=64k"),
     ),
     (
+        "mounts, tmpfs with the mode of what it covers",
+        |spec| {
+            mount(
+                spec,
+                json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs"}),
+            );
+        },
+        "stat -c %a /etc",
+        Sees("755"),
+    ),
+    (
+        "mounts, tmpfs with a mode",
+        |spec| {
+            mount(
+                spec,
+                json!({"destination": "/etc", "type": "tmpfs", "source": "tmpfs", "options": ["size=64k,mode=700"]}),
+            );
+        },
+        "stat -c %a /etc",
+        Sees("700"),
+    ),
+    (
         "mounts, tmpcopyup",
         |spec| {
             mount(

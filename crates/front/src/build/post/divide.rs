@@ -91,16 +91,24 @@ fn is_private(code: &str) -> bool {
         }
         found => found.is_some(),
     };
-    // `set` with anything but options gives the shell other parameters.
-    let mut parts = code
-        .split_whitespace()
-        .skip_while(|word| *word != "set")
-        .skip(1);
-    let sets = parts.find(|word| !word.starts_with(['-', '+']) || *word == "--");
-    let is_option = |word: &str| {
-        word.starts_with(['&', '|', ';', '#']) || OPTIONS.contains(&word.trim_end_matches(';'))
-    };
-    has_private || MARKS.iter().any(mark) || sets.is_some_and(|word| !is_option(word))
+    has_private || MARKS.iter().any(mark) || sets_parameters(code)
+}
+
+/// Whether a line has `set` with anything but options: it gives the shell other parameters.
+fn sets_parameters(code: &str) -> bool {
+    let words = code.split_whitespace().skip_while(|word| *word != "set");
+    for word in words.skip(1) {
+        let end = word.find([';', '&', '|', '#', '>', '<']);
+        let own = word.get(..end.unwrap_or(word.len())).unwrap_or_default();
+        let is_option = own.starts_with(['-', '+']) && own != "--";
+        if !own.is_empty() && !is_option && !OPTIONS.contains(&own) {
+            return true;
+        }
+        if end.is_some() {
+            return false;
+        }
+    }
+    false
 }
 
 /// Names of options, which follow `set -o`.
