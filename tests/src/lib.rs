@@ -31,7 +31,7 @@ pub use guest::in_guest;
 pub use launcher::{Launcher, Wireup};
 pub use layout::{Member, layer, layout};
 pub use nodes::Nodes;
-pub use podman::keep_below;
+pub use podman::{in_container, keep_below};
 pub use registry::Registry;
 pub use saved::saved;
 pub use test_directory::{TestDirectory, is_bb};

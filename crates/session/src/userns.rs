@@ -69,25 +69,7 @@ pub fn become_root_of_delegated_users(user: &str, directory: &Path) -> Result<()
             .map_err(|failure| Error::Delegated(failure.reason))
     };
     // A namespace cannot be left.
-    let (ours, theirs) = protocol::pair().map_err(Error::Fork)?;
-    match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
-        sys::Fork::Child => {
-            let tried = enter().and_then(|()| give_away(directory));
-            match tried {
-                Ok(()) => protocol::send_note(&theirs, ""),
-                Err(error) => protocol::send_failure(&theirs, &text::one_line(&error)),
-            }
-            sys::exit_at_once(0)
-        }
-        sys::Fork::Parent(child) => {
-            drop(theirs);
-            let said = protocol::receive(&ours).map_err(Error::Protocol);
-            let _ = nix::sys::wait::waitpid(child, None);
-            if let Message::Failed(text) = said? {
-                return Err(Error::Builder(text));
-            }
-        }
-    }
+    in_child(|| enter().and_then(|()| give_away(directory)))?;
     enter()
 }
 
@@ -129,14 +111,19 @@ pub fn try_namespaces() -> Result<(), Error> {
     if is_real_root() {
         return Ok(());
     }
+    in_child(|| {
+        enter_user_namespace(Users::Caller, &mut |_| ())?;
+        let mounts = unshare(CloneFlags::CLONE_NEWNS);
+        mounts.map_err(|errno| Error::MountNamespace(errno.into()))
+    })
+}
+
+/// Calls a function in a separate process, and returns its result.
+fn in_child(act: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     let (ours, theirs) = protocol::pair().map_err(Error::Fork)?;
     match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
         sys::Fork::Child => {
-            let entered = enter_user_namespace(Users::Caller, &mut |_| ()).and_then(|()| {
-                let mounts = unshare(CloneFlags::CLONE_NEWNS);
-                mounts.map_err(|errno| Error::MountNamespace(errno.into()))
-            });
-            match entered {
+            match act() {
                 Ok(()) => protocol::send_note(&theirs, ""),
                 Err(error) => protocol::send_failure(&theirs, &text::one_line(&error)),
             }

@@ -8,10 +8,10 @@ use std::path::Path;
 use std::process::Stdio;
 use std::thread::{self, JoinHandle};
 
-use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags};
+use libseccomp::{ScmpNotifReq, ScmpNotifResp, ScmpNotifRespFlags, ScmpSyscall};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 use serde_json::{Value, json};
-use tests::{Bundle, run, succeed};
+use tests::{Bundle, fixture, run, succeed};
 
 /// Forbids making a user namespace, as engines do: the masked flags of the call are not zero.
 #[test]
@@ -29,6 +29,27 @@ fn a_mask_is_compared_as_engines_mean_it() {
     let outcome = run(&mut bundle.slipway(&["run", "c1"]));
     assert_eq!(outcome.stdout, "made\n", "{outcome:?}");
     assert!(outcome.stderr.contains("No space left"), "{outcome:?}");
+}
+
+/// The C library falls back to older calls where the kernel does not know newer ones.
+#[test]
+fn calls_newer_than_a_profile_are_unknown() {
+    const ASK: &str = "import ctypes; libc = ctypes.CDLL(None, use_errno=True)\n\
+        for call in (165, 462, 1000): libc.syscall(call, 0, 0, 0, 0, 0); print(ctypes.get_errno())";
+    // All calls up to Linux 5.17, without mount(2).
+    let names = (0..=450).filter(|number| *number != 165);
+    let names: Vec<String> = names
+        .filter_map(|number| ScmpSyscall::from(number).get_name().ok())
+        .collect();
+    let bundle = Bundle::new(&["python3", "-c", ASK], |spec| {
+        spec["root"]["path"] = json!(fixture("py"));
+        spec["linux"]["seccomp"] = json!({
+            "defaultAction": "SCMP_ACT_ERRNO",
+            "syscalls": [{"names": names, "action": "SCMP_ACT_ALLOW"}],
+        });
+    });
+    let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+    assert_eq!(outcome.stdout, "1\n38\n38\n", "{outcome:?}");
 }
 
 /// Waits for `count` processes, and answers one call of each with "no space left on device".

@@ -10,6 +10,9 @@ use crate::shadow_bundle::{scratch, write_whole};
 /// Largest number of cached filters. Engines have one or two profiles; tests have more.
 const MOST: usize = 64;
 
+/// Changes when a profile is compiled to another program.
+const FORMAT: u32 = 2;
+
 /// The file that caches the filter of one profile: the profile's text, a zero byte, and the
 /// program. The text is compared because two profiles might have the same file name. A file of
 /// another version does not match.
@@ -21,7 +24,7 @@ pub(super) struct Cache {
 
 impl Cache {
     pub(super) fn new(root: &Path, text: &str) -> Self {
-        let text = format!("{} {text}\0", env!("CARGO_PKG_VERSION"));
+        let text = format!("{} {FORMAT} {text}\0", env!("CARGO_PKG_VERSION"));
         let mut hasher = DefaultHasher::new();
         text.hash(&mut hasher);
         Self {

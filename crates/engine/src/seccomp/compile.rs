@@ -14,6 +14,8 @@ use libseccomp::{
 };
 use rustix::fs::{MemfdFlags, memfd_create};
 
+use super::newer;
+
 /// A binary search over the calls, so that a call costs the same wherever the profile names it
 /// (libseccomp 2.5).
 const BY_HALVES: u32 = 2;
@@ -54,7 +56,8 @@ pub(super) fn compile(seccomp: &LinuxSeccomp) -> Result<Vec<u64>, String> {
             }
         }
     }
-    export(&context).map_err(|error| format!("compile the filter: {error}"))
+    let filter = export(&context).map_err(|error| format!("compile the filter: {error}"))?;
+    Ok(newer::answer(filter, seccomp))
 }
 
 /// Refuses a filter that reports `write`. The process itself has to write once the filter holds,

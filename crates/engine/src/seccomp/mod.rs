@@ -6,6 +6,7 @@
 
 mod cache;
 mod compile;
+mod newer;
 mod notify;
 
 use std::os::fd::{AsFd, RawFd};

@@ -135,38 +135,18 @@ fn a_build_runs_in_a_container_of_an_engine() {
     let (saved, place) = (saved(), open_directory());
     let text = "Bootstrap: localimage\nFrom: /bb.sif\n%post\necho hi > /opt/x; id -u; chown 3:4 /opt/x\n%test\ncat /opt/x\n";
     std::fs::write(place.path().join("x.def"), text).unwrap();
-    let mut podman = std::process::Command::new("podman");
-    tests::keep_below(&mut podman, saved.path());
-    podman.arg("--runtime").arg(program("slipway"));
-    podman.args([
-        "run",
-        "--rm",
-        "--network",
-        "host",
-        "--user",
-        "1000:1000",
-        "--entrypoint",
-        "",
-    ]);
-    for (source, target) in [
+    let flags = ["--user=1000:1000", "--env=FRONT_CACHEDIR=/tmp"].map(str::to_owned);
+    let files = [
         (program("front"), "/front"),
         (fixture("bb.sif"), "/bb.sif"),
         (place.path().join("x.def"), "/x.def"),
-    ] {
-        podman
-            .arg("-v")
-            .arg(format!("{}:{target}:ro", source.display()));
-    }
-    podman.args(["-e", "FRONT_CACHEDIR=/tmp"]);
-    podman.arg(format!(
-        "oci-archive:{}",
-        saved.path().join("oci.tar").display()
-    ));
-    podman.args([
+    ];
+    let words = [
         "sh",
         "-c",
         "/front -q build /tmp/x.sif /x.def && /front -q exec /tmp/x.sif cat /opt/x",
-    ]);
+    ];
+    let mut podman = tests::in_container(saved.path(), &flags, &files, &words);
     let seen = run(&mut podman);
     assert_eq!(seen.stdout, "0\nhi\nhi\n", "{seen:?}");
 }

@@ -176,28 +176,17 @@ fn root_of_an_engines_container_builds() {
          mkdir -p /opt/d; chmod 0 /opt/d\n%test\n    stat -c %u:%g /opt/f\n",
     );
     for (ids, expected) in [("65536", "3:4\n"), ("1", "0:0\n")] {
-        let mut podman = Command::new("podman");
-        tests::keep_below(&mut podman, saved.path());
-        podman.arg("--runtime").arg(program("slipway"));
-        podman.args(["run", "--rm", "--network", "host", "--entrypoint", ""]);
-        for flag in ["--uidmap", "--gidmap"] {
-            podman.arg(format!("{flag}=0:100000:{ids}"));
-        }
-        for (source, target) in [
+        let mut flags: Vec<String> = ["--uidmap", "--gidmap"]
+            .map(|flag| format!("{flag}=0:100000:{ids}"))
+            .into();
+        flags.push("--env=FRONT_CACHEDIR=/tmp".to_owned());
+        let files = [
             (program("front"), "/front"),
             (fixture("bb.sif"), "/bb.sif"),
             (workshop.image("x.def"), "/x.def"),
-        ] {
-            podman
-                .arg("-v")
-                .arg(format!("{}:{target}:ro", source.display()));
-        }
-        podman.args(["-e", "FRONT_CACHEDIR=/tmp"]);
-        podman.arg(format!(
-            "oci-archive:{}",
-            saved.path().join("oci.tar").display()
-        ));
-        podman.args(["sh", "-c", "/front -q build /tmp/x.sif /x.def"]);
+        ];
+        let words = ["sh", "-c", "/front -q build /tmp/x.sif /x.def"];
+        let mut podman = tests::in_container(saved.path(), &flags, &files, &words);
         let seen = run(&mut podman);
         assert_eq!(
             (seen.code, seen.stdout.as_str()),
