@@ -53,6 +53,41 @@ fn a_root_without_a_mount_at_dev_is_run_again() {
     }
 }
 
+/// Images have links to files that only a running system has.
+#[test]
+fn mounts_follow_links_to_what_is_missing() {
+    let links = [
+        ("etc/resolv.conf", "../run/systemd/resolve/stub-resolv.conf"),
+        ("etc/localtime", "/usr/share/zoneinfo/Nowhere/City"),
+        ("data", "/srv/../../srv/data"),
+    ];
+    let script = "cat /etc/resolv.conf /etc/localtime; ls /data; ls -d /srv/data; pwd";
+    let volume = tempfile::tempdir_in("/var/tmp").unwrap();
+    let file = volume.path().join("file");
+    fs::write(&file, "text\n").unwrap();
+    let bundle = Bundle::new(&["sh", "-c", script], |spec| {
+        let binds = [
+            ("/etc/resolv.conf", file.as_path()),
+            ("/etc/localtime", &file),
+            ("/data", volume.path()),
+        ];
+        for (destination, source) in binds {
+            let mount = serde_json::json!({"destination": destination, "type": "bind", "source": source,
+                "options": ["rbind"]});
+            spec["mounts"].as_array_mut().unwrap().push(mount);
+        }
+        spec["process"]["cwd"] = "/data".into();
+    });
+    for (link, target) in links {
+        let path = bundle.root().join(link);
+        let _ = fs::remove_file(&path);
+        std::os::unix::fs::symlink(target, path).unwrap();
+    }
+    let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+    let expected = "text\ntext\nfile\n/srv/data\n/srv/data\n";
+    assert_eq!(outcome.stdout, expected, "{outcome:?}");
+}
+
 #[test]
 fn the_life_of_a_container() {
     let bundle = Bundle::new(&["sleep", "100"], |_| ());

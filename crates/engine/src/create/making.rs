@@ -137,6 +137,7 @@ impl Making<'_> {
             None => Vec::new(),
         };
         surroundings::keep_modes(&mut document);
+        surroundings::make_targets_of_links(&document);
         surroundings::make_working_directory(&document);
         hooks::wrap(&mut document, &self.bundle, &left);
         hooks::look_first(&mut document, &self.proc_mounts);

@@ -11,7 +11,7 @@ use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{Gid, Pid, Uid, fchown};
-use rootfs::Directory;
+use rootfs::{Directory, Files};
 use serde_json::Value;
 
 use crate::{Document, Error};
@@ -41,6 +41,33 @@ pub(crate) fn keep_modes(document: &mut Document) {
     }
 }
 
+/// Makes what a link at a mount's destination leads to, if it is missing: images have links to files
+/// that only a running system has. A failure shows when the mount is made.
+pub(crate) fn make_targets_of_links(document: &Document) {
+    let Some(root) = open_root(document) else {
+        return;
+    };
+    let mut covered: Vec<PathBuf> = Vec::new();
+    for mount in document.mounts() {
+        let destination = plain(mount["destination"].as_str().unwrap_or_default());
+        let is_below = covered.iter().any(|above| destination.starts_with(above));
+        covered.push(destination.clone());
+        let Ok(found) = root.locate(&destination) else {
+            continue;
+        };
+        if is_below || found.entry.is_some() || found.path == destination {
+            continue;
+        }
+        let source = Path::new(mount["source"].as_str().unwrap_or_default());
+        let is_file =
+            mount["type"] == "bind" && source.metadata().is_ok_and(|found| !found.is_dir());
+        let _ = match is_file {
+            true => root.write(&found.path, 0o644, b""),
+            false => root.make_directories(&found.path).map(drop),
+        };
+    }
+}
+
 /// Makes the working directory in the root file system, or in the directory that is bound there. A
 /// failure shows when the process enters it.
 pub(crate) fn make_working_directory(document: &Document) {
@@ -53,7 +80,10 @@ pub(crate) fn make_working_directory(document: &Document) {
     let (root, path) = match above.last() {
         None => (open_root(document), cwd.clone()),
         Some((mount, rest)) => {
-            let source = mount["source"].as_str().filter(|_| mount["type"] == "bind");
+            let mut options = mount["options"].as_array().into_iter().flatten();
+            let is_closed = options.any(|option| option == "ro" || option == "rro");
+            let is_bind = mount["type"] == "bind" && !is_closed;
+            let source = mount["source"].as_str().filter(|_| is_bind);
             let opened = source.and_then(|source| Directory::open_root(Path::new(source)).ok());
             (opened, Path::new("/").join(rest))
         }
