@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use libcontainer::oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction};
+use libcontainer::oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSyscall};
 use libseccomp::{ScmpArch, ScmpSyscall};
 use nix::libc::{ENOSYS, SECCOMP_RET_ERRNO};
 
@@ -54,7 +54,7 @@ fn last_calls(seccomp: &LinuxSeccomp) -> Vec<(u32, u32)> {
     let mut architectures = vec![ScmpArch::native()];
     architectures.extend(named.filter(|one| *one != ScmpArch::native()));
     let rules = seccomp.syscalls().iter().flatten();
-    let names: Vec<&String> = rules.flat_map(|rule| rule.names()).collect();
+    let names: Vec<&String> = rules.flat_map(LinuxSyscall::names).collect();
     let last = |architecture: ScmpArch| {
         let numbers = names.iter().filter_map(|name| {
             let call = ScmpSyscall::from_name_by_arch(name, architecture).ok()?;
