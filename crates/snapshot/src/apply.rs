@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::Permissions;
 use std::io::{self, Read};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
@@ -117,6 +117,11 @@ impl Tree<'_> {
             _ => return Err(io::ErrorKind::InvalidData.into()),
         }
         own(&above, name, owner)?;
+        if kind != EntryType::Symlink {
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let file = openat(&above, name, flags, Mode::empty())?;
+            set_mode(&file, mode)?;
+        }
         Ok(utimensat(&above, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
     }
 
@@ -137,9 +142,7 @@ impl Tree<'_> {
             }
             let status = fstat(&here)?;
             if status.st_mode & 0o700 != 0o700 {
-                let writable = Mode::from_raw_mode(status.st_mode & 0o7777 | 0o700);
-                let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&here));
-                std::fs::set_permissions(path, Permissions::from_mode(writable.as_raw_mode()))?;
+                set_mode(&here, status.st_mode & 0o7777 | 0o700)?;
             }
         }
         Ok(openat(&here, ".", flags | OFlags::RDONLY, Mode::empty())?)
@@ -156,6 +159,13 @@ impl Tree<'_> {
         }
         Ok(())
     }
+}
+
+/// Sets the mode of a file that is open without access to its content, which only the path in `/proc`
+/// allows before Linux 6.6.
+fn set_mode(file: &OwnedFd, mode: u32) -> io::Result<()> {
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    std::fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// Gives a file its owner, if it has another.

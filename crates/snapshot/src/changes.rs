@@ -23,6 +23,8 @@ pub struct Changes<'a> {
     /// What is gone, or is of another kind now. Nothing below a path of these is among them.
     pub(crate) removed: Vec<&'a Path>,
     pub(crate) changed: Vec<(&'a PathBuf, &'a State)>,
+    /// Whether modes may be changed for a moment.
+    pub(crate) is_own: bool,
 }
 
 impl Changes<'_> {
@@ -42,7 +44,11 @@ impl Changes<'_> {
             field(hash, format!("{numbers:?}").as_bytes());
             match state.kind() {
                 FileType::RegularFile => {
-                    field(hash, &digest(open(root, path)?)?);
+                    let file = match self.is_own {
+                        true => open(root, path)?,
+                        false => root.open_file(path)?.ok_or(io::ErrorKind::NotFound)?,
+                    };
+                    field(hash, &digest(file)?);
                 }
                 FileType::Symlink => {
                     field(hash, target(root, path)?.as_os_str().as_bytes());
@@ -76,7 +82,8 @@ impl Changes<'_> {
         for (path, state) in &self.changed {
             let name = path.file_name().unwrap_or_default();
             if name.as_bytes().starts_with(WHITEOUT.as_bytes()) {
-                return Err(unfit(path, "has the name of a whiteout"));
+                let why = format!("{}: it has the name of a whiteout", path.display());
+                return Err(unfit(&why));
             }
             let is_file = state.kind() == FileType::RegularFile;
             if is_file && state.links > 1 {
@@ -102,8 +109,18 @@ fn write_one(
     state: &State,
     output: &mut Builder<impl Write>,
 ) -> io::Result<()> {
-    let file = match state.kind() {
-        FileType::RegularFile => Some(open(root, path)?),
+    let kind = match state.kind() {
+        FileType::RegularFile => EntryType::Regular,
+        FileType::Directory => EntryType::Directory,
+        FileType::Symlink => EntryType::Symlink,
+        FileType::Fifo => EntryType::Fifo,
+        FileType::CharacterDevice => EntryType::Char,
+        FileType::BlockDevice => EntryType::Block,
+        // No process listens to a socket any more.
+        _ => return Ok(()),
+    };
+    let file = match kind {
+        EntryType::Regular => Some(open(root, path)?),
         _ => None,
     };
     let mut more = vec![(
@@ -117,23 +134,13 @@ fn write_one(
         more.iter()
             .map(|(key, value)| (key.as_str(), value.as_slice())),
     )?;
-    let kind = match state.kind() {
-        FileType::RegularFile => EntryType::Regular,
-        FileType::Directory => EntryType::Directory,
-        FileType::Symlink => EntryType::Symlink,
-        FileType::Fifo => EntryType::Fifo,
-        FileType::CharacterDevice => EntryType::Char,
-        FileType::BlockDevice => EntryType::Block,
-        // No process listens to it any more.
-        _ => return Ok(()),
-    };
     let mut header = header(kind, state.mode & 0o7777);
     header.set_uid(state.owner.0.into());
     header.set_gid(state.owner.1.into());
     match (kind, file) {
         (EntryType::Regular, Some(file)) => {
             if state.is_sparse {
-                return Err(unfit(path, "has large holes"));
+                return Err(unfit("it has large holes"));
             }
             header.set_size(state.size);
             let content = BufReader::new(file).take(state.size);
@@ -238,9 +245,6 @@ fn inside(path: &Path) -> &Path {
     path.strip_prefix("/").unwrap_or(path)
 }
 
-fn unfit(path: &Path, why: &str) -> io::Error {
-    io::Error::new(
-        io::ErrorKind::Unsupported,
-        format!("{}: {why}", path.display()),
-    )
+fn unfit(why: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::Unsupported, why.to_owned())
 }

@@ -18,6 +18,9 @@ pub struct Index {
     pub(crate) entries: BTreeMap<PathBuf, State>,
     /// Time that it took to read the tree.
     pub took: Duration,
+    /// Whether the tree is the caller's to change: files that are closed to their owner are opened
+    /// for a moment.
+    pub(crate) is_own: bool,
 }
 
 /// The state of a file. Its change time tells of each change of content and metadata, and no program
@@ -66,19 +69,32 @@ const LARGE: u64 = 64 << 20;
 const TICK: Duration = Duration::from_millis(20);
 
 impl Index {
-    /// Reads a tree. A file that is changed afterwards has a later change time than it has here.
+    /// Reads a tree of somebody else's. As [`read`](Self::read), but no mode is changed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a directory cannot be read.
+    pub fn read_as_it_is(root: &Directory) -> io::Result<Self> {
+        Self::read_tree(root, false)
+    }
+
+    /// Reads a tree of the caller's. A file that is changed afterwards has a later change time than it has here.
     ///
     /// # Errors
     ///
     /// Fails when a directory cannot be read.
     pub fn read(root: &Directory) -> io::Result<Self> {
+        Self::read_tree(root, true)
+    }
+
+    fn read_tree(root: &Directory, is_own: bool) -> io::Result<Self> {
         let began = Instant::now();
         let mut entries = BTreeMap::from([("/".into(), State::of(&fstat(root)?))]);
         let mut ahead = vec![PathBuf::from("/")];
         while let Some(path) = ahead.pop() {
             let mut access = Vec::new();
             let opened = match root.below(&path) {
-                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                Err(error) if is_own && error.kind() == io::ErrorKind::PermissionDenied => {
                     access = root.give_owner_access_from_top(&path)?;
                     root.below(&path)?
                 }
@@ -106,12 +122,11 @@ impl Index {
         let took = began.elapsed();
         // Within one step of the clock, a later change would not be seen.
         std::thread::sleep(TICK.saturating_sub(took));
-        Ok(Self { entries, took })
-    }
-
-    /// Forgets all files but one.
-    pub fn retain(&mut self, path: &Path) {
-        self.entries.retain(|own, _| own == path);
+        Ok(Self {
+            entries,
+            took,
+            is_own,
+        })
     }
 
     /// Forgets a file, or a directory with all that it has.
@@ -134,6 +149,7 @@ impl Index {
         Changes {
             changed: self.entries.iter().filter(is_new).collect(),
             removed,
+            is_own: self.is_own,
         }
     }
 }

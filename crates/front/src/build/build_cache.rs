@@ -4,13 +4,14 @@
 //! The digest begins with that of the base. Each step adds its text and its settings; files that
 //! were copied add their content. Nothing is used that another base, text, argument or file has made.
 
-use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use cache::{Cache, Kind};
 use pack::Build;
 use rootfs::Directory;
@@ -18,7 +19,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use snapshot::{Index, apply};
 
-use super::post;
+use super::post::{self, Changed};
+use crate::caller::Caller;
 use crate::messages::Messages;
 
 /// The layer of an entry, compressed with zstd.
@@ -32,7 +34,9 @@ const LEVEL: i32 = 1;
 /// Time below which a step is done again rather than kept.
 const SHORT: Duration = Duration::from_secs(1);
 /// Part of the build's time that looks for changes may take: one in so many.
-const SHARE: u32 = 10;
+const SHARE: u32 = 5;
+/// Part of a file that is read at once, in bytes.
+const BLOCK: usize = 256 << 10;
 /// Longest chain of entries: those of one script.
 const CHAIN: usize = 10_000;
 
@@ -44,8 +48,8 @@ pub struct Record {
     pub parent: Option<String>,
     /// A script that gives a new shell the state of the old one.
     pub restore: String,
-    /// Names of variables that the script has unset.
-    pub unset: BTreeSet<String>,
+    /// What the script has changed, for the entries that come after.
+    pub changed: Changed,
 }
 
 /// The build cache of a stage.
@@ -73,13 +77,15 @@ impl<'a> BuildCache<'a> {
     pub fn new(
         cache: Option<&'a Cache>,
         build: &Build,
+        caller: &Caller,
         tree: &Path,
         messages: &'a Messages,
     ) -> Result<Self> {
+        let variables = variables_of_scripts(caller);
         let time = build.is_repeatable.then_some(build.time);
         let owners = (rustix::process::geteuid().as_raw(), build.keeps_owners);
         let settings = format!(
-            "{owners:?} {} {:?} {time:?}",
+            "{owners:?} {} {:?} {time:?} {variables:?}",
             build.fix_permissions, build.architecture
         );
         Ok(Self {
@@ -110,6 +116,21 @@ impl<'a> BuildCache<'a> {
     pub fn changing(&mut self) {
         self.look();
         self.is_pending = true;
+    }
+
+    /// Returns the digests of files on which a step depends. If one cannot be read, what follows does not
+    /// use the cache.
+    pub fn contents<'b>(&mut self, paths: impl Iterator<Item = &'b Path>) -> Vec<String> {
+        if self.cache.is_none() {
+            return Vec::new();
+        }
+        match paths.map(content).collect() {
+            Ok(found) => found,
+            Err(error) => {
+                self.stop(&error);
+                Vec::new()
+            }
+        }
     }
 
     /// Runs a step, or makes its changes from the cache.
@@ -178,9 +199,12 @@ impl<'a> BuildCache<'a> {
         for (layer, _) in chain.into_iter().rev() {
             let made = zstd::Decoder::new(BufReader::new(layer))
                 .and_then(|content| apply(content, &self.root));
-            made.with_context(|| {
-                format!("build cache, {key} (--disable-cache builds without it)")
-            })?;
+            if let Err(error) = made {
+                // The next build makes it again.
+                let _ = rootfs::remove(&cache.path(Kind::Build, key));
+                let text = text::message(&error);
+                bail!("build cache, {key}: {text}; the entry is removed, so try again");
+            }
         }
         self.index = None;
         self.looked = Instant::now();
@@ -233,14 +257,17 @@ impl<'a> BuildCache<'a> {
             let mut file = File::create_new(part.join(RECORD))?;
             file.write_all(&serde_json::to_vec(&record)?)
         });
-        self.index = Some(after);
         self.looked = Instant::now();
         if let Err(error) = &kept {
+            // What comes later is told against the last state that is kept.
+            self.index = Some(before);
             let text = text::message(error);
             self.messages.info(format_args!(
                 "The build cache does not keep this step: {text}"
             ));
-        } else if !is_made {
+        } else if is_made {
+            self.index = Some(after);
+        } else {
             // Another build has made it meanwhile: what follows here does not follow on that.
             self.cache = None;
         }
@@ -292,25 +319,41 @@ impl<'a> BuildCache<'a> {
     }
 }
 
-/// Returns the digest of the content of a file, or of all files of a directory.
+/// Returns the variables of the caller's that scripts get.
+fn variables_of_scripts(caller: &Caller) -> Vec<(&OsString, &OsString)> {
+    let families = ["FRONTENV_", "APPTAINERENV_", "SINGULARITYENV_"];
+    let is_theirs = |name: &OsString| {
+        let name = name.to_string_lossy();
+        families.iter().any(|family| name.starts_with(family))
+    };
+    let all = caller.variables.0.iter().map(|(name, value)| (name, value));
+    let mut found: Vec<_> = all.filter(|(name, _)| is_theirs(name)).collect();
+    found.sort();
+    found
+}
+
+/// Returns the digest of the content of a file, or of all files of a directory, which may be the user's.
 ///
 /// # Errors
 ///
 /// Fails when a file cannot be read.
-pub fn content(path: &Path) -> io::Result<String> {
-    let is_directory = path.is_dir();
-    let above = match is_directory {
-        true => path,
-        false => path.parent().unwrap_or(Path::new("/")),
-    };
-    let root = Directory::open_root(above)?;
-    let mut index = Index::read(&root)?;
-    if !is_directory {
-        index.retain(&Path::new("/").join(path.file_name().unwrap_or_default()));
-    }
+fn content(path: &Path) -> io::Result<String> {
     let mut hash = Sha256::new();
-    index.since(&Index::default()).hash(&root, &mut hash)?;
-    Ok(hex(hash))
+    if path.is_dir() {
+        let root = Directory::open_root(path)?;
+        let index = Index::read_as_it_is(&root)?;
+        index.since(&Index::default()).hash(&root, &mut hash)?;
+        return Ok(hex(hash));
+    }
+    let mut file = sys::open_regular(path)?;
+    hash.update(file.metadata()?.permissions().mode().to_le_bytes());
+    let mut block = vec![0; BLOCK];
+    loop {
+        match file.read(&mut block)? {
+            0 => return Ok(hex(hash)),
+            count => hash.update(block.get(..count).unwrap_or_default()),
+        }
+    }
 }
 
 /// Returns the digest of a list of texts.

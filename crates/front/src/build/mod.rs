@@ -124,7 +124,7 @@ impl Recipe<'_> {
             let ran = scripts.on_host("pre", pre);
             ran.map_err(|error| self.at(pre.line, error))?;
         }
-        let mut cache = BuildCache::new(self.cache, self.build, tree, self.messages)?;
+        let mut cache = BuildCache::new(self.cache, self.build, self.caller, tree, self.messages)?;
         if update {
             self.messages.info(format_args!(
                 "Building into existing container: {}",

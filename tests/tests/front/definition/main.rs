@@ -2,6 +2,7 @@
 //! test says so. That they are those of Apptainer is tested in `differential`.
 
 mod bases;
+mod cache;
 mod ends;
 mod faults;
 

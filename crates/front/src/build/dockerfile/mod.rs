@@ -119,7 +119,13 @@ impl DockerBuild<'_> {
             let checked = self.check_platform(platform, stage.line);
             checked.map_err(|error| self.at(stage.line, error))?;
         }
-        let mut cache = BuildCache::new(self.cache, self.build, work.tree, self.messages)?;
+        let mut cache = BuildCache::new(
+            self.cache,
+            self.build,
+            self.caller,
+            work.tree,
+            self.messages,
+        )?;
         let begun = self.begin(&base, work, &mut cache);
         let mut state = begun.map_err(|error| self.at(stage.line, error))?;
         if state.value("PATH").is_none() {

@@ -9,7 +9,7 @@ use definition::dockerfile::{Command, HereDocument, Instruction};
 use rootfs::Directory;
 
 use super::super::LONG;
-use super::super::build_cache::{BuildCache, content};
+use super::super::build_cache::BuildCache;
 use super::super::container::{Container, described};
 use super::{DockerBuild, State, Work, mounts};
 
@@ -79,7 +79,7 @@ impl DockerBuild<'_> {
             messages: self.messages,
         };
         let bound = made.iter().filter_map(|mount| mount.source.as_deref());
-        let bound: Vec<String> = bound.map(content).collect::<Result<_, _>>()?;
+        let bound = cache.contents(bound);
         let settings = format!("{words:?} {documents:?} {variables:?} {}", container.cwd);
         let inputs = format!("{:?} {bound:?}", instruction.flags);
         let words: Vec<&OsStr> = words.iter().map(OsStr::new).collect();

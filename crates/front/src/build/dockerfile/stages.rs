@@ -83,7 +83,7 @@ impl DockerBuild<'_> {
         let tree = work.workplace.join(format!("image-{}", name.hex()));
         if !tree.exists() {
             std::fs::create_dir(&tree)?;
-            let mut cache = BuildCache::new(None, self.build, &tree, self.messages)?;
+            let mut cache = BuildCache::new(None, self.build, self.caller, &tree, self.messages)?;
             let word = image_word(word);
             unpack_layers(self.access, self.build, &word, &tree, &mut cache)?;
         }

@@ -15,7 +15,7 @@ use rustix::fs::{FileType, Mode, OFlags, mknodat, openat};
 
 use super::super::build_cache::{BuildCache, Record};
 use super::super::supervise::descendants;
-use super::shell::{Printed, STEP};
+use super::shell::{Changed, Printed, RESTORED, STEP};
 
 /// The directory in the image with the files of this module, as long as the script runs.
 pub const DIRECTORY: &str = "/.post.steps";
@@ -25,17 +25,20 @@ const LARGEST: usize = 1 << 20;
 const SHELLS: [&str; 3] = ["dash", "busybox", "ash"];
 /// The number of the first line's checkpoint: from there on changes are the script's.
 const BEGIN: usize = 0;
+/// The exit code of a shell that could not get its state.
+pub const LOST: i32 = 97;
 /// The word that ends the wait for checkpoints.
 const END: &[u8] = b"end\n";
 
-/// The commands of a checkpoint.
+/// The commands of a checkpoint. What another shell cannot have is told too.
 const STEP_SCRIPT: &str = r#"umask >| /.post.steps/umask
 pwd >| /.post.steps/directory
 set +o >| /.post.steps/options
+{ trap; alias; [ $# -eq 0 ] || echo "$#"; } >| /.post.steps/private || :
 if [ -n "${BASH_VERSION-}" ]; then
 { echo bash; } >| /.post.steps/shell
 { declare -p; } >| /.post.steps/variables || :
-{ declare -f; shopt -p; } >| /.post.steps/functions || :
+{ shopt -p; declare -f; } >| /.post.steps/functions || :
 else
 set >| /.post.steps/variables
 export -p >| /.post.steps/exports
@@ -58,7 +61,7 @@ impl<'a> Channel<'a> {
     /// # Errors
     ///
     /// Fails when the file system refuses: there may be none with pipes.
-    pub fn new(root: &'a Directory, restore: &str) -> Result<Self> {
+    pub fn new(root: &'a Directory) -> Result<Self> {
         root.remove(Path::new(DIRECTORY))?;
         let directory = root.make_directories(Path::new(DIRECTORY))?;
         let pipe = |name: &str| {
@@ -68,9 +71,11 @@ impl<'a> Channel<'a> {
             openat(&directory, name, flags, Mode::empty()).map(File::from)
         };
         let (ready, go) = (pipe("ready"), pipe("go"));
-        for (name, text) in [("step", STEP_SCRIPT), ("restore", restore)] {
-            root.write(&Path::new(DIRECTORY).join(name), 0o644, text.as_bytes())?;
-        }
+        root.write(
+            &Path::new(DIRECTORY).join("step"),
+            0o644,
+            STEP_SCRIPT.as_bytes(),
+        )?;
         let go = go.context("go")?;
         // A script that asks without reading the answers must not stop the build.
         rustix::io::ioctl_fionbio(&go, true)?;
@@ -81,13 +86,23 @@ impl<'a> Channel<'a> {
         })
     }
 
+    /// Writes the script that gives the shell its state.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system refuses.
+    pub fn begin_with(&self, restore: &str) -> Result<()> {
+        let path = Path::new(DIRECTORY).join("restore");
+        Ok(self.root.write(&path, 0o644, restore.as_bytes())?)
+    }
+
     /// Ends [`serve`](Self::serve).
     pub fn end(&self) {
         let _ = (&self.ready).write_all(END);
     }
 
     /// Answers checkpoints until [`end`](Self::end). `keys` are the keys of the cache, by the numbers
-    /// of the lines.
+    /// of the lines. Returns the last entry.
     pub fn serve(
         &self,
         cache: &mut BuildCache<'_>,
@@ -99,9 +114,10 @@ impl<'a> Channel<'a> {
             cache,
             keys,
             shell: &start.shell,
+            functions: start.functions,
             own: BTreeSet::new(),
-            names: BTreeSet::new(),
-            unset: start.unset.clone(),
+            begin: Printed::default(),
+            changed: start.changed.clone(),
             last: start.key.clone(),
             is_able: true,
         };
@@ -152,6 +168,7 @@ impl<'a> Channel<'a> {
         }
         Some(Printed {
             is_bash,
+            private: text("private")?,
             variables: text("variables")?,
             exports: text("exports")?,
             functions: text("functions")?,
@@ -169,8 +186,10 @@ pub struct Start {
     pub shell: PathBuf,
     /// The entry of the cache that was used.
     pub key: Option<String>,
-    /// Variables that the script has unset.
-    pub unset: BTreeSet<String>,
+    /// What the script has changed until then.
+    pub changed: Changed,
+    /// The first line that has functions above it.
+    pub functions: Option<usize>,
 }
 
 struct Server<'a, 'b> {
@@ -180,9 +199,11 @@ struct Server<'a, 'b> {
     shell: &'a Path,
     /// The processes at the beginning: the container's, and the shell.
     own: BTreeSet<i32>,
-    /// The names of variables at the beginning.
-    names: BTreeSet<String>,
-    unset: BTreeSet<String>,
+    /// The shell at the beginning.
+    begin: Printed,
+    /// What the script has changed since then, or before.
+    changed: Changed,
+    functions: Option<usize>,
     /// The last entry of the cache.
     last: Option<String>,
     /// Whether what follows can be kept.
@@ -199,7 +220,7 @@ impl Server<'_, '_> {
             self.own = descendants();
             let printed = self.channel.printed(self.shell);
             self.is_able = printed.is_some() && !self.own.is_empty();
-            self.names = printed.map(|printed| printed.names()).unwrap_or_default();
+            self.begin = printed.unwrap_or_default();
             return;
         }
         let Some(key) = self.keys.get(&number) else {
@@ -217,36 +238,42 @@ impl Server<'_, '_> {
             self.is_able = false;
             return;
         };
-        let names = printed.names();
-        let gone = self.names.difference(&names).cloned();
-        let unset: BTreeSet<String> = self
-            .unset
-            .iter()
-            .cloned()
-            .chain(gone)
-            .filter(|name| !names.contains(name))
-            .collect();
+        let has_functions = self.functions.is_some_and(|first| number >= first);
+        if has_functions && !printed.is_bash || printed.private != self.begin.private {
+            self.is_able = false;
+            return;
+        }
+        let changed = printed.changed(&self.begin, &self.changed);
         let record = Record {
             parent: self.last.clone(),
-            restore: printed.script(&unset),
-            unset,
+            restore: printed.script(&changed),
+            changed: changed.clone(),
         };
-        match self.cache.keep(key, record) {
-            true => self.last = Some(key.clone()),
-            false => self.is_able = false,
+        self.changed = changed;
+        if self.cache.keep(key, record) {
+            self.last = Some(key.clone());
         }
     }
 }
 
-/// Returns the commands before a line at which the script can be divided.
+/// Returns the commands before a line at which the script can be divided. The status of the command
+/// above stays as it is, and after a failure nothing is kept.
 pub fn at_line(number: usize) -> String {
-    format!("{{ [ $? -ne 0 ] || {STEP}={number} . {DIRECTORY}/step; }} 2>/dev/null; ")
+    format!(
+        "{{ (exit $?) && [ -r {DIRECTORY}/step ] && {STEP}={number} . {DIRECTORY}/step; }} 2>/dev/null; "
+    )
 }
 
 /// Returns the commands that give the shell its state.
 pub fn at_begin() -> String {
+    let restore = format!("{DIRECTORY}/restore");
     format!(
-        "{{ . {DIRECTORY}/restore; }} 2>/dev/null; {}",
+        "{{ . {restore}; [ -n \"${{{RESTORED}-}}\" ] || exit {LOST}; unset {RESTORED}; }} 2>/dev/null; {}",
         at_line(BEGIN)
     )
+}
+
+/// The state of a shell that has no other.
+pub fn no_state() -> String {
+    format!("{RESTORED}=1\n")
 }

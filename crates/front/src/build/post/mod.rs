@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use definition::Script;
 use rootfs::{Directory, Files};
 
@@ -21,6 +21,8 @@ use super::metadata::LABELS;
 use crate::messages::Messages;
 
 use checkpoints::{Channel, DIRECTORY, Start};
+use divide::Places;
+pub use shell::Changed;
 
 /// The path of the script in the image.
 const POST: &str = "/.post.script";
@@ -115,47 +117,43 @@ impl Post<'_> {
         cache: &mut BuildCache<'_>,
     ) -> Result<(Ended, Option<String>)> {
         let text = &self.script.text;
-        let places = match shell_of(words) {
-            Some(shell) => self.places(&shell)?,
-            None => Vec::new(),
-        };
+        let shell = shell_of(words).unwrap_or_default();
+        let places = self.places(&shell)?;
         let lines: Vec<&str> = text.lines().collect();
         let above = |number: usize| lines.get(..number).unwrap_or_default().join("\n");
-        let keys = places
-            .iter()
-            .map(|number| (*number, digest(&[key, &above(*number), "…"])));
+        let keys = places.lines.iter();
+        let keys = keys.map(|number| (*number, digest(&[key, &above(*number), "…"])));
         let keys: BTreeMap<usize, String> = keys.collect();
-        let (mut start, mut restore, mut begin) =
-            (Start::default(), String::new(), divide::first(text));
-        start.shell = shell_of(words).unwrap_or_default();
+        let channel = match keys.is_empty() {
+            true => None,
+            // Not every file system has pipes.
+            false => Channel::new(self.root).ok(),
+        };
+        let (Some(channel), Some(mut begin)) = (channel, divide::first(text)) else {
+            cache.look();
+            return Ok((self.execute(words, text, before)?, None));
+        };
+        let mut start = Start {
+            shell,
+            functions: places.functions,
+            ..Start::default()
+        };
+        let mut restore = checkpoints::no_state();
         for (number, key) in keys.iter().rev() {
             if let Some(record) = cache.restore(key)? {
-                let line = self
-                    .script
-                    .numbers
-                    .get(*number)
-                    .copied()
-                    .unwrap_or_default();
+                let numbers = &self.script.numbers;
+                let line = numbers.get(*number).copied().unwrap_or_default();
                 self.messages.info(format_args!(
                     "Using cache for the post scriptlet above line {line}"
                 ));
                 start.key = Some(key.clone());
-                start.unset = record.unset;
+                start.changed = record.changed;
                 restore = record.restore;
-                begin = Some(*number);
+                begin = *number;
                 break;
             }
         }
-        let channel = match keys.is_empty() {
-            true => None,
-            // Not every file system has pipes.
-            false => Channel::new(self.root, &restore).ok(),
-        };
-        let Some(channel) = channel.filter(|_| begin.is_some()) else {
-            cache.look();
-            return Ok((self.execute(words, text, before)?, None));
-        };
-        let begin = begin.unwrap_or(0);
+        channel.begin_with(&restore)?;
         let with_steps = lines.iter().enumerate().map(|(number, line)| match number {
             // The numbers of lines stay.
             _ if number < begin => String::new(),
@@ -170,7 +168,13 @@ impl Post<'_> {
             channel.end();
             (ended, served.join().ok().flatten())
         });
-        Ok((ended?, last))
+        let ended = ended?;
+        if ended.status.code() == Some(checkpoints::LOST) && start.key.is_some() {
+            bail!(
+                "the build cache cannot give the shell its state; --disable-cache builds without it"
+            );
+        }
+        Ok((ended, last))
     }
 
     /// Runs a text as the script, and removes what it has left.
@@ -185,32 +189,26 @@ impl Post<'_> {
         ended
     }
 
-    /// Returns the lines before which the script can be divided, as its shell reads it.
-    fn places(&self, shell: &Path) -> Result<Vec<usize>> {
-        let places = divide::places(&self.script.text);
-        if places.is_empty() {
-            return Ok(places);
+    /// Returns the lines before which the script can be divided, as its shell reads it. An empty path
+    /// stands for an interpreter that is no such shell.
+    fn places(&self, shell: &Path) -> Result<Places> {
+        let mut places = divide::places(&self.script.text);
+        if places.lines.is_empty() || shell == Path::new("") {
+            return Ok(Places::default());
         }
         self.write(POST, &self.script.text)?;
-        self.write(CHECK, &check(shell, &places))?;
+        self.write(CHECK, &check(shell, &places.lines))?;
         let words = [shell.as_os_str(), OsStr::new(CHECK)];
         let ended = self.container.run(&[], &words)?;
-        let answer = self
-            .root
-            .read(Path::new(ENDS), LONGEST)?
+        let answer = self.root.read(Path::new(ENDS), LONGEST)?;
+        let answer = answer
+            .filter(|_| ended.status.success())
             .unwrap_or_default();
         let answer = String::from_utf8_lossy(&answer);
-        let ends: Vec<usize> = answer
-            .lines()
-            .filter_map(|line| line.parse().ok())
-            .collect();
-        match ended.status.success() {
-            true => Ok(places
-                .into_iter()
-                .filter(|place| ends.contains(place))
-                .collect()),
-            false => Ok(Vec::new()),
-        }
+        let ends = answer.lines().filter_map(|line| line.parse().ok());
+        let ends: Vec<usize> = ends.collect();
+        places.lines.retain(|place| ends.contains(place));
+        Ok(places)
     }
 
     fn write(&self, path: &str, text: &str) -> Result<()> {

@@ -1,17 +1,21 @@
 //! The state of a shell between two commands, as a script that another shell reads.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
 
 /// What a shell has printed of its state.
 #[derive(Debug, Default)]
 pub struct Printed {
     /// Whether it is bash, which also tells of attributes of variables.
     pub is_bash: bool,
+    /// Its traps, aliases and the number of its parameters, which another shell does not get.
+    pub private: String,
     /// The output of `set`, or of `declare -p`.
     pub variables: String,
     /// The output of `export -p`.
     pub exports: String,
-    /// The output of `declare -f` and of `shopt -p`.
+    /// The output of `shopt -p` and of `declare -f`.
     pub functions: String,
     /// The output of `set +o`.
     pub options: String,
@@ -21,11 +25,26 @@ pub struct Printed {
     pub directory: String,
 }
 
+/// The variables that a script has changed since its beginning.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Changed {
+    /// The names, each with the command that sets the variable.
+    variables: BTreeMap<String, String>,
+    /// Those that are exported now, and were not.
+    exported: BTreeSet<String>,
+    /// Those that are not there any more.
+    unset: BTreeSet<String>,
+}
+
+/// The variable that says that the whole state was read.
+pub const RESTORED: &str = "FRONT_RESTORED";
 /// The variable with the number of a line, which is not the script's.
 pub const STEP: &str = "FRONT_STEP";
 /// Variables that a shell sets itself.
-const OWN: [&str; 22] = [
+const OWN: [&str; 23] = [
     STEP,
+    RESTORED,
     "_",
     "PPID",
     "UID",
@@ -65,52 +84,86 @@ const OPTIONS: [&str; 11] = [
 ];
 
 impl Printed {
-    /// Returns the names of the shell's variables, but for its own.
-    pub fn names(&self) -> BTreeSet<String> {
+    /// Returns the variables, but for the shell's own, each with its record.
+    fn by_name(&self) -> BTreeMap<String, String> {
         let all = records(&self.variables).into_iter();
-        all.filter_map(|record| self.name(record))
+        let named = all.filter_map(|record| Some((self.name(record)?, record)));
+        named
+            .map(|(name, record)| (name.to_owned(), record.to_owned()))
+            .collect()
+    }
+
+    fn exported(&self) -> BTreeSet<String> {
+        let all = records(&self.exports).into_iter();
+        let names = all.filter_map(|record| record.strip_prefix("export "));
+        let names = names.map(before_value);
+        names
+            .filter(|name| is_name(name) && !is_own(name))
             .map(str::to_owned)
             .collect()
     }
 
-    /// Returns a script that gives another shell this state. `unset` are the names of variables that
-    /// it has not.
-    pub fn script(&self, unset: &BTreeSet<String>) -> String {
+    /// Returns what the script has changed: since `begin`, and `earlier` in the same script.
+    pub fn changed(&self, begin: &Self, earlier: &Changed) -> Changed {
+        let (now, then) = (self.by_name(), begin.by_name());
+        let (exported, before) = (self.exported(), begin.exported());
+        let is_new = |name: &String, record: &String| {
+            earlier.variables.contains_key(name) || then.get(name) != Some(record)
+        };
+        let gone = then.keys().chain(&earlier.unset);
+        Changed {
+            unset: gone
+                .filter(|name| !now.contains_key(*name))
+                .cloned()
+                .collect(),
+            exported: exported
+                .into_iter()
+                .filter(|name| earlier.exported.contains(name) || !before.contains(name))
+                .collect(),
+            variables: { now.into_iter() }
+                .filter(|(name, record)| is_new(name, record))
+                .collect(),
+        }
+    }
+
+    /// Returns a script that gives another shell this state. `changed` are the variables that it has
+    /// otherwise.
+    pub fn script(&self, changed: &Changed) -> String {
         let mut script = String::from("set +e +u +x +f +a +C\n");
-        script.push_str(&self.functions);
-        script.push('\n');
-        for record in records(&self.variables) {
-            if self.name(record).is_some() {
-                script.push_str(record);
-                script.push('\n');
+        let mut line = |text: &str| {
+            script.push_str(text);
+            script.push('\n');
+        };
+        line(&self.functions);
+        for (name, record) in &changed.variables {
+            line(record);
+            let flags = record.strip_prefix("declare -").filter(|_| self.is_bash);
+            let flags = flags.and_then(|rest| rest.split(' ').next());
+            if flags.is_some_and(|flags| !flags.contains('x')) {
+                line(&format!("declare +x {name}"));
             }
         }
-        for record in records(&self.exports) {
-            let name = record.strip_prefix("export ").map(before_value);
-            if let Some(name) = name.filter(|name| is_name(name) && !is_own(name)) {
-                script.push_str(&format!("export {name}\n"));
-            }
+        for name in &changed.exported {
+            line(&format!("export {name}"));
         }
-        for name in unset.iter().filter(|name| is_name(name)) {
-            script.push_str(&format!("unset {name}\n"));
+        for name in changed.unset.iter().filter(|name| is_name(name)) {
+            line(&format!("unset {name}"));
         }
         let directory = self.directory.strip_suffix('\n').unwrap_or(&self.directory);
-        script.push_str(&format!("umask {}\n", self.umask.trim()));
-        script.push_str(&format!(
-            "cd '{}' || exit 97\n",
+        line(&format!("umask {}", self.umask.trim()));
+        line(&format!(
+            "cd '{}' || exit 97",
             directory.replace('\'', "'\\''")
         ));
         // `cd` has set it.
-        let old = records(&self.variables).into_iter();
-        for record in old.filter(|record| self.name(record) == Some("OLDPWD")) {
-            script.push_str(record);
-            script.push('\n');
+        if let Some(old) = changed.variables.get("OLDPWD") {
+            line(old);
         }
+        line(&format!("{RESTORED}=1"));
         for option in OPTIONS {
             let lines = self.options.lines();
-            for line in lines.filter(|line| line.split_whitespace().nth(2) == Some(option)) {
-                script.push_str(line);
-                script.push('\n');
+            for own in lines.filter(|line| line.split_whitespace().nth(2) == Some(option)) {
+                line(own);
             }
         }
         script
@@ -224,27 +277,42 @@ mod tests {
                 assert!(output.status.success(), "{shell}: {output:?}");
                 String::from_utf8(output.stdout).unwrap()
             };
-            let of = |command: &str| run(&format!("{CHANGE}{more}\n{command}"));
             let is_bash = shell == "bash";
-            let printed = Printed {
-                is_bash,
-                variables: of(if is_bash { "declare -p" } else { "set" }),
-                exports: of("export -p"),
-                functions: if is_bash {
-                    of("declare -f")
-                } else {
-                    String::new()
-                },
-                options: of("set +o"),
-                umask: of("umask"),
-                directory: of("pwd"),
+            let printed = |change: &str| {
+                let of = |command: &str| run(&format!("{change}\n{command}"));
+                Printed {
+                    is_bash,
+                    private: String::new(),
+                    variables: of(if is_bash { "declare -p" } else { "set" }),
+                    exports: of("export -p"),
+                    functions: if is_bash {
+                        of("shopt -p; declare -f")
+                    } else {
+                        String::new()
+                    },
+                    options: of("set +o"),
+                    umask: of("umask"),
+                    directory: of("pwd"),
+                }
             };
-            let unset = BTreeSet::from(["GONE".to_owned()]);
-            let script = printed.script(&unset);
+            let change = format!("{CHANGE}{more}");
+            let (begin, end) = (printed(":"), printed(&change));
+            let changed = end.changed(&begin, &Changed::default());
+            assert!(!changed.variables.contains_key("PATH"), "{changed:?}");
+            let script = end.script(&changed);
+            let wanted = run(&format!("{change}\n{show}"));
             assert_eq!(
                 run(&format!("{script}\n{show}")),
-                of(&show),
+                wanted,
                 "{shell}: {script}"
+            );
+            // What came before stays if the next part changes nothing.
+            let next = printed(&script);
+            let again = next.changed(&next, &changed);
+            assert_eq!(
+                run(&format!("{}\n{show}", next.script(&again))),
+                wanted,
+                "{shell}"
             );
         }
     }
