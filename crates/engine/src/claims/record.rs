@@ -7,16 +7,18 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
 use super::maker::Maker;
 use crate::Error;
-use crate::cgroup::{INTERVAL, deadline};
+use crate::cgroup::INTERVAL;
 use crate::shadow_bundle::make_private;
 
+/// Longest wait for the lock. Hundreds of containers may be made at once, on a machine that is busy.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Largest size of a record, in bytes.
 const LONGEST: u64 = 64 << 10;
 
@@ -73,7 +75,7 @@ impl Records {
             opened => opened,
         };
         let lock = opened.map_err(Error::state("open", directory))?;
-        let end = deadline();
+        let end = Instant::now() + PATIENCE;
         loop {
             match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
                 Ok(()) => break,
