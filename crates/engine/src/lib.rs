@@ -41,6 +41,7 @@ mod workers;
 pub use cgroup::{mask_cgroups, own_cgroup};
 pub use checkpoint::{Checkpoint, CriuOptions, Extent, Restore, checkpoint, restore};
 pub use container::Container;
+pub use create::surroundings::bring_up_loopback;
 pub use create::{Create, ExecutorBox, create};
 pub use document::Document;
 pub use error::Error;

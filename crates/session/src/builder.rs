@@ -16,7 +16,7 @@ use image::RootFs;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::signal::{Signal, kill};
-use nix::sys::wait::{WaitStatus, waitpid};
+use nix::sys::wait::waitpid;
 use nix::unistd::{Pid, setsid};
 use oci_spec::runtime::LinuxNamespaceType;
 
@@ -272,30 +272,6 @@ fn has_namespace(spec: &Spec, kind: LinuxNamespaceType) -> bool {
     kinds.is_some_and(|kinds| kinds.iter().any(|own| own.typ() == kind))
 }
 
-/// Brings up the loopback interface of a process's network namespace. A child does it, because this
-/// process stays in the host's network.
-fn bring_up_loopback(process: Pid) -> Result<(), Error> {
-    let namespace = open_namespace(&process.to_string(), "net")?;
-    match sys::fork().map_err(|errno| Error::Fork(errno.into()))? {
-        sys::Fork::Child => {
-            let entered = nix::sched::setns(&namespace, CloneFlags::CLONE_NEWNET);
-            let done = entered.map_err(io::Error::from);
-            let code = match done.and_then(|()| sys::bring_up_loopback()) {
-                Ok(()) => 0,
-                Err(error) => error.raw_os_error().unwrap_or(255),
-            };
-            sys::exit_at_once(code)
-        }
-        sys::Fork::Parent(child) => match waitpid(child, None) {
-            Ok(WaitStatus::Exited(_, 0)) => Ok(()),
-            Ok(WaitStatus::Exited(_, errno)) => {
-                Err(Error::Loopback(io::Error::from_raw_os_error(errno)))
-            }
-            _ => Err(Error::Loopback(io::ErrorKind::Interrupted.into())),
-        },
-    }
-}
-
 fn enter_mount_namespace() -> Result<(), Error> {
     unshare(CloneFlags::CLONE_NEWNS).map_err(|errno| Error::MountNamespace(errno.into()))?;
     // As with Apptainer's `mount slave = yes`: later mounts of the host appear here, and ours do
@@ -356,7 +332,7 @@ fn create_container(
     let _ = nix::sys::prctl::set_dumpable(true);
     let finished = namespaces(init, privileged, session.spec).and_then(|namespaces| {
         if has_namespace(session.spec, LinuxNamespaceType::Network) {
-            bring_up_loopback(init)?;
+            engine::bring_up_loopback(init).map_err(Error::Loopback)?;
         }
         if session.has_own_processes() {
             container.start().map_err(failed)?;

@@ -15,6 +15,7 @@ use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
     SeccompRule, TargetArch,
 };
+use sys::filter_instruction as instruction;
 
 use crate::ExecError;
 use crate::delegated::ids;
@@ -132,10 +133,3 @@ const LOAD: u16 = 0x20;
 const JUMP_IF_EQUAL: u16 = 0x15;
 const RETURN: u16 = 0x06;
 const ALLOW: u32 = 0x7fff_0000;
-
-/// Returns a `struct sock_filter` as its eight bytes.
-fn instruction(code: u16, when_true: u8, when_false: u8, operand: u32) -> u64 {
-    let [c0, c1] = code.to_ne_bytes();
-    let [o0, o1, o2, o3] = operand.to_ne_bytes();
-    u64::from_ne_bytes([c0, c1, when_true, when_false, o0, o1, o2, o3])
-}

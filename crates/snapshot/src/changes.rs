@@ -20,7 +20,7 @@ const BLOCK: usize = 256 << 10;
 /// The differences between two states of a tree.
 #[derive(Debug)]
 pub struct Changes<'a> {
-    /// What is gone, or is of another kind now. Nothing below a path of these is among them.
+    /// The paths of files that are gone, or are of another kind now. Nothing below one of these is among them.
     pub(crate) removed: Vec<&'a Path>,
     pub(crate) changed: Vec<(&'a PathBuf, &'a State)>,
     /// Whether modes may be changed for a moment.
@@ -48,7 +48,9 @@ impl Changes<'_> {
                         true => open(root, path)?,
                         false => root.open_file(path)?.ok_or(io::ErrorKind::NotFound)?,
                     };
-                    field(hash, &digest(file)?);
+                    let mut content = Sha256::new();
+                    hash_file(file, &mut content)?;
+                    field(hash, &content.finalize());
                 }
                 FileType::Symlink => {
                     field(hash, target(root, path)?.as_os_str().as_bytes());
@@ -172,25 +174,27 @@ fn header(kind: EntryType, mode: u32) -> Header {
 
 /// Opens a regular file of the tree, even if it is closed to its owner.
 fn open(root: &Directory, path: &Path) -> io::Result<File> {
-    let opened = match root.open_file(path) {
-        Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            let _access = root.give_owner_access_from_top(path)?;
-            root.open_file(path)?
-        }
-        opened => opened?,
-    };
+    let opened = with_access(root, path, || root.open_file(path))?;
     opened.ok_or(io::ErrorKind::NotFound.into())
 }
 
-fn target(root: &Directory, path: &Path) -> io::Result<PathBuf> {
-    let step = match root.step(path) {
+/// Calls a function that looks at a path, a second time with access if its owner has none.
+fn with_access<T>(
+    root: &Directory,
+    path: &Path,
+    look: impl Fn() -> io::Result<T>,
+) -> io::Result<T> {
+    match look() {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
             let _access = root.give_owner_access_from_top(path)?;
-            root.step(path)?
+            look()
         }
-        step => step?,
-    };
-    match step {
+        found => found,
+    }
+}
+
+fn target(root: &Directory, path: &Path) -> io::Result<PathBuf> {
+    match with_access(root, path, || root.step(path))? {
         Some(Step::Link(target)) => Ok(target),
         _ => Err(io::ErrorKind::NotFound.into()),
     }
@@ -225,11 +229,16 @@ fn attributes(file: &File) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(found)
 }
 
-fn digest(mut file: File) -> io::Result<Vec<u8>> {
-    let (mut hash, mut block) = (Sha256::new(), vec![0; BLOCK]);
+/// Adds the content of a file to a digest.
+///
+/// # Errors
+///
+/// Fails when the file cannot be read.
+pub fn hash_file(mut file: File, hash: &mut Sha256) -> io::Result<()> {
+    let mut block = vec![0; BLOCK];
     loop {
         match file.read(&mut block)? {
-            0 => return Ok(hash.finalize().to_vec()),
+            0 => return Ok(()),
             count => hash.update(block.get(..count).unwrap_or_default()),
         }
     }

@@ -12,7 +12,7 @@ mod index;
 mod tests;
 
 pub use apply::apply;
-pub use changes::Changes;
+pub use changes::{Changes, hash_file};
 pub use index::Index;
 
 /// The prefix of the name that removes a file (image-spec, layer.md).

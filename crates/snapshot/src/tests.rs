@@ -120,7 +120,7 @@ fn a_layer_makes_the_same_changes_again() {
     let numbers =
         |tree: &Path| ["b", "stays/c"].map(|name| fs::metadata(tree.join(name)).unwrap().ino());
     assert_eq!(numbers(&second)[0], numbers(&second)[1], "one file");
-    // What did not change is not in it.
+    // Files that did not change are not in it.
     let mut archive = tar::Archive::new(layer.as_slice());
     let names: Vec<_> = archive
         .entries()

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use crate::load_seccomp;
+use crate::{filter_instruction as instruction, load_seccomp};
 
 /// The numbers of system calls on an architecture (`AUDIT_ARCH_*` of `linux/audit.h`).
 struct Calls {
@@ -93,14 +93,6 @@ fn program() -> Vec<u64> {
     }
     program.push(instruction(RETURN, 0, 0, ALLOW));
     program
-}
-
-/// Returns a `struct sock_filter`, with the numbers of instructions to skip if the condition is
-/// true, and if it is false.
-fn instruction(code: u16, when_true: u8, when_false: u8, operand: u32) -> u64 {
-    let [c0, c1] = code.to_ne_bytes();
-    let [o0, o1, o2, o3] = operand.to_ne_bytes();
-    u64::from_ne_bytes([c0, c1, when_true, when_false, o0, o1, o2, o3])
 }
 
 #[cfg(test)]

@@ -57,7 +57,8 @@ pub use process::{Fork, exit_at_once, fork, fork_at, fork_untraced};
 pub use process_stat::ProcessStat;
 pub use read::{open_regular, read_all, read_at_most, read_file};
 pub use seccomp::{
-    SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE, load_seccomp,
+    SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE,
+    filter_instruction, load_seccomp,
 };
 pub use signals::{Children, heed_children, reset_broken_pipe, reset_signals};
 pub use start::{ExitCode, start};

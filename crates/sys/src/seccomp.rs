@@ -56,3 +56,12 @@ pub fn load_seccomp(instructions: &[u64], flags: u32) -> io::Result<Option<Owned
     // SAFETY: the descriptor is new, and nobody else owns it.
     Ok(Some(unsafe { OwnedFd::from_raw_fd(result) }))
 }
+
+/// Returns a `struct sock_filter`, with the numbers of instructions to skip if the condition is
+/// true, and if it is false (`linux/filter.h`).
+#[must_use]
+pub fn filter_instruction(code: u16, when_true: u8, when_false: u8, operand: u32) -> u64 {
+    let [c0, c1] = code.to_ne_bytes();
+    let [o0, o1, o2, o3] = operand.to_ne_bytes();
+    u64::from_ne_bytes([c0, c1, when_true, when_false, o0, o1, o2, o3])
+}

@@ -136,9 +136,7 @@ impl Making<'_> {
             }
             None => Vec::new(),
         };
-        surroundings::keep_modes(&mut document);
-        surroundings::make_targets_of_links(&document);
-        surroundings::make_working_directory(&document);
+        surroundings::prepare(&mut document);
         hooks::wrap(&mut document, &self.bundle, &left);
         hooks::look_first(&mut document, &self.proc_mounts);
         prepare_and_build(request, document, self.prepared, self.own.as_ref())
@@ -179,7 +177,8 @@ impl Making<'_> {
             if self.prepared.document.makes_namespace("network")
                 && let Err(error) = surroundings::bring_up_loopback(pid)
             {
-                tracing::warn!("{}", text::one_line(&error));
+                let text = text::message(&error);
+                tracing::warn!("bring up the loopback interface: {text}");
             }
         }
         Ok(container)

@@ -1,12 +1,11 @@
-//! What engines expect of a container beyond the specification's text, as runc does it: the modes of
+//! The expectations of engines beyond the specification's text, met as runc meets them: the modes of
 //! tmpfs, the working directory, the owner of the standard streams, and the loopback interface.
 
 use std::fs;
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::AsRawFd;
 use std::path::{Component, Path, PathBuf};
 
-use nix::errno::Errno;
 use nix::sched::{CloneFlags, setns};
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::sys::wait::{WaitStatus, waitpid};
@@ -14,63 +13,59 @@ use nix::unistd::{Gid, Pid, Uid, fchown};
 use rootfs::{Directory, Files};
 use serde_json::Value;
 
-use crate::{Document, Error};
+use crate::Document;
 
-/// Gives each tmpfs without a mode that of the directory that it covers.
-pub(crate) fn keep_modes(document: &mut Document) {
-    let Some(root) = open_root(document) else {
+/// Completes the mounts, and makes the directories that they and the process need.
+pub(crate) fn prepare(document: &mut Document) {
+    if let Some(root) = open_root(document) {
+        let mut covered: Vec<PathBuf> = Vec::new();
+        for mount in document.mounts_mut() {
+            let destination = plain(mount["destination"].as_str().unwrap_or_default());
+            // Below an earlier mount, the files there are not known yet.
+            if !covered.iter().any(|above| destination.starts_with(above)) {
+                keep_mode(mount, &root, &destination);
+                make_target_of_link(mount, &root, &destination);
+            }
+            covered.push(destination);
+        }
+    }
+    make_working_directory(document);
+}
+
+/// Gives a tmpfs without a mode that of the directory that it covers.
+fn keep_mode(mount: &mut Value, root: &Directory, destination: &Path) {
+    let mut options = mount["options"].as_array().cloned().unwrap_or_default();
+    let mut words = options.iter().filter_map(Value::as_str);
+    let has_mode = words.any(|option| option.starts_with("mode="));
+    if mount["type"] != "tmpfs" || has_mode {
         return;
-    };
-    let mut covered: Vec<PathBuf> = Vec::new();
-    for mount in document.mounts_mut() {
-        let destination = plain(mount["destination"].as_str().unwrap_or_default());
-        let is_below = covered.iter().any(|above| destination.starts_with(above));
-        covered.push(destination.clone());
-        let options = mount["options"].as_array().cloned().unwrap_or_default();
-        let mut words = options.iter().filter_map(Value::as_str);
-        let has_mode = words.any(|option| option.starts_with("mode="));
-        // What an earlier mount has there is not known yet.
-        if mount["type"] != "tmpfs" || has_mode || is_below {
-            continue;
-        }
-        if let Ok(Some(found)) = root.status(&destination) {
-            let mut options = options;
-            options.push(format!("mode={:04o}", found.st_mode & 0o7777).into());
-            mount["options"] = options.into();
-        }
+    }
+    if let Ok(Some(found)) = root.status(destination) {
+        options.push(format!("mode={:04o}", found.st_mode & 0o7777).into());
+        mount["options"] = options.into();
     }
 }
 
-/// Makes what a link at a mount's destination leads to, if it is missing: images have links to files
-/// that only a running system has. A failure shows when the mount is made.
-pub(crate) fn make_targets_of_links(document: &Document) {
-    let Some(root) = open_root(document) else {
+/// Makes the file or directory to which a link at a mount's destination leads, if it is missing: images
+/// have links to files that only a running system has. A failure shows when the mount is made.
+fn make_target_of_link(mount: &Value, root: &Directory, destination: &Path) {
+    let Ok(found) = root.locate(destination) else {
         return;
     };
-    let mut covered: Vec<PathBuf> = Vec::new();
-    for mount in document.mounts() {
-        let destination = plain(mount["destination"].as_str().unwrap_or_default());
-        let is_below = covered.iter().any(|above| destination.starts_with(above));
-        covered.push(destination.clone());
-        let Ok(found) = root.locate(&destination) else {
-            continue;
-        };
-        if is_below || found.entry.is_some() || found.path == destination {
-            continue;
-        }
-        let source = Path::new(mount["source"].as_str().unwrap_or_default());
-        let is_file =
-            mount["type"] == "bind" && source.metadata().is_ok_and(|found| !found.is_dir());
-        let _ = match is_file {
-            true => root.write(&found.path, 0o644, b""),
-            false => root.make_directories(&found.path).map(drop),
-        };
+    if found.entry.is_some() || found.path == destination {
+        return;
     }
+    let source = Path::new(mount["source"].as_str().unwrap_or_default());
+    let is_file = mount["type"] == "bind" && source.metadata().is_ok_and(|found| !found.is_dir());
+    let _ = match is_file {
+        true => root.write(&found.path, 0o644, b""),
+        false => root.make_directories(&found.path).map(drop),
+    };
 }
 
 /// Makes the working directory in the root file system, or in the directory that is bound there. A
 /// failure shows when the process enters it.
-pub(crate) fn make_working_directory(document: &Document) {
+fn make_working_directory(document: &Document) {
     let cwd = plain(document["process"]["cwd"].as_str().unwrap_or_default());
     let above = document.mounts().filter_map(|mount| {
         let destination = plain(mount["destination"].as_str()?);
@@ -102,13 +97,9 @@ pub(crate) fn make_working_directory(document: &Document) {
             u32::try_from(host).ok()
         });
         let [user, group] = ids;
-        let _ = fchown_fd(&made, user.map(Uid::from_raw), group.map(Gid::from_raw));
+        let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
+        let _ = fchown(made.as_raw_fd(), user, group);
     }
-}
-
-fn fchown_fd(file: &impl AsFd, user: Option<Uid>, group: Option<Gid>) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
-    fchown(file.as_fd().as_raw_fd(), user, group)
 }
 
 fn open_root(document: &Document) -> Option<Directory> {
@@ -173,38 +164,34 @@ fn outside(map: &str, id: u64) -> Option<u32> {
     })
 }
 
-/// Brings up the loopback interface of a process's new network namespace. A child does it, because
-/// this process stays in the host's network.
+/// Brings up the loopback interface of a process's network namespace. A child does it, because this
+/// process stays in the host's network.
 ///
 /// # Errors
 ///
 /// Fails when the namespace cannot be entered, or the kernel refuses.
-pub(crate) fn bring_up_loopback(process: Pid) -> Result<(), Error> {
-    let failed = |error| Error::system("bring up the loopback interface", error);
+pub fn bring_up_loopback(process: Pid) -> io::Result<()> {
     let open = |kind: &str| fs::File::open(format!("/proc/{process}/ns/{kind}"));
-    let network = open("net").map_err(|error| failed(errno(&error)))?;
-    match sys::fork().map_err(failed)? {
+    let network = open("net")?;
+    let enter = || {
+        setns(&network, CloneFlags::CLONE_NEWNET).or_else(|_| {
+            // An ordinary user has the rights in the container's user namespace only.
+            setns(&open("user")?, CloneFlags::CLONE_NEWUSER)?;
+            setns(&network, CloneFlags::CLONE_NEWNET).map_err(io::Error::from)
+        })
+    };
+    match sys::fork()? {
         sys::Fork::Child => {
-            let entered = setns(&network, CloneFlags::CLONE_NEWNET).or_else(|_| {
-                // An ordinary user has the rights in the container's user namespace only.
-                let users = open("user").map_err(|error| errno(&error))?;
-                setns(&users, CloneFlags::CLONE_NEWUSER)?;
-                setns(&network, CloneFlags::CLONE_NEWNET)
-            });
-            let done =
-                entered.and_then(|()| sys::bring_up_loopback().map_err(|error| errno(&error)));
-            sys::exit_at_once(done.map_or_else(|errno| errno as i32, |()| 0))
+            let done = enter().and_then(|()| sys::bring_up_loopback());
+            let code = done.map_or_else(|error| error.raw_os_error().unwrap_or(255), |()| 0);
+            sys::exit_at_once(code)
         }
         sys::Fork::Parent(child) => match waitpid(child, None) {
             Ok(WaitStatus::Exited(_, 0)) => Ok(()),
-            Ok(WaitStatus::Exited(_, code)) => Err(failed(Errno::from_raw(code))),
-            _ => Err(failed(Errno::EINTR)),
+            Ok(WaitStatus::Exited(_, code)) => Err(io::Error::from_raw_os_error(code)),
+            _ => Err(io::ErrorKind::Interrupted.into()),
         },
     }
-}
-
-fn errno(error: &io::Error) -> Errno {
-    Errno::from_raw(error.raw_os_error().unwrap_or(0))
 }
 
 #[cfg(test)]

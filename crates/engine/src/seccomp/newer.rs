@@ -7,6 +7,7 @@ use std::str::FromStr;
 use libcontainer::oci_spec::runtime::{LinuxSeccomp, LinuxSeccompAction, LinuxSyscall};
 use libseccomp::{ScmpArch, ScmpSyscall};
 use nix::libc::{ENOSYS, SECCOMP_RET_ERRNO};
+use sys::filter_instruction as instruction;
 
 /// Instructions of `linux/filter.h`: `BPF_LD | BPF_W | BPF_ABS`, `BPF_JMP` with `BPF_JEQ | BPF_K` and
 /// `BPF_JGT | BPF_K`, and `BPF_RET | BPF_K`.
@@ -82,13 +83,6 @@ fn audit(architecture: ScmpArch) -> Option<u32> {
         ScmpArch::Riscv64 => 0xc000_00f3,
         _ => return None,
     })
-}
-
-/// Returns a `struct sock_filter` as its eight bytes.
-fn instruction(code: u16, when_true: u8, when_false: u8, operand: u32) -> u64 {
-    let [c0, c1] = code.to_ne_bytes();
-    let [o0, o1, o2, o3] = operand.to_ne_bytes();
-    u64::from_ne_bytes([c0, c1, when_true, when_false, o0, o1, o2, o3])
 }
 
 #[cfg(test)]

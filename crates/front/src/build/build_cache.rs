@@ -6,7 +6,7 @@
 
 use std::ffi::OsString;
 use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,7 +17,7 @@ use pack::Build;
 use rootfs::Directory;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
-use snapshot::{Index, apply};
+use snapshot::{Index, apply, hash_file};
 
 use super::post::{self, Changed};
 use crate::caller::Caller;
@@ -35,12 +35,10 @@ const LEVEL: i32 = 1;
 const SHORT: Duration = Duration::from_secs(1);
 /// Part of the build's time that looks for changes may take: one in so many.
 const SHARE: u32 = 5;
-/// Part of a file that is read at once, in bytes.
-const BLOCK: usize = 256 << 10;
 /// Longest chain of entries: those of one script.
 const CHAIN: usize = 10_000;
 
-/// What an entry has besides its layer.
+/// The data of an entry besides its layer.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Record {
@@ -48,7 +46,7 @@ pub struct Record {
     pub parent: Option<String>,
     /// A script that gives a new shell the state of the old one.
     pub restore: String,
-    /// What the script has changed, for the entries that come after.
+    /// The script's changes until then, for the entries that come after.
     pub changed: Changed,
 }
 
@@ -193,15 +191,15 @@ impl<'a> BuildCache<'a> {
                 return Ok(None);
             }
             next.clone_from(&record.parent);
-            chain.push((layer, record));
+            chain.push((path, layer, record));
         }
-        let first = chain.first().map(|(_, record)| record.clone());
-        for (layer, _) in chain.into_iter().rev() {
+        let first = chain.first().map(|(_, _, record)| record.clone());
+        for (path, layer, _) in chain.into_iter().rev() {
             let made = zstd::Decoder::new(BufReader::new(layer))
                 .and_then(|content| apply(content, &self.root));
             if let Err(error) = made {
                 // The next build makes it again.
-                let _ = rootfs::remove(&cache.path(Kind::Build, key));
+                let _ = rootfs::remove(&path);
                 let text = text::message(&error);
                 bail!("build cache, {key}: {text}; the entry is removed, so try again");
             }
@@ -259,7 +257,7 @@ impl<'a> BuildCache<'a> {
         });
         self.looked = Instant::now();
         if let Err(error) = &kept {
-            // What comes later is told against the last state that is kept.
+            // Later changes are told against the last state that is kept.
             self.index = Some(before);
             let text = text::message(error);
             self.messages.info(format_args!(
@@ -345,15 +343,10 @@ fn content(path: &Path) -> io::Result<String> {
         index.since(&Index::default()).hash(&root, &mut hash)?;
         return Ok(hex(hash));
     }
-    let mut file = sys::open_regular(path)?;
+    let file = sys::open_regular(path)?;
     hash.update(file.metadata()?.permissions().mode().to_le_bytes());
-    let mut block = vec![0; BLOCK];
-    loop {
-        match file.read(&mut block)? {
-            0 => return Ok(hex(hash)),
-            count => hash.update(block.get(..count).unwrap_or_default()),
-        }
-    }
+    hash_file(file, &mut hash)?;
+    Ok(hex(hash))
 }
 
 /// Returns the digest of a list of texts.

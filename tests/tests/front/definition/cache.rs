@@ -176,7 +176,7 @@ fn check(image: &Path, (section, script, goes_on): (&str, &str, bool)) {
     assert_eq!(used, goes_on, "{section}: {script}\n{log}");
 }
 
-/// What a step depends on besides its text.
+/// The inputs of a step besides its text.
 #[test]
 fn another_input_is_another_step() {
     let place = open_directory();

@@ -186,7 +186,7 @@ pub struct Start {
     pub shell: PathBuf,
     /// The entry of the cache that was used.
     pub key: Option<String>,
-    /// What the script has changed until then.
+    /// The script's changes until then.
     pub changed: Changed,
     /// The first line that has functions above it.
     pub functions: Option<usize>,
@@ -201,7 +201,7 @@ struct Server<'a, 'b> {
     own: BTreeSet<i32>,
     /// The shell at the beginning.
     begin: Printed,
-    /// What the script has changed since then, or before.
+    /// The script's changes since then, and before.
     changed: Changed,
     functions: Option<usize>,
     /// The last entry of the cache.

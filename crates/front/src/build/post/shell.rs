@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-/// What a shell has printed of its state.
+/// The state of a shell, as it has printed it.
 #[derive(Debug, Default)]
 pub struct Printed {
     /// Whether it is bash, which also tells of attributes of variables.
@@ -306,7 +306,7 @@ mod tests {
                 wanted,
                 "{shell}: {script}"
             );
-            // What came before stays if the next part changes nothing.
+            // Earlier changes stay if the next part changes nothing.
             let next = printed(&script);
             let again = next.changed(&next, &changed);
             assert_eq!(
