@@ -2,7 +2,7 @@
 //! nothing is left.
 
 use std::process::Stdio;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tests::{Launcher, fixture, program, testers_processes, wait_for};
 
@@ -18,6 +18,18 @@ fn marked(marker: &str) -> Vec<(u32, String)> {
         (pid, name.trim().to_owned())
     });
     named.collect()
+}
+
+/// Says of each process in which function of the kernel it waits, in which call, and whose child it
+/// is.
+fn doing(processes: &[(u32, String)]) -> String {
+    let lines = processes.iter().map(|(pid, name)| {
+        let of = |file: &str| std::fs::read_to_string(format!("/proc/{pid}/{file}"));
+        let [wchan, call, stat] =
+            ["wchan", "syscall", "stat"].map(|file| of(file).unwrap_or_default());
+        format!("\n{name}: {wchan}; {}; {}", call.trim(), stat.trim())
+    });
+    lines.collect()
 }
 
 /// Returns pseudo-random numbers, the same in each run.
@@ -66,17 +78,24 @@ fn round(number: u64) -> Option<String> {
     // A program that had just begun sleeps for a second, and its session lingers for 1.5. A rank
     // that asks a process that is just ending asks again after two. The machine is busy with other
     // rounds.
-    wait_for(&what, Duration::from_secs(8), || marked(&marker).is_empty());
-    victim
+    let end = Instant::now() + Duration::from_secs(8);
+    loop {
+        let left = marked(&marker);
+        if left.is_empty() {
+            return victim;
+        }
+        assert!(Instant::now() < end, "{what}: left: {}", doing(&left));
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 #[test]
 fn whoever_is_killed_the_job_ends_and_nothing_is_left() {
-    const ROUNDS: u64 = 200;
+    let rounds: u64 = std::env::var("SLIPWAY_KILLS").map_or(200, |n| n.parse().unwrap());
     const AT_ONCE: u64 = 4;
     let workers = (0..AT_ONCE).map(|worker| {
         std::thread::spawn(move || -> Vec<String> {
-            (worker..ROUNDS)
+            (worker..rounds)
                 .step_by(AT_ONCE as usize)
                 .filter_map(round)
                 .collect()
