@@ -53,9 +53,9 @@ impl Document {
         list.into_iter().flatten()
     }
 
-    fn list_mut<'a>(&'a mut self, pointer: &str) -> impl Iterator<Item = &'a mut Value> + use<'a> {
-        let list = self.pointer_mut(pointer).and_then(Value::as_array_mut);
-        list.into_iter().flatten()
+    /// Returns the texts of a list at a JSON pointer.
+    pub(crate) fn texts<'a>(&'a self, pointer: &str) -> Vec<&'a str> {
+        self.list(pointer).filter_map(Value::as_str).collect()
     }
 
     /// Returns an object of the document, to change it.
@@ -94,24 +94,9 @@ impl Document {
         self.list("/mounts")
     }
 
-    /// Returns the mounts, to change them.
-    pub(crate) fn mounts_mut(&mut self) -> impl Iterator<Item = &mut Value> {
-        self.list_mut("/mounts")
-    }
-
     /// Returns the namespaces that the container gets.
     pub(crate) fn namespaces(&self) -> impl Iterator<Item = &Value> {
         self.list("/linux/namespaces")
-    }
-
-    /// Returns the namespaces, to change them.
-    pub(crate) fn namespaces_mut(&mut self) -> impl Iterator<Item = &mut Value> {
-        self.list_mut("/linux/namespaces")
-    }
-
-    /// Whether the container has a namespace of a kind of its own, new or joined.
-    pub(crate) fn has_namespace(&self, kind: &str) -> bool {
-        self.namespaces().any(|one| one["type"] == kind)
     }
 
     /// Whether a new namespace of a kind is made for the container.
@@ -140,14 +125,6 @@ impl Document {
     pub(crate) fn hooks(&self, point: &str) -> Result<Vec<Hook>, serde_json::Error> {
         let hooks = self.pointer(&format!("/hooks/{point}")).cloned();
         hooks.map_or_else(|| Ok(Vec::new()), serde_json::from_value)
-    }
-
-    /// Returns the hooks of a point, to change them.
-    pub(crate) fn hooks_mut<'a>(
-        &'a mut self,
-        point: &str,
-    ) -> impl Iterator<Item = &'a mut Value> + use<'a> {
-        self.list_mut(&format!("/hooks/{point}"))
     }
 
     /// Marks the document: its container's processes keep the session keyring of their caller.

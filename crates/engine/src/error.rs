@@ -31,8 +31,12 @@ pub enum Error {
     #[error("config.json: {0}")]
     Refused(String),
     /// A hook failed.
-    #[error("hook {}: {reason}", path.display())]
+    #[error("error running {point} hook #{number} ({}): {reason}", path.display())]
     Hook {
+        /// The point at which it runs.
+        point: String,
+        /// Its place in the list of that point.
+        number: usize,
         /// The hook's program.
         path: PathBuf,
         /// The reason.

@@ -1,7 +1,7 @@
-//! Drives libcontainer: create, start, wait, kill, delete, state.
+//! Containers: create, start, wait, kill, delete, state.
 //!
-//! libcontainer stays a plain dependency. Specifications that it refuses although they are valid
-//! are corrected beforehand ([`normalise`]). Steps that it gets wrong are done here.
+//! The first process of a container is made here. libcontainer and libcgroups have the types of the
+//! specification, the format of the state, the cgroups, and single system calls.
 
 #![forbid(unsafe_code)]
 
@@ -19,17 +19,15 @@ mod foreground;
 mod home;
 mod hooks;
 mod identifier;
-mod leftovers;
+mod init;
 mod namespaces;
 pub mod normalise;
 mod pidfd;
-mod proc_mounts;
 mod process;
 mod rdt;
 mod scratch;
 mod seccomp;
 mod shadow_bundle;
-mod stage;
 mod state;
 mod state_root;
 mod supervise;
@@ -41,17 +39,15 @@ mod workers;
 pub use cgroup::{mask_cgroups, own_cgroup};
 pub use checkpoint::{Checkpoint, CriuOptions, Extent, Restore, checkpoint, restore};
 pub use container::Container;
-pub use create::surroundings::bring_up_loopback;
-pub use create::{Create, ExecutorBox, create};
+pub use create::{Create, create};
 pub use document::Document;
 pub use error::Error;
 pub use exec::{Exec, exec};
 pub use foreground::{Foreground, run};
-pub use hooks::{HOOK, LOOK, become_hook, look_at_mounts};
+pub use hooks::{HOOK, become_hook};
 pub use libcontainer::oci_spec::runtime::Spec;
-pub use libcontainer::workload::{
-    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
+pub use process::Executor;
+pub use process::loopback::bring_up_loopback;
 pub use scratch::free_directory;
 pub use state::{State, Status};
 pub use state_root::{forget, list};

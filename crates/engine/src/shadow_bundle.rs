@@ -1,9 +1,5 @@
-//! The bundle as libcontainer sees it.
-//!
-//! libcontainer always reads `config.json` from a bundle directory. It gets a shadow bundle: a
-//! directory in the state with the document that libcontainer is shown, the container's own
-//! document, and links to everything else in the true bundle. The shadow stays as long as the
-//! container, so that later operations do not depend on changes of the bundle.
+//! The container's own document: the bundle's `config.json`, normalised. It is kept in the state as
+//! long as the container, so that later operations do not depend on changes of the bundle.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -14,7 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::normalise::{Context, normalise};
-use crate::{Document, Error, hooks, proc_mounts};
+use crate::{Document, Error, hooks};
 
 /// The directory of shadow bundles within the state root. `list` leaves it out.
 pub(crate) const SHADOWS: &str = ".bundles";
@@ -91,6 +87,7 @@ pub(crate) fn prepare(
     let limits = document.pointer("/process/rlimits");
     crate::process::rlimits::check(limits).map_err(Error::Refused)?;
     hooks::check(&document).map_err(Error::Refused)?;
+    crate::init::check(&document).map_err(Error::Refused)?;
     refuse_for_host(&document)?;
     crate::namespaces::refuse_others(&document)?;
     if let Some(root) = document.root_path() {
@@ -104,26 +101,11 @@ pub(crate) fn prepare(
         found.map_err(|error| {
             Error::Refused(format!("root.path {root}: {}", text::message(&error)))
         })?;
-        refuse_links(Path::new(root))?;
-        proc_mounts::refuse(&document).map_err(Error::Refused)?;
     }
     Ok(Prepared {
         document,
         warnings: normalised.warnings,
     })
-}
-
-/// Refuses a root file system whose `/dev` is a link. libcontainer makes nodes and links there by
-/// their paths, and would make them at the link's target on the host.
-fn refuse_links(root: &Path) -> Result<(), Error> {
-    let device = root.join("dev");
-    match fs::symlink_metadata(&device) {
-        Ok(metadata) if metadata.is_symlink() => Err(Error::Refused(format!(
-            "{} is a symbolic link: devices cannot be made there safely",
-            device.display()
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// Refuses settings that this host does not support, and that libcontainer would silently ignore.
@@ -158,22 +140,15 @@ fn refuse_for_host(document: &Document) -> Result<(), Error> {
     Ok(())
 }
 
-/// The document that libcontainer is shown.
+/// The document's name in earlier versions.
 const SHOWN: &str = "config.json";
 
 /// The container's own document.
 const OWN: &str = ".slipway.json";
 
-/// Makes the shadow bundle.
-pub(crate) fn make_shadow(shadow: &Path, bundle: &Path, document: &Document) -> Result<(), Error> {
+/// Makes the directory of the container's own document, and writes it.
+pub(crate) fn make_shadow(shadow: &Path, document: &Document) -> Result<(), Error> {
     make_private(shadow)?;
-    let entries = fs::read_dir(bundle).map_err(Error::state("read", bundle))?;
-    let names = entries.flatten().map(|entry| entry.file_name());
-    for name in names.filter(|name| name != SHOWN && name != OWN) {
-        let link = shadow.join(&name);
-        std::os::unix::fs::symlink(bundle.join(&name), &link)
-            .map_err(Error::state("link", &link))?;
-    }
     write_new(&shadow.join(OWN), document)
 }
 
@@ -181,11 +156,6 @@ pub(crate) fn make_shadow(shadow: &Path, bundle: &Path, document: &Document) -> 
 pub(crate) fn change_document(shadow: &Path, document: &Document) -> Result<(), Error> {
     let path = shadow.join(OWN);
     write_whole(&path, &text_of(&path, document)?)
-}
-
-/// Writes the document that libcontainer is shown.
-pub(crate) fn show_document(shadow: &Path, document: &Document) -> Result<(), Error> {
-    write_new(&shadow.join(SHOWN), document)
 }
 
 fn text_of(path: &Path, document: &Document) -> Result<Vec<u8>, Error> {
@@ -216,8 +186,6 @@ pub(crate) fn read_document(shadow: &Path) -> Result<Document, Error> {
         .as_ref()
         .is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     {
-        // Earlier versions had shown libcontainer another document, and then put this one in its
-        // place.
         path = shadow.join(SHOWN);
         text = fs::read(&path);
     }

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{self, Read};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::process::Command;
 
 use caps::{CapSet, Capability};
@@ -40,6 +40,11 @@ impl Mappings {
         Ok(Self(lines))
     }
 
+    /// Writes the ranges to a file of a process in `/proc`, `uid_map` or `gid_map`.
+    pub(crate) fn write(&self, process: Pid, file: &str) -> io::Result<()> {
+        fs::write(format!("/proc/{process}/{file}"), &self.0)
+    }
+
     /// Whether id 0 is mapped inside.
     fn has_root(&self) -> bool {
         self.0.lines().any(|line| line.starts_with("0 "))
@@ -61,7 +66,7 @@ pub fn in_user_namespace() -> bool {
 }
 
 /// Returns the maps of the new user namespace that a document asks for, if it does.
-fn wanted(document: &Document) -> Result<Option<(Mappings, Mappings)>, Error> {
+pub(crate) fn wanted(document: &Document) -> Result<Option<(Mappings, Mappings)>, Error> {
     if !document.namespaces().any(is_new_user) {
         return Ok(None);
     }
@@ -97,20 +102,19 @@ pub(crate) fn enter_if_ordinary(document: &mut Document) -> Result<(), Error> {
     Ok(())
 }
 
-/// Makes the user namespace that a document asks for, and puts its path into the document. The path
-/// uses the returned descriptor, which has to stay open.
-pub(crate) fn make(document: &mut Document) -> Result<Option<OwnedFd>, Error> {
-    let Some((uids, gids)) = wanted(document)? else {
-        return Ok(None);
-    };
-    let made = namespace(&uids, &gids).map_err(|error| refused("uidMappings", &error))?;
-    for namespace in document.namespaces_mut().filter(|one| is_new_user(one)) {
-        // The path works in any process that opens it: all of libcontainer's processes inherit the
-        // descriptor.
-        namespace["path"] = format!("/proc/self/fd/{}", made.as_raw_fd()).into();
+/// Shows the user namespace that a document asks for as one that exists: libcontainer would refuse maps
+/// that are possible here.
+pub(crate) fn show_as_joined(document: &mut Document) {
+    let namespaces = document.pointer_mut("/linux/namespaces");
+    let list = namespaces.and_then(Value::as_array_mut);
+    let mut is_any = false;
+    for namespace in list.into_iter().flatten().filter(|one| is_new_user(one)) {
+        namespace["path"] = "/proc/self/ns/user".into();
+        is_any = true;
     }
-    forget_mappings(document);
-    Ok(Some(made))
+    if is_any {
+        forget_mappings(document);
+    }
 }
 
 /// Removes the maps: an existing namespace has its own, and it is an error to give others.

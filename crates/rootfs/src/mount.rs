@@ -79,6 +79,15 @@ impl Directory {
         )
     }
 
+    /// Opens the file at `path`, on any mount, as a path only: nothing is done to a device or a pipe.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system refuses.
+    pub fn open_path(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        self.open_inside(path, OFlags::PATH)
+    }
+
     /// Opens the file at `path`, on any mount, if the path has no links.
     ///
     /// # Errors

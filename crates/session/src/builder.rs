@@ -1,6 +1,5 @@
 //! The builder: the process that makes the session, and then monitors it.
 
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
@@ -8,10 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use engine::{
-    Create, Executor, ExecutorBox, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-    Spec,
-};
+use engine::{Create, Executor, Spec};
 use image::RootFs;
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -321,15 +317,13 @@ fn create_container(
         }),
     };
     let mut container = engine::create(Create {
-        executor: Some(ExecutorBox::new(placeholder)),
+        executor: Some(Box::new(placeholder)),
         ..Create::new(CONTAINER, layout.state(), layout.bundle())
     })
     .map_err(failed)?;
     let init = container
         .pid()
         .ok_or_else(|| Error::Engine("the container has no process".to_owned()))?;
-    // libcontainer makes the builder undumpable, which denies it its own /proc files.
-    let _ = nix::sys::prctl::set_dumpable(true);
     let finished = namespaces(init, privileged, session.spec).and_then(|namespaces| {
         if has_namespace(session.spec, LinuxNamespaceType::Network) {
             engine::bring_up_loopback(init).map_err(Error::Loopback)?;
@@ -372,22 +366,14 @@ struct Placeholder {
 }
 
 impl Executor for Placeholder {
-    fn validate(&self, _spec: &Spec) -> Result<(), ExecutorValidationError> {
+    fn prepare(&self) -> Result<(), String> {
         // The builder must be able to open this process's namespace, and this process must not
         // outlive a builder that was killed.
         let _ = nix::sys::prctl::set_dumpable(true);
-        process::end_with(&self.builder).map_err(|_| {
-            ExecutorValidationError::ArgValidationError(
-                "the session's builder has ended".to_owned(),
-            )
-        })
+        process::end_with(&self.builder).map_err(|_| "the session's builder has ended".to_owned())
     }
 
-    fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        Ok(())
-    }
-
-    fn exec(&self, _spec: &Spec) -> Result<(), ExecutorError> {
+    fn execute(&self) -> ! {
         let Some((start, report)) = &self.first else {
             loop {
                 std::thread::park();

@@ -28,7 +28,6 @@ fn run() -> ExitCode {
         Some(word) if word == engine::HOOK => {
             engine::become_hook(words).map(|never| match never {})
         }
-        Some(word) if word == engine::LOOK => engine::look_at_mounts(words),
         _ => return command(),
     };
     match as_hook {

@@ -41,6 +41,28 @@ pub fn send_fd(socket: impl AsFd, text: &[u8], fd: BorrowedFd<'_>) -> io::Result
     Ok(())
 }
 
+/// Receives a text of at most a page, and the descriptor that came with it, if any. An empty text
+/// means that the other end is closed.
+///
+/// # Errors
+///
+/// Fails when the kernel refuses.
+pub fn receive_with_fd(socket: impl AsFd) -> io::Result<(Vec<u8>, Option<OwnedFd>)> {
+    let mut text = vec![0; 4096];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut slices = [IoSliceMut::new(&mut text)];
+    let got = recvmsg(socket, &mut slices, &mut ancillary, RecvFlags::CMSG_CLOEXEC)?;
+    let mut fd = None;
+    for message in ancillary.drain() {
+        if let RecvAncillaryMessage::ScmRights(mut fds) = message {
+            fd = fds.next();
+        }
+    }
+    text.truncate(got.bytes);
+    Ok((text, fd))
+}
+
 /// A received descriptor. The text that came with it is dropped.
 #[derive(Debug)]
 pub struct Received {

@@ -18,10 +18,34 @@ pub struct MountAttributes {
     pub no_exec: bool,
 }
 
-const MOUNT_ATTR_RDONLY: u64 = 0x1;
-const MOUNT_ATTR_NOSUID: u64 = 0x2;
-const MOUNT_ATTR_NODEV: u64 = 0x4;
-const MOUNT_ATTR_NOEXEC: u64 = 0x8;
+/// Attributes of a mount as bits ([mount_setattr(2)], `linux/mount.h`).
+///
+/// [mount_setattr(2)]: https://man7.org/linux/man-pages/man2/mount_setattr.2.html
+pub mod mount_bits {
+    /// Nothing can be written.
+    pub const READ_ONLY: u64 = 0x1;
+    /// Setuid bits have no effect.
+    pub const NO_SUID: u64 = 0x2;
+    /// Device nodes cannot be opened.
+    pub const NO_DEV: u64 = 0x4;
+    /// Nothing can be executed.
+    pub const NO_EXEC: u64 = 0x8;
+    /// All bits of the access time. One of the three next values stands in them.
+    pub const ACCESS_TIME: u64 = 0x70;
+    /// Access times are updated now and then.
+    pub const RELATIME: u64 = 0;
+    /// Access times are not updated.
+    pub const NO_ACCESS_TIME: u64 = 0x10;
+    /// Access times are updated always.
+    pub const STRICT_ACCESS_TIME: u64 = 0x20;
+    /// Access times of directories are not updated.
+    pub const NO_DIRECTORY_ACCESS_TIME: u64 = 0x80;
+    /// Symbolic links are not followed (Linux 5.14).
+    pub const NO_LINKS: u64 = 0x20_0000;
+}
+
+use mount_bits::{NO_DEV, NO_EXEC, NO_SUID, READ_ONLY};
+
 const MOUNT_ATTR_IDMAP: u64 = 0x0010_0000;
 
 /// `struct mount_attr` of `linux/mount.h`.
@@ -37,10 +61,10 @@ struct MountAttr {
 impl MountAttributes {
     fn bits(self) -> u64 {
         let bit = |set: bool, bit: u64| if set { bit } else { 0 };
-        bit(self.read_only, MOUNT_ATTR_RDONLY)
-            | bit(self.no_suid, MOUNT_ATTR_NOSUID)
-            | bit(self.no_dev, MOUNT_ATTR_NODEV)
-            | bit(self.no_exec, MOUNT_ATTR_NOEXEC)
+        bit(self.read_only, READ_ONLY)
+            | bit(self.no_suid, NO_SUID)
+            | bit(self.no_dev, NO_DEV)
+            | bit(self.no_exec, NO_EXEC)
     }
 }
 
@@ -61,6 +85,29 @@ pub fn set_mount_attributes(mount: BorrowedFd<'_>, attributes: MountAttributes) 
     mount_setattr(mount, false, &attr)
 }
 
+/// Sets and clears bits of a mount, and of those below it if `recursive` (Linux 5.12). The bits are
+/// those of [`mount_bits`].
+///
+/// # Errors
+///
+/// Returns the errno of mount_setattr(2): `EPERM` for a bit that a user namespace may not clear.
+pub fn change_mount(
+    mount: BorrowedFd<'_>,
+    recursive: bool,
+    set: u64,
+    clear: u64,
+) -> io::Result<()> {
+    if set == 0 && clear == 0 {
+        return Ok(());
+    }
+    let attr = MountAttr {
+        attr_set: set,
+        attr_clr: clear,
+        ..MountAttr::default()
+    };
+    mount_setattr(mount, recursive, &attr)
+}
+
 /// Makes a mount and those below it read-only (Linux 5.12).
 ///
 /// # Errors
@@ -68,7 +115,7 @@ pub fn set_mount_attributes(mount: BorrowedFd<'_>, attributes: MountAttributes) 
 /// Returns the errno of mount_setattr(2).
 pub fn set_all_read_only(mount: BorrowedFd<'_>) -> io::Result<()> {
     let attr = MountAttr {
-        attr_set: MOUNT_ATTR_RDONLY,
+        attr_set: READ_ONLY,
         ..MountAttr::default()
     };
     mount_setattr(mount, true, &attr)
@@ -86,10 +133,11 @@ pub enum Propagation {
     Slave,
     /// As private, and the mount cannot be bound.
     Unbindable,
+    /// Mounts are sent and received.
+    Shared,
 }
 
-/// Sets the propagation of a mount that is not attached yet, and of those below it if `recursive`
-/// (Linux 5.12).
+/// Sets the propagation of a mount, and of those below it if `recursive` (Linux 5.12).
 ///
 /// # Errors
 ///
@@ -103,6 +151,7 @@ pub fn set_mount_propagation(
         Propagation::Private => libc::MS_PRIVATE,
         Propagation::Slave => libc::MS_SLAVE,
         Propagation::Unbindable => libc::MS_UNBINDABLE,
+        Propagation::Shared => libc::MS_SHARED,
     };
     let attr = MountAttr {
         propagation: bits,

@@ -3,6 +3,7 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use nix::errno::Errno;
+use nix::sched::CloneFlags;
 use nix::unistd::{ForkResult, Pid};
 
 /// The side of a [`fork`] that this process is on.
@@ -47,6 +48,21 @@ pub fn fork() -> nix::Result<Fork> {
 /// [clone3(2)]: https://man7.org/linux/man-pages/man2/clone3.2.html
 pub fn fork_at(sibling: bool, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork> {
     clone(if sibling { libc::CLONE_PARENT } else { 0 }, cgroup)
+}
+
+/// Makes a copy of this process as [`fork_at`] does, in new namespaces. The new process has a new id
+/// in a new PID namespace, and is nobody in a new user namespace until its maps are written.
+///
+/// # Errors
+///
+/// As [`fork_at`].
+pub fn fork_into(
+    namespaces: CloneFlags,
+    sibling: bool,
+    cgroup: Option<BorrowedFd<'_>>,
+) -> nix::Result<Fork> {
+    let parent = if sibling { libc::CLONE_PARENT } else { 0 };
+    clone(namespaces.bits() | parent, cgroup)
 }
 
 /// Makes a copy of this process as [`fork`] does, but no debugger of this process follows it

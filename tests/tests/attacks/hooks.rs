@@ -77,6 +77,8 @@ fn a_hook_has_no_signal_blocked_and_is_in_its_place() {
         let told = fs::read_to_string(root.join("told")).unwrap();
         let place = match point {
             "startContainer" => "/".into(),
+            // As with runc.
+            "createContainer" => bundle.path().join("rootfs").display().to_string(),
             _ => bundle.path().display().to_string(),
         };
         let expected = format!("SigBlk:0000000000000000\n{place}\nstate\n");
@@ -253,25 +255,25 @@ fn a_hook_runs_where_processes_are_hidden() {
 fn a_hook_without_its_runtime_does_not_begin() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("begun");
-    let begin = |parent: u32, state: &str| {
-        let script = "printf '%s' \"$2\" | \"$1\" hook / \"$3\" 0 /bin/touch touch \"$4\"";
+    let begin = |parent: &str, state: &str| {
+        let script = "printf '%s' \"$2\" | \"$1\" hook / \"${3:-$$}\" /bin/touch touch \"$4\"";
         let mut shell = Command::new("sh");
         shell
             .args(["-c", script, "sh"])
             .arg(tests::program("slipway"));
-        let outcome = run(shell.args([state, &parent.to_string()]).arg(&file));
+        let outcome = run(shell.args([state, parent]).arg(&file));
         (outcome.code == 0, file.exists(), outcome.stderr)
     };
-    let (_, is_begun, error) = begin(std::process::id(), "{}");
+    let (_, is_begun, error) = begin(&std::process::id().to_string(), "{}");
     assert!(
         !is_begun && error.contains("the runtime has ended"),
         "{error}"
     );
-    let (_, is_begun, error) = begin(0, "");
+    let (_, is_begun, error) = begin("", "");
     assert!(
         !is_begun && error.contains("the runtime has ended"),
         "{error}"
     );
-    let (is_well, is_begun, error) = begin(0, "{}");
+    let (is_well, is_begun, error) = begin("", "{}");
     assert!(is_well && is_begun, "{error}");
 }

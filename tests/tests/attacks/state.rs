@@ -22,7 +22,10 @@ fn a_containers_state_is_its_owners_alone() {
     let mode = |path: &Path| fs::symlink_metadata(path).unwrap().mode() & 0o777;
     assert_eq!(mode(&root), 0o700);
     assert_eq!(mode(&root.join(bundle.id())), 0o700);
-    let document = root.join(".bundles").join(bundle.id()).join("config.json");
+    let document = root
+        .join(".bundles")
+        .join(bundle.id())
+        .join(".slipway.json");
     assert_eq!(mode(&document), 0o600);
     // In an existing root that others may enter.
     fs::set_permissions(&root, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();

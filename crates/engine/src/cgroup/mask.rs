@@ -1,4 +1,4 @@
-//! Shows libcontainer a read-only cgroup2, which it accepts.
+//! The layout of the host's cgroups, and covering them.
 
 use std::fs;
 use std::io;
@@ -7,10 +7,9 @@ use std::path::{Path, PathBuf};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{AccessFlags, access};
-use serde_json::json;
 
 use super::MOUNTED;
-use crate::{Document, Error};
+use crate::Error;
 
 /// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
 const CGROUP2: i64 = 0x6367_7270;
@@ -85,8 +84,7 @@ pub(super) fn is_cgroup2(path: &Path) -> bool {
     rustix::fs::statfs(path).is_ok_and(|stat| stat.f_type == CGROUP2)
 }
 
-/// Whether the host has the old hierarchies, and we may write to none of them. libcontainer treats
-/// this as a failure even if no limit was asked for.
+/// Whether the host has the old hierarchies, and we may write to none of them.
 pub(crate) fn is_old_and_closed() -> bool {
     let mounted = Path::new(MOUNTED);
     if is_cgroup2(mounted) {
@@ -97,18 +95,6 @@ pub(crate) fn is_old_and_closed() -> bool {
         .map(|entry| entry.path())
         .filter(|path| path.join("cgroup.procs").exists())
         .any(|path| access(&path, AccessFlags::W_OK).is_ok())
-}
-
-/// Replaces the cgroup mounts of a document by binds of the mount that covers the host's cgroups.
-/// libcontainer would look for the covered hierarchies.
-pub(crate) fn bind_masks(document: &mut Document) {
-    for mount in document.mounts_mut() {
-        if mount["type"] == "cgroup" || mount["type"] == "cgroup2" {
-            mount["type"] = "bind".into();
-            mount["source"] = MOUNTED.into();
-            mount["options"] = json!(["bind", "nosuid", "noexec", "nodev", "ro"]);
-        }
-    }
 }
 
 /// Mounts a new cgroup2 whose root is our own cgroup, on a host without a mounted cgroup2.

@@ -42,6 +42,11 @@ pub(super) fn memberships(pid: Pid) -> Vec<Membership> {
     parse(&text)
 }
 
+/// Returns the cgroups of the calling process, also in a PID namespace without a `/proc` of its own.
+pub(super) fn own_memberships() -> Vec<Membership> {
+    parse(&fs::read_to_string("/proc/self/cgroup").unwrap_or_default())
+}
+
 fn parse(text: &str) -> Vec<Membership> {
     text.lines()
         .filter_map(|line| {

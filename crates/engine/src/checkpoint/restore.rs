@@ -90,11 +90,9 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
 /// Has CRIU restore the processes, and writes the state. The caller has claimed the container's id
 /// and cgroup.
 fn revive(request: &Restore, prepared: &Prepared) -> Result<Container, Error> {
-    let Create {
-        id, root, bundle, ..
-    } = &request.container;
+    let Create { id, root, .. } = &request.container;
     let images = &request.options.images;
-    make_shadow(&shadow(root, id), bundle, &prepared.document)?;
+    make_shadow(&shadow(root, id), &prepared.document)?;
     let place = scratch(root, "criu", id);
     let rootfs = place.join("root");
     make_private(&rootfs)?;

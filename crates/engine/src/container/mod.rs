@@ -17,7 +17,7 @@ use libcontainer::oci_spec::runtime::Hook;
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::cgroup::{Cgroup, Driver, ManagedCgroup};
+use crate::cgroup::{Cgroup, Driver};
 use crate::error::of_library;
 use crate::first_process::{BEGIN, begin_of, is_alive, is_another};
 use crate::seccomp::{Filter, Relay};
@@ -132,17 +132,6 @@ impl Container {
     /// another container of the same id.
     fn is_the_one(&self) -> bool {
         self.identity.is_some() && self.identity == Identity::of(&self.directory())
-    }
-
-    /// Gives libcontainer the true bundle, instead of the shadow bundle from which the container
-    /// was made.
-    pub(crate) fn set_bundle(&mut self, bundle: &Path) -> Result<(), Error> {
-        let inner = self.inner.as_mut().ok_or(Error::Missing)?;
-        inner.state.bundle = bundle.to_owned();
-        // A process that is killed here has not completed the container, which its claim shows.
-        inner
-            .save()
-            .map_err(|error| Error::library("write the container's state", &error))
     }
 
     /// Records the true cgroup, instead of the decoy that libcontainer was shown.
@@ -344,7 +333,7 @@ impl Container {
         let is_systemds = self.inner.as_ref().is_some_and(Inner::systemd);
         let config = self.config.as_ref();
         let path = config.map(|config| &config.cgroup_path);
-        let path = match path.filter(|path| !ManagedCgroup::is_decoy(path)) {
+        let path = match path {
             Some(path) => path.clone(),
             // Only the specification is left, and it may name a slice of systemd's.
             None => {
@@ -367,7 +356,7 @@ impl Container {
     /// Returns the hooks of a point that run in the runtime's namespaces, and the state that they
     /// are given. A container whose creation was interrupted has no document, and its hooks did not
     /// begin.
-    fn hooks_at(&self, point: &str) -> PendingHooks {
+    fn hooks_at(&self, point: &'static str) -> PendingHooks {
         let hooks = self.known_document();
         let hooks = hooks.and_then(|document| document.hooks(point).ok());
         let hooks = hooks.filter(|hooks| !hooks.is_empty());
@@ -377,7 +366,7 @@ impl Container {
                 state.status = Status::Stopped;
                 state.pid = 0;
             }
-            (hooks, state)
+            (point, hooks, state)
         }))
     }
 }
@@ -407,12 +396,12 @@ impl Identity {
 }
 
 /// Hooks that are about to run, if there are any, and the state that they are given.
-struct PendingHooks(Option<(Vec<Hook>, State)>);
+struct PendingHooks(Option<(&'static str, Vec<Hook>, State)>);
 
 impl PendingHooks {
     fn run(&self) -> Result<(), Error> {
         match &self.0 {
-            Some((hooks, state)) => hooks::run(hooks, state),
+            Some((point, hooks, state)) => hooks::run(point, hooks, &state.bundle, state),
             None => Ok(()),
         }
     }

@@ -1,7 +1,8 @@
 //! Making a container.
 
+mod build;
 mod making;
-pub(crate) mod surroundings;
+mod worker;
 
 pub(crate) use making::make;
 
@@ -9,13 +10,10 @@ use std::fs;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use libcontainer::oci_spec::runtime::Spec;
-use libcontainer::workload::{
-    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
 use nix::sys::signal::SigSet;
 use serde_json::Value;
 
+use crate::process::Executor;
 use crate::shadow_bundle::{Prepared, make_private, prepare};
 use crate::{Container, Document, Error, cgroup, identifier};
 
@@ -50,46 +48,7 @@ pub struct Create {
     /// The signal mask of the program.
     pub mask: SigSet,
     /// The last step of the first process; `None` means to execute the program.
-    pub executor: Option<ExecutorBox>,
-}
-
-/// An executor of any kind.
-pub struct ExecutorBox(Box<dyn Executor>);
-
-impl ExecutorBox {
-    /// Boxes an executor.
-    pub fn new(executor: impl Executor + 'static) -> Self {
-        Self(Box::new(executor))
-    }
-}
-
-impl std::fmt::Debug for ExecutorBox {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("ExecutorBox")
-    }
-}
-
-impl Clone for ExecutorBox {
-    fn clone(&self) -> Self {
-        Self(self.0.clone())
-    }
-}
-
-impl Executor for ExecutorBox {
-    fn exec(&self, spec: &Spec) -> Result<(), ExecutorError> {
-        self.0.exec(spec)
-    }
-
-    fn validate(&self, spec: &Spec) -> Result<(), ExecutorValidationError> {
-        self.0.validate(spec)
-    }
-
-    fn setup_envs(
-        &self,
-        envs: std::collections::HashMap<String, String>,
-    ) -> Result<(), ExecutorSetEnvsError> {
-        self.0.setup_envs(envs)
-    }
+    pub executor: Option<Box<dyn Executor>>,
 }
 
 impl Create {

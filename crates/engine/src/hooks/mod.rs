@@ -1,17 +1,12 @@
-//! The hooks of a specification: checking them, and running those that libcontainer does not run
-//! well.
-//!
-//! libcontainer runs `prestart`, `createRuntime` and `createContainer` hooks while it makes a
-//! container; [`wrap`] puts our own program in front of these. All others are run here.
+//! The hooks of a specification: checking them, and running them.
 
 mod directories;
 mod run;
 mod wrapper;
 
 pub(crate) use directories::add;
-pub(crate) use run::{Hooks, run};
-pub use wrapper::{HOOK, LOOK, become_hook, look_at_mounts};
-pub(crate) use wrapper::{look_first, wrap};
+pub(crate) use run::{Hooks, run, run_at};
+pub use wrapper::{HOOK, become_hook};
 
 use crate::Document;
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, PipeReader, Write};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::wrapper::{OWN, words};
 use crate::descendants::kill_tree;
-use crate::{Error, State, Status};
+use crate::{Document, Error, State, Status};
 
 /// Hooks that run in a container, and the fields of its state that they are given.
 #[derive(Debug, Clone, Default)]
@@ -27,54 +28,76 @@ impl Hooks {
         let mut state = self.state.clone();
         state["status"] = json!(Status::Created.to_string());
         state["pid"] = json!(std::process::id());
-        for hook in &self.hooks {
+        for (number, hook) in self.hooks.iter().enumerate() {
             let mut command = Command::new(hook.path());
             match hook.args().as_deref().and_then(<[_]>::split_first) {
                 Some((name, args)) => command.arg0(name).args(args),
                 None => &mut command,
             };
             let own = hook.env().as_deref().unwrap_or(environment);
-            run_one(hook, command, own, &state)?;
+            run_one(hook, command, Some(own), &state).map_err(failed(
+                "startContainer",
+                number,
+                hook,
+            ))?;
         }
         Ok(())
     }
 }
 
-/// Runs hooks one after the other in the runtime's namespaces, in the bundle's directory, each with
-/// the container's state on its standard input. The first that fails ends the run.
-pub(crate) fn run(hooks: &[Hook], state: &State) -> Result<(), Error> {
-    let (bundle, state) = (&state.bundle, text(state));
-    for hook in hooks {
+/// Runs the hooks of a point of a document; see [`run`].
+pub(crate) fn run_at(
+    point: &str,
+    document: &Document,
+    directory: &Path,
+    state: &State,
+) -> Result<(), Error> {
+    let hooks = document.hooks(point);
+    let hooks = hooks.map_err(|error| Error::Refused(format!("hooks.{point}: {error}")))?;
+    run(point, &hooks, directory, state)
+}
+
+/// Runs hooks of a point one after the other in this process's namespaces, in a directory, each with
+/// the container's state on its standard input. A hook without an environment of its own has this
+/// process's. The first that fails ends the run.
+pub(crate) fn run(
+    point: &str,
+    hooks: &[Hook],
+    directory: &Path,
+    state: &State,
+) -> Result<(), Error> {
+    let state = text(state);
+    hooks.iter().enumerate().try_for_each(|(number, hook)| {
         let mut command = Command::new(OWN);
-        let parent = Some(Pid::this());
-        command.args(words(
-            hook.path(),
-            hook.args().as_deref(),
-            bundle,
-            parent,
-            &[],
-        ));
-        let environment = hook.env().as_deref().unwrap_or_default();
-        run_one(hook, command, environment, &state)?;
+        command.args(words(hook.path(), hook.args().as_deref(), directory));
+        let failed = failed(point, number, hook);
+        run_one(hook, command, hook.env().as_deref(), &state).map_err(failed)
+    })
+}
+
+/// Names the hook that failed, as runc does.
+fn failed(point: &str, number: usize, hook: &Hook) -> impl FnOnce(String) -> Error {
+    let (point, path) = (point.to_owned(), hook.path().clone());
+    move |reason| Error::Hook {
+        point,
+        number,
+        path,
+        reason,
     }
-    Ok(())
 }
 
 fn run_one(
     hook: &Hook,
     mut command: Command,
-    environment: &[String],
+    environment: Option<&[String]>,
     state: &Value,
-) -> Result<(), Error> {
-    let failed = |reason: String| Error::Hook {
-        path: hook.path().clone(),
-        reason,
-    };
-    let system = |error: io::Error| failed(text::message(&error));
-    let pairs = environment.iter().filter_map(|pair| pair.split_once('='));
+) -> Result<(), String> {
+    let system = |error: io::Error| text::message(&error);
+    if let Some(environment) = environment {
+        let pairs = environment.iter().filter_map(|pair| pair.split_once('='));
+        command.env_clear().envs(pairs);
+    }
     let child = command
-        .env_clear()
-        .envs(pairs)
         .stdin(input(state).map_err(system)?)
         .stdout(Stdio::null())
         .spawn()
@@ -84,11 +107,11 @@ fn run_one(
         .and_then(|seconds| u64::try_from(seconds).ok());
     match wait(child, limit).map_err(system)? {
         Some(status) if status.success() => Ok(()),
-        Some(status) => Err(failed(format!("it ended with {status}"))),
-        None => Err(failed(format!(
+        Some(status) => Err(status.to_string()),
+        None => Err(format!(
             "it ran past its timeout of {} s",
             limit.unwrap_or_default()
-        ))),
+        )),
     }
 }
 

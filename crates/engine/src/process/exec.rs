@@ -1,6 +1,6 @@
 //! The last step of a container's first process: becoming the program.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::convert::Infallible;
 use std::ffi::{CString, OsStr};
 use std::fs;
@@ -10,18 +10,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use libcontainer::oci_spec::runtime::{Process, Spec};
-use libcontainer::workload::{
-    Executor, ExecutorError, ExecutorSetEnvsError, ExecutorValidationError,
-};
+use libcontainer::oci_spec::runtime::Process;
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
 use crate::home::home;
 use crate::hooks::Hooks;
-use crate::proc_mounts::ProcMounts;
 use crate::process::drop_privileges::{drop_all_but_filter, load_filter};
-use crate::process::rlimits;
+use crate::process::{Executor, rlimits};
 use crate::seccomp::Filter;
 
 /// The exit code of a first process that could not become the program.
@@ -30,12 +26,10 @@ const FAILURE: i32 = 255;
 /// The exit code of a container whose `startContainer` hook fails: that of runc's `run`.
 const HOOK_FAILURE: i32 = 1;
 
-/// Executes the program of the specification. It replaces libcontainer's executor, which refuses a
-/// program that only its owner may execute, and keeps our signal mask.
-#[derive(Debug, Clone)]
+/// Executes the program of the specification.
+#[derive(Debug)]
 pub(crate) struct Program {
-    /// The process as in the specification. libcontainer gets it without the capabilities and
-    /// limits.
+    /// The process as in the specification.
     pub(crate) process: Process,
     /// The filter of the program's system calls.
     pub(crate) filter: Option<Filter>,
@@ -47,8 +41,6 @@ pub(crate) struct Program {
     pub(crate) keeps_keyring: bool,
     /// The writing end of the pipe that the runtime reads.
     pub(crate) report: RawFd,
-    /// The mounts that may lie inside of the container's `/proc`.
-    pub(crate) proc_mounts: ProcMounts,
     /// The hooks that run in the container's own process before the program.
     pub(crate) hooks: Hooks,
 }
@@ -87,54 +79,38 @@ impl Program {
 }
 
 impl Executor for Program {
-    fn validate(&self, _: &Spec) -> Result<(), ExecutorValidationError> {
-        find(&self.process)
-            .map(|_| ())
-            .map_err(ExecutorValidationError::ArgValidationError)
+    /// Another container may also share the PID namespace, and may look into this process as long as it
+    /// waits.
+    fn close_files(&self) -> Result<(), String> {
+        sys::let_go_of_files(&self.preserve_fds)
+            .map_err(|error| format!("close the host's files: {}", text::message(&error)))
     }
 
-    fn setup_envs(&self, _: HashMap<String, String>) -> Result<(), ExecutorSetEnvsError> {
-        // Nothing is set here: execve(2) gets the environment, and our own may hold invalid
-        // Unicode. This is the last function that libcontainer calls before the process waits for
-        // its start.
-        self.proc_mounts
-            .check()
-            .map_err(ExecutorSetEnvsError::Other)?;
-        // Another container may share the PID namespace, and may look into this process as long as
-        // it waits: no file of the host may be open.
-        sys::let_go_of_files(&self.preserve_fds).map_err(|error| {
-            ExecutorSetEnvsError::Other(format!(
-                "close the host's files: {}",
-                text::message(&error)
-            ))
-        })?;
-        // Nor may it show the environment of the runtime's caller.
+    fn prepare(&self) -> Result<(), String> {
+        find(&self.process)?;
+        // The process may not show the environment of the runtime's caller.
         sys::wipe_environment();
         // The runtime cannot have completed the container before this process is ready. So it was
         // killed, and nobody would ever start this process.
         if !sys::has_reader(self.report) {
-            return Err(ExecutorSetEnvsError::Other(
-                "the runtime has ended".to_owned(),
-            ));
+            return Err("the runtime has ended".to_owned());
         }
         if !self.keeps_keyring {
-            new_keyring().map_err(ExecutorSetEnvsError::Other)?;
+            new_keyring()?;
         }
-        // As late as possible: libcontainer opens files until now, and another to wait for the
-        // start.
+        // As late as possible: descriptors are opened until now, and another to wait for the start.
         let is_early = self.is_filtered_early();
         rlimits::set(&self.process, |limit| {
             is_early || !rlimits::takes_files(limit)
-        })
-        .and_then(|()| drop_all_but_filter(&self.process, self.filter.is_some()))
-        .and_then(|()| match self.is_filtered_early() {
+        })?;
+        drop_all_but_filter(&self.process, self.filter.is_some())?;
+        match is_early {
             true => load_filter(&self.process, self.filter.as_ref()),
             false => Ok(()),
-        })
-        .map_err(ExecutorSetEnvsError::Other)
+        }
     }
 
-    fn exec(&self, _: &Spec) -> Result<(), ExecutorError> {
+    fn execute(&self) -> ! {
         // Closed, not marked close-on-exec: the kernel looks up the interpreter of a script while
         // marked descriptors are still open, and an image may name one by `/proc/self/fd`
         // (CVE-2024-21626).
@@ -143,8 +119,8 @@ impl Executor for Program {
             Ok(()) => (self.run(), FAILURE),
             Err(reason) => (Err(reason), HOOK_FAILURE),
         };
-        // Nobody waits for an answer any more, and libcontainer's descriptors are closed without
-        // its knowledge. The container's own standard error is the only place left for a message.
+        // Nobody waits for an answer any more. The container's own standard error is the only place
+        // left for a message.
         let _ = writeln!(std::io::stderr(), "{reason}");
         sys::exit_at_once(code)
     }

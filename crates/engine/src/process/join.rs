@@ -4,21 +4,17 @@
 use std::convert::Infallible;
 use std::fmt::Display;
 use std::os::fd::RawFd;
-use std::path::Path;
 
-use libcontainer::oci_spec::runtime::{Process, User};
-use libcontainer::syscall::Syscall;
+use libcontainer::oci_spec::runtime::Process;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
-use nix::sys::stat::{Mode, umask};
-use nix::unistd::{Gid, Pid, Uid, chdir, setgroups, setresgid, setresuid, setsid};
+use nix::unistd::{Gid, Pid, Uid, setresgid, setresuid, setsid};
 
 use crate::Error;
-use crate::create::surroundings::give_own_streams;
 use crate::process::drop_privileges::drop_all;
 use crate::process::exec::{become_program, new_keyring};
-use crate::process::{rlimits, selinux};
+use crate::process::{rlimits, scheduling, selinux, streams, user};
 use crate::seccomp::Filter;
 
 /// Refuses settings that are not supported for a process that enters a container.
@@ -61,12 +57,7 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
     }
     become_root(entry.nobody)?;
     rlimits::set(process, |_| true)?;
-    if let Some(priority) = process.io_priority() {
-        let class = i64::from(io_class(&priority.class().to_string()));
-        syscall
-            .set_io_priority(class, priority.priority())
-            .map_err(say("process.ioPriority"))?;
-    }
+    scheduling::set_io_priority(process)?;
     if let Some(cpus) = process
         .exec_cpu_affinity()
         .as_ref()
@@ -80,33 +71,13 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
         // The program may open the terminal by its name, as a shell does with the name from tty(1).
         let _ = nix::unistd::fchown(0, Some(Uid::from_raw(process.user().uid())), None);
     } else {
-        give_own_streams(process.user().uid());
+        streams::give_own_streams(process.user().uid());
     }
-    if let Some(profile) = process
-        .apparmor_profile()
-        .as_ref()
-        .filter(|profile| !profile.is_empty())
-    {
-        libcontainer::apparmor::apply_profile(profile).map_err(say("process.apparmorProfile"))?;
-    }
-    if process.no_new_privileges() == Some(true) {
-        nix::sys::prctl::set_no_new_privs().map_err(say("process.noNewPrivileges"))?;
-    }
-    if let Some(bits) = process.user().umask() {
-        umask(Mode::from_bits_truncate(bits));
-    }
+    user::confine(process)?;
     // A link in the container may lead to any descriptor by `/proc/self/fd` (CVE-2024-21626): to
     // the cgroup's directory, or to one that the caller of this program left open.
     sys::close_all_except(&entry.needed);
-    // First with the rights of root, as in runc. Then as the user, whose directory may be on a file
-    // system that refuses root.
-    let cwd = process.cwd();
-    let entered = enter_directory(cwd);
-    become_user(process.user(), syscall.as_ref())?;
-    if entered.is_err() {
-        enter_directory(cwd)?;
-    }
-    refuse_outside(cwd)?;
+    user::become_user_in(process, syscall.as_ref())?;
     // Nothing can be reached through the pipe and the socket. They are closed when the program is
     // executed.
     syscall
@@ -116,37 +87,13 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
     become_program(process, entry.mask)
 }
 
-fn enter_directory(cwd: &Path) -> Result<(), String> {
-    chdir(cwd).map_err(|errno| {
-        format!(
-            "chdir to cwd {:?}: {}",
-            cwd.display().to_string(),
-            text::message(&errno.into())
-        )
-    })?;
-    refuse_outside(cwd)
-}
-
-/// Refuses a working directory outside the container. Asks the kernel directly: the C library may
-/// hide that the directory is "(unreachable)", getcwd(3).
-fn refuse_outside(cwd: &Path) -> Result<(), String> {
-    let found = rustix::process::getcwd(Vec::new());
-    if found.is_ok_and(|path| path.as_bytes().starts_with(b"/")) {
-        return Ok(());
-    }
-    Err(format!(
-        "cwd {:?} leads to a directory outside of the container, or to one that was removed",
-        cwd.display().to_string()
-    ))
-}
-
 /// Binds the calling process to a list of CPUs, as in cpuset(7).
 pub(crate) fn set_affinity(cpus: &str) -> Result<(), String> {
     libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string(Pid::this(), cpus)
         .map_err(say("process.execCPUAffinity"))
 }
 
-fn say<E: Display>(what: &str) -> impl FnOnce(E) -> String {
+pub(crate) fn say<E: Display>(what: &str) -> impl FnOnce(E) -> String {
     move |error| format!("{what}: {error}")
 }
 
@@ -176,7 +123,7 @@ impl Nobody {
 
 /// Becomes root in a user namespace that was just entered. Until then we are nobody there, and
 /// files made in it need an owner.
-fn become_root(nobody: Nobody) -> Result<(), String> {
+pub(crate) fn become_root(nobody: Nobody) -> Result<(), String> {
     let root = (Uid::from_raw(0), Gid::from_raw(0));
     if nix::unistd::getegid().as_raw() == nobody.gid {
         allow_missing(setresgid(root.1, root.1, root.1)).map_err(say("setresgid"))?;
@@ -192,32 +139,5 @@ fn allow_missing(result: Result<(), Errno>) -> Result<(), Errno> {
     match result {
         Err(Errno::EINVAL) => Ok(()),
         result => result,
-    }
-}
-
-fn become_user(user: &User, syscall: &dyn Syscall) -> Result<(), String> {
-    let groups: Vec<Gid> = user
-        .additional_gids()
-        .iter()
-        .flatten()
-        .map(|gid| Gid::from_raw(*gid))
-        .collect();
-    match setgroups(&groups) {
-        Ok(()) => {}
-        // Not permitted in a user namespace made by an ordinary user.
-        Err(Errno::EPERM) if groups.is_empty() => {}
-        Err(errno) => return Err(say("process.user.additionalGids")(errno)),
-    }
-    syscall
-        .set_id(Uid::from_raw(user.uid()), Gid::from_raw(user.gid()))
-        .map_err(say("process.user"))
-}
-
-/// Returns the class of ioprio_set(2).
-fn io_class(name: &str) -> u8 {
-    match name {
-        "IOPRIO_CLASS_RT" => 1,
-        "IOPRIO_CLASS_IDLE" => 3,
-        _ => 2,
     }
 }

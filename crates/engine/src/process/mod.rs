@@ -3,5 +3,33 @@
 pub(crate) mod drop_privileges;
 pub(crate) mod exec;
 pub(crate) mod join;
+pub(crate) mod loopback;
 pub(crate) mod rlimits;
+pub(crate) mod scheduling;
 pub(crate) mod selinux;
+pub(crate) mod streams;
+pub(crate) mod user;
+
+/// The last steps of a container's first process, in its root and as its user.
+pub trait Executor: std::fmt::Debug {
+    /// Closes the host's files, before paths of the container are followed: a link may lead to any
+    /// of them by `/proc/self/fd` (CVE-2024-21626).
+    ///
+    /// # Errors
+    ///
+    /// Returns a message about a file that cannot be closed.
+    fn close_files(&self) -> Result<(), String> {
+        Ok(())
+    }
+
+    /// Prepares the program, and drops the rights that are not needed to start it. The container is
+    /// ready to be started then.
+    ///
+    /// # Errors
+    ///
+    /// Returns a message about a program that cannot be started.
+    fn prepare(&self) -> Result<(), String>;
+
+    /// Becomes the program.
+    fn execute(&self) -> !;
+}

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 const DEPTH: usize = 128;
 
 /// Copies the contents of one directory to another, with owners, modes and times.
-pub(super) fn copy_tree(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
+pub(crate) fn copy_tree(from: impl AsFd, to: impl AsFd) -> io::Result<()> {
     copy(from.as_fd(), to.as_fd(), DEPTH)
 }
 

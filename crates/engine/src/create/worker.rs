@@ -1,10 +1,8 @@
-//! Runs libcontainer in a process of its own, which can be born in the container's cgroup. A signal
-//! can end this process and everything that it started, whatever libcontainer is waiting for.
+//! Makes a container in a process of its own. A signal can end this process and everything that it
+//! started, whatever it is waiting for.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -13,28 +11,9 @@ use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::Error;
-use crate::cgroup::{ManagedCgroup, OpenCgroup};
+use crate::cgroup::ManagedCgroup;
 use crate::pidfd::{open_process, timespec};
-use crate::shadow_bundle::{Prepared, scratch};
 use crate::workers::{LOOK, Report, Workers};
-
-/// Makes the container's cgroup, if we can manage it ourselves.
-pub(crate) fn managed_cgroup(
-    prepared: &Prepared,
-    root: &Path,
-    id: &str,
-    systemd_cgroup: bool,
-) -> Option<(ManagedCgroup, OpenCgroup)> {
-    let path = prepared.document.cgroup()?;
-    // The container's limits must not apply to hooks that run in the runtime's namespaces. With
-    // systemd, the cgroup is systemd's to manage.
-    if systemd_cgroup || prepared.has_early_hooks() {
-        return None;
-    }
-    let decoy = scratch(root, "cgroup", id);
-    let _ = fs::remove_dir_all(&decoy);
-    ManagedCgroup::make(path, decoy)
-}
 
 /// Blocks the signals that ask this process to end, so that the container being made is ended
 /// first. Returns a descriptor that reads them, and the signals that were blocked before.
@@ -57,12 +36,10 @@ fn hold_back_endings() -> io::Result<(SignalFd, SigSet)> {
 /// Largest size of a report that is read, in bytes.
 const REPORT: usize = 8192;
 
-/// Runs `act` in a child process, which is born in the cgroup if there is one. When the child ends,
-/// its children become ours. A signal that asks us to end kills the child and all processes that it
-/// started.
-pub(crate) fn run_in_cgroup(
+/// Runs `act` in a child process. When the child ends, its children become ours. A signal that asks us
+/// to end kills the child and all processes that it started, also those in the cgroup.
+pub(super) fn run_in_worker(
     own: Option<&ManagedCgroup>,
-    open: Option<OpenCgroup>,
     report: Report,
     act: impl FnOnce() -> Result<(), Error>,
 ) -> Result<(), Error> {
@@ -79,9 +56,9 @@ pub(crate) fn run_in_cgroup(
     reaper(true)?;
     let (signals, before) = hold_back_endings().map_err(failed)?;
     let this = Pid::this();
-    let between = match sys::fork_at(false, open.as_ref().map(OpenCgroup::directory)) {
+    let between = match sys::fork_at(false, None) {
         Ok(sys::Fork::Child) => {
-            drop((reader, signals, open));
+            drop((reader, signals));
             // If we are killed, the container must not be completed.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             if Pid::parent() != this {
@@ -103,9 +80,8 @@ pub(crate) fn run_in_cgroup(
         Err(errno) => return Err(failed(errno.into())),
     };
     drop(writer);
-    let supervised = open_process(between).and_then(|process| {
-        supervise(own.zip(open.as_ref()), &process, &signals, &mut workers).map_err(failed)
-    });
+    let supervised = open_process(between)
+        .and_then(|process| supervise(&process, &signals, &mut workers).map_err(failed));
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
     if !matches!(supervised, Ok(None)) {
         if let Some(own) = own {
@@ -140,26 +116,20 @@ pub(crate) fn run_in_cgroup(
     ))
 }
 
-/// Waits until the process in between has ended, or a signal comes. The decoy is removed as soon as
-/// libcontainer has used it. Otherwise libcontainer would try for a long time to remove it after a
-/// failure.
+/// Waits until the process in between has ended, or a signal comes.
 ///
 /// A container that may write to the cgroups above can freeze this one, and one in the same PID
 /// namespace can stop the first process: nothing goes on then.
 fn supervise(
-    own: Option<(&ManagedCgroup, &OpenCgroup)>,
     process: &OwnedFd,
     signals: &SignalFd,
     workers: &mut Workers,
 ) -> io::Result<Option<Signal>> {
-    let mut decoy = own;
     loop {
-        let mut fds = vec![
+        let mut fds = [
             PollFd::new(process, PollFlags::IN),
             PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
         ];
-        let pipes = decoy.into_iter().flat_map(|(_, open)| open.pipes());
-        fds.extend(pipes.map(|pipe| PollFd::new(pipe, PollFlags::IN)));
         match poll(&mut fds, Some(&timespec(LOOK))) {
             Err(rustix::io::Errno::INTR) => continue,
             Ok(0) => {
@@ -168,20 +138,12 @@ fn supervise(
             }
             result => result?,
         };
-        let ready: Vec<bool> = fds.iter().map(|fd| !fd.revents().is_empty()).collect();
-        if ready.first() == Some(&true) {
+        let [process, signal] = fds.map(|fd| !fd.revents().is_empty());
+        if process {
             return Ok(None);
         }
-        if ready.get(1) == Some(&true)
-            && let Ok(Some(info)) = signals.read_signal()
-        {
+        if signal && let Ok(Some(info)) = signals.read_signal() {
             return Ok(Signal::try_from(info.ssi_signo.cast_signed()).ok());
-        }
-        if ready.iter().skip(2).any(|ready| *ready) {
-            decoy
-                .take()
-                .into_iter()
-                .for_each(|(own, _)| own.remove_decoy());
         }
     }
 }

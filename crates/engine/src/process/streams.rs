@@ -1,0 +1,86 @@
+//! The standard streams of a container's processes.
+
+use std::fs;
+use std::os::fd::AsRawFd;
+use std::path::Path;
+
+use nix::sys::stat::{FileStat, fstat, stat};
+use nix::unistd::{Pid, Uid, dup2, fchown};
+use rustix::fs::makedev;
+
+use crate::Document;
+
+/// Opens the container's `/dev/null` in place of the host's, which the caller has left as a stream.
+pub(crate) fn reopen_null() -> Result<(), String> {
+    let failed = |reason: &str| format!("/dev/null: {reason}");
+    let null = fs::File::options().read(true).write(true).open("/dev/null");
+    let null = null.map_err(|error| failed(&text::message(&error)))?;
+    let number = makedev(1, 3);
+    let is_null = |fd| fstat(fd).is_ok_and(|found| found.st_rdev == number);
+    if !is_null(null.as_raw_fd()) {
+        return Err(failed("it is another device"));
+    }
+    for stream in (0..=2).filter(|stream| is_null(*stream)) {
+        dup2(null.as_raw_fd(), stream).map_err(|errno| failed(&text::message(&errno.into())))?;
+    }
+    Ok(())
+}
+
+/// Gives the standard streams to the container's user, who may open them again by `/dev/stdout`.
+/// `process` is the container's first process.
+pub(crate) fn give_streams(process: Pid, document: &Document) {
+    let user = document["process"]["user"]["uid"].as_u64().unwrap_or(0);
+    let map = fs::read_to_string(format!("/proc/{process}/uid_map")).unwrap_or_default();
+    let Some(user) = outside(&map, user) else {
+        return;
+    };
+    if document.has_terminal() {
+        let path = format!("/proc/{process}/fd/0");
+        let _ = nix::unistd::chown(Path::new(&path), Some(Uid::from_raw(user)), None);
+        return;
+    }
+    give_own_streams(user);
+}
+
+/// Gives the calling process's standard streams to a user.
+pub(crate) fn give_own_streams(user: u32) {
+    let null = stat("/dev/null").map(|null| null.st_rdev);
+    for stream in 0..=2 {
+        let is_others = |found: &FileStat| found.st_uid != user && Ok(found.st_rdev) != null;
+        if fstat(stream).is_ok_and(|found| is_others(&found)) {
+            // Not every file can have another owner.
+            let _ = fchown(stream, Some(Uid::from_raw(user)), None);
+        }
+    }
+}
+
+/// Returns the id outside of a user namespace for one inside, by the namespace's map
+/// ([user_namespaces(7)]).
+///
+/// [user_namespaces(7)]: https://man7.org/linux/man-pages/man7/user_namespaces.7.html
+fn outside(map: &str, id: u64) -> Option<u32> {
+    map.lines().find_map(|line| {
+        let mut fields = line.split_whitespace().map(str::parse::<u64>);
+        let (first, own, count) = (
+            fields.next()?.ok()?,
+            fields.next()?.ok()?,
+            fields.next()?.ok()?,
+        );
+        let place = id.checked_sub(first).filter(|place| *place < count)?;
+        u32::try_from(own.checked_add(place)?).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_found_outside() {
+        let map = "         0       1001          1\n         1     100000      65536\n";
+        assert_eq!(outside(map, 0), Some(1001));
+        assert_eq!(outside(map, 101), Some(100_100));
+        assert_eq!(outside(map, 65_537), None);
+        assert_eq!(outside("", 0), None);
+    }
+}
