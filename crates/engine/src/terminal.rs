@@ -9,7 +9,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::termios::{
-    OptionalActions, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
+    OptionalActions, OutputModes, Termios, isatty, tcgetattr, tcgetwinsize, tcsetattr, tcsetwinsize,
 };
 
 use crate::Error;
@@ -97,6 +97,11 @@ impl Terminal {
     pub(crate) fn attach(master: OwnedFd) -> Result<Self, Error> {
         let failed = |errno: rustix::io::Errno| Error::system("make the terminal raw", errno);
         rustix::io::ioctl_fionbio(&master, true).map_err(failed)?;
+        // As with runc, a line ends as the program wrote it where the output is no terminal.
+        if let Ok(mut modes) = tcgetattr(&master) {
+            modes.output_modes -= OutputModes::ONLCR;
+            tcsetattr(&master, OptionalActions::Now, &modes).map_err(failed)?;
+        }
         let stdin = rustix::stdio::stdin();
         let before = if isatty(stdin) {
             tcgetattr(stdin).ok()
@@ -106,6 +111,8 @@ impl Terminal {
         if let Some(before) = &before {
             let mut raw = before.clone();
             raw.make_raw();
+            // The ends of lines are still this terminal's to translate.
+            raw.output_modes = before.output_modes;
             tcsetattr(stdin, OptionalActions::Now, &raw).map_err(failed)?;
         }
         let terminal = Self {

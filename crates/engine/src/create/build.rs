@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::Create;
 use crate::cgroup::{Cgroup, Driver, OpenCgroup};
 use crate::init::{self, Plan, Runtime};
-use crate::process::Executor;
+use crate::process::{Executor, affinity};
 use crate::{Document, Error, State, hooks, userns};
 
 /// Makes the state and the first process. `has_cgroup` says that the container has cgroups of its
@@ -144,10 +144,14 @@ impl Runtime for Making<'_> {
     }
 
     fn place(&self, init: Pid) -> Result<(), Error> {
-        match self.cgroup.as_ref().filter(|_| self.born_in.is_none()) {
-            Some(cgroup) => cgroup.place(init, self.document.resources()),
-            None => Ok(()),
+        let Some(cgroup) = &self.cgroup else {
+            return Ok(());
+        };
+        if self.born_in.is_none() {
+            cgroup.place(init, self.document.resources())?;
         }
+        affinity::reset(init);
+        Ok(())
     }
 
     fn run_hooks(&self, state: &State) -> Result<(), Error> {

@@ -23,6 +23,13 @@ use crate::{Container, Document, Error, Status, cgroup, hooks};
 
 /// Makes a container from a request that was checked.
 pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container, Error> {
+    let console = request.console_socket.is_some();
+    let refused = |reason: &str| Err(Error::Refused(reason.to_owned()));
+    match (prepared.document.has_terminal(), console) {
+        (true, false) => return refused("process.terminal needs a console socket"),
+        (false, true) => return refused("a console socket needs process.terminal"),
+        _ => {}
+    }
     let report = Report::new()?;
     // A caller with an executor of its own may rely on the process being its child from the
     // beginning.

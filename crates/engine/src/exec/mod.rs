@@ -25,12 +25,13 @@ use crate::create::preserved;
 use crate::first_process::send;
 use crate::pidfd::{open_process, send_pidfd};
 use crate::process::join::{self, Entry, Nobody};
+use crate::process::{affinity, scheduling};
 use crate::seccomp::Filter;
 use crate::shadow_bundle::{available_capabilities, write_pid};
 use crate::supervise::Supervisor;
 use crate::terminal::{Terminal, receive_master};
 use crate::workers::{Report, Workers};
-use crate::{Container, Error, Status, cgroup, normalise};
+use crate::{Container, Document, Error, Status, cgroup, init, normalise};
 
 /// The parameters of a new process in a container.
 #[derive(Debug)]
@@ -56,6 +57,10 @@ pub struct Exec {
 /// The data that the new process needs, prepared before anything is made.
 struct Plan<'a> {
     process: Process,
+    /// The process's scheduler.
+    scheduler: Value,
+    /// The container's document.
+    document: &'a Document,
     filter: Option<Filter>,
     init: BorrowedFd<'a>,
     namespaces: CloneFlags,
@@ -95,8 +100,9 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
         tracing::warn!("{warning}");
     }
     crate::process::rlimits::check(process.get("rlimits")).map_err(Error::Process)?;
-    let wrong = |error: serde_json::Error| Error::Process(error.to_string());
-    let process: Process = serde_json::from_value(process).map_err(wrong)?;
+    let scheduler = process["scheduler"].clone();
+    scheduling::check(&scheduler).map_err(Error::Process)?;
+    let process = init::typed(&process).map_err(Error::Process)?;
     join::refuse_unsupported(&process)?;
     let terminal = process.terminal().unwrap_or(false);
     if request.console_socket.is_some() && !terminal {
@@ -118,6 +124,8 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
     let (filter, relay) = container.filter(&document)?.unzip();
     let plan = Plan {
         process,
+        scheduler,
+        document: &document,
         filter,
         init: init.as_fd(),
         namespaces: other_namespaces(init_pid)?,
@@ -314,6 +322,8 @@ fn go_between(plan: Plan<'_>, mut pipe: std::io::PipeWriter) -> ! {
         Ok(sys::Fork::Child) => {
             let Err(error) = join::become_process(&Entry {
                 process: &plan.process,
+                scheduler: &plan.scheduler,
+                document: plan.document,
                 filter: plan.filter.as_ref(),
                 console: plan.console.as_ref().map(AsRawFd::as_raw_fd),
                 preserve_fds: &plan.preserve_fds,
@@ -335,12 +345,16 @@ fn go_between(plan: Plan<'_>, mut pipe: std::io::PipeWriter) -> ! {
 
 fn enter(plan: &Plan<'_>, pipe: RawFd) -> Result<(), String> {
     let affinity = plan.process.exec_cpu_affinity().as_ref();
-    if let Some(cpus) = affinity.and_then(|affinity| affinity.initial().as_ref()) {
-        join::set_affinity(cpus)?;
+    let initial = affinity.and_then(|affinity| affinity.initial().as_ref());
+    if let Some(cpus) = initial {
+        affinity::set(cpus)?;
     }
     plan.cgroups
         .enter()
         .map_err(|error| text::one_line(&error))?;
+    if initial.is_none() {
+        affinity::reset(Pid::this());
+    }
     if let Some(score) = plan.process.oom_score_adj() {
         fs::write("/proc/self/oom_score_adj", score.to_string())
             .map_err(|error| format!("process.oomScoreAdj: {}", text::message(&error)))?;

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use libcontainer::oci_spec::runtime::Process;
 use libcontainer::syscall::syscall::SyscallType;
-use mounts::{Hierarchy, Root, Sources};
+use mounts::{Hierarchy, Mount, Root, Sources};
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Pid, setsid};
 use serde_json::Value;
@@ -87,8 +87,12 @@ impl First<'_> {
         umask(Mode::from_bits_truncate(0o022));
         let process = settings::typed_process(self.document())?;
         settings::set_scheduling(self.document(), &process)?;
-        // Read where the whole hierarchy is seen.
-        let cgroups = cgroup::seen(self.namespaces.has_cgroups());
+        let is_cgroups = |mount: &Mount| matches!(mount.kind(), "cgroup" | "cgroup2");
+        let cgroups = match self.plan.mounts.iter().any(is_cgroups) {
+            // Found where the whole hierarchy is seen.
+            true => cgroup::seen(self.namespaces.has_cgroups()),
+            false => (None, Vec::new()),
+        };
         self.make_namespaces()?;
         let sources: Box<dyn Sources> = match asks {
             Some(channel) => Box::new(Served(channel)),
@@ -165,6 +169,7 @@ impl First<'_> {
         if let Some(console) = &self.plan.console {
             libcontainer::tty::setup_console(syscall.as_ref(), console.as_raw_fd(), true)
                 .map_err(|error| format!("process.terminal: {error}"))?;
+            streams::set_console_size(process);
         }
         settings::set_personality(document)?;
         root.make_directory(process.cwd());

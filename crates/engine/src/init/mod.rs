@@ -30,7 +30,7 @@ use crate::{Create, Document, Error, State, Status};
 use channel::{Channel, Message};
 use namespaces::Namespaces;
 
-pub(crate) use settings::{check, typed_process};
+pub(crate) use settings::{check, set_memory_policy, set_personality, typed, typed_process};
 
 /// The data from which a first process is made.
 pub(crate) struct Plan<'a> {

@@ -70,7 +70,12 @@ fn check_by_library(document: &Document) -> Result<(), String> {
 /// Returns the process with types. The scheduler is not in it: the library refuses flags that the
 /// specification has.
 pub(crate) fn typed_process(document: &Document) -> Result<Process, String> {
-    let mut process = document["process"].clone();
+    typed(&document["process"])
+}
+
+/// Does the same for a process of the specification's.
+pub(crate) fn typed(process: &Value) -> Result<Process, String> {
+    let mut process = process.clone();
     if let Some(process) = process.as_object_mut() {
         process.remove("scheduler");
     }
@@ -81,6 +86,11 @@ pub(crate) fn typed_process(document: &Document) -> Result<Process, String> {
 pub(super) fn set_scheduling(document: &Document, process: &Process) -> Result<(), String> {
     scheduling::set_io_priority(process)?;
     scheduling::set(&document["process"]["scheduler"])?;
+    set_memory_policy(document)
+}
+
+/// Sets where the process takes memory, set_mempolicy(2).
+pub(crate) fn set_memory_policy(document: &Document) -> Result<(), String> {
     let syscall = SyscallType::default().create_syscall();
     setup_memory_policy(&memory_policy(document)?, syscall.as_ref())
         .map_err(|error| format!("linux.memoryPolicy: {}", of_library(&error)))

@@ -9,24 +9,17 @@ use libcontainer::oci_spec::runtime::Process;
 use libcontainer::syscall::syscall::SyscallType;
 use nix::errno::Errno;
 use nix::sys::signal::SigSet;
-use nix::unistd::{Gid, Pid, Uid, setresgid, setresuid, setsid};
+use nix::unistd::{Gid, Uid, setresgid, setresuid, setsid};
+use serde_json::Value;
 
-use crate::Error;
 use crate::process::drop_privileges::drop_all;
 use crate::process::exec::{become_program, new_keyring};
-use crate::process::{rlimits, scheduling, selinux, streams, user};
+use crate::process::{affinity, rlimits, scheduling, selinux, streams, user};
 use crate::seccomp::Filter;
+use crate::{Document, Error, init};
 
 /// Refuses settings that are not supported for a process that enters a container.
 pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
-    let refused = |what: &str| {
-        Err(Error::Process(format!(
-            "{what} is not supported for a process that enters a container"
-        )))
-    };
-    if process.scheduler().is_some() {
-        return refused("scheduler");
-    }
     selinux::refuse(process.selinux_label().as_deref().unwrap_or_default())
         .map_err(|error| Error::Process(format!("selinuxLabel: {error}")))
 }
@@ -35,6 +28,8 @@ pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
 #[derive(Debug)]
 pub(crate) struct Entry<'a> {
     pub(crate) process: &'a Process,
+    pub(crate) scheduler: &'a Value,
+    pub(crate) document: &'a Document,
     pub(crate) filter: Option<&'a Filter>,
     /// The socket on which the terminal's master is sent.
     pub(crate) console: Option<RawFd>,
@@ -58,16 +53,20 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
     become_root(entry.nobody)?;
     rlimits::set(process, |_| true)?;
     scheduling::set_io_priority(process)?;
+    scheduling::set(entry.scheduler)?;
+    init::set_memory_policy(entry.document)?;
+    init::set_personality(entry.document)?;
     if let Some(cpus) = process
         .exec_cpu_affinity()
         .as_ref()
         .and_then(|affinity| affinity.cpu_affinity_final().as_ref())
     {
-        set_affinity(cpus)?;
+        affinity::set(cpus)?;
     }
     if let Some(console) = entry.console {
         libcontainer::tty::setup_console(syscall.as_ref(), console, false)
             .map_err(say("process.terminal"))?;
+        streams::set_console_size(process);
         // The program may open the terminal by its name, as a shell does with the name from tty(1).
         let _ = nix::unistd::fchown(0, Some(Uid::from_raw(process.user().uid())), None);
     } else {
@@ -85,12 +84,6 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
         .map_err(say("close descriptors"))?;
     drop_all(process, entry.filter)?;
     become_program(process, entry.mask)
-}
-
-/// Binds the calling process to a list of CPUs, as in cpuset(7).
-pub(crate) fn set_affinity(cpus: &str) -> Result<(), String> {
-    libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string(Pid::this(), cpus)
-        .map_err(say("process.execCPUAffinity"))
 }
 
 pub(crate) fn say<E: Display>(what: &str) -> impl FnOnce(E) -> String {

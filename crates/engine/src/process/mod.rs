@@ -1,5 +1,6 @@
 //! A container's process: how it joins, which privileges it drops, and how it becomes its program.
 
+pub(crate) mod affinity;
 pub(crate) mod drop_privileges;
 pub(crate) mod exec;
 pub(crate) mod join;

@@ -4,6 +4,7 @@ use std::fs;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 
+use libcontainer::oci_spec::runtime::Process;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::unistd::{Pid, Uid, dup2, fchown};
 use rustix::fs::makedev;
@@ -24,6 +25,22 @@ pub(crate) fn reopen_null() -> Result<(), String> {
         dup2(null.as_raw_fd(), stream).map_err(|errno| failed(&text::message(&errno.into())))?;
     }
     Ok(())
+}
+
+/// Sets the size of the terminal at standard input, if the process asks for one.
+pub(crate) fn set_console_size(process: &Process) {
+    let Some(size) = process.console_size() else {
+        return;
+    };
+    let number = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+    let size = rustix::termios::Winsize {
+        ws_row: number(size.height()),
+        ws_col: number(size.width()),
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // A terminal without a size works.
+    let _ = rustix::termios::tcsetwinsize(std::io::stdin(), size);
 }
 
 /// Gives the standard streams to the container's user, who may open them again by `/dev/stdout`.

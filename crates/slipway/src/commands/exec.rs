@@ -32,12 +32,6 @@ fn process(mut process: Value, args: &Exec) -> Result<Value> {
     }
     process["args"] = json!(args.command);
     process["terminal"] = json!(args.tty);
-    if let Some(object) = process.as_object_mut() {
-        // These apply only to the container's first process, not to one that joins it.
-        for name in ["consoleSize", "scheduler", "ioPriority"] {
-            object.remove(name);
-        }
-    }
     if let Some(cwd) = &args.cwd {
         process["cwd"] = json!(cwd);
     }

@@ -1,0 +1,29 @@
+//! The CPUs that a process may run on.
+
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::unistd::Pid;
+
+use super::join::say;
+
+/// The variable that Slurm sets in a step. It binds the step's tasks to CPUs, and they keep them.
+const STEP: &str = "SLURM_STEP_ID";
+
+/// Binds the calling process to a list of CPUs, as in cpuset(7).
+pub(crate) fn set(cpus: &str) -> Result<(), String> {
+    libcontainer::process::cpu_affinity::set_cpuset_affinity_from_string(Pid::this(), cpus)
+        .map_err(say("process.execCPUAffinity"))
+}
+
+/// Lets a process run on all CPUs of its cgroup, whatever the runtime's caller is bound to, as runc
+/// does. Otherwise the CPUs of a service manager would be those of its containers.
+pub(crate) fn reset(process: Pid) {
+    if std::env::var_os(STEP).is_some() {
+        return;
+    }
+    let mut all = CpuSet::new();
+    for cpu in 0..CpuSet::count() {
+        let _ = all.set(cpu);
+    }
+    // The kernel takes those that the cgroup has, cpuset(7). A process that may not be bound stays.
+    let _ = sched_setaffinity(process, &all);
+}
