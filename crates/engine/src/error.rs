@@ -31,7 +31,7 @@ pub enum Error {
     #[error("config.json: {0}")]
     Refused(String),
     /// A hook failed.
-    #[error("error running {point} hook #{number} ({}): {reason}", path.display())]
+    #[error("error running {point} hook #{number}: {}: {reason}", path.display())]
     Hook {
         /// The point at which it runs.
         point: String,

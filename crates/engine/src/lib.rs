@@ -36,7 +36,7 @@ mod userns;
 mod watch;
 mod workers;
 
-pub use cgroup::{mask_cgroups, own_cgroup};
+pub use cgroup::{is_unified as has_unified_cgroups_alone, mask_cgroups, own_cgroup};
 pub use checkpoint::{Checkpoint, CriuOptions, Extent, Restore, checkpoint, restore};
 pub use container::Container;
 pub use create::{Create, create};

@@ -46,11 +46,12 @@ pub fn normalise(document: &Value, context: &Context<'_>) -> Result<Normalised, 
     }
     if let Some(linux) = object(spec, "linux") {
         namespaces(linux);
+        resources(linux);
         propagation(linux)?;
     }
     if let Some(mounts) = spec.get_mut("mounts").and_then(Value::as_array_mut) {
         for mount in mounts.iter_mut().filter_map(Value::as_object_mut) {
-            self::mount(mount)?;
+            self::mount(mount, context)?;
         }
     }
     Ok(Normalised {
@@ -259,11 +260,57 @@ fn capabilities(
             is_available
         });
     }
+    let has = |sets: &Map<String, Value>, set: &str, name: &Value| {
+        let set = sets.get(set).and_then(Value::as_array);
+        set.is_some_and(|set| set.contains(name))
+    };
+    let ambient = sets.get("ambient").and_then(Value::as_array);
+    let mut kept = Vec::new();
+    for name in ambient.into_iter().flatten() {
+        // The kernel takes only those of both other sets, capabilities(7).
+        if has(sets, "permitted", name) && has(sets, "inheritable", name) {
+            kept.push(name.clone());
+        } else {
+            let name = name.as_str().unwrap_or_default();
+            warnings.push(format!(
+                "can't raise ambient capability {name}: it is not permitted and inheritable"
+            ));
+        }
+    }
+    if sets.contains_key("ambient") {
+        sets.insert("ambient".to_owned(), kept.into());
+    }
     if !left_out.is_empty() {
         let names = left_out.join(" ");
         warnings.push(format!(
             "ignoring unknown or unavailable capabilities: [{names}]"
         ));
+    }
+}
+
+/// Corrects limits that mean something else to the kernel: as in runc, no process more than the first
+/// for a limit of 0, and only the letters of devices' accesses that there are.
+fn resources(linux: &mut Map<String, Value>) {
+    let Some(resources) = object(linux, "resources") else {
+        return;
+    };
+    limit_processes(resources);
+    let devices = resources.get_mut("devices").and_then(Value::as_array_mut);
+    for device in devices.into_iter().flatten() {
+        let access = device["access"].as_str().map(str::to_owned);
+        if let Some(access) = access.filter(|access| !access.is_empty()) {
+            let known = access.chars().filter(|letter| "rwm".contains(*letter));
+            device["access"] = known.collect::<String>().into();
+        }
+    }
+}
+
+/// Makes a limit of 0 processes one of 1.
+pub(crate) fn limit_processes(resources: &mut Map<String, Value>) {
+    if let Some(pids) = object(resources, "pids")
+        && pids.get("limit") == Some(&json!(0))
+    {
+        pids.insert("limit".to_owned(), json!(1));
     }
 }
 
@@ -299,7 +346,7 @@ fn propagation(linux: &mut Map<String, Value>) -> Result<(), String> {
     Ok(())
 }
 
-fn mount(mount: &mut Map<String, Value>) -> Result<(), String> {
+fn mount(mount: &mut Map<String, Value>, context: &Context<'_>) -> Result<(), String> {
     let destination = text(mount, "destination").unwrap_or_default().to_owned();
     if destination.is_empty() {
         return Err("a mount has no destination".to_owned());
@@ -323,6 +370,12 @@ fn mount(mount: &mut Map<String, Value>) -> Result<(), String> {
         }
         let kind = text(mount, "type").unwrap_or("none").to_owned();
         mount.insert("source".to_owned(), kind.into());
+    }
+    // A relative one is meant from the bundle, as in runc.
+    let source = text(mount, "source").unwrap_or_default();
+    if bind && !source.starts_with('/') {
+        let absolute = format!("{}/{source}", context.bundle);
+        mount.insert("source".to_owned(), absolute.into());
     }
     // Some documents have all options of a tmpfs in one word, as mount(8) takes them.
     if text(mount, "type") == Some("tmpfs") && options.iter().any(|one| one.contains(',')) {

@@ -99,14 +99,14 @@ impl Root {
             false => None,
         };
         let is_a_directory = made.as_ref().map_or(Ok(true), is_directory)?;
-        let place = self.place(mount, is_a_directory)?;
+        let (place, was_there) = self.place(mount, is_a_directory)?;
         self.refuse_in_proc(mount, made.as_ref(), &place)?;
         if mount.kind == "cgroup" && !self.hierarchies.is_empty() {
             return self.mount_hierarchies(mount, &place);
         }
         let tree = match made {
             Some(tree) => tree,
-            None => match self.new_file_system(mount, &place)? {
+            None => match self.new_file_system(mount, &place, was_there)? {
                 New::Tree(tree) => tree,
                 New::Attached => return self.complete_old(mount),
             },
@@ -163,9 +163,9 @@ impl Root {
         Ok(())
     }
 
-    /// Opens the place to mount on. It is made if missing, also where a link leads to nothing: images
-    /// have links to files that only a running system has.
-    fn place(&self, mount: &Mount, is_a_directory: bool) -> io::Result<OwnedFd> {
+    /// Opens the place to mount on, and says whether it was there. It is made if missing, also where a
+    /// link leads to nothing: images have links to files that only a running system has.
+    fn place(&self, mount: &Mount, is_a_directory: bool) -> io::Result<(OwnedFd, bool)> {
         let path = &mount.destination;
         // Its files decide about the security of others (CVE-2019-19921, GHSA-fh74-hm69-rqjw).
         let is_ordinary = mount.kind == "proc" || mount.kind == "sysfs";
@@ -177,7 +177,9 @@ impl Root {
             Some(loops) if is_ordinary && loops == Errno::LOOP.raw_os_error() => not_ordinary(),
             _ => error,
         };
-        let place = match open().map_err(ordinary)? {
+        let found = open().map_err(ordinary)?;
+        let was_there = found.is_some();
+        let place = match found {
             Some(place) => place,
             None => {
                 let located = self.directory.locate(path)?.path;
@@ -194,7 +196,7 @@ impl Root {
             (true, false) => Err(io::Error::other(
                 "a file is to be mounted there, but the image has a directory",
             )),
-            _ => Ok(place),
+            _ => Ok((place, was_there)),
         }
     }
 
@@ -234,7 +236,7 @@ impl Root {
     }
 
     /// Makes a new file system.
-    fn new_file_system(&self, mount: &Mount, place: &OwnedFd) -> io::Result<New> {
+    fn new_file_system(&self, mount: &Mount, place: &OwnedFd, was_there: bool) -> io::Result<New> {
         let kind = match mount.kind.as_str() {
             "cgroup" => "cgroup2",
             kind => kind,
@@ -246,7 +248,7 @@ impl Root {
             return sys::bind(own, false).map(New::Tree);
         }
         let mut data = mount.options.data.clone();
-        if kind == "tmpfs" && mount.options.value("mode").is_none() {
+        if kind == "tmpfs" && was_there && mount.options.value("mode").is_none() {
             let mode = fstat(place)?.st_mode & 0o7777;
             data.push(format!("mode={mode:04o}"));
         }
@@ -311,7 +313,7 @@ enum New {
 }
 
 fn not_ordinary() -> io::Error {
-    io::Error::other("it must be mounted on an ordinary directory")
+    io::Error::other("it must be mounted on ordinary directory")
 }
 
 fn cannot_make(path: &Path, error: &io::Error) -> io::Error {
@@ -350,8 +352,6 @@ fn mount_old(mount: &Mount, kind: &str, data: &[String], place: &OwnedFd) -> io:
         (NO_SUID, MountFlags::NOSUID),
         (NO_DEV, MountFlags::NODEV),
         (NO_EXEC, MountFlags::NOEXEC),
-        (NO_ACCESS_TIME, MountFlags::NOATIME),
-        (STRICT_ACCESS_TIME, MountFlags::STRICTATIME),
         (NO_DIRECTORY_ACCESS_TIME, MountFlags::NODIRATIME),
     ] {
         if options.own.set & bit != 0 {
@@ -373,13 +373,19 @@ fn mount_old(mount: &Mount, kind: &str, data: &[String], place: &OwnedFd) -> io:
 fn change_bits(mount: &Mount, tree: &OwnedFd, is_late: bool) -> io::Result<()> {
     let options = &mount.options;
     let mut own = options.own;
+    let is_any = !own.is_empty() || options.access.is_some();
     if is_late {
         own.set &= !READ_ONLY;
     }
-    if mount.is_bind() && !own.is_empty() && !options.keeps {
+    if mount.is_bind() && is_any && !options.keeps {
         // As in runc, a bind that names any flag has those that it names, and no others.
-        own.clear |= NO_SUID | NO_DEV | NO_EXEC | NO_LINKS | READ_ONLY | NO_DIRECTORY_ACCESS_TIME;
-        own.clear &= !own.set | ACCESS_TIME;
+        own.clear |= NO_SUID | NO_DEV | NO_EXEC | NO_LINKS | READ_ONLY;
+        own.clear &= !own.set;
+    }
+    if let Some(access) = options.access.or(own_directories(own)) {
+        own.set |= access;
+        own.clear =
+            (own.clear | ACCESS_TIME | NO_DIRECTORY_ACCESS_TIME) & !(own.set & !ACCESS_TIME);
     }
     match sys::change_mount(tree.as_fd(), false, own.set, own.clear) {
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied && mount.is_bind() => {
@@ -388,6 +394,11 @@ fn change_bits(mount: &Mount, tree: &OwnedFd, is_late: bool) -> io::Result<()> {
         changed => changed?,
     }
     sys::change_mount(tree.as_fd(), true, options.all.set, options.all.clear)
+}
+
+/// Returns how access times are kept where only those of directories are named.
+fn own_directories(own: Bits) -> Option<u64> {
+    (own.set & NO_DIRECTORY_ACCESS_TIME != 0).then_some(RELATIME)
 }
 
 /// Sets the bits of a bind again, and keeps those of its source that a user namespace may not clear
@@ -413,7 +424,7 @@ fn keep_locked(mount: &Mount, tree: &OwnedFd, own: Bits) -> io::Result<()> {
     }
     if !forbidden.is_empty() {
         return Err(io::Error::other(format!(
-            "its source has{forbidden}, which a user namespace may not clear"
+            "cannot clear locked flags of its source:{forbidden}: operation not permitted"
         )));
     }
     let access_time = match () {
@@ -421,7 +432,7 @@ fn keep_locked(mount: &Mount, tree: &OwnedFd, own: Bits) -> io::Result<()> {
         () if found.contains(Flags::RELATIME) => RELATIME,
         () => STRICT_ACCESS_TIME,
     };
-    if own.has_access_time() && own.set & ACCESS_TIME != access_time {
+    if own.clear & ACCESS_TIME != 0 && own.set & ACCESS_TIME != access_time {
         return Err(io::Error::other(
             "a user namespace may not change how its source keeps access times",
         ));

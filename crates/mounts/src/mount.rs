@@ -70,6 +70,18 @@ impl Mount {
         })
     }
 
+    /// Takes a destination that begins with the path of the container's root on the host for one inside
+    /// of the container, as runc does.
+    #[must_use]
+    pub fn inside(mut self, root: &Path) -> Self {
+        if let Ok(rest) = self.destination.strip_prefix(root)
+            && !rest.as_os_str().is_empty()
+        {
+            self.destination = Path::new("/").join(rest);
+        }
+        self
+    }
+
     /// Returns the path inside of the container.
     #[must_use]
     pub fn destination(&self) -> &Path {

@@ -18,6 +18,8 @@ enum Meaning {
     Clear(u64),
     /// The access time of files is kept in this way.
     AccessTime(u64),
+    /// The access time of files is not kept in this way.
+    NotAccessTime(u64),
     /// A bit of the mount and of those below it is set.
     SetAll(u64),
     /// A bit of the mount and of those below it is cleared.
@@ -41,18 +43,18 @@ enum Meaning {
 }
 
 use Meaning::{
-    AccessTime, AccessTimeAll, Binds, Clear, ClearAll, CopiesUp, FileSystem, Keeps, Maps, Nothing,
-    Propagates, Set, SetAll,
+    AccessTime, AccessTimeAll, Binds, Clear, ClearAll, CopiesUp, FileSystem, Keeps, Maps,
+    NotAccessTime, Nothing, Propagates, Set, SetAll,
 };
 
 const WORDS: [(&str, Meaning); 64] = [
     ("acl", Nothing),
     ("async", FileSystem),
-    ("atime", AccessTime(RELATIME)),
+    ("atime", NotAccessTime(NO_ACCESS_TIME)),
     ("bind", Binds(false)),
     ("defaults", Nothing),
     ("dev", Clear(NO_DEV)),
-    ("diratime", Clear(NO_DIRECTORY_ACCESS_TIME)),
+    ("diratime", NotAccessTime(NO_DIRECTORY_ACCESS_TIME)),
     ("dirsync", FileSystem),
     ("exec", Clear(NO_EXEC)),
     ("idmap", Maps(false)),
@@ -68,8 +70,8 @@ const WORDS: [(&str, Meaning); 64] = [
     ("noiversion", Nothing),
     ("nolazytime", FileSystem),
     ("nomand", Nothing),
-    ("norelatime", Nothing),
-    ("nostrictatime", AccessTime(RELATIME)),
+    ("norelatime", NotAccessTime(RELATIME)),
+    ("nostrictatime", NotAccessTime(STRICT_ACCESS_TIME)),
     ("nosuid", Set(NO_SUID)),
     ("nosymfollow", Set(NO_LINKS)),
     ("private", Propagates(Propagation::Private, false)),
@@ -136,11 +138,6 @@ impl Bits {
         self.clear |= ACCESS_TIME;
     }
 
-    /// Whether a way to keep access times is asked for.
-    pub(crate) fn has_access_time(self) -> bool {
-        self.clear & ACCESS_TIME != 0
-    }
-
     pub(crate) fn is_empty(self) -> bool {
         self == Self::default()
     }
@@ -151,6 +148,8 @@ impl Bits {
 pub struct Options {
     /// The bits of the mount.
     pub(crate) own: Bits,
+    /// The way in which the mount keeps access times, if one is named.
+    pub(crate) access: Option<u64>,
     /// The bits of the mount and of those below it, which are changed after the mount's own.
     pub(crate) all: Bits,
     /// The propagations, in order, each with whether the mounts below have it, too.
@@ -180,7 +179,11 @@ impl Options {
                 None => options.data.push(word.to_owned()),
                 Some(Set(bit)) => options.own.set(bit),
                 Some(Clear(bit)) => options.own.clear(bit),
-                Some(AccessTime(value)) => options.own.access_time(value),
+                Some(AccessTime(value)) => options.access = Some(value),
+                Some(NotAccessTime(value)) => {
+                    options.own.set &= !(value & NO_DIRECTORY_ACCESS_TIME);
+                    options.access = options.access.filter(|access| *access != value);
+                }
                 Some(SetAll(bit)) => options.all.set(bit),
                 Some(ClearAll(bit)) => options.all.clear(bit),
                 Some(AccessTimeAll(value)) => options.all.access_time(value),
@@ -238,18 +241,15 @@ mod tests {
     #[test]
     fn one_way_to_keep_access_times_replaces_the_other() {
         let rows = [
-            (&["noatime", "strictatime"][..], STRICT_ACCESS_TIME),
-            (&["strictatime", "relatime"], RELATIME),
-            (&["noatime", "atime"], RELATIME),
-            (
-                &["noatime", "nodiratime"],
-                NO_ACCESS_TIME | NO_DIRECTORY_ACCESS_TIME,
-            ),
+            (&["noatime", "strictatime"][..], Some(STRICT_ACCESS_TIME)),
+            (&["strictatime", "relatime"], Some(RELATIME)),
+            (&["noatime", "atime"], None),
+            (&["noatime", "nodiratime"], Some(NO_ACCESS_TIME)),
+            (&["nodiratime"], None),
         ];
-        for (words, set) in rows {
-            let own = Options::parse(words.iter().copied()).own;
-            assert_eq!(own.set, set, "{words:?}");
-            assert!(own.has_access_time(), "{words:?}");
+        for (words, access) in rows {
+            let options = Options::parse(words.iter().copied());
+            assert_eq!(options.access, access, "{words:?}");
         }
         assert!(Options::parse(["rbind"]).own.is_empty());
     }

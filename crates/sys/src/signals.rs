@@ -11,6 +11,21 @@ pub fn reset_signals() {
     }
 }
 
+/// Makes SIGHUP, SIGINT, SIGQUIT and SIGTERM end this process, also as the first of its PID namespace,
+/// whose default dispositions do nothing ([pid_namespaces(7)]). [`reset_signals`] undoes it.
+///
+/// [pid_namespaces(7)]: https://man7.org/linux/man-pages/man7/pid_namespaces.7.html
+pub fn end_by_signals() {
+    extern "C" fn end(signal: libc::c_int) {
+        // SAFETY: _exit(2) may be called in a handler, and does not return.
+        unsafe { libc::_exit(128 + signal) }
+    }
+    for signal in [libc::SIGHUP, libc::SIGINT, libc::SIGQUIT, libc::SIGTERM] {
+        // SAFETY: the handler is a function of this program's, which stays as long as it.
+        unsafe { libc::signal(signal, end as *const () as libc::sighandler_t) };
+    }
+}
+
 /// Gives SIGPIPE its default disposition, which Rust's start-up took away.
 pub fn reset_broken_pipe() {
     // SAFETY: as above.

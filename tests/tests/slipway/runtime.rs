@@ -252,6 +252,9 @@ fn the_log_holds_the_last_error() {
 #[test]
 fn what_a_killed_runtime_left_can_be_listed_and_deleted() {
     let bundle = Bundle::new(&["sleep", "100"], |_| ());
+    // A list of a root that is named and missing is an error, as with runc.
+    assert_ne!(run(&mut bundle.slipway(&["list"])).code, 0);
+    fs::create_dir(bundle.path().join("state")).unwrap();
     for moment in 0..20u64 {
         let mut child = bundle
             .slipway(&["run", "-d", "c1"])

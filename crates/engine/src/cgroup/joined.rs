@@ -52,7 +52,9 @@ impl JoinedCgroups {
         let theirs = memberships(init);
         for (controllers, path) in &wanted {
             if path.split('/').any(|part| part == "..") {
-                return Err(Error::Process(format!("{path} is not a sub cgroup path")));
+                return Err(Error::Process(format!(
+                    "bad sub cgroup path {path}: it leads out of the container's"
+                )));
             }
             let known = |name: &str| theirs.iter().any(|one| one.has(name));
             if let Some(name) = controllers
@@ -60,7 +62,7 @@ impl JoinedCgroups {
                 .find(|name| !name.is_empty() && !known(name))
             {
                 return Err(Error::Process(format!(
-                    "there is no cgroup controller {name}"
+                    "unknown controller {name}: there is no cgroup controller of that name"
                 )));
             }
         }
@@ -139,7 +141,7 @@ mod tests {
         let error = JoinedCgroups::beside(Pid::this(), Path::new("/x"), &wanted)
             .unwrap_err()
             .to_string();
-        assert!(error.contains("not a sub cgroup path"), "{error}");
+        assert!(error.contains("bad sub cgroup path"), "{error}");
         let wanted = ["nosuch:/".to_owned()];
         let error = JoinedCgroups::beside(Pid::this(), Path::new("/x"), &wanted).unwrap_err();
         assert!(

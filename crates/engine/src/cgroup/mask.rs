@@ -65,7 +65,8 @@ pub fn own_cgroup() -> Option<PathBuf> {
 }
 
 /// Whether the host has cgroups of version 2 only.
-pub(crate) fn is_unified() -> bool {
+#[must_use]
+pub fn is_unified() -> bool {
     is_cgroup2(Path::new(MOUNTED))
 }
 

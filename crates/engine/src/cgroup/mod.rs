@@ -15,8 +15,8 @@ mod update;
 pub(crate) use freezer::{is_frozen, refuse_frozen};
 pub(crate) use joined::{JoinedCgroups, memory_directory};
 pub(crate) use managed::{ManagedCgroup, OpenCgroup};
-pub(crate) use mask::{has_old_hierarchies, is_unified};
-pub use mask::{mask_cgroups, own_cgroup};
+pub(crate) use mask::has_old_hierarchies;
+pub use mask::{is_unified, mask_cgroups, own_cgroup};
 pub(crate) use seen::seen;
 pub(crate) use update::{has_limits, merge, touched};
 
@@ -60,7 +60,7 @@ pub(crate) fn refuse_occupied(path: &str) -> Result<(), Error> {
         let is_occupied = tree::is_occupied(&directory, deadline());
         if is_occupied.map_err(Error::state("read", &directory))? {
             return Err(Error::Refused(format!(
-                "cgroupsPath: {} has processes already",
+                "container's cgroup is not empty: cgroupsPath: {} has processes already",
                 directory.display()
             )));
         }

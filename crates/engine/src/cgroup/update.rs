@@ -15,6 +15,7 @@ impl Cgroup {
     /// Applies resources to the cgroup.
     pub(crate) fn apply(&self, resources: &Value) -> Result<(), Error> {
         refuse_without_controller(&self.path, resources)?;
+        self.make_room_for_quota(resources);
         let resources: LinuxResources = serde_json::from_value(resources.clone())
             .map_err(|error| Error::Resources(error.to_string()))?;
         let options = ControllerOpt {
@@ -26,6 +27,24 @@ impl Cgroup {
         self.manager()?
             .apply(&options)
             .map_err(|error| Error::Resources(of_library(&error)))
+    }
+}
+
+impl Cgroup {
+    /// Writes the quota first where the new period alone would give the cgroup more than the cgroup
+    /// above has: the old hierarchy takes both in one order only then. libcgroups begins with the
+    /// period.
+    fn make_room_for_quota(&self, resources: &Value) {
+        let number = |name: &str| resources["cpu"][name].as_i64();
+        let (Some(period), Some(quota)) = (number("period"), number("quota")) else {
+            return;
+        };
+        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
+        let directory = Path::new(MOUNTED).join("cpu").join(path);
+        let write = |name: &str, value: i64| fs::write(directory.join(name), value.to_string());
+        if directory.is_dir() && write("cpu.cfs_period_us", period).is_err() {
+            let _ = write("cpu.cfs_quota_us", quota);
+        }
     }
 }
 
@@ -86,6 +105,18 @@ pub(crate) fn touched(current: &Value, changes: &Value) -> Value {
         }
         let mut whole = current.get(controller).cloned().unwrap_or(Value::Null);
         merge(&mut whole, change);
+        if controller == "memory" && change["limit"] == -1 && change["swap"].is_null() {
+            // The kernel wants no less for both than for the memory alone.
+            whole["swap"] = (-1).into();
+        }
+        if controller == "cpu"
+            && whole["idle"] == 1
+            && change["shares"].is_null()
+            && let Some(cpu) = whole.as_object_mut()
+        {
+            // An idle cgroup has no share.
+            cpu.remove("shares");
+        }
         result.insert(controller.clone(), whole);
     }
     Value::Object(result)

@@ -24,7 +24,9 @@ impl Container {
     ///
     /// Fails when the container is not running and `all` is not set.
     pub fn kill(&self, signal: i32, all: bool) -> Result<(), Error> {
-        if all {
+        // Nothing else would end the others, as with runc.
+        let is_last = signal == nix::libc::SIGKILL && !self.has_own_processes();
+        if all || is_last && !self.processes()?.is_empty() {
             return self.kill_all(signal);
         }
         let running = matches!(

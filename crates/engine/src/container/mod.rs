@@ -312,7 +312,10 @@ impl Container {
         let mut document = self.document()?;
         let linux = document.object_mut("linux").ok_or(Error::Missing)?;
         let current = linux.entry("resources").or_insert(Value::Null);
-        let touched = cgroup::touched(current, changes);
+        let mut touched = cgroup::touched(current, changes);
+        if let Some(touched) = touched.as_object_mut() {
+            crate::normalise::limit_processes(touched);
+        }
         self.cgroup()?.apply(&touched)?;
         cgroup::merge(current, &touched);
         change_document(&shadow(&self.root, &self.id), &document)
@@ -401,7 +404,9 @@ struct PendingHooks(Option<(&'static str, Vec<Hook>, State)>);
 impl PendingHooks {
     fn run(&self) -> Result<(), Error> {
         match &self.0 {
-            Some((point, hooks, state)) => hooks::run(point, hooks, &state.bundle, state),
+            Some((point, hooks, state)) => {
+                hooks::run(point, hooks, hooks::Start::Wrapped, &state.bundle, state)
+            }
             None => Ok(()),
         }
     }

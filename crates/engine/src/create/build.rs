@@ -19,14 +19,14 @@ use crate::init::{self, Plan, Runtime};
 use crate::process::{Executor, affinity};
 use crate::{Document, Error, State, hooks, userns};
 
-/// Makes the state and the first process. `has_cgroup` says that the container has cgroups of its
-/// own, and `born_in` which one of version 2 we have made for it.
+/// Makes the state and the first process. `is_ours` says that the container is `slipway`'s: it has
+/// cgroups of its own, and `born_in` is the one of version 2 that we have made for it.
 pub(super) fn build(
     request: &Create,
     document: &Document,
     executor: &dyn Executor,
     born_in: Option<&OpenCgroup>,
-    has_cgroup: bool,
+    is_ours: bool,
 ) -> Result<(), Error> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
         Error::library("write the container's state", error)
@@ -59,12 +59,17 @@ pub(super) fn build(
     set_oom_score(document)?;
     userns::enter_if_ordinary(&mut inside)?;
     drop_groups(document);
-    let plan = Plan::new(request, &inside, executor, listener)?;
+    let hook_start = match is_ours {
+        true => hooks::Start::Wrapped,
+        false => hooks::Start::Plain,
+    };
+    let plan = Plan::new(request, &inside, executor, hook_start, listener)?;
     let runtime = Making {
         document,
+        hook_start,
         bundle: &request.bundle,
         born_in,
-        cgroup: has_cgroup.then(|| Cgroup {
+        cgroup: is_ours.then(|| Cgroup {
             path: config.cgroup_path.clone(),
             driver: match request.systemd_cgroup {
                 true => Driver::Systemd,
@@ -133,6 +138,7 @@ fn set_rdt(document: &Document, id: &str, init: Pid, inner: &mut Inner) -> Resul
 /// The runtime's side while the first process is made.
 struct Making<'a> {
     document: &'a Document,
+    hook_start: hooks::Start,
     bundle: &'a Path,
     born_in: Option<&'a OpenCgroup>,
     cgroup: Option<Cgroup>,
@@ -155,8 +161,8 @@ impl Runtime for Making<'_> {
     }
 
     fn run_hooks(&self, state: &State) -> Result<(), Error> {
-        hooks::EARLY
-            .iter()
-            .try_for_each(|point| hooks::run_at(point, self.document, self.bundle, state))
+        hooks::EARLY.iter().try_for_each(|point| {
+            hooks::run_at(point, self.document, self.hook_start, self.bundle, state)
+        })
     }
 }

@@ -115,6 +115,7 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
     }
     let preserve_fds = preserved(request.preserve_fds, 0)?;
     let init = open_process(init_pid)?;
+    tracing::debug!("enter the container beside process {init_pid}");
     let supervisor = if request.detach {
         None
     } else {

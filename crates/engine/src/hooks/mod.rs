@@ -5,7 +5,7 @@ mod run;
 mod wrapper;
 
 pub(crate) use directories::add;
-pub(crate) use run::{Hooks, run, run_at};
+pub(crate) use run::{Hooks, Start, run, run_at};
 pub use wrapper::{HOOK, become_hook};
 
 use crate::Document;

@@ -29,13 +29,8 @@ impl Hooks {
         state["status"] = json!(Status::Created.to_string());
         state["pid"] = json!(std::process::id());
         for (number, hook) in self.hooks.iter().enumerate() {
-            let mut command = Command::new(hook.path());
-            match hook.args().as_deref().and_then(<[_]>::split_first) {
-                Some((name, args)) => command.arg0(name).args(args),
-                None => &mut command,
-            };
             let own = hook.env().as_deref().unwrap_or(environment);
-            run_one(hook, command, Some(own), &state).map_err(failed(
+            run_one(hook, plain(hook), Some(own), &state).map_err(failed(
                 "startContainer",
                 number,
                 hook,
@@ -49,12 +44,22 @@ impl Hooks {
 pub(crate) fn run_at(
     point: &str,
     document: &Document,
+    start: Start,
     directory: &Path,
     state: &State,
 ) -> Result<(), Error> {
     let hooks = document.hooks(point);
     let hooks = hooks.map_err(|error| Error::Refused(format!("hooks.{point}: {error}")))?;
-    run(point, &hooks, directory, state)
+    run(point, &hooks, start, directory, state)
+}
+
+/// How a hook is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Start {
+    /// By our own program in front of it; see [`become_hook`](super::become_hook).
+    Wrapped,
+    /// Directly: the calling program does not become hooks.
+    Plain,
 }
 
 /// Runs hooks of a point one after the other in this process's namespaces, in a directory, each with
@@ -63,16 +68,36 @@ pub(crate) fn run_at(
 pub(crate) fn run(
     point: &str,
     hooks: &[Hook],
+    start: Start,
     directory: &Path,
     state: &State,
 ) -> Result<(), Error> {
     let state = text(state);
     hooks.iter().enumerate().try_for_each(|(number, hook)| {
-        let mut command = Command::new(OWN);
-        command.args(words(hook.path(), hook.args().as_deref(), directory));
+        let command = match start {
+            Start::Wrapped => {
+                let mut command = Command::new(OWN);
+                command.args(words(hook.path(), hook.args().as_deref(), directory));
+                command
+            }
+            Start::Plain => {
+                let mut command = plain(hook);
+                command.current_dir(directory);
+                command
+            }
+        };
         let failed = failed(point, number, hook);
         run_one(hook, command, hook.env().as_deref(), &state).map_err(failed)
     })
+}
+
+/// Returns the command of a hook itself.
+fn plain(hook: &Hook) -> Command {
+    let mut command = Command::new(hook.path());
+    if let Some((name, args)) = hook.args().as_deref().and_then(<[_]>::split_first) {
+        command.arg0(name).args(args);
+    }
+    command
 }
 
 /// Names the hook that failed, as runc does.

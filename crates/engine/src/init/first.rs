@@ -154,8 +154,14 @@ impl First<'_> {
             asked.map_err(say("wait for the runtime's hooks"))?;
         }
         let state = self.plan.state_with(self.init);
-        hooks::run_at("createContainer", document, root, &state)
-            .map_err(|error| text::one_line(&error))
+        hooks::run_at(
+            "createContainer",
+            document,
+            self.plan.hook_start,
+            root,
+            &state,
+        )
+        .map_err(|error| text::one_line(&error))
     }
 
     /// Makes everything else that the process has, in its root.
@@ -197,6 +203,9 @@ impl First<'_> {
 
     /// Waits for the start, and becomes the program. Returns only on failure.
     fn wait_and_execute(&self) -> String {
+        // Without this, the kernel would ignore what a first process does not handle
+        // (pid_namespaces(7)).
+        sys::end_by_signals();
         let listener = &self.plan.listener;
         let started = listener.wait_for_container_start();
         match started.and_then(|()| listener.close()) {

@@ -26,7 +26,7 @@ use serde_json::Value;
 use sys::Fork;
 
 use crate::process::Executor;
-use crate::{Create, Document, Error, State, Status};
+use crate::{Create, Document, Error, State, Status, hooks};
 use channel::{Channel, Message};
 use namespaces::Namespaces;
 
@@ -41,6 +41,7 @@ pub(crate) struct Plan<'a> {
     pub(crate) devices: Vec<Device>,
     pub(crate) change: ChangeOfRoot,
     pub(crate) executor: &'a dyn Executor,
+    pub(crate) hook_start: hooks::Start,
     /// The socket to which the terminal's master is sent.
     pub(crate) console: Option<OwnedFd>,
     pub(crate) listener: NotifyListener,
@@ -54,10 +55,16 @@ impl<'a> Plan<'a> {
         request: &'a Create,
         document: &'a Document,
         executor: &'a dyn Executor,
+        hook_start: hooks::Start,
         listener: NotifyListener,
     ) -> Result<Self, Error> {
-        let mounts = document.mounts().map(Mount::parse);
-        let mounts = mounts.collect::<Result<_, _>>().map_err(Error::Refused)?;
+        let root = Path::new(document.root_path().unwrap_or_default());
+        let mounts = document
+            .mounts()
+            .map(|mount| Ok(Mount::parse(mount)?.inside(root)));
+        let mounts = mounts
+            .collect::<Result<_, String>>()
+            .map_err(Error::Refused)?;
         let devices = Device::parse_all(&document["linux"]["devices"]).map_err(Error::Refused)?;
         let console = match &request.console_socket {
             Some(path) => {
@@ -92,6 +99,7 @@ impl<'a> Plan<'a> {
                 true => ChangeOfRoot::Pivot,
             },
             executor,
+            hook_start,
             console,
             listener,
             preserve_fds: request.preserve_fds.cast_signed(),

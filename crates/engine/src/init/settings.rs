@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::path::Path;
 
-use libcontainer::oci_spec::runtime::{LinuxMemoryPolicy, Process, Spec};
+use libcontainer::oci_spec::runtime::{
+    LinuxMemoryPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, Process, Spec,
+};
 use libcontainer::process::memory_policy::setup_memory_policy;
 use libcontainer::syscall::syscall::{SyscallType, create_syscall};
 use libcontainer::utils::{validate_spec_for_net_devices, validate_spec_for_new_user_ns};
@@ -20,6 +22,26 @@ use crate::userns;
 /// Refuses settings that could not be made, before anything of the container is.
 pub(crate) fn check(document: &Document) -> Result<(), String> {
     scheduling::check(&document["process"]["scheduler"])?;
+    let cpus = document
+        .pointer("/linux/resources/cpu/cpus")
+        .and_then(Value::as_str);
+    if document["process"]["scheduler"]["policy"] == "SCHED_DEADLINE"
+        && cpus.is_some_and(|cpus| !cpus.is_empty())
+    {
+        return Err(
+            "process scheduler can't be used together with AllowedCPUs: the kernel gives \
+             SCHED_DEADLINE to a process on all CPUs only (sched_setattr(2))"
+                .to_owned(),
+        );
+    }
+    let has_mounts = document.namespaces().any(|one| one["type"] == "mount");
+    let is_read_only = document.pointer("/root/readonly") == Some(&Value::Bool(true));
+    if !has_mounts && (is_read_only || document.mounts().next().is_some()) {
+        return Err(
+            "mounts, and a root that is read-only, need a mount namespace: the host would keep them"
+                .to_owned(),
+        );
+    }
     let flags = document.pointer("/linux/personality/flags");
     if flags
         .and_then(Value::as_array)
@@ -92,16 +114,31 @@ pub(super) fn set_scheduling(document: &Document, process: &Process) -> Result<(
 /// Sets where the process takes memory, set_mempolicy(2).
 pub(crate) fn set_memory_policy(document: &Document) -> Result<(), String> {
     let syscall = SyscallType::default().create_syscall();
-    setup_memory_policy(&memory_policy(document)?, syscall.as_ref())
-        .map_err(|error| format!("linux.memoryPolicy: {}", of_library(&error)))
+    setup_memory_policy(&memory_policy(document)?, syscall.as_ref()).map_err(|error| {
+        let text = of_library(&error);
+        let text = text.replace("Invalid node specification", "invalid memory policy node");
+        format!("linux.memoryPolicy: {text}")
+    })
 }
 
 fn memory_policy(document: &Document) -> Result<Option<LinuxMemoryPolicy>, String> {
-    let policy = document.pointer("/linux/memoryPolicy");
-    policy
-        .map(|policy| serde_json::from_value(policy.clone()))
-        .transpose()
-        .map_err(|error| format!("linux.memoryPolicy: {error}"))
+    let Some(policy) = document.pointer("/linux/memoryPolicy") else {
+        return Ok(None);
+    };
+    let wrong = |what: &str, error: &dyn std::fmt::Display| {
+        format!("linux.memoryPolicy: invalid memory policy{what}: {error}")
+    };
+    let mode = policy["mode"].as_str().unwrap_or_default();
+    let known: Result<MemoryPolicyModeType, _> = serde_json::from_value(mode.into());
+    known.map_err(|error| wrong(" mode", &error))?;
+    let flags = policy["flags"].as_array().into_iter().flatten();
+    for flag in flags {
+        let known: Result<MemoryPolicyFlagType, _> = serde_json::from_value(flag.clone());
+        known.map_err(|error| wrong(" flag", &error))?;
+    }
+    let parsed: LinuxMemoryPolicy =
+        serde_json::from_value(policy.clone()).map_err(|error| wrong("", &error))?;
+    Ok(Some(parsed))
 }
 
 /// Sets the names of the host in a new UTS namespace.

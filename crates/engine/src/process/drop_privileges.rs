@@ -3,8 +3,8 @@
 
 use libcontainer::capabilities::{drop_privileges, reset_effective};
 use libcontainer::oci_spec::runtime::{Capabilities, Capability, LinuxCapabilities, Process};
-use libcontainer::syscall::SyscallError;
 use libcontainer::syscall::syscall::SyscallType;
+use libcontainer::syscall::{Syscall, SyscallError};
 
 use crate::process::selinux;
 use crate::seccomp::Filter;
@@ -30,9 +30,9 @@ pub(crate) fn drop_all_but_filter(process: &Process, has_filter: bool) -> Result
     reset_effective(syscall.as_ref()).map_err(failed)?;
     match process.capabilities() {
         Some(capabilities) if has_filter && !is_filter_last(process) => {
-            drop_privileges(&with_administration(capabilities), syscall.as_ref()).map_err(failed)
+            set_all(&with_administration(capabilities), syscall.as_ref())
         }
-        Some(capabilities) => drop_privileges(capabilities, syscall.as_ref()).map_err(failed),
+        Some(capabilities) => set_all(capabilities, syscall.as_ref()),
         None => Ok(()),
     }
 }
@@ -45,10 +45,28 @@ pub(crate) fn load_filter(process: &Process, filter: Option<&Filter>) -> Result<
     match process.capabilities() {
         Some(capabilities) if !is_filter_last(process) => {
             let syscall = SyscallType::default().create_syscall();
-            drop_privileges(capabilities, syscall.as_ref()).map_err(failed)
+            set_all(capabilities, syscall.as_ref())
         }
         _ => Ok(()),
     }
+}
+
+/// Sets all sets of the calling process. The inheritable set may have what the permitted one has not,
+/// and so comes before it (capabilities(7)).
+fn set_all(capabilities: &LinuxCapabilities, syscall: &dyn Syscall) -> Result<(), String> {
+    let inheritable = capabilities.inheritable().as_ref();
+    if inheritable.is_some_and(|set| !set.is_empty()) {
+        let mut first = capabilities.clone();
+        first
+            .set_effective(None)
+            .set_permitted(None)
+            .set_ambient(None);
+        drop_privileges(&first, syscall).map_err(failed)?;
+        let mut then = capabilities.clone();
+        then.set_inheritable(None);
+        return drop_privileges(&then, syscall).map_err(failed);
+    }
+    drop_privileges(capabilities, syscall).map_err(failed)
 }
 
 fn failed(error: SyscallError) -> String {

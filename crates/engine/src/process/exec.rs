@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::convert::Infallible;
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsStr, OsString};
 use std::fs;
 use std::io::Write;
 use std::os::fd::RawFd;
@@ -10,7 +10,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use libcontainer::oci_spec::runtime::Process;
+use libcontainer::oci_spec::runtime::{Capability, Process};
 use nix::sys::signal::{SigSet, SigmaskHow, sigprocmask};
 use nix::unistd::{AccessFlags, access, execve};
 
@@ -71,9 +71,12 @@ impl Program {
             return Ok(());
         }
         let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.mask), None);
-        let environment = self.process.env().as_deref().unwrap_or_default();
+        let environment = environment(&self.process);
+        let environment = environment
+            .iter()
+            .map(|one| one.to_string_lossy().into_owned());
         self.hooks
-            .run_inside(environment)
+            .run_inside(&environment.collect::<Vec<_>>())
             .map_err(|error| text::one_line(&error))
     }
 }
@@ -148,19 +151,9 @@ pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infalli
         .flatten()
         .map(|arg| text(arg.as_bytes()));
     let args = args.collect::<Result<Vec<_>, _>>()?;
-    let variables = last_of_each(process.env().as_deref().unwrap_or_default());
-    let mut env = variables
-        .iter()
-        .map(|variable| text(variable.as_bytes()))
-        .collect::<Result<Vec<_>, _>>()?;
-    if !variables
-        .iter()
-        .any(|one| one.starts_with("HOME=") && one.len() > "HOME=".len())
-    {
-        env.retain(|variable| variable.as_bytes() != b"HOME=");
-        let home = home(process.user().uid());
-        env.push(text(&[b"HOME=", home.as_os_str().as_bytes()].concat())?);
-    }
+    let env = environment(process);
+    let env = env.iter().map(|variable| text(variable.as_bytes()));
+    let env = env.collect::<Result<Vec<_>, _>>()?;
     sys::reset_signals();
     sys::restore_limits();
     let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
@@ -170,6 +163,21 @@ pub(crate) fn become_program(process: &Process, mask: &SigSet) -> Result<Infalli
         program.display(),
         text::message(&errno.into())
     ))
+}
+
+/// Returns the program's environment: of several values of a name the last, and the user's home if the
+/// process names none.
+fn environment(process: &Process) -> Vec<OsString> {
+    let variables = last_of_each(process.env().as_deref().unwrap_or_default());
+    let has_home = |one: &&String| one.starts_with("HOME=") && one.len() > "HOME=".len();
+    let home = match variables.iter().any(has_home) {
+        true => None,
+        false => {
+            Some([OsStr::new("HOME="), home(process.user().uid()).as_os_str()].join(OsStr::new("")))
+        }
+    };
+    let named = variables.into_iter().filter(|one| *one != "HOME=");
+    named.map(OsString::from).chain(home).collect()
 }
 
 /// Returns the last of each group of variables with the same name, as runc does.
@@ -197,8 +205,11 @@ fn find(process: &Process) -> Result<PathBuf, String> {
         .next()
         .ok_or("process.args must not be empty")?;
     let fail = |reason: &str| Err(format!("exec: {name:?}: {reason}"));
+    let capabilities = process.capabilities().as_ref();
+    let effective = capabilities.and_then(|sets| sets.effective().as_ref());
+    let may_all = effective.is_some_and(|set| set.contains(&Capability::DacOverride));
     if name.contains('/') {
-        return match check(Path::new(name)) {
+        return match check(Path::new(name), may_all) {
             Ok(()) => Ok(PathBuf::from(name)),
             Err(Unfit::Missing(error)) => fail(&format!("stat {name}: {error}")),
             Err(unfit) => fail(&unfit.to_string()),
@@ -212,7 +223,7 @@ fn find(process: &Process) -> Result<PathBuf, String> {
     let mut denied = false;
     let path = path.unwrap_or(rootfs::DEFAULT_PATH);
     for candidate in rootfs::candidates(OsStr::new(path), OsStr::new(name)) {
-        match check(&candidate) {
+        match check(&candidate, may_all) {
             Ok(()) => return Ok(candidate),
             Err(unfit) => denied |= matches!(unfit, Unfit::Denied),
         }
@@ -235,14 +246,16 @@ enum Unfit {
     Denied,
 }
 
-fn check(path: &Path) -> Result<(), Unfit> {
+/// `may_all` says that the process has the capability for which the permissions of a file do not
+/// count, if anybody may execute it.
+fn check(path: &Path, may_all: bool) -> Result<(), Unfit> {
     let metadata = fs::metadata(path).map_err(|error| Unfit::Missing(text::message(&error)))?;
     if metadata.is_dir() {
         return Err(Unfit::Directory);
     }
     // Capabilities let root pass access(2) even for files that nobody may execute.
     let executable = metadata.permissions().mode() & 0o111 != 0;
-    if executable && access(path, AccessFlags::X_OK).is_ok() {
+    if executable && (may_all || access(path, AccessFlags::X_OK).is_ok()) {
         Ok(())
     } else {
         Err(Unfit::Denied)

@@ -14,9 +14,14 @@ use crate::Document;
 /// Opens the container's `/dev/null` in place of the host's, which the caller has left as a stream.
 pub(crate) fn reopen_null() -> Result<(), String> {
     let failed = |reason: &str| format!("/dev/null: {reason}");
+    // Looked at before it is opened: to open another device could do something.
+    let number = makedev(1, 3);
+    let there = stat("/dev/null").map_err(|errno| failed(&text::message(&errno.into())))?;
+    if there.st_rdev != number {
+        return Err(failed("it is another device"));
+    }
     let null = fs::File::options().read(true).write(true).open("/dev/null");
     let null = null.map_err(|error| failed(&text::message(&error)))?;
-    let number = makedev(1, 3);
     let is_null = |fd| fstat(fd).is_ok_and(|found| found.st_rdev == number);
     if !is_null(null.as_raw_fd()) {
         return Err(failed("it is another device"));

@@ -70,7 +70,7 @@ fn refuse_deadlock(seccomp: &LinuxSeccomp) -> Result<(), String> {
     let mut rules = seccomp.syscalls().iter().flatten();
     if rules.any(|rule| rule.action() == notify && rule.names().iter().any(|name| name == "write"))
     {
-        return Err("SCMP_ACT_NOTIFY cannot be used for write".to_owned());
+        return Err("SCMP_ACT_NOTIFY cannot be used for the write syscall".to_owned());
     }
     Ok(())
 }

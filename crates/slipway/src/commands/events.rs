@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use engine::{Container, Event, Watch};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use sys::ExitCode;
 
 use crate::cli::{Events, Global};
@@ -21,7 +22,7 @@ pub fn run(global: &Global, args: &Events) -> Result<ExitCode> {
     let mut due = Instant::now() + interval;
     loop {
         match watch.next(due.saturating_duration_since(Instant::now()))? {
-            Event::OutOfMemory => print(&json!({"type": "oom", "id": args.id}))?,
+            Event::OutOfMemory => print(&Report::new("oom", &args.id, None))?,
             Event::Ended => return Ok(ExitCode::SUCCESS),
             Event::Quiet if Instant::now() < due => {}
             Event::Quiet => {
@@ -32,13 +33,30 @@ pub fn run(global: &Global, args: &Events) -> Result<ExitCode> {
     }
 }
 
-fn statistics(container: &Container, id: &str) -> Result<Value> {
-    Ok(json!({"type": "stats", "id": id, "data": container.stats()?}))
+/// A line of the output. Some readers expect runc's order of the fields.
+#[derive(Serialize)]
+struct Report<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<Value>,
 }
 
-fn print(event: &Value) -> Result<()> {
+impl<'a> Report<'a> {
+    fn new(kind: &'static str, id: &'a str, data: Option<Value>) -> Self {
+        Self { kind, id, data }
+    }
+}
+
+fn statistics<'a>(container: &Container, id: &'a str) -> Result<Report<'a>> {
+    Ok(Report::new("stats", id, Some(container.stats()?)))
+}
+
+fn print(event: &Report<'_>) -> Result<()> {
+    let line = serde_json::to_string(event).context("print the event")?;
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{event}")
+    writeln!(stdout, "{line}")
         .and_then(|()| stdout.flush())
         .context("print the event")
 }

@@ -9,7 +9,11 @@ use sys::ExitCode;
 use crate::cli::{Global, List, ListFormat};
 
 pub fn run(global: &Global, args: &List) -> Result<ExitCode> {
-    let states: Vec<State> = engine::list(&super::root(global)?)?
+    let root = super::root(global)?;
+    if global.root.is_some() {
+        std::fs::read_dir(&root).with_context(|| format!("read {}", root.display()))?;
+    }
+    let states: Vec<State> = engine::list(&root)?
         .iter()
         .map(engine::Container::state)
         .collect();

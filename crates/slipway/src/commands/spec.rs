@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 
 use anyhow::{Context, Result, bail};
 use nix::unistd::{getegid, geteuid};
+use serde_json::Value;
 use sys::ExitCode;
 
 use crate::cli::Spec;
@@ -26,6 +27,13 @@ pub fn run(args: &Spec) -> Result<ExitCode> {
         }
     }
     let path = args.bundle.join("config.json");
+    let mut spec = serde_json::to_value(&spec).context("write JSON")?;
+    let namespaces = spec.pointer_mut("/linux/namespaces");
+    if let Some(namespaces) = namespaces.and_then(Value::as_array_mut) {
+        // As in runc: the files of old hierarchies are shown by their full paths.
+        let has_cgroups = engine::has_unified_cgroups_alone();
+        namespaces.retain(|one| has_cgroups || one["type"] != "cgroup");
+    }
     let text = serde_json::to_vec_pretty(&spec).context("write JSON")?;
     let mut file = match File::options().write(true).create_new(true).open(&path) {
         Ok(file) => file,

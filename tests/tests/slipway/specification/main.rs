@@ -5,6 +5,7 @@
 mod general;
 mod linux;
 mod mounts;
+mod places;
 mod resources;
 
 use std::fmt::Write as _;
@@ -63,9 +64,15 @@ fn capabilities(spec: &mut Value, sets: &[&str], names: &[&str]) {
 }
 
 fn rows() -> impl Iterator<Item = &'static Row> {
-    [general::ROWS, mounts::ROWS, linux::ROWS, resources::ROWS]
-        .into_iter()
-        .flatten()
+    [
+        general::ROWS,
+        mounts::ROWS,
+        places::ROWS,
+        linux::ROWS,
+        resources::ROWS,
+    ]
+    .into_iter()
+    .flatten()
 }
 
 /// Runs a row's container, and returns whether the result is the expected one.
