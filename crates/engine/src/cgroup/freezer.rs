@@ -90,7 +90,7 @@ pub(super) fn refuse_frozen_in(hierarchy: &Path, directory: &Path) -> Result<(),
         .take_while(|directory| *directory != hierarchy);
     match { above }.find(|directory| holds(directory)) {
         Some(frozen) => Err(format!(
-            "{} is frozen; thaw it, or choose another",
+            "container's cgroup unexpectedly frozen: {} is frozen; thaw it, or choose another",
             frozen.display()
         )),
         None => Ok(()),

@@ -145,7 +145,7 @@ mod tests {
         let wanted = ["nosuch:/".to_owned()];
         let error = JoinedCgroups::beside(Pid::this(), Path::new("/x"), &wanted).unwrap_err();
         assert!(
-            error.to_string().contains("no cgroup controller nosuch"),
+            error.to_string().contains("unknown controller nosuch"),
             "{error}"
         );
     }

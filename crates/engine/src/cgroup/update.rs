@@ -110,11 +110,10 @@ pub(crate) fn touched(current: &Value, changes: &Value) -> Value {
             whole["swap"] = (-1).into();
         }
         if controller == "cpu"
-            && whole["idle"] == 1
             && change["shares"].is_null()
             && let Some(cpu) = whole.as_object_mut()
         {
-            // An idle cgroup has no share.
+            // It stays as it is, and an idle cgroup takes none.
             cpu.remove("shares");
         }
         result.insert(controller.clone(), whole);

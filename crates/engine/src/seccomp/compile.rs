@@ -180,6 +180,6 @@ mod tests {
             "defaultAction": "SCMP_ACT_ALLOW",
             "syscalls": [{"names": ["write"], "action": "SCMP_ACT_NOTIFY"}],
         }));
-        assert!(error.unwrap_err().contains("for write"));
+        assert!(error.unwrap_err().contains("for the write"));
     }
 }
