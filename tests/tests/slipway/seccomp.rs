@@ -144,7 +144,7 @@ fn nobody_listens() {
     let bundle = Bundle::new(&["true"], |spec| report_mkdir(spec, &path));
     let outcome = run(&mut bundle.slipway(&["run", "c1"]));
     assert_eq!(outcome.code, 1, "{outcome:?}");
-    let told = format!("connect to {}", path.display());
+    let told = format!("failed to connect with seccomp agent {}", path.display());
     assert!(outcome.stderr.contains(&told), "{outcome:?}");
     assert_eq!(bundle.left(), Vec::<String>::new());
 }
