@@ -9,6 +9,7 @@ use nix::unistd::Pid;
 
 use crate::create::{check, make};
 use crate::pidfd::open_process;
+use crate::readiness::Readiness;
 use crate::shadow_bundle::{make_private, scratch};
 use crate::supervise::Supervisor;
 use crate::terminal::{Terminal, receive_master};
@@ -34,9 +35,14 @@ pub enum Foreground {
 /// Fails when the container cannot be created or started. Nothing of it is left then.
 pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
     let prepared = check(&mut request)?;
+    let manager = request.notify_socket.clone();
     let Foreground::Attached { keep } = mode else {
         let container = make(request, &prepared)?.knowing(prepared.document);
-        start(container)?;
+        let readiness = open_readiness(&container, manager.as_deref())?;
+        let container = start(container)?;
+        if let (Some(readiness), Some(init)) = (readiness, container.pid()) {
+            readiness.pass_on(init)?;
+        }
         return Ok(0);
     };
     if request.console_socket.is_some() {
@@ -56,12 +62,39 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
         Ok(attached) => attached,
         Err(error) => return Err(remove(container, error)),
     };
+    let readiness = open_readiness(&container, manager.as_deref())?;
     let container = start(container)?;
+    if let Some(readiness) = readiness {
+        pass_on_beside(&readiness, pid)?;
+    }
     let code = supervisor.wait(pid, &pidfd, terminal)?;
     if !keep {
         container.remove_ended()?;
     }
     Ok(code)
+}
+
+fn open_readiness(
+    container: &Container,
+    manager: Option<&Path>,
+) -> Result<Option<Readiness>, Error> {
+    match manager {
+        Some(manager) => container.readiness(manager),
+        None => Ok(None),
+    }
+}
+
+/// Passes on the readiness in a process of its own, which ends with us.
+fn pass_on_beside(readiness: &Readiness, init: Pid) -> Result<(), Error> {
+    match sys::fork_at(false, None) {
+        Ok(sys::Fork::Parent(_)) => Ok(()),
+        Ok(sys::Fork::Child) => {
+            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+            let told = readiness.pass_on(init);
+            sys::exit_at_once(i32::from(told.is_err()))
+        }
+        Err(errno) => Err(Error::system("wait for the container's readiness", errno)),
+    }
 }
 
 fn start(mut container: Container) -> Result<Container, Error> {

@@ -25,6 +25,7 @@ pub mod normalise;
 mod pidfd;
 mod process;
 mod rdt;
+mod readiness;
 mod scratch;
 mod seccomp;
 mod shadow_bundle;

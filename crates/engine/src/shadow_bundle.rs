@@ -135,7 +135,9 @@ fn refuse_for_host(document: &Document) -> Result<(), Error> {
         return refused("linux.resources.rdma is not supported");
     }
     if is_set("/linux/resources/unified") && !crate::cgroup::is_unified() {
-        return refused("invalid configuration: linux.resources.unified needs a host with cgroups of version 2 alone");
+        return refused(
+            "invalid configuration: linux.resources.unified needs a host with cgroups of version 2 alone",
+        );
     }
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! `slipway` without an engine, as root: runc's command line.
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tests::{Bundle, Outcome, program, run, run_with_input, succeed, wait_for};
+use tests::{Bundle, Outcome, fixture, program, run, run_with_input, succeed, wait_for};
 
 #[test]
 fn run_returns_what_the_program_does() {
@@ -291,4 +292,57 @@ fn another_specification_decides_on_the_terminal_too() {
     let other = other.display().to_string();
     let seen = succeed(&mut bundle.slipway(&["run", "--config", &other, "c1"]));
     assert!(seen.starts_with("/dev/pts/"), "{seen:?}");
+}
+
+/// As systemd does for a service of type notify.
+#[test]
+fn a_program_reports_that_it_is_ready() {
+    let program = "import os, socket, time\n\
+                   s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n\
+                   s.sendto(b'STATUS=soon', os.environ['NOTIFY_SOCKET'])\n\
+                   s.sendto(b'READY=1', os.environ['NOTIFY_SOCKET'])\n\
+                   time.sleep(100)";
+    let bundle = Bundle::new(&["python3", "-c", program], |spec| {
+        spec["root"]["path"] = fixture("py").display().to_string().into();
+        let run = serde_json::json!({"destination": "/run", "type": "tmpfs", "source": "run"});
+        spec["mounts"].as_array_mut().unwrap().push(run);
+    });
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("manager");
+    let manager = UnixDatagram::bind(&path).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .unwrap();
+    let told = || {
+        let mut bytes = [0; 100];
+        let length = manager.recv(&mut bytes).unwrap();
+        String::from_utf8_lossy(&bytes[..length]).into_owned()
+    };
+    for steps in [&["run -d c1"][..], &["create c1", "start c1"]] {
+        for step in steps {
+            let words: Vec<&str> = step.split(' ').collect();
+            let mut slipway = bundle.slipway(&words);
+            // The barrier's other end is closed by nobody here, and so waits until this ends.
+            let mut child = slipway.env("NOTIFY_SOCKET", &path).stdin(Stdio::null());
+            child = child.stdout(Stdio::null()).stderr(Stdio::null());
+            let mut child = child.spawn().unwrap();
+            if *step != "create c1" {
+                assert_eq!(told(), "READY=1\n");
+                let state = succeed(&mut bundle.slipway(&["state", "c1"]));
+                let pid = serde_json::from_str::<serde_json::Value>(&state).unwrap()["pid"].clone();
+                assert_eq!(told(), format!("MAINPID={pid}\n"));
+                assert_eq!(told(), "BARRIER=1");
+            }
+            assert!(child.wait().unwrap().success());
+        }
+        succeed(&mut bundle.slipway(&["delete", "-f", "c1"]));
+        assert!(bundle.left().is_empty(), "{:?}", bundle.left());
+    }
+    // Nobody waits for one that ends before.
+    let bundle = Bundle::new(&["true"], |spec| {
+        let run = serde_json::json!({"destination": "/run", "type": "tmpfs", "source": "run"});
+        spec["mounts"].as_array_mut().unwrap().push(run);
+    });
+    let mut slipway = bundle.slipway(&["run", "c1"]);
+    succeed(slipway.env("NOTIFY_SOCKET", &path));
 }

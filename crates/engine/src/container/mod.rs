@@ -20,6 +20,7 @@ use serde_json::Value;
 use crate::cgroup::{Cgroup, Driver};
 use crate::error::of_library;
 use crate::first_process::{BEGIN, begin_of, is_alive, is_another};
+use crate::readiness::Readiness;
 use crate::seccomp::{Filter, Relay};
 use crate::shadow_bundle::{Prepared, change_document, read_document, shadow, write_whole};
 use crate::{Document, Error, State, Status, cgroup, hooks, identifier};
@@ -231,6 +232,26 @@ impl Container {
             }
         }
         self.start_created()
+    }
+
+    /// Does the same, and waits until the program is ready, if the container was made to report it.
+    /// `manager` is the socket of the service manager, which is told.
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start), and when the manager cannot be told.
+    pub fn start_and_notify(&mut self, manager: &Path) -> Result<(), Error> {
+        let readiness = self.readiness(manager)?;
+        self.start()?;
+        match (readiness, self.pid()) {
+            (Some(readiness), Some(init)) => readiness.pass_on(init),
+            _ => Ok(()),
+        }
+    }
+
+    /// Opens the socket at which the program reports that it is ready.
+    pub(crate) fn readiness(&self, manager: &Path) -> Result<Option<Readiness>, Error> {
+        Readiness::open(&self.directory(), manager)
     }
 
     /// Starts the program of a container that was just made.

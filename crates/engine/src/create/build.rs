@@ -17,7 +17,7 @@ use super::Create;
 use crate::cgroup::{Cgroup, Driver, OpenCgroup};
 use crate::init::{self, Plan, Runtime};
 use crate::process::{Executor, affinity};
-use crate::{Document, Error, State, hooks, userns};
+use crate::{Document, Error, State, hooks, readiness, userns};
 
 /// Makes the state and the first process. `is_ours` says that the container is `slipway`'s: it has
 /// cgroups of its own, and `born_in` is the one of version 2 that we have made for it.
@@ -36,6 +36,9 @@ pub(super) fn build(
         .mode(0o700)
         .create(&directory)
         .map_err(Error::state("create", &directory))?;
+    if request.notify_socket.is_some() {
+        readiness::make_directory(&directory)?;
+    }
     let config = config(document, &request.id)?;
     config.save(&directory).map_err(|error| failed(&error))?;
     let mut inner = Inner::new(

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::process::Executor;
 use crate::shadow_bundle::{Prepared, make_private, prepare};
-use crate::{Container, Document, Error, cgroup, identifier};
+use crate::{Container, Document, Error, cgroup, identifier, readiness};
 
 /// The parameters of a new container.
 #[derive(Debug)]
@@ -45,6 +45,8 @@ pub struct Create {
     pub systemd_cgroup: bool,
     /// Directories with further hooks, as podman and CRI-O have them.
     pub hooks_directories: Vec<PathBuf>,
+    /// The socket of the service manager that is told when the program is ready.
+    pub notify_socket: Option<PathBuf>,
     /// The signal mask of the program.
     pub mask: SigSet,
     /// The last step of the first process; `None` means to execute the program.
@@ -72,6 +74,7 @@ impl Create {
             no_pivot: false,
             systemd_cgroup: false,
             hooks_directories: Vec::new(),
+            notify_socket: None,
             mask: SigSet::empty(),
             executor: None,
         }
@@ -117,6 +120,9 @@ pub(crate) fn check(request: &mut Create) -> Result<Prepared, Error> {
         &request.hooks_directories,
     )?;
     pass_on_sockets(&mut prepared.document, listening);
+    if request.notify_socket.is_some() {
+        readiness::give(&mut prepared.document, &request.root.join(&request.id));
+    }
     if request.no_new_keyring {
         prepared.document.keep_keyring();
     }

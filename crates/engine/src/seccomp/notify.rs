@@ -47,7 +47,8 @@ impl Relay {
     ) -> Result<(Self, RelaySocket), Error> {
         let failed = |source: std::io::Error| Error::system("prepare the seccomp listener", source);
         // Before anything is made: if nobody listens now, a later attempt will hardly succeed.
-        let listener = sys::connect(path).map_err(Error::state("failed to connect with seccomp agent", path))?;
+        let listener = sys::connect(path)
+            .map_err(Error::state("failed to connect with seccomp agent", path))?;
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,

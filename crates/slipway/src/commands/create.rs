@@ -23,6 +23,7 @@ pub fn request(global: &Global, args: Create) -> Result<engine::Create> {
         no_new_keyring: args.no_new_keyring,
         no_pivot: args.no_pivot,
         systemd_cgroup: global.systemd_cgroup,
+        notify_socket: super::notify_socket(),
         hooks_directories: global.hooks_dir.clone(),
         ..engine::Create::new(args.id, root, args.bundle)
     })

@@ -57,6 +57,12 @@ pub fn run(cli: Cli) -> Result<ExitCode> {
     }
 }
 
+/// Returns the socket of the service manager that waits for this program to be ready, sd_notify(3).
+fn notify_socket() -> Option<PathBuf> {
+    let socket = std::env::var_os("NOTIFY_SOCKET")?;
+    (!socket.is_empty()).then(|| socket.into())
+}
+
 /// Finds a container by its id.
 fn load(global: &Global, id: &str) -> Result<engine::Container> {
     Ok(engine::Container::load(&root(global)?, id)?)
