@@ -83,7 +83,14 @@ pub(crate) fn prepare(
         },
     )
     .map_err(Error::Refused)?;
-    let document = Document::from(normalised.document);
+    let mut document = Document::from(normalised.document);
+    // Mounts are made on the true path: what lies above it decides whether the host gets them.
+    let root = document
+        .root_path()
+        .and_then(|root| fs::canonicalize(root).ok());
+    if let Some(root) = root {
+        document["root"]["path"] = root.to_string_lossy().into();
+    }
     let limits = document.pointer("/process/rlimits");
     crate::process::rlimits::check(limits).map_err(Error::Refused)?;
     hooks::check(&document).map_err(Error::Refused)?;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 
 use rootfs::{Directory, attach};
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, OFlags, Uid, chmodat, chownat, fstat, makedev, mknodat, openat,
-    statat,
+    AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, statat,
 };
 use rustix::io::Errno;
+use rustix::process::umask;
 use serde_json::Value;
 use sys::mount_bits::{NO_EXEC, NO_SUID};
 
@@ -99,22 +99,23 @@ impl Device {
         })
     }
 
-    fn make(&self, root: &Directory) -> io::Result<()> {
+    /// Makes the node, or shows the host's if `may_mount`.
+    fn make(&self, root: &Directory, may_mount: bool) -> io::Result<()> {
         let above = self.path.parent().unwrap_or(Path::new("/"));
         let above = root.make_directories(above)?;
         let name = self.path.file_name().ok_or(Errno::ISDIR)?;
-        match mknodat(
-            &above,
-            name,
-            self.kind,
-            Mode::from_raw_mode(self.mode),
-            self.number,
-        ) {
+        // The mode is the device's whole. To set it later would be to trust a name, which somebody
+        // else can give to another file.
+        let before = umask(Mode::empty());
+        let mode = Mode::from_raw_mode(self.mode);
+        let made = mknodat(&above, name, self.kind, mode, self.number);
+        umask(before);
+        match made {
             Ok(()) => self.complete(&above, name),
             // As in runc, what the image or a volume brings is used.
             Err(Errno::EXIST) if !self.is_another(&above, name) => Ok(()),
             // Nobody may make devices in a user namespace: the host's is shown.
-            Err(Errno::PERM | Errno::EXIST) if self.kind != FileType::Fifo => {
+            Err(Errno::PERM | Errno::EXIST) if may_mount && self.kind != FileType::Fifo => {
                 self.bind(&above, name)
             }
             Err(Errno::EXIST) => Ok(()),
@@ -132,20 +133,20 @@ impl Device {
         FileType::from_raw_mode(mode) == self.kind && number == self.number
     }
 
-    /// Sets mode and owner, the mode past the umask.
+    /// Sets the owner of the node that was made.
     fn complete(&self, above: &OwnedFd, name: &OsStr) -> io::Result<()> {
-        chmodat(
-            above,
-            name,
-            Mode::from_raw_mode(self.mode),
-            AtFlags::empty(),
-        )?;
-        if self.owner != (None, None) {
-            let (user, group) = self.owner;
-            let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
-            chownat(above, name, user, group, AtFlags::SYMLINK_NOFOLLOW)?;
+        let (user, group) = self.owner;
+        if (user, group) == (None, None) {
+            return Ok(());
         }
-        Ok(())
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let node = openat(above, name, flags, Mode::empty())?;
+        let found = fstat(&node)?;
+        if !self.is_of(found.st_mode, found.st_rdev) {
+            return Err(io::Error::other("somebody else has put another file there"));
+        }
+        let (user, group) = (user.map(Uid::from_raw), group.map(Gid::from_raw));
+        Ok(chownat(&node, "", user, group, AtFlags::EMPTY_PATH)?)
     }
 
     /// Shows the host's device of the same path.
@@ -179,7 +180,7 @@ const LINKS: [(&str, &str); 4] = [
 
 /// Makes the default devices, the wanted ones and the links in a container's root. What is there
 /// already stays.
-pub(crate) fn make_all(root: &Directory, wanted: &[Device]) -> Result<(), Error> {
+pub(crate) fn make_all(root: &Directory, wanted: &[Device], may_mount: bool) -> Result<(), Error> {
     let is_wanted = |device: &Device| wanted.iter().any(|one| one.path == device.path);
     let defaults = Device::defaults().filter(|device| !is_wanted(device));
     for device in wanted.iter().cloned().chain(defaults) {
@@ -187,7 +188,7 @@ pub(crate) fn make_all(root: &Directory, wanted: &[Device]) -> Result<(), Error>
         if device.path == Path::new("/dev/ptmx") {
             continue;
         }
-        device.make(root).map_err(Error::at(format!(
+        device.make(root, may_mount).map_err(Error::at(format!(
             "make the device {}",
             device.path.display()
         )))?;

@@ -268,7 +268,13 @@ impl Root {
         let errno = errno.map(Errno::from_raw_os_error);
         let tree = match (kind, errno) {
             // A user namespace whose network namespace is another's, as in crun.
-            ("sysfs", Some(Errno::PERM)) => sys::bind(Path::new(SYSFS), true)?,
+            // The host's other file systems come along, which nobody may write to here.
+            ("sysfs", Some(Errno::PERM)) => {
+                let tree = sys::bind(Path::new(SYSFS), true)?;
+                let bits = NO_SUID | NO_DEV | NO_EXEC | READ_ONLY;
+                sys::change_mount(tree.as_fd(), true, bits, 0)?;
+                tree
+            }
             _ => made?,
         };
         if mount.options.copies_up {

@@ -99,6 +99,12 @@ impl Root {
         let _ = self.directory.make_directories(&crate::mount::plain(path));
     }
 
+    /// Whether mounts are made in a namespace of the container's.
+    #[must_use]
+    pub fn has_own_mounts(&self) -> bool {
+        self.change != ChangeOfRoot::Chroot
+    }
+
     /// Whether a bind brings the devices.
     #[must_use]
     pub fn has_others_devices(&self) -> bool {
@@ -135,7 +141,10 @@ impl Root {
     pub fn make_devices(&self, wanted: &[Device]) -> Result<(), Error> {
         match self.has_others_dev {
             true => Ok(()),
-            false => devices::make_all(&self.directory, wanted),
+            // A mount in the host's namespace would stay.
+            false => {
+                devices::make_all(&self.directory, wanted, self.change != ChangeOfRoot::Chroot)
+            }
         }
     }
 

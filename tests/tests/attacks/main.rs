@@ -8,6 +8,7 @@ mod cgroup_others;
 mod descriptors;
 mod entering;
 mod failures;
+mod first_process;
 mod forged_answers;
 mod hooks;
 mod hostile_roots;

@@ -56,6 +56,10 @@ fn locked() -> MsFlags {
 pub fn own_cgroup() -> Option<PathBuf> {
     let text = fs::read_to_string("/proc/self/cgroup").ok()?;
     let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    // One outside of this process's cgroup namespace cannot be shown.
+    if path.split('/').any(|part| part == "..") {
+        return None;
+    }
     let mounted = Path::new(MOUNTED);
     [mounted.to_owned(), mounted.join("unified")]
         .into_iter()

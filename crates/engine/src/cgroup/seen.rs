@@ -27,13 +27,18 @@ pub(crate) fn seen(has_namespace: bool) -> (Option<PathBuf>, Vec<Seen>) {
                 .iter()
                 .find(|one| one.mounted() == Some(mounted.clone()))?;
             let path = mounted.join(theirs.path.trim_start_matches('/'));
-            // Inside of a container, the hierarchy may be shown from its middle.
-            let path = [path, mounted].into_iter().find(|path| is_cgroup(path))?;
-            Some(Seen::Own(name, path))
+            // Nothing is shown in place of a cgroup that is not to be seen from here: it would be one
+            // of others.
+            (is_plain(&theirs.path) && is_cgroup(&path)).then_some(Seen::Own(name, path))
         }
     };
     let hierarchies = old_hierarchies().into_iter().filter_map(seen);
     (own_cgroup(), hierarchies.collect())
+}
+
+/// Whether the path of a cgroup does not lead out of the namespace that it is seen from.
+fn is_plain(path: &str) -> bool {
+    !path.split('/').any(|part| part == "..")
 }
 
 fn is_cgroup(path: &Path) -> bool {

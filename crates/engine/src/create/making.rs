@@ -108,6 +108,11 @@ impl Making<'_> {
         // With systemd, the cgroup is systemd's to manage.
         if let Some(path) = path.filter(|_| self.is_ours && !systemd_cgroup) {
             (self.own, self.open) = ManagedCgroup::make(path).unzip();
+            let resources = self.prepared.document.resources();
+            let resources = resources.filter(|resources| cgroup::has_limits(resources));
+            if let Some(resources) = resources.filter(|_| self.own.is_some()) {
+                Cgroup::of_path(path, &self.id).apply(resources)?;
+            }
         }
         self.is_filtered = match (
             self.prepared.document.cgroup(),
@@ -144,9 +149,6 @@ impl Making<'_> {
         let mut container = Container::load_new(root, id)?;
         if self.is_ours {
             container.write_begin()?;
-        }
-        if self.own.is_some() {
-            container.limit(self.prepared)?;
         }
         finish(&container, self.prepared, self.is_filtered, outputs).inspect_err(|_| {
             let _ = Container::load(root, id).and_then(Container::abandon);

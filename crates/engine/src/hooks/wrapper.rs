@@ -50,6 +50,8 @@ pub fn become_hook(mut words: impl Iterator<Item = OsString>) -> Result<Infallib
     let parent = words
         .next()
         .and_then(|word| word.to_str()?.parse::<i32>().ok());
+    // A process of the container may be able to look into this one until it is the hook.
+    let _ = nix::sys::prctl::set_dumpable(false);
     // A runtime that is killed leaves no hook.
     let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
     let ended = "the runtime has ended";

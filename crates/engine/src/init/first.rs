@@ -88,7 +88,10 @@ impl First<'_> {
         let process = settings::typed_process(self.document())?;
         settings::set_scheduling(self.document(), &process)?;
         let is_cgroups = |mount: &Mount| matches!(mount.kind(), "cgroup" | "cgroup2");
-        let cgroups = match self.plan.mounts.iter().any(is_cgroups) {
+        let is_wanted = self.plan.mounts.iter().any(is_cgroups);
+        // In a cgroup namespace that exists, or beside the `/proc` of others, our own paths are not
+        // those of the host's mounts.
+        let cgroups = match is_wanted && !self.namespaces.joins_view() {
             // Found where the whole hierarchy is seen.
             true => cgroup::seen(self.namespaces.has_cgroups()),
             false => (None, Vec::new()),
@@ -112,8 +115,10 @@ impl First<'_> {
             .map_err(say("make namespaces"))?;
         if self.namespaces.makes_time() {
             if !settings::clock_offsets(self.document()).is_empty() {
-                // The file of an undumpable process belongs to the host's root.
-                let _ = nix::sys::prctl::set_dumpable(true);
+                // The file of an undumpable process belongs to the host's root. Others may not look
+                // into this process meanwhile.
+                let must_open = !self.plan.is_host_root && !self.namespaces.joins();
+                let _ = nix::sys::prctl::set_dumpable(must_open);
                 let asked = self.channel.ask(&Message::Clocks);
                 let _ = nix::sys::prctl::set_dumpable(false);
                 asked.map_err(say("set linux.timeOffsets"))?;
@@ -173,7 +178,8 @@ impl First<'_> {
         settings::set_sysctls(document)?;
         let syscall = SyscallType::default().create_syscall();
         if let Some(console) = &self.plan.console {
-            libcontainer::tty::setup_console(syscall.as_ref(), console.as_raw_fd(), true)
+            let mounts = root.has_own_mounts();
+            libcontainer::tty::setup_console(syscall.as_ref(), console.as_raw_fd(), mounts)
                 .map_err(|error| format!("process.terminal: {error}"))?;
             streams::set_console_size(process);
         }

@@ -20,6 +20,7 @@ use std::path::Path;
 
 use libcontainer::notify_socket::NotifyListener;
 use mounts::{ChangeOfRoot, Device, Mount};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{Id, WaitPidFlag, waitid, waitpid};
 use nix::unistd::Pid;
 use serde_json::Value;
@@ -42,6 +43,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) change: ChangeOfRoot,
     pub(crate) executor: &'a dyn Executor,
     pub(crate) hook_start: hooks::Start,
+    /// Whether the runtime is root in the first user namespace.
+    pub(crate) is_host_root: bool,
     /// The socket to which the terminal's master is sent.
     pub(crate) console: Option<OwnedFd>,
     pub(crate) listener: NotifyListener,
@@ -100,6 +103,7 @@ impl<'a> Plan<'a> {
             },
             executor,
             hook_start,
+            is_host_root: sys::in_first_user_namespace() && nix::unistd::geteuid().is_root(),
             console,
             listener,
             preserve_fds: request.preserve_fds.cast_signed(),
@@ -164,6 +168,14 @@ pub(crate) fn make(plan: &Plan<'_>, runtime: &dyn Runtime) -> Result<Pid, Error>
             .map(|(a, b)| (Some(a), Some(b)))?,
         false => (None, None),
     };
+    if namespaces.maps.is_some() || namespaces.makes_time() {
+        refuse_foreign_proc()?;
+    }
+    if plan.is_host_root && (namespaces.has_users() || maps_owners) {
+        // Root of the host's who has no other rights could look into a process in a user namespace of
+        // root's, which has the host's root directory for a moment. It inherits this.
+        let _ = nix::sys::prctl::set_dumpable(false);
+    }
     let birth = |sibling| sys::fork_into(namespaces.of_birth(), sibling, runtime.cgroup());
     let born = match namespaces.joins() {
         true => sys::fork_at(false, None),
@@ -187,6 +199,17 @@ pub(crate) fn make(plan: &Plan<'_>, runtime: &dyn Runtime) -> Result<Pid, Error>
         channel: ours,
     };
     making.complete(child, served)
+}
+
+/// Refuses a `/proc` of another PID namespace: a number would name another process there.
+fn refuse_foreign_proc() -> Result<(), Error> {
+    let own = fs::read_link("/proc/self").map_err(Error::state("read", "/proc/self"))?;
+    match own.to_str() == Some(&std::process::id().to_string()) {
+        true => Ok(()),
+        false => Err(Error::Create(
+            "/proc belongs to another PID namespace; mount one of this namespace".to_owned(),
+        )),
+    }
 }
 
 /// Joins the existing namespaces, and makes the first process as a child of the runtime's. Returns in
@@ -263,9 +286,15 @@ impl Making<'_> {
 
     /// Starts the process that serves the sources of mounts.
     fn start_server(&self, channel: &Channel, init: Pid) -> Result<Pid, Error> {
+        let runtime = Pid::this();
         match sys::fork_at(false, None) {
             Ok(Fork::Parent(pid)) => Ok(pid),
             Ok(Fork::Child) => {
+                // Ends with the runtime, also if that has ended just now.
+                let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+                if Pid::parent() != runtime {
+                    sys::exit_at_once(1);
+                }
                 let root = self.plan.document.root_path().unwrap_or_default();
                 let has_users = self.namespaces.has_users();
                 sources::serve(channel, init, has_users, &self.plan.mounts, Path::new(root));

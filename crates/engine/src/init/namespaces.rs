@@ -59,6 +59,14 @@ impl Namespaces {
                 }
             }
         }
+        let joins_mounts = { namespaces.joined.iter() }.any(|(_, name, _)| *name == "mount");
+        if joins_mounts && namespaces.makes_time() {
+            // Clocks are set and entered by `/proc`, which is somebody else's there.
+            return Err(Error::Refused(
+                "linux.namespaces: a new time namespace and the mount namespace of others"
+                    .to_owned(),
+            ));
+        }
         Ok(namespaces)
     }
 
@@ -70,6 +78,14 @@ impl Namespaces {
     /// Whether the ids of the container's users are others outside.
     pub(super) fn has_users(&self) -> bool {
         self.has(CloneFlags::CLONE_NEWUSER)
+    }
+
+    /// Whether the container joins a namespace in which the paths of cgroups are others.
+    pub(super) fn joins_view(&self) -> bool {
+        let views = CloneFlags::CLONE_NEWCGROUP | CloneFlags::CLONE_NEWNS;
+        self.joined
+            .iter()
+            .any(|(joined, _, _)| views.contains(*joined))
     }
 
     /// Whether the container sees cgroups from its own as the root.

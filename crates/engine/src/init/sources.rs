@@ -11,7 +11,6 @@ use std::path::Path;
 
 use mounts::{Mount, Sources, open_root};
 use nix::sched::{CloneFlags, setns};
-use nix::sys::signal::Signal;
 use nix::unistd::Pid;
 use rustix::net::{SendFlags, send};
 
@@ -69,16 +68,27 @@ impl Sources for Served {
 /// Serves the sources of a container's mounts to its first process, until that closes its end.
 /// `has_users` says that the first process is in a user namespace of the container's.
 pub(super) fn serve(channel: &Channel, init: Pid, has_users: bool, mounts: &[Mount], root: &Path) {
-    let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
+    let users = has_users.then_some(init);
+    // Made and opened before the container's mount namespace is entered, whose `/proc` may be somebody
+    // else's.
+    let namespaces: Vec<_> = mounts.iter().map(|mount| namespace(mount, users)).collect();
     let mut is_inside = false;
     while let Some(number) = next(channel) {
-        let opened = enter(init, &mut is_inside).and_then(|()| match number {
-            ROOT => open_root(root).map(|(place, tree)| vec![place, tree]),
-            number => {
-                let mount = mounts.get(number).ok_or(io::ErrorKind::NotFound)?;
-                Ok(vec![open(mount, has_users.then_some(init))?])
-            }
-        });
+        // Not before the first request: until then, the first process is in the host's namespace.
+        let entered = match is_inside {
+            true => Ok(()),
+            false => File::open(format!("/proc/{init}/ns/mnt"))
+                .and_then(|namespace| Ok(setns(namespace, CloneFlags::CLONE_NEWNS)?)),
+        };
+        is_inside |= entered.is_ok();
+        let opened =
+            entered.and_then(
+                |()| match (number, mounts.get(number), namespaces.get(number)) {
+                    (ROOT, _, _) => open_root(root).map(|(place, tree)| vec![place, tree]),
+                    (_, Some(mount), Some(namespace)) => Ok(vec![open(mount, namespace)?]),
+                    _ => Err(io::ErrorKind::NotFound.into()),
+                },
+            );
         let answered = match opened {
             Ok(trees) => trees
                 .iter()
@@ -101,37 +111,38 @@ fn next(channel: &Channel) -> Option<usize> {
     Some(usize::from_ne_bytes(text.try_into().ok()?))
 }
 
-/// Enters the mount namespace of the first process, once.
-fn enter(init: Pid, is_inside: &mut bool) -> io::Result<()> {
-    if !*is_inside {
-        let namespace = File::open(format!("/proc/{init}/ns/mnt"))?;
-        setns(namespace, CloneFlags::CLONE_NEWNS)?;
-        *is_inside = true;
+/// Returns the user namespace by which a mount maps owners, if it does. `users` is the first process, if
+/// it is in a user namespace of the container's.
+fn namespace(mount: &Mount, users: Option<Pid>) -> io::Result<Option<OwnedFd>> {
+    if mount.maps_owners().is_none() {
+        return Ok(None);
     }
-    Ok(())
-}
-
-/// Makes the tree of a bind. `init` is the first process, if it is in a user namespace of the
-/// container's.
-fn open(mount: &Mount, init: Option<Pid>) -> io::Result<OwnedFd> {
-    let tree = sys::bind(mount.source(), mount.is_recursive())
-        .map_err(|error| named(mount.source(), &error))?;
-    let Some(recursive) = mount.maps_owners() else {
-        return Ok(tree);
-    };
-    let namespace = match (mount.maps(), init) {
+    match (mount.maps(), users) {
         (Some((users, groups)), _) => {
-            userns::namespace(&Mappings::parse(users)?, &Mappings::parse(groups)?)?
+            userns::namespace(&Mappings::parse(users)?, &Mappings::parse(groups)?).map(Some)
         }
-        (None, Some(init)) => File::open(format!("/proc/{init}/ns/user"))?.into(),
+        (None, Some(init)) => Ok(Some(File::open(format!("/proc/{init}/ns/user"))?.into())),
         (None, None) => {
             let text =
                 "its owners are to be mapped, but it has no id mappings, nor has the container";
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
+            Err(io::Error::new(io::ErrorKind::InvalidInput, text))
         }
-    };
-    sys::map_mount_ids(tree.as_fd(), namespace.as_fd(), recursive)
-        .map_err(|error| named(Path::new("map its owners"), &error))?;
+    }
+}
+
+/// Makes the tree of a bind.
+fn open(mount: &Mount, namespace: &io::Result<Option<OwnedFd>>) -> io::Result<OwnedFd> {
+    let tree = sys::bind(mount.source(), mount.is_recursive())
+        .map_err(|error| named(mount.source(), &error))?;
+    match namespace {
+        Ok(None) => {}
+        Ok(Some(namespace)) => {
+            let recursive = mount.maps_owners() == Some(true);
+            sys::map_mount_ids(tree.as_fd(), namespace.as_fd(), recursive)
+                .map_err(|error| named(Path::new("map its owners"), &error))?;
+        }
+        Err(error) => return Err(io::Error::new(error.kind(), text::message(error))),
+    }
     Ok(tree)
 }
 
