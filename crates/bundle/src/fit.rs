@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use rootfs::{Entry, Files, Step};
 
-use crate::mounts::{Planned, empty};
+use crate::planned::{Planned, empty};
 use crate::{Error, MountPoint, Request, Warning, Writable};
 
 /// Checks every destination against the image. Returns the mounts that fit, and the mount points

@@ -16,6 +16,7 @@ mod etc;
 mod fit;
 mod mount_spec;
 mod mounts;
+mod planned;
 mod request;
 mod spec;
 

@@ -9,6 +9,7 @@ use oci_spec::runtime::{Mount, MountBuilder};
 use rootfs::{Files, Step};
 
 use crate::fit::fit;
+use crate::planned::{Planned, empty};
 use crate::{Bind, Content, DefaultMount, Error, MountPoint, Request, Scratch, ShownPart, Warning};
 
 /// The mounts, the mount points that they need, and warnings.
@@ -28,73 +29,6 @@ pub(crate) const GENERATED: [(&str, &str); 6] = [
     ("ld.so.cache", "/etc/ld.so.cache"),
     ("apt.conf", crate::APT_CONFIG),
 ];
-
-/// A mount that is not yet converted to one of the specification's.
-pub(crate) struct Planned {
-    pub(crate) destination: PathBuf,
-    pub(crate) source: PathBuf,
-    kind: &'static str,
-    options: Vec<String>,
-    /// Whether the source is a directory; `None` if the mount is not a bind.
-    pub(crate) directory: Option<bool>,
-    /// Whether a link at the destination is mounted on instead of followed.
-    pub(crate) on_link: bool,
-    /// Whether a container can do without it.
-    pub(crate) optional: bool,
-}
-
-impl Planned {
-    fn bind(source: &Path, destination: &Path, directory: bool) -> Self {
-        Self {
-            destination: destination.to_owned(),
-            source: source.to_owned(),
-            kind: "bind",
-            // Recursive, so that mounts of the host below it are included; never setuid or device
-            // nodes through it.
-            options: words(&["rbind", "nosuid", "nodev"]),
-            directory: Some(directory),
-            on_link: false,
-            optional: false,
-        }
-    }
-
-    /// Marks a mount that every container gets if possible. A file replaces the image's file at its
-    /// destination, even a link.
-    fn usual(self) -> Self {
-        Self {
-            on_link: self.directory == Some(false),
-            optional: true,
-            ..self
-        }
-    }
-
-    /// Makes the mount read-only, with all mounts below it.
-    fn read_only(mut self) -> Self {
-        self.options.push("rro".to_owned());
-        self
-    }
-
-    fn device(mut self) -> Self {
-        self.options = words(&["rbind", "nosuid"]);
-        self
-    }
-
-    fn with(kind: &'static str, destination: &str, options: &[&str]) -> Self {
-        Self {
-            destination: destination.into(),
-            source: kind.into(),
-            kind,
-            options: words(options),
-            directory: None,
-            on_link: false,
-            optional: false,
-        }
-    }
-}
-
-fn words(words: &[&str]) -> Vec<String> {
-    words.iter().map(|word| (*word).to_owned()).collect()
-}
 
 /// Plans the mounts of `request`.
 pub(crate) fn plan(request: &Request<'_>, generated: &[&str]) -> Result<Mounts, Error> {
@@ -235,15 +169,6 @@ fn show(content: &Content, path: &Path, mode: &str, size: Option<u64>) -> Option
         Content::Empty => Some(empty(path, mode, size)),
         Content::Host(source) => Some(Planned::bind(source, path, true)),
     }
-}
-
-/// Returns a mount of an empty directory of the container's own.
-pub(crate) fn empty(path: &Path, mode: &str, size: Option<u64>) -> Planned {
-    let mode = format!("mode={mode}");
-    let size = size.map(|size| format!("size={size}"));
-    let options = ["nosuid", "nodev", &mode].into_iter();
-    let options: Vec<&str> = options.chain(size.as_deref()).collect();
-    Planned::with("tmpfs", &path.to_string_lossy(), &options)
 }
 
 /// Returns the mounts that the user requested, and those that the host injects.

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod cgroup;
+mod check;
 mod checkpoint;
 mod claims;
 mod container;

@@ -94,7 +94,7 @@ pub(crate) fn prepare(
     let limits = document.pointer("/process/rlimits");
     crate::process::rlimits::check(limits).map_err(Error::Refused)?;
     hooks::check(&document).map_err(Error::Refused)?;
-    crate::init::check(&document).map_err(Error::Refused)?;
+    crate::check::document(&document).map_err(Error::Refused)?;
     refuse_for_host(&document)?;
     crate::namespaces::refuse_others(&document)?;
     if let Some(root) = document.root_path() {

@@ -40,7 +40,6 @@ use sys::ExitCode;
 
 use crate::caller::Caller;
 use crate::cli::Cli;
-use crate::messages::Messages;
 
 #[cfg(not(test))]
 sys::main!(run);
@@ -56,7 +55,7 @@ fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return commands::usage(&error, caller.called),
     };
-    let messages = match Messages::new(&cli.global, &caller) {
+    let messages = match cli.global.messages(&caller.variables) {
         Ok(messages) => messages,
         Err(error) => {
             eprintln!("FATAL:   {}", text::one_line(error.as_ref()));

@@ -3,13 +3,23 @@
 use std::fmt::Display;
 use std::io::{IsTerminal, Write};
 
-use anyhow::Result;
-
-use crate::caller::Caller;
-use crate::flags::{Global, Level};
-
 /// Exit status when the container's program could not be started, or a command failed.
 pub const FAILURE: u8 = 255;
+
+/// The least important messages that are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Errors.
+    Fatal,
+    /// Also warnings.
+    Warning,
+    /// Also information.
+    Info,
+    /// Also more information than usual.
+    Verbose,
+    /// Also each step.
+    Debug,
+}
 
 /// The level and the style of messages.
 #[derive(Debug, Clone, Copy)]
@@ -19,14 +29,9 @@ pub struct Messages {
 }
 
 impl Messages {
-    /// Combines the flags and their variables. With `--debug` the libraries print messages too.
-    ///
-    /// # Errors
-    ///
-    /// Fails on variables with invalid values.
-    pub fn new(global: &Global, caller: &Caller) -> Result<Self> {
-        let variables = &caller.variables;
-        let level = global.level(variables)?;
+    /// Returns messages of a level, with colours if the terminal may have them. At the level of each
+    /// step, the libraries print messages, too.
+    pub fn new(level: Level, may_colour: bool) -> Self {
         if level == Level::Debug {
             tracing_subscriber::fmt()
                 .with_writer(std::io::stderr)
@@ -35,8 +40,10 @@ impl Messages {
                 .without_time()
                 .init();
         }
-        let coloured = global.may_colour(variables)? && std::io::stderr().is_terminal();
-        Ok(Self { level, coloured })
+        Self {
+            level,
+            coloured: may_colour && std::io::stderr().is_terminal(),
+        }
     }
 
     /// Returns messages of which only failures are printed. Used when the same thing is examined

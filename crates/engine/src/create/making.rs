@@ -15,7 +15,7 @@ use crate::cgroup::{Cgroup, ManagedCgroup, OpenCgroup};
 use crate::claims::{Claims, Maker};
 use crate::pidfd::{open_process, send_pidfd};
 use crate::process::exec::Program;
-use crate::process::{Executor, loopback, streams};
+use crate::process::{Executor, loopback, settings, streams};
 use crate::seccomp::{Filter, Relay};
 use crate::shadow_bundle::{Prepared, make_shadow, shadow, write_pid};
 use crate::workers::Report;
@@ -187,7 +187,7 @@ fn program(
     document: &Document,
     report: &Report,
 ) -> Result<(Box<dyn Executor>, Option<Relay>), Error> {
-    let process = crate::init::typed_process(document).map_err(Error::Refused)?;
+    let process = settings::typed_process(document).map_err(Error::Refused)?;
     let state = || {
         json!({
             "ociVersion": document["ociVersion"],

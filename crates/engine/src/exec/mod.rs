@@ -25,13 +25,13 @@ use crate::create::preserved;
 use crate::first_process::send;
 use crate::pidfd::{open_process, send_pidfd};
 use crate::process::join::{self, Entry, Nobody};
-use crate::process::{affinity, scheduling};
+use crate::process::{affinity, scheduling, settings};
 use crate::seccomp::Filter;
 use crate::shadow_bundle::{available_capabilities, write_pid};
 use crate::supervise::Supervisor;
 use crate::terminal::{Terminal, receive_master};
 use crate::workers::{Report, Workers};
-use crate::{Container, Document, Error, Status, cgroup, init, normalise};
+use crate::{Container, Document, Error, Status, cgroup, normalise};
 
 /// The parameters of a new process in a container.
 #[derive(Debug)]
@@ -102,7 +102,7 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
     crate::process::rlimits::check(process.get("rlimits")).map_err(Error::Process)?;
     let scheduler = process["scheduler"].clone();
     scheduling::check(&scheduler).map_err(Error::Process)?;
-    let process = init::typed(&process).map_err(Error::Process)?;
+    let process = settings::typed(&process).map_err(Error::Process)?;
     join::refuse_unsupported(&process)?;
     let terminal = process.terminal().unwrap_or(false);
     if request.console_socket.is_some() && !terminal {

@@ -16,7 +16,7 @@ use super::namespaces::{Namespaces, enter_time};
 use super::sources::{Own, Served};
 use super::{Plan, network, settings};
 use crate::process::join::{Nobody, become_root};
-use crate::process::{streams, user};
+use crate::process::{self, streams, user};
 use crate::{Document, cgroup, hooks};
 
 /// The exit code of a first process that could not become the program.
@@ -85,8 +85,9 @@ impl First<'_> {
         setsid().map_err(say("setsid"))?;
         // As in runc, whatever the caller's is.
         umask(Mode::from_bits_truncate(0o022));
-        let process = settings::typed_process(self.document())?;
-        settings::set_scheduling(self.document(), &process)?;
+        let process = process::settings::typed_process(self.document())?;
+        let scheduler = &self.document()["process"]["scheduler"];
+        process::settings::set_scheduling(&process, scheduler, self.document())?;
         let is_cgroups = |mount: &Mount| matches!(mount.kind(), "cgroup" | "cgroup2");
         let is_wanted = self.plan.mounts.iter().any(is_cgroups);
         // In a cgroup namespace that exists, or beside the `/proc` of others, our own paths are not
@@ -183,7 +184,7 @@ impl First<'_> {
                 .map_err(|error| format!("process.terminal: {error}"))?;
             streams::set_console_size(process);
         }
-        settings::set_personality(document)?;
+        process::settings::set_personality(document)?;
         root.make_directory(process.cwd());
         let is_read_only = document.pointer("/root/readonly") == Some(&Value::Bool(true));
         let paths = |name: &str| document.texts(&format!("/linux/{name}"));

@@ -31,8 +31,6 @@ use crate::{Create, Document, Error, State, Status, hooks};
 use channel::{Channel, Message};
 use namespaces::Namespaces;
 
-pub(crate) use settings::{check, set_memory_policy, set_personality, typed, typed_process};
-
 /// The data from which a first process is made.
 pub(crate) struct Plan<'a> {
     pub(crate) document: &'a Document,

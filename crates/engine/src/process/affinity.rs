@@ -3,7 +3,7 @@
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::Pid;
 
-use super::join::say;
+use super::say;
 
 /// The variable that Slurm sets in a step. It binds the step's tasks to CPUs, and they keep them.
 const STEP: &str = "SLURM_STEP_ID";

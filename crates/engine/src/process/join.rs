@@ -2,7 +2,6 @@
 //! ordered by privilege: those that need more come first.
 
 use std::convert::Infallible;
-use std::fmt::Display;
 use std::os::fd::RawFd;
 
 use libcontainer::oci_spec::runtime::Process;
@@ -14,9 +13,9 @@ use serde_json::Value;
 
 use crate::process::drop_privileges::drop_all;
 use crate::process::exec::{become_program, new_keyring};
-use crate::process::{affinity, rlimits, scheduling, selinux, streams, user};
+use crate::process::{affinity, rlimits, say, selinux, settings, streams, user};
 use crate::seccomp::Filter;
-use crate::{Document, Error, init};
+use crate::{Document, Error};
 
 /// Refuses settings that are not supported for a process that enters a container.
 pub(crate) fn refuse_unsupported(process: &Process) -> Result<(), Error> {
@@ -52,10 +51,8 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
     }
     become_root(entry.nobody)?;
     rlimits::set(process, |_| true)?;
-    scheduling::set_io_priority(process)?;
-    scheduling::set(entry.scheduler)?;
-    init::set_memory_policy(entry.document)?;
-    init::set_personality(entry.document)?;
+    settings::set_scheduling(process, entry.scheduler, entry.document)?;
+    settings::set_personality(entry.document)?;
     if let Some(cpus) = process
         .exec_cpu_affinity()
         .as_ref()
@@ -84,10 +81,6 @@ pub(crate) fn become_process(entry: &Entry<'_>) -> Result<Infallible, String> {
         .map_err(say("close descriptors"))?;
     drop_all(process, entry.filter)?;
     become_program(process, entry.mask)
-}
-
-pub(crate) fn say<E: Display>(what: &str) -> impl FnOnce(E) -> String {
-    move |error| format!("{what}: {error}")
 }
 
 /// The ids of a process whose own ids are not mapped in the user namespace that it enters,

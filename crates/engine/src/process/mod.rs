@@ -8,8 +8,14 @@ pub(crate) mod loopback;
 pub(crate) mod rlimits;
 pub(crate) mod scheduling;
 pub(crate) mod selinux;
+pub(crate) mod settings;
 pub(crate) mod streams;
 pub(crate) mod user;
+
+/// Names the step that failed.
+fn say<E: std::fmt::Display>(step: &str) -> impl FnOnce(E) -> String {
+    move |error| format!("{step}: {error}")
+}
 
 /// The last steps of a container's first process, in its root and as its user.
 pub trait Executor: std::fmt::Debug {

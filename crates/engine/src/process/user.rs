@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use nix::sys::stat::{Mode, umask};
 use nix::unistd::{Gid, Uid, chdir, setgroups};
 
-use crate::process::join::say;
+use crate::process::say;
 
 /// Confines the calling process as far as this lasts over the start of a program: the profile of
 /// AppArmor, no new privileges, and the umask.

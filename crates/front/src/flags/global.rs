@@ -4,6 +4,7 @@ use anyhow::Result;
 use clap::Args;
 
 use super::Variable;
+use crate::messages::{Level, Messages};
 use crate::variables::Variables;
 
 /// Flags that precede the command.
@@ -35,28 +36,25 @@ const NOCOLOR: Variable = Variable::of("nocolor", &["NOCOLOR"]);
 /// The variables of these flags.
 pub(super) const VARIABLES: &[Variable] = &[DEBUG, VERBOSE, QUIET, SILENT, NOCOLOR];
 
-/// The least important messages that are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// Errors.
-    Fatal,
-    /// Also warnings.
-    Warning,
-    /// Also information.
-    Info,
-    /// Also more information than usual.
-    Verbose,
-    /// Also each step.
-    Debug,
-}
-
 impl Global {
+    /// Combines the flags and their variables.
+    ///
+    /// # Errors
+    ///
+    /// Fails on variables with invalid values.
+    pub fn messages(&self, variables: &Variables) -> Result<Messages> {
+        Ok(Messages::new(
+            self.level(variables)?,
+            self.may_colour(variables)?,
+        ))
+    }
+
     /// Combines flags and variables.
     ///
     /// # Errors
     ///
     /// Fails on invalid values.
-    pub fn level(&self, variables: &Variables) -> Result<Level> {
+    fn level(&self, variables: &Variables) -> Result<Level> {
         for (level, flag, variable) in [
             (Level::Debug, self.debug, DEBUG),
             (Level::Fatal, self.silent, SILENT),
@@ -75,7 +73,7 @@ impl Global {
     /// # Errors
     ///
     /// Fails as [`level`](Self::level) does.
-    pub fn may_colour(&self, variables: &Variables) -> Result<bool> {
+    fn may_colour(&self, variables: &Variables) -> Result<bool> {
         // https://no-color.org
         let by_convention = variables.text("NO_COLOR").is_some();
         Ok(!self.nocolor && !by_convention && !variables.is_set(&NOCOLOR)?)

@@ -29,7 +29,7 @@ pub use application::ApplicationFlags;
 pub use build::{BuildFlags, BuildOptions};
 pub use devices::{DeviceFlags, Devices, Selection};
 pub use environment::{Environment, EnvironmentFlags};
-pub use global::{Global, Level};
+pub use global::Global;
 pub use home::{Home, HomeFlags};
 pub use isolation::{Isolation, IsolationFlags, Preset, Scope};
 pub use limits::{Limit, LimitFlags};

@@ -11,7 +11,8 @@ use bundle::Account;
 use serde::{Deserialize, Serialize};
 use session::Instance;
 
-use super::join::{Record, enter};
+use super::join::enter;
+use super::record::Record;
 use super::{Prepared, open_image, print};
 use crate::caller::Caller;
 use crate::messages::Messages;

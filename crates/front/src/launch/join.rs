@@ -1,14 +1,14 @@
 //! Enters a running container.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use image::RootFs;
 use rootfs::Directory;
-use serde::{Deserialize, Serialize};
 use session::{Namespaces, Shared};
 
 use super::payload::Start;
+use super::record::Record;
 use super::report;
 use super::rights::Rights;
 use crate::caller::Caller;
@@ -16,33 +16,6 @@ use crate::environment::Ingredients;
 use crate::flags::{Scope, Sharing};
 use crate::messages::Messages;
 use crate::request::{Request, Source};
-
-/// Data that a session publishes. `front ps` shows it, and processes that join need it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
-    /// The image's path and name.
-    pub image: (PathBuf, String),
-    /// Whether libraries are injected into it.
-    pub libraries: bool,
-    /// Whether it has a home and temporary directories of its own.
-    pub contained: bool,
-    /// Whether its user is root inside only.
-    #[serde(default)]
-    pub fakeroot: bool,
-    /// Whether each of its programs is in a user namespace of its own.
-    #[serde(default)]
-    pub nests: bool,
-    /// Whether it has processes of its own.
-    pub own_processes: bool,
-    /// The program that it was made for. Only this program has been examined.
-    #[serde(default)]
-    pub program: String,
-    /// The variables that are injected into it.
-    #[serde(default)]
-    pub env: Vec<(String, String)>,
-    /// Its user's home.
-    pub home: PathBuf,
-}
 
 /// Runs a program in the container of a job on this node. Returns only if nothing was started, or
 /// with the exit code if the container has processes of its own.

@@ -19,6 +19,7 @@ mod preview;
 mod program;
 mod rank_report;
 mod ranks;
+mod record;
 mod rights;
 mod runscript;
 mod view;
@@ -34,13 +35,13 @@ use crate::request::{Request, Source};
 
 use fuse_mounts::FuseMounts;
 pub use instance::{InstanceRecord, start_instance};
-pub use join::Record;
 pub use open::open_image;
 use plan::Prepared;
 use preview::print;
 pub use preview::{Looked, look};
 pub use program::ProgramLocation;
 use ranks::{Build, Found};
+pub use record::Record;
 
 /// Carries out a request. Normally, this process becomes the payload. Returns only if nothing was
 /// started, with the exit code of one of the image's scripts, or with that of a payload that ran in

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use bundle::{Bind, Bundle, HostFacts, Paths, Process};
+use bundle::{Bundle, Paths, Process};
 use image::{Image, Medium};
 use inject::mpi::Hints;
 use inject::{Edits, HostLibraries, Mount};
@@ -12,11 +12,11 @@ use rootfs::Files as _;
 use session::{BuildPermit, Instance, Layout, Namespaces, SessionSpec};
 
 use super::directories::{make_kept, sources};
-use super::join::Record;
 use super::layers::{Layers, changes_metadata};
 use super::mpi::{self, Rank, Surroundings};
 use super::payload::Start;
 use super::rank_report::RankObserver;
+use super::record::Record;
 use super::rights::Rights;
 use super::view::View;
 use super::{fabric, gpu};
@@ -355,32 +355,6 @@ pub(super) fn has_libraries(image: &Image, edits: &Edits) -> bool {
     };
     let injected = !edits.mounts.is_empty() && edits.library_cache.is_none();
     injected || image.medium == Medium::Sif || own()
-}
-
-/// Returns binds of the launcher's directories that would not be visible inside, and the user's
-/// binds. `shown` has the directories at the usual places: inside, and on the host.
-pub(super) fn launcher_binds(
-    request: &Request,
-    shown: &[(PathBuf, PathBuf)],
-    facts: &HostFacts,
-) -> Vec<Bind> {
-    let same = shown.iter().filter(|(inside, source)| inside == source);
-    let seen = same.map(|(inside, _)| inside.as_path());
-    let cwd = facts.shown_cwd().filter(|_| !request.is_contained());
-    let seen: Vec<&Path> = seen.chain(cwd).collect();
-    let directories = request
-        .container
-        .launcher_directories
-        .iter()
-        .filter(|directory| {
-            request.job.is_some()
-                && directory.is_dir()
-                && !seen.iter().any(|seen| directory.starts_with(seen))
-        });
-    let binds = directories.cloned().map(Bind::same);
-    binds
-        .chain(request.container.mounts.binds.iter().cloned())
-        .collect()
 }
 
 /// Returns the paths that the session's own directory must not hide.

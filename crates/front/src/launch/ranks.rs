@@ -5,9 +5,9 @@ use image::Image;
 use launcher::Job;
 use session::{BuildPermit, Lookup, Namespaces};
 
-use super::join::Record;
 use super::plan::Prepared;
 use super::preview::examine;
+use super::record::Record;
 use crate::caller::Caller;
 use crate::messages::Messages;
 use crate::request::Request;

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use bundle::Account;
 use caps::CapsHashSet;
 
-use super::join::Record;
+use super::record::Record;
 use crate::caller::Caller;
 use crate::flags::{Fakeroot, Privileges};
 use crate::request::Container;

@@ -1,11 +1,10 @@
 //! The caller and the host, as a request's container shows them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use bundle::{Account, Bind, Directories, HostFacts};
 
 use super::directories::{directories, shown};
-use super::plan::launcher_binds;
 use super::program::VisiblePaths;
 use crate::caller::Caller;
 use crate::host;
@@ -65,4 +64,26 @@ impl View {
     pub(super) fn visible_paths(&self, request: &Request) -> VisiblePaths {
         VisiblePaths::new(request, &self.binds, self.shown.clone(), &self.facts)
     }
+}
+
+/// Returns binds of the launcher's directories that would not be visible inside, and the user's
+/// binds. `shown` has the directories at the usual places: inside, and on the host.
+fn launcher_binds(request: &Request, shown: &[(PathBuf, PathBuf)], facts: &HostFacts) -> Vec<Bind> {
+    let same = shown.iter().filter(|(inside, source)| inside == source);
+    let seen = same.map(|(inside, _)| inside.as_path());
+    let cwd = facts.shown_cwd().filter(|_| !request.is_contained());
+    let seen: Vec<&Path> = seen.chain(cwd).collect();
+    let directories = request
+        .container
+        .launcher_directories
+        .iter()
+        .filter(|directory| {
+            request.job.is_some()
+                && directory.is_dir()
+                && !seen.iter().any(|seen| directory.starts_with(seen))
+        });
+    let binds = directories.cloned().map(Bind::same);
+    binds
+        .chain(request.container.mounts.binds.iter().cloned())
+        .collect()
 }
