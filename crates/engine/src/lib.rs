@@ -48,6 +48,7 @@ pub use exec::{Exec, exec};
 pub use foreground::{Foreground, run};
 pub use hooks::{HOOK, become_hook};
 pub use libcontainer::oci_spec::runtime::Spec;
+pub use mounts::words as mount_options;
 pub use process::Executor;
 pub use process::loopback::bring_up_loopback;
 pub use scratch::free_directory;

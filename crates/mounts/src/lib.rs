@@ -22,5 +22,5 @@ pub use devices::Device;
 pub use error::Error;
 pub use make::{Hierarchy, Sources};
 pub use mount::Mount;
-pub use options::{Options, words};
+pub use options::words;
 pub use root::{ChangeOfRoot, Root, open_root};

@@ -87,7 +87,7 @@ const WORDS: [(&str, Meaning); 64] = [
     ("rnodev", SetAll(NO_DEV)),
     ("rnodiratime", SetAll(NO_DIRECTORY_ACCESS_TIME)),
     ("rnoexec", SetAll(NO_EXEC)),
-    ("rnorelatime", AccessTimeAll(NO_ACCESS_TIME)),
+    ("rnorelatime", Nothing),
     ("rnostrictatime", AccessTimeAll(RELATIME)),
     ("rnosuid", SetAll(NO_SUID)),
     ("rnosymfollow", SetAll(NO_LINKS)),

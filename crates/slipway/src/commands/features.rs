@@ -5,21 +5,14 @@ use serde_json::json;
 use sys::ExitCode;
 
 /// Prints the features document of the specification, 1.1, `features.md`. It lists the features
-/// that work after our normalising, not those of libcontainer alone.
+/// that work.
 pub fn run() -> Result<ExitCode> {
+    let mount_options: Vec<&str> = engine::mount_options().collect();
     let document = json!({
         "ociVersionMin": "1.0.0",
         "ociVersionMax": "1.3.0",
         "hooks": ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"],
-        "mountOptions": [
-            "async", "atime", "bind", "defaults", "dev", "diratime", "dirsync", "exec", "idmap", "mand",
-            "noatime", "nodev", "nodiratime", "noexec", "nomand", "norelatime", "nostrictatime",
-            "nosuid", "nosymfollow", "private", "ratime", "rbind", "rdev", "rdiratime", "relatime", "remount",
-            "rexec", "ridmap", "rnoatime", "rnodev", "rnodiratime", "rnoexec", "rnorelatime",
-            "rnostrictatime", "rnosuid", "ro", "rprivate", "rrelatime", "rro", "rrw", "rshared",
-            "rslave", "rstrictatime", "rsuid", "runbindable", "rw", "shared", "slave",
-            "strictatime", "suid", "sync", "tmpcopyup", "unbindable"
-        ],
+        "mountOptions": mount_options,
         "linux": {
             "namespaces": ["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"],
             "cgroup": {"v1": true, "v2": true, "systemd": true, "systemdUser": true, "rdma": false},
