@@ -8,7 +8,7 @@
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -79,10 +79,7 @@ impl Readiness {
         let opened = || -> io::Result<UnixDatagram> {
             // The path may be longer than the name of a socket.
             let open = fs::File::open(&directory)?;
-            let short = format!(
-                "/proc/self/fd/{}/{NAME}",
-                std::os::fd::AsRawFd::as_raw_fd(&open)
-            );
+            let short = format!("/proc/self/fd/{}/{NAME}", open.as_raw_fd());
             let socket = UnixDatagram::bind(short)?;
             fs::set_permissions(&path, Permissions::from_mode(0o777))?;
             Ok(socket)

@@ -14,11 +14,6 @@ const KERNEL: [&str; 3] = ["/proc", "/sys", "/dev"];
 /// them.
 #[must_use]
 pub fn free_directory(needed: &[&Path]) -> Option<PathBuf> {
-    free_directory_of(&USUAL, needed)
-}
-
-/// Does the same as [`free_directory`], but tries other directories first.
-pub(crate) fn free_directory_of(first: &[&str], needed: &[&Path]) -> Option<PathBuf> {
     let needed: Vec<PathBuf> = needed
         .iter()
         .map(|path| fs::canonicalize(path).unwrap_or_else(|_| (*path).to_owned()))
@@ -29,8 +24,8 @@ pub(crate) fn free_directory_of(first: &[&str], needed: &[&Path]) -> Option<Path
             && !KERNEL.iter().any(|kernel| candidate == Path::new(kernel))
             && !needed.iter().any(|path| path.starts_with(candidate))
     };
-    let known = first.iter().chain(&USUAL);
-    known
+    USUAL
+        .iter()
         .filter_map(|candidate| fs::canonicalize(candidate).ok())
         .find(&is_free)
         .or_else(|| top().into_iter().find(&is_free))

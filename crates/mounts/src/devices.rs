@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rootfs::{Directory, attach};
+use rootfs::{Directory, attach, plain};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, statat,
 };
@@ -18,7 +18,6 @@ use serde_json::Value;
 use sys::mount_bits::{NO_EXEC, NO_SUID};
 
 use crate::Error;
-use crate::mount::plain;
 
 /// A device node.
 #[derive(Debug, Clone, PartialEq, Eq)]

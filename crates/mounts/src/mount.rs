@@ -1,7 +1,8 @@
 //! A mount that a container wants.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
+use rootfs::plain;
 use serde_json::Value;
 
 use crate::options::Options;
@@ -133,19 +134,6 @@ impl Mount {
 
 fn is_filled(list: &Value) -> bool {
     list.as_array().is_some_and(|list| !list.is_empty())
-}
-
-/// Returns an absolute path without `.` and `..`.
-pub(crate) fn plain(path: &Path) -> PathBuf {
-    let mut plain = PathBuf::from("/");
-    for component in path.components() {
-        match component {
-            Component::ParentDir => drop(plain.pop()),
-            Component::Normal(name) => plain.push(name),
-            _ => {}
-        }
-    }
-    plain
 }
 
 #[cfg(test)]

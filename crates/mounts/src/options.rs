@@ -9,7 +9,7 @@ use sys::mount_bits::{
     READ_ONLY, RELATIME, STRICT_ACCESS_TIME,
 };
 
-/// What a word means.
+/// The meaning of a word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Meaning {
     /// A bit of the mount is set.

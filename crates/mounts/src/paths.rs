@@ -7,11 +7,10 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
-use rootfs::{attach, is_directory};
+use rootfs::{attach, is_directory, plain};
 use rustix::fs::{FileType, fstat, makedev};
 use sys::mount_bits::READ_ONLY;
 
-use crate::mount::plain;
 use crate::{Error, Root};
 
 impl Root {

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rootfs::{Directory, attach};
+use rootfs::{Directory, attach, plain};
 use rustix::fs::{Mode, OFlags, open};
 use rustix::io::Errno;
 use rustix::mount::{
@@ -96,7 +96,7 @@ impl Root {
 
     /// Makes a directory in the root, with those above it, as far as this is possible.
     pub fn make_directory(&self, path: &Path) {
-        let _ = self.directory.make_directories(&crate::mount::plain(path));
+        let _ = self.directory.make_directories(&plain(path));
     }
 
     /// Whether mounts are made in a namespace of the container's.

@@ -118,6 +118,21 @@ pub fn names_backwards(path: &Path) -> Vec<OsString> {
     names.collect()
 }
 
+/// Returns an absolute path without `.` and `..`, by its text alone. A relative one is taken from the
+/// root.
+#[must_use]
+pub fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::from("/");
+    for component in path.components() {
+        match component {
+            Component::ParentDir => drop(plain.pop()),
+            Component::Normal(name) => plain.push(name),
+            _ => {}
+        }
+    }
+    plain
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;

@@ -13,7 +13,7 @@ mod write;
 
 pub use directory::Directory;
 pub use entry::{Entry, Located, Step};
-pub use files::{Content, Files, names_backwards};
+pub use files::{Content, Files, names_backwards, plain};
 pub use mount::{attach, is_directory};
 pub use owner_access::OwnerAccess;
 pub use remove::remove;

@@ -9,6 +9,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{AccessFlags, access};
 
 use super::MOUNTED;
+use super::membership::{Membership, own_memberships};
 use crate::Error;
 
 /// `CGROUP2_SUPER_MAGIC` of `linux/magic.h`.
@@ -54,12 +55,10 @@ fn locked() -> MsFlags {
 /// RCU.
 #[must_use]
 pub fn own_cgroup() -> Option<PathBuf> {
-    let text = fs::read_to_string("/proc/self/cgroup").ok()?;
-    let path = text.lines().find_map(|line| line.strip_prefix("0::/"))?;
+    let own = own_memberships();
     // One outside of this process's cgroup namespace cannot be shown.
-    if path.split('/').any(|part| part == "..") {
-        return None;
-    }
+    let is_shown = |one: &&Membership| one.controllers.is_empty() && !one.is_outside();
+    let path = own.iter().find(is_shown)?.path.trim_start_matches('/');
     let mounted = Path::new(MOUNTED);
     [mounted.to_owned(), mounted.join("unified")]
         .into_iter()

@@ -20,6 +20,11 @@ impl Membership {
         self.controllers.split(',').any(|one| one == controller)
     }
 
+    /// Whether the cgroup is outside of the namespace that it is seen from (cgroup_namespaces(7)).
+    pub(super) fn is_outside(&self) -> bool {
+        self.path.split('/').any(|part| part == "..")
+    }
+
     /// Returns the hierarchy's mount point, which has its full name or the name of one of its
     /// controllers.
     pub(super) fn mounted(&self) -> Option<PathBuf> {

@@ -18,7 +18,7 @@ pub(crate) use managed::{ManagedCgroup, OpenCgroup};
 pub(crate) use mask::has_old_hierarchies;
 pub use mask::{is_unified, mask_cgroups, own_cgroup};
 pub(crate) use seen::seen;
-pub(crate) use update::{has_limits, merge, touched};
+pub(crate) use update::{merge, touched};
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;

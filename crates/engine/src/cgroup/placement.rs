@@ -64,10 +64,7 @@ impl Cgroup {
         if !self.is_systemds() {
             self.place_where_unknown(init)?;
         }
-        match resources.filter(|_| has_limits) {
-            Some(resources) => self.apply(resources),
-            None => Ok(()),
-        }
+        self.limit(resources)
     }
 
     /// If the process may not join, as an ordinary user's, the container cannot change anything there

@@ -13,11 +13,11 @@ use super::{Hierarchy, MOUNTED, old_hierarchies};
 /// cgroup namespace sees the host's whole hierarchy, as the kernel shows it.
 pub(crate) fn seen(has_namespace: bool) -> (Option<PathBuf>, Vec<Seen>) {
     if is_unified() {
-        let all = || Some(MOUNTED.into());
-        return match has_namespace {
-            true => (own_cgroup(), Vec::new()),
-            false => (all(), Vec::new()),
+        let cgroup = match has_namespace {
+            true => own_cgroup(),
+            false => Some(MOUNTED.into()),
         };
+        return (cgroup, Vec::new());
     }
     let own = own_memberships();
     let seen = |(name, hierarchy): (String, Hierarchy)| match hierarchy {
@@ -29,16 +29,11 @@ pub(crate) fn seen(has_namespace: bool) -> (Option<PathBuf>, Vec<Seen>) {
             let path = mounted.join(theirs.path.trim_start_matches('/'));
             // Nothing is shown in place of a cgroup that is not to be seen from here: it would be one
             // of others.
-            (is_plain(&theirs.path) && is_cgroup(&path)).then_some(Seen::Own(name, path))
+            (!theirs.is_outside() && is_cgroup(&path)).then_some(Seen::Own(name, path))
         }
     };
     let hierarchies = old_hierarchies().into_iter().filter_map(seen);
     (own_cgroup(), hierarchies.collect())
-}
-
-/// Whether the path of a cgroup does not lead out of the namespace that it is seen from.
-fn is_plain(path: &str) -> bool {
-    !path.split('/').any(|part| part == "..")
 }
 
 fn is_cgroup(path: &Path) -> bool {

@@ -12,6 +12,14 @@ use crate::Error;
 use crate::error::of_library;
 
 impl Cgroup {
+    /// Sets the limits that a specification's resources ask for, if they ask for any.
+    pub(crate) fn limit(&self, resources: Option<&Value>) -> Result<(), Error> {
+        match resources.filter(|resources| has_limits(resources)) {
+            Some(resources) => self.apply(resources),
+            None => Ok(()),
+        }
+    }
+
     /// Applies resources to the cgroup.
     pub(crate) fn apply(&self, resources: &Value) -> Result<(), Error> {
         refuse_without_controller(&self.path, resources)?;
@@ -28,9 +36,7 @@ impl Cgroup {
             .apply(&options)
             .map_err(|error| Error::Resources(of_library(&error)))
     }
-}
 
-impl Cgroup {
     /// Writes the quota first where the new period alone would give the cgroup more than the cgroup
     /// above has: the old hierarchy takes both in one order only then. libcgroups begins with the
     /// period.

@@ -147,10 +147,7 @@ impl Container {
 
     /// Sets the limits that the specification asks for.
     pub(crate) fn limit(&self, prepared: &Prepared) -> Result<(), Error> {
-        match prepared.document.resources() {
-            Some(resources) if cgroup::has_limits(resources) => self.cgroup()?.apply(resources),
-            _ => Ok(()),
-        }
+        self.cgroup()?.limit(prepared.document.resources())
     }
 
     /// Returns the container's specification in its normalised form.

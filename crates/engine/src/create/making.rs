@@ -108,10 +108,8 @@ impl Making<'_> {
         // With systemd, the cgroup is systemd's to manage.
         if let Some(path) = path.filter(|_| self.is_ours && !systemd_cgroup) {
             (self.own, self.open) = ManagedCgroup::make(path).unzip();
-            let resources = self.prepared.document.resources();
-            let resources = resources.filter(|resources| cgroup::has_limits(resources));
-            if let Some(resources) = resources.filter(|_| self.own.is_some()) {
-                Cgroup::of_path(path, &self.id).apply(resources)?;
+            if self.own.is_some() {
+                Cgroup::of_path(path, &self.id).limit(self.prepared.document.resources())?;
             }
         }
         self.is_filtered = match (

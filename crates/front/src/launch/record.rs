@@ -1,4 +1,4 @@
-//! What a session tells about itself.
+//! The data that a session publishes about itself.
 
 use std::path::PathBuf;
 

@@ -1,7 +1,7 @@
 //! The state of a stage: all that its instructions have set.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use definition::dockerfile::Command;
 use oci::Config;
@@ -49,15 +49,7 @@ impl State {
         let whole = Path::new("/")
             .join(&self.config.execution.working_dir)
             .join(path);
-        let mut plain = PathBuf::from("/");
-        for part in whole.components() {
-            match part {
-                Component::ParentDir => drop(plain.pop()),
-                Component::Normal(name) => plain.push(name),
-                _ => {}
-            }
-        }
-        plain
+        rootfs::plain(&whole)
     }
 
     pub(super) fn set(&mut self, name: &str, value: &str) {
