@@ -4,6 +4,7 @@
 #   peers          a Debian sid root with the real Apptainer and Charliecloud
 #   bb.sif, py.sif SIFs of the two, written by that Apptainer; in peers/fixtures also full.sif, with scripts and apps
 #   criu           a Debian stable root with CRIU, which Debian 12 lacks, and a script that runs it from there
+#   runtimes       runc and crun of Debian sid
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
 #   ompi, mpich, rpath   directories with an MPI each and a program that uses it; mpi: other MPIs for the host's side
 #   guest          a kernel with RDMA over Ethernet, to be run by QEMU on this machine's files, and what it starts from
@@ -241,6 +242,20 @@ EOF
   chmod 755 criu/criu
 }
 
+# Today's runc and crun, which find their libraries here.
+make_runtimes() {
+  local program lib
+  rm -rf runtimes runtimes.part
+  debian sid runtimes.part main runc,crun --variant=extract
+  lib=$SLIPWAY_FIXTURES/runtimes/usr/lib
+  for program in runc crun; do
+    cp "runtimes.part/usr/bin/$program" runtimes.part/
+    patchelf --set-interpreter "$(echo runtimes.part/usr/lib/"$(gcc -dumpmachine)"/ld-linux-*.so.* | sed "s|^runtimes.part/usr/lib|$lib|")" \
+      --set-rpath "$lib/$(gcc -dumpmachine)" "runtimes.part/$program"
+  done
+  mv runtimes.part runtimes
+}
+
 step() {
   [ -e ".done-$1" ] && return
   say "fixture: $1"
@@ -255,9 +270,9 @@ if [ $# != 0 ]; then
   exit
 fi
 
-install /usr/include/hdf5/mpich/hdf5.h=libhdf5-mpich-dev mpicc.openmpi=libopenmpi-dev mpirun.openmpi=openmpi-bin mpicc.mpich=libmpich-dev mpiexec.hydra=mpich \
+install /usr/include/hdf5/mpich/hdf5.h=libhdf5-mpich-dev /usr/lib/$(gcc -dumpmachine)/openmpi/include/mpi.h=libopenmpi-dev mpirun.openmpi=openmpi-bin /usr/include/$(gcc -dumpmachine)/mpich/mpi.h=libmpich-dev mpiexec.hydra=mpich \
   qemu-system-x86_64=qemu-system-x86 depmod=kmod rdma=iproute2 ibv_devinfo=ibverbs-utils /etc/libibverbs.d/rxe.driver=ibverbs-providers \
-  podman=podman pip3=python3-pip mmdebstrap=mmdebstrap busybox=busybox-static mksquashfs=squashfs-tools musl-gcc=musl-tools \
+  podman=podman pip3=python3-pip mmdebstrap=mmdebstrap busybox=busybox-static patchelf=patchelf mksquashfs=squashfs-tools musl-gcc=musl-tools \
   /usr/share/keyrings/debian-archive-keyring.gpg=debian-archive-keyring
 cargo build --quiet --locked --manifest-path "$top/Cargo.toml" -p tests --bin enter
 make_tester
@@ -278,6 +293,7 @@ step verbs
 step slurm
 step hdf5
 step criu
+step runtimes
 step clients
 step recipes
 chmod 755 "$SLIPWAY_FIXTURES"

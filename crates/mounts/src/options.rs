@@ -169,7 +169,8 @@ pub struct Options {
 }
 
 impl Options {
-    /// Reads the words of the options. Of two that contradict each other, the later one counts.
+    /// Reads the words of the options. Of two that contradict each other, the later one counts; of
+    /// the ways to keep access times, the one that counts in mount(2).
     #[must_use]
     pub fn parse<'a>(words: impl IntoIterator<Item = &'a str>) -> Self {
         let mut options = Self::default();
@@ -179,7 +180,9 @@ impl Options {
                 None => options.data.push(word.to_owned()),
                 Some(Set(bit)) => options.own.set(bit),
                 Some(Clear(bit)) => options.own.clear(bit),
-                Some(AccessTime(value)) => options.access = Some(value),
+                Some(AccessTime(value)) => {
+                    options.access = Some(stronger(options.access, value));
+                }
                 Some(NotAccessTime(value)) => {
                     options.own.set &= !(value & NO_DIRECTORY_ACCESS_TIME);
                     options.access = options.access.filter(|access| *access != value);
@@ -212,6 +215,14 @@ impl Options {
     }
 }
 
+/// Returns the way to keep access times that mount(2) takes if it gets the flags of both.
+fn stronger(one: Option<u64>, other: u64) -> u64 {
+    [STRICT_ACCESS_TIME, NO_ACCESS_TIME]
+        .into_iter()
+        .find(|way| one == Some(*way) || other == *way)
+        .unwrap_or(other)
+}
+
 /// Returns all words that are not passed to a file system, in order.
 pub fn words() -> impl Iterator<Item = &'static str> {
     WORDS.iter().map(|(word, _)| *word)
@@ -239,10 +250,15 @@ mod tests {
     }
 
     #[test]
-    fn one_way_to_keep_access_times_replaces_the_other() {
+    fn of_the_ways_to_keep_access_times_one_counts() {
         let rows = [
             (&["noatime", "strictatime"][..], Some(STRICT_ACCESS_TIME)),
-            (&["strictatime", "relatime"], Some(RELATIME)),
+            (&["strictatime", "relatime"], Some(STRICT_ACCESS_TIME)),
+            (
+                &["strictatime", "nostrictatime", "relatime"],
+                Some(RELATIME),
+            ),
+            (&["noatime", "relatime"], Some(NO_ACCESS_TIME)),
             (&["noatime", "atime"], None),
             (&["noatime", "nodiratime"], Some(NO_ACCESS_TIME)),
             (&["nodiratime"], None),

@@ -67,9 +67,10 @@ impl Root {
             None => {
                 let label = self.label.iter().map(|label| format!("context={label}"));
                 let options: Vec<String> = label
-                    .chain(["mode=755", "nr_blocks=1", "nr_inodes=1"].map(str::to_owned))
+                    .chain(["ro", "nr_blocks=1", "nr_inodes=1"].map(str::to_owned))
                     .collect();
-                let new = sys::new_file_system("tmpfs", options.iter().map(String::as_str))?;
+                let options = options.iter().map(String::as_str);
+                let new = sys::new_file_system_of("tmpfs", Some(Path::new("tmpfs")), options)?;
                 sys::change_mount(new.as_fd(), false, READ_ONLY, 0)?;
                 new
             }

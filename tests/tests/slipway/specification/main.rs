@@ -2,7 +2,9 @@
 //! the error that refuses it. This test prints `docs/reference/specification.md`, and writes it with
 //! `UPDATE=1`.
 
+mod differences;
 mod general;
+mod generated;
 mod linux;
 mod mounts;
 mod places;

@@ -44,7 +44,7 @@ pub const ROWS: &[Row] = &[
         "mounts, atime",
         |spec| mount(spec, json!({"options": ["rbind", "noatime", "relatime"]})),
         "grep ' /mnt ' /proc/self/mounts",
-        Sees("relatime"),
+        Sees("noatime"),
     ),
     (
         "mounts, a bind with a flag has no others of its source",
