@@ -55,7 +55,7 @@ fn a_runtime_may_inherit_many_descriptors() {
         let (bundle, _) = own_root(&["true"], |_| ());
         let _deleted = crate::Deleted(&bundle);
         let inherit = format!(
-            "for i in $(seq 10 {count}); do eval \"exec $i</etc/hostname\"; done; exec \"$@\""
+            "ulimit -n 4096; for i in $(seq 10 {count}); do eval \"exec $i</etc/hostname\"; done; exec \"$@\""
         );
         let id = bundle.id();
         let slipway = tests::program("slipway");

@@ -1,7 +1,6 @@
 //! Making the state and the first process of a container.
 
 use std::fs::DirBuilder;
-use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
@@ -25,7 +24,7 @@ pub(super) fn build(
     request: &Create,
     document: &Document,
     executor: &dyn Executor,
-    born_in: Option<&OpenCgroup>,
+    born_in: Option<OpenCgroup>,
     is_ours: bool,
 ) -> Result<(), Error> {
     let failed = |error: &(dyn std::error::Error + 'static)| {
@@ -71,7 +70,7 @@ pub(super) fn build(
         document,
         hook_start,
         bundle: &request.bundle,
-        born_in,
+        is_born_there: born_in.is_some(),
         cgroup: is_ours.then(|| Cgroup {
             path: config.cgroup_path.clone(),
             driver: match request.systemd_cgroup {
@@ -81,7 +80,7 @@ pub(super) fn build(
             id: request.id.clone(),
         }),
     };
-    let init = init::make(&plan, &runtime)?;
+    let init = init::make(&plan, &runtime, born_in)?;
     set_rdt(document, &request.id, init, &mut inner)?;
     inner
         .set_status(ContainerStatus::Created)
@@ -143,20 +142,17 @@ struct Making<'a> {
     document: &'a Document,
     hook_start: hooks::Start,
     bundle: &'a Path,
-    born_in: Option<&'a OpenCgroup>,
+    /// Whether the process is born in the cgroup.
+    is_born_there: bool,
     cgroup: Option<Cgroup>,
 }
 
 impl Runtime for Making<'_> {
-    fn cgroup(&self) -> Option<BorrowedFd<'_>> {
-        self.born_in.map(AsFd::as_fd)
-    }
-
     fn place(&self, init: Pid) -> Result<(), Error> {
         let Some(cgroup) = &self.cgroup else {
             return Ok(());
         };
-        if self.born_in.is_none() {
+        if !self.is_born_there {
             cgroup.place(init, self.document.resources())?;
         }
         affinity::reset(init);

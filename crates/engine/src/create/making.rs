@@ -1,5 +1,6 @@
 //! Making a container from a request that was checked.
 
+use std::cell::Cell;
 use std::fs;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::PermissionsExt;
@@ -54,7 +55,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         root: request.root.clone(),
         is_claimed: claims.have_cgroup(),
         own: None,
-        open: None,
+        open: Cell::new(None),
         is_filtered: false,
         is_ours,
         prepared,
@@ -91,7 +92,8 @@ struct Making<'a> {
     is_claimed: bool,
     /// The container's cgroup, if we manage it ourselves.
     own: Option<ManagedCgroup>,
-    open: Option<OpenCgroup>,
+    /// Its directory, for the first process to be born in.
+    open: Cell<Option<OpenCgroup>>,
     /// Whether the cgroup exists already and filters devices.
     is_filtered: bool,
     /// Whether the first process becomes the program, not an executor of the caller's.
@@ -107,7 +109,8 @@ impl Making<'_> {
         let path = self.prepared.document.cgroup();
         // With systemd, the cgroup is systemd's to manage.
         if let Some(path) = path.filter(|_| self.is_ours && !systemd_cgroup) {
-            (self.own, self.open) = ManagedCgroup::make(path).unzip();
+            let (own, open) = ManagedCgroup::make(path).unzip();
+            (self.own, self.open) = (own, Cell::new(open));
             if self.own.is_some() {
                 Cgroup::of_path(path, &self.id).limit(self.prepared.document.resources())?;
             }
@@ -131,7 +134,7 @@ impl Making<'_> {
             request,
             &self.prepared.document,
             executor,
-            self.open.as_ref(),
+            self.open.take(),
             self.is_ours,
         )
     }

@@ -15,7 +15,7 @@ mod sources;
 
 use std::fs;
 use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use libcontainer::notify_socket::NotifyListener;
@@ -26,6 +26,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 use sys::Fork;
 
+use crate::cgroup::OpenCgroup;
 use crate::process::Executor;
 use crate::{Create, Document, Error, State, Status, hooks};
 use channel::{Channel, Message};
@@ -127,9 +128,6 @@ impl std::fmt::Debug for Plan<'_> {
 
 /// The work of the runtime's while the first process is made.
 pub(crate) trait Runtime {
-    /// Returns the directory of the cgroup of version 2 in which the process is born.
-    fn cgroup(&self) -> Option<BorrowedFd<'_>>;
-
     /// Puts the process into its cgroups of which it was not born.
     ///
     /// # Errors
@@ -145,14 +143,18 @@ pub(crate) trait Runtime {
     fn run_hooks(&self, state: &State) -> Result<(), Error>;
 }
 
-/// Makes the first process, up to its wait for the start. Returns its number. The calling process must
-/// be single-threaded.
+/// Makes the first process, up to its wait for the start, in `cgroup` if that is the directory of a
+/// cgroup of version 2. Returns its number. The calling process must be single-threaded.
 ///
 /// # Errors
 ///
 /// Fails when the container cannot be made as requested. The first process has ended then, or ends
 /// since nobody talks to it any more.
-pub(crate) fn make(plan: &Plan<'_>, runtime: &dyn Runtime) -> Result<Pid, Error> {
+pub(crate) fn make(
+    plan: &Plan<'_>,
+    runtime: &dyn Runtime,
+    cgroup: Option<OpenCgroup>,
+) -> Result<Pid, Error> {
     let failed = |source: io::Error| Error::system("start the container's first process", source);
     let namespaces = Namespaces::of(plan.document)?;
     let (ours, theirs) = Channel::pair().map_err(failed)?;
@@ -174,7 +176,8 @@ pub(crate) fn make(plan: &Plan<'_>, runtime: &dyn Runtime) -> Result<Pid, Error>
         // root's, which has the host's root directory for a moment. It inherits this.
         let _ = nix::sys::prctl::set_dumpable(false);
     }
-    let birth = |sibling| sys::fork_into(namespaces.of_birth(), sibling, runtime.cgroup());
+    let place = cgroup.as_ref().map(AsFd::as_fd);
+    let birth = |sibling| sys::fork_into(namespaces.of_birth(), sibling, place);
     let born = match namespaces.joins() {
         true => sys::fork_at(false, None),
         false => birth(false),
@@ -186,6 +189,7 @@ pub(crate) fn make(plan: &Plan<'_>, runtime: &dyn Runtime) -> Result<Pid, Error>
             if namespaces.joins() {
                 go_between(&namespaces, &theirs, birth);
             }
+            drop(cgroup);
             first::run(plan, &namespaces, &theirs, asks)
         }
     };
