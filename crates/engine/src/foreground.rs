@@ -38,10 +38,13 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
     let manager = request.notify_socket.clone();
     let Foreground::Attached { keep } = mode else {
         let container = make(request, &prepared)?.knowing(prepared.document);
-        let readiness = open_readiness(&container, manager.as_deref())?;
+        let (container, readiness) = open_readiness(container, manager.as_deref())?;
         let container = start(container)?;
-        if let (Some(readiness), Some(init)) = (readiness, container.pid()) {
-            readiness.pass_on(init)?;
+        if let (Some(readiness), Some(init)) = (readiness, container.pid())
+            && let Err(error) = readiness.pass_on(init)
+        {
+            // The container runs, whether its manager hears of it or not.
+            tracing::warn!("{}", text::one_line(&error));
         }
         return Ok(0);
     };
@@ -62,10 +65,12 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
         Ok(attached) => attached,
         Err(error) => return Err(remove(container, error)),
     };
-    let readiness = open_readiness(&container, manager.as_deref())?;
+    let (container, readiness) = open_readiness(container, manager.as_deref())?;
     let container = start(container)?;
-    if let Some(readiness) = readiness {
-        pass_on_beside(&readiness, pid)?;
+    if let Some(readiness) = readiness
+        && let Err(error) = pass_on_beside(&readiness, pid)
+    {
+        return Err(remove(container, error));
     }
     let code = supervisor.wait(pid, &pidfd, terminal)?;
     if !keep {
@@ -75,12 +80,13 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
 }
 
 fn open_readiness(
-    container: &Container,
+    container: Container,
     manager: Option<&Path>,
-) -> Result<Option<Readiness>, Error> {
-    match manager {
-        Some(manager) => container.readiness(manager),
-        None => Ok(None),
+) -> Result<(Container, Option<Readiness>), Error> {
+    match manager.map(|manager| container.readiness(manager)) {
+        Some(Ok(readiness)) => Ok((container, readiness)),
+        Some(Err(error)) => Err(remove(container, error)),
+        None => Ok((container, None)),
     }
 }
 

@@ -26,6 +26,8 @@ use crate::{Document, Error};
 const INSIDE: &str = "/run/notify";
 const NAME: &str = "notify.sock";
 
+/// Time in which a manager must have room for a message.
+const QUEUE: Duration = Duration::from_secs(5);
 /// Longest time that the manager may take to confirm that it has read everything before.
 const BARRIER: Duration = Duration::from_secs(30);
 
@@ -130,6 +132,8 @@ impl Readiness {
 
     fn tell(&self, line: &str, init: Pid) -> io::Result<()> {
         let manager = UnixDatagram::unbound()?;
+        // A manager that reads nothing has a full queue.
+        manager.set_write_timeout(Some(QUEUE))?;
         let name = self
             .manager
             .to_str()

@@ -3,6 +3,7 @@
 
 use std::ffi::OsString;
 use std::path::Path;
+use std::sync::LazyLock;
 
 use clap::Command;
 
@@ -62,7 +63,11 @@ impl Called {
     /// leave out or ignore.
     fn version_words(self) -> &'static str {
         match self {
-            Self::Front => concat!("version ", env!("CARGO_PKG_VERSION")),
+            Self::Front => {
+                static OWN: LazyLock<String> =
+                    LazyLock::new(|| format!("version {}", text::version()));
+                &OWN
+            }
             _ => concat!("version 1.4.5+front.", env!("CARGO_PKG_VERSION")),
         }
     }

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rootfs::{Directory, attach, plain};
+use rootfs::{attach, plain};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, statat,
 };
@@ -17,7 +17,8 @@ use rustix::process::umask;
 use serde_json::Value;
 use sys::mount_bits::{NO_EXEC, NO_SUID};
 
-use crate::Error;
+use crate::make::mount_id;
+use crate::{Error, Root};
 
 /// A device node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -99,9 +100,16 @@ impl Device {
     }
 
     /// Makes the node, or shows the host's if `may_mount`.
-    fn make(&self, root: &Directory, may_mount: bool) -> io::Result<()> {
-        let above = self.path.parent().unwrap_or(Path::new("/"));
-        let above = root.make_directories(above)?;
+    fn make(&self, root: &Root, may_mount: bool) -> io::Result<()> {
+        let parent = self.path.parent().unwrap_or(Path::new("/"));
+        let above = root.directory.make_directories(parent)?;
+        // Where the document says so, not the image.
+        let is_named = || root.directory.open_without_links(parent).is_ok();
+        if !root.own.contains(&mount_id(&above)?) && !is_named() {
+            return Err(io::Error::other(
+                "a link of the image leads to a bind of the host's, where the device would stay",
+            ));
+        }
         let name = self.path.file_name().ok_or(Errno::ISDIR)?;
         // The mode is the device's whole. To set it later would be to trust a name, which somebody
         // else can give to another file.
@@ -179,7 +187,7 @@ const LINKS: [(&str, &str); 4] = [
 
 /// Makes the default devices, the wanted ones and the links in a container's root. What is there
 /// already stays.
-pub(crate) fn make_all(root: &Directory, wanted: &[Device], may_mount: bool) -> Result<(), Error> {
+pub(crate) fn make_all(root: &Root, wanted: &[Device], may_mount: bool) -> Result<(), Error> {
     let is_wanted = |device: &Device| wanted.iter().any(|one| one.path == device.path);
     let defaults = Device::defaults().filter(|device| !is_wanted(device));
     for device in wanted.iter().cloned().chain(defaults) {
@@ -192,9 +200,11 @@ pub(crate) fn make_all(root: &Directory, wanted: &[Device], may_mount: bool) -> 
             device.path.display()
         )))?;
     }
+    let directory = &root.directory;
     let link = |name: &str, target: &str| {
         let path = Path::new("/dev").join(name);
-        root.link(&path, Path::new(target))
+        directory
+            .link(&path, Path::new(target))
             .map_err(Error::at(format!("make the link {}", path.display())))
     };
     if Path::new("/proc/kcore").exists() {
@@ -203,7 +213,8 @@ pub(crate) fn make_all(root: &Directory, wanted: &[Device], may_mount: bool) -> 
     for (name, target) in LINKS {
         link(name, target)?;
     }
-    root.unlink(Path::new("/dev/ptmx"))
+    directory
+        .unlink(Path::new("/dev/ptmx"))
         .map_err(Error::at("remove /dev/ptmx"))?;
     link("ptmx", "pts/ptmx")
 }

@@ -11,7 +11,7 @@ use rustix::fs::{
     symlinkat,
 };
 use rustix::io::Errno;
-use rustix::mount::MountFlags;
+use rustix::mount::{MountFlags, UnmountFlags, unmount};
 use sys::mount_bits::{
     ACCESS_TIME, NO_ACCESS_TIME, NO_DEV, NO_DIRECTORY_ACCESS_TIME, NO_EXEC, NO_LINKS, NO_SUID,
     READ_ONLY, RELATIME, STRICT_ACCESS_TIME,
@@ -100,16 +100,14 @@ impl Root {
         };
         let is_a_directory = made.as_ref().map_or(Ok(true), is_directory)?;
         let (place, was_there) = self.place(mount, is_a_directory)?;
+        self.refuse_root(&place)?;
         self.refuse_in_proc(mount, made.as_ref(), &place)?;
         if mount.kind == "cgroup" && !self.hierarchies.is_empty() {
             return self.mount_hierarchies(mount, &place);
         }
         let tree = match made {
             Some(tree) => tree,
-            None => match self.new_file_system(mount, &place, was_there)? {
-                New::Tree(tree) => tree,
-                New::Attached => return self.complete_old(mount),
-            },
+            None => self.new_file_system(mount, &place, was_there)?,
         };
         let is_late = !mount.is_bind()
             && mount.is_read_only()
@@ -137,8 +135,8 @@ impl Root {
         }
         attach(&directory, place)?;
         propagate(mount, &directory)?;
-        let read_only = mount.options.own.set & READ_ONLY;
-        let bits = NO_SUID | NO_DEV | NO_EXEC | read_only;
+        let wanted = (mount.options.own.set | mount.options.all.set) & (READ_ONLY | NO_LINKS);
+        let bits = NO_SUID | NO_DEV | NO_EXEC | wanted;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         for hierarchy in &self.hierarchies {
             if let Hierarchy::Own(name, own) = hierarchy {
@@ -157,10 +155,23 @@ impl Root {
         if mount.destination == Path::new("/proc") {
             self.proc = Some(mount_id(tree)?);
         }
-        if mount.destination == Path::new("/dev") {
-            self.has_others_dev = mount.is_bind();
+        if !mount.is_bind() {
+            self.own.push(mount_id(tree)?);
         }
         Ok(())
+    }
+
+    /// Refuses the root as a place, which a link of the image's may lead to. What is mounted there is
+    /// entered by `/..` only, without the mounts and masks that come later.
+    pub(crate) fn refuse_root(&self, place: &OwnedFd) -> io::Result<()> {
+        let (root, place_id) = (mount_id(&self.directory)?, mount_id(place)?);
+        let is_root = root == place_id && fstat(&self.directory)?.st_ino == fstat(place)?.st_ino;
+        match is_root {
+            true => Err(io::Error::other(
+                "a link of the image leads to its root, which cannot be mounted on",
+            )),
+            false => Ok(()),
+        }
     }
 
     /// Opens the place to mount on, and says whether it was there. It is made if missing, also where a
@@ -236,7 +247,12 @@ impl Root {
     }
 
     /// Makes a new file system.
-    fn new_file_system(&self, mount: &Mount, place: &OwnedFd, was_there: bool) -> io::Result<New> {
+    fn new_file_system(
+        &self,
+        mount: &Mount,
+        place: &OwnedFd,
+        was_there: bool,
+    ) -> io::Result<OwnedFd> {
         let kind = match mount.kind.as_str() {
             "cgroup" => "cgroup2",
             kind => kind,
@@ -245,7 +261,7 @@ impl Root {
             && let Some(own) = &self.cgroup
         {
             // A new mount of cgroup2 waits for the kernel's RCU, 8 ms and more on an idle machine.
-            return sys::bind(own, false).map(New::Tree);
+            return sys::bind(own, false);
         }
         let mut data = mount.options.data.clone();
         if kind == "tmpfs" && was_there && mount.options.value("mode").is_none() {
@@ -256,7 +272,7 @@ impl Root {
             data.push(format!("context={label}"));
         }
         if data.iter().any(|word| word.len() > LONGEST) {
-            return mount_old(mount, kind, &data, place).map(|()| New::Attached);
+            return make_old(mount, kind, &data, place);
         }
         let flags = mount.options.flags.iter().map(String::as_str);
         let read_only = mount.options.is_read_only() && !OF_KERNEL.contains(&kind);
@@ -280,7 +296,7 @@ impl Root {
         if mount.options.copies_up {
             self.copy_up(mount, place, &tree)?;
         }
-        Ok(New::Tree(tree))
+        Ok(tree)
     }
 
     /// Fills a tmpfs with the files that it covers.
@@ -294,12 +310,6 @@ impl Root {
         }
         Ok(())
     }
-
-    /// Sets the propagation of a mount that was made in the old way.
-    fn complete_old(&self, mount: &Mount) -> io::Result<()> {
-        let place = self.directory.open_path(&mount.destination)?;
-        propagate(mount, &place.ok_or(Errno::NOENT)?)
-    }
 }
 
 /// Sets the propagation of a mount that is attached.
@@ -308,14 +318,6 @@ fn propagate(mount: &Mount, tree: &OwnedFd) -> io::Result<()> {
     propagations.try_for_each(|(propagation, recursive)| {
         sys::set_mount_propagation(tree.as_fd(), *propagation, *recursive)
     })
-}
-
-/// A new file system.
-enum New {
-    /// It is attached nowhere.
-    Tree(OwnedFd),
-    /// The old call has attached it.
-    Attached,
 }
 
 fn not_ordinary() -> io::Error {
@@ -342,37 +344,44 @@ fn is_root_of_proc(tree: &OwnedFd) -> io::Result<bool> {
 }
 
 /// Returns the id of the mount that an open file is on (statx(2), Linux 5.8).
-fn mount_id(open: &OwnedFd) -> io::Result<u64> {
+pub(crate) fn mount_id(open: impl AsFd) -> io::Result<u64> {
     Ok(statx(open, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
 }
 
 /// Longest option that fsconfig(2) takes, in bytes.
 const LONGEST: usize = 255;
 
-/// Mounts in the old way, whose options may have a page together (mount(2)).
-fn mount_old(mount: &Mount, kind: &str, data: &[String], place: &OwnedFd) -> io::Result<()> {
-    let options = &mount.options;
-    let mut flags = MountFlags::empty();
-    for (bit, flag) in [
-        (READ_ONLY, MountFlags::RDONLY),
-        (NO_SUID, MountFlags::NOSUID),
-        (NO_DEV, MountFlags::NODEV),
-        (NO_EXEC, MountFlags::NOEXEC),
-        (NO_DIRECTORY_ACCESS_TIME, MountFlags::NODIRATIME),
-    ] {
-        if options.own.set & bit != 0 {
-            flags |= flag;
-        }
-    }
-    let words: Vec<&str> = data
+/// Makes a file system in the old way, whose options may have a page together (mount(2)). That call
+/// mounts on a place only: on one in a file system of our own, where nobody else can put anything.
+fn make_old(mount: &Mount, kind: &str, data: &[String], place: &OwnedFd) -> io::Result<OwnedFd> {
+    const NEW: &str = "new";
+    let data: Vec<&str> = data
         .iter()
-        .chain(&options.flags)
+        .chain(&mount.options.flags)
         .map(String::as_str)
         .collect();
-    let data = std::ffi::CString::new(words.join(",")).map_err(|_| Errno::INVAL)?;
-    let place = format!("/proc/self/fd/{}", place.as_raw_fd());
-    let mounted = rustix::mount::mount(&mount.source, place, kind, flags, Some(data.as_c_str()));
-    Ok(mounted?)
+    let data = std::ffi::CString::new(data.join(",")).map_err(|_| Errno::INVAL)?;
+    let flags = match mount.options.is_read_only() && !OF_KERNEL.contains(&kind) {
+        true => MountFlags::RDONLY,
+        false => MountFlags::empty(),
+    };
+    let workplace = sys::new_file_system("tmpfs", ["mode=700"])?;
+    attach(&workplace, place)?;
+    let make = || -> io::Result<OwnedFd> {
+        mkdirat(&workplace, NEW, Mode::from_raw_mode(0o700))?;
+        let open = || {
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            openat(&workplace, NEW, flags, Mode::empty())
+        };
+        let on = open()?;
+        let name = format!("/proc/self/fd/{}", on.as_raw_fd());
+        rustix::mount::mount(&mount.source, name, kind, flags, Some(data.as_c_str()))?;
+        sys::bind_open(open()?, false)
+    };
+    let made = make();
+    let workplace = format!("/proc/self/fd/{}", workplace.as_raw_fd());
+    unmount(workplace, UnmountFlags::DETACH)?;
+    made
 }
 
 /// Sets the bits of a mount that is not attached yet. `is_late` leaves out read-only.

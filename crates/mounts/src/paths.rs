@@ -24,6 +24,7 @@ impl Root {
             let Some(place) = self.directory.open_path(path)? else {
                 return Ok(());
             };
+            self.refuse_root(&place)?;
             let tree = sys::bind_open(&place, true)?;
             sys::change_mount(tree.as_fd(), false, READ_ONLY, 0)?;
             attach(tree, place)
@@ -51,6 +52,7 @@ impl Root {
         let Some(place) = self.directory.open_path(path)? else {
             return Ok(());
         };
+        self.refuse_root(&place)?;
         if masks.cover(&place)? {
             return Ok(());
         }

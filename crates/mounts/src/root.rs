@@ -15,7 +15,11 @@ use sys::mount_bits::READ_ONLY;
 use sys::{MountInfo, Propagation};
 
 use crate::devices::{self, Device};
+use crate::make::mount_id;
 use crate::{Error, Hierarchy, Sources};
+
+/// The directory of devices.
+const DEV: &str = "/dev";
 
 /// How a process comes into the root file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,8 +49,9 @@ pub struct Root {
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// The id of the mount at `/proc`.
     pub(crate) proc: Option<u64>,
-    /// Whether `/dev` is a bind, and belongs to somebody else.
-    pub(crate) has_others_dev: bool,
+    /// The ids of the mounts that are the container's own: its root, what lies at `/dev` before any
+    /// mount is made, and new file systems.
+    pub(crate) own: Vec<u64>,
     /// The mounts that become read-only in the end.
     pub(crate) late: Vec<OwnedFd>,
     /// The host's mounts of the kernel's own file systems, where they must be hidden.
@@ -76,8 +81,13 @@ impl Root {
             ChangeOfRoot::Chroot => Directory::open_root(path),
             ChangeOfRoot::Pivot | ChangeOfRoot::Move => bind_on_itself(path, propagation, sources),
         };
+        let directory = directory.map_err(&failed)?;
+        let mut own = vec![mount_id(&directory).map_err(&failed)?];
+        if let Some(dev) = directory.open_path(Path::new(DEV)).map_err(&failed)? {
+            own.push(mount_id(dev).map_err(&failed)?);
+        }
         Ok(Self {
-            directory: directory.map_err(&failed)?,
+            directory,
             change,
             propagation: match propagation {
                 "shared" | "rshared" => Some(Propagation::Shared),
@@ -88,7 +98,7 @@ impl Root {
             cgroup: None,
             hierarchies: Vec::new(),
             proc: None,
-            has_others_dev: false,
+            own,
             late: Vec::new(),
             kernels,
         })
@@ -105,10 +115,17 @@ impl Root {
         self.change != ChangeOfRoot::Chroot
     }
 
-    /// Whether a bind brings the devices.
-    #[must_use]
-    pub fn has_others_devices(&self) -> bool {
-        self.has_others_dev
+    /// Whether a bind brings the devices: at `/dev`, or where a link of the image's makes that of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when `/dev` cannot be looked at.
+    pub fn has_others_devices(&self) -> Result<bool, Error> {
+        let look = || match self.directory.open_path(Path::new(DEV))? {
+            Some(dev) => Ok(!self.own.contains(&mount_id(dev)?)),
+            None => Ok(false),
+        };
+        look().map_err(Error::at("look at /dev"))
     }
 
     /// Gives new file systems a label of SELinux.
@@ -139,12 +156,10 @@ impl Root {
     ///
     /// Fails when one cannot be made.
     pub fn make_devices(&self, wanted: &[Device]) -> Result<(), Error> {
-        match self.has_others_dev {
+        match self.has_others_devices()? {
             true => Ok(()),
             // A mount in the host's namespace would stay.
-            false => {
-                devices::make_all(&self.directory, wanted, self.change != ChangeOfRoot::Chroot)
-            }
+            false => devices::make_all(self, wanted, self.change != ChangeOfRoot::Chroot),
         }
     }
 

@@ -325,9 +325,6 @@ fn create_container(
         .pid()
         .ok_or_else(|| Error::Engine("the container has no process".to_owned()))?;
     let finished = namespaces(init, privileged, session.spec).and_then(|namespaces| {
-        if has_namespace(session.spec, LinuxNamespaceType::Network) {
-            engine::bring_up_loopback(init).map_err(Error::Loopback)?;
-        }
         if session.has_own_processes() {
             container.start().map_err(failed)?;
             // The other end of the socket was closed with the executor, so this returns when the

@@ -77,9 +77,6 @@ pub enum Error {
     /// The engine could not make the container.
     #[error("create the container: {0}")]
     Engine(String),
-    /// The loopback interface of the container's network is down.
-    #[error("bring up the container's loopback interface")]
-    Loopback(#[source] io::Error),
     /// The container's namespaces could not be opened.
     #[error("open the container's {what} namespace")]
     Namespace {

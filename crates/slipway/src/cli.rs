@@ -1,9 +1,19 @@
 //! The command line, compatible with runc's.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use deferred::Deferred;
+
+/// Returns what `--version` prints behind the program's name, in runc's form, which engines read.
+fn version() -> &'static str {
+    static LINES: LazyLock<String> = LazyLock::new(|| {
+        let commit = text::COMMIT.map_or(String::new(), |commit| format!("\ncommit: {commit}"));
+        format!("version {}{commit}\nspec: 1.3.0", env!("CARGO_PKG_VERSION"))
+    });
+    &LINES
+}
 
 /// An OCI runtime on libcontainer.
 #[derive(Debug, Parser)]
@@ -12,7 +22,7 @@ use deferred::Deferred;
     disable_help_subcommand = true,
     arg_required_else_help = true
 )]
-#[command(version = concat!("version ", env!("CARGO_PKG_VERSION"), "\nspec: 1.3.0"))]
+#[command(version = version())]
 #[command(disable_version_flag = true)]
 pub struct Cli {
     /// Flags that come before the command.

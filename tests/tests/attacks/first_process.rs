@@ -111,6 +111,81 @@ fn the_mode_of_a_device_is_not_given_to_another_file() {
     assert_eq!(owner, 0);
 }
 
+/// Each way to make a mount keeps all restrictions: an option that is too long for the new system
+/// calls, and the old hierarchies of cgroups.
+#[test]
+fn no_way_to_mount_loses_a_restriction() {
+    let below = tempfile::tempdir_in("/var/tmp").unwrap();
+    let layers: Vec<String> = (0..12)
+        .map(|number| {
+            below
+                .path()
+                .join(format!("a-layer-with-a-long-name-{number}"))
+        })
+        .inspect(|layer| fs::create_dir(layer).unwrap())
+        .map(|layer| layer.display().to_string())
+        .collect();
+    let flags = [
+        "rro",
+        "rnosuid",
+        "rnodev",
+        "rnoexec",
+        "nosymfollow",
+        "noatime",
+    ];
+    let script = "grep ' /mnt ' /proc/self/mounts; grep ' /sys/fs/cgroup' /proc/self/mounts";
+    let (bundle, _) = own_root(&["/bin/sh", "-c", script], |spec| {
+        let mounts = spec["mounts"].as_array_mut().unwrap();
+        mounts.retain(|mount| mount["type"] != "cgroup");
+        let lower = format!("lowerdir={}", layers.join(":"));
+        let options: Vec<&str> = flags.into_iter().chain([lower.as_str()]).collect();
+        mounts.push(json!({"destination": "/mnt", "type": "overlay", "source": "overlay", "options": options}));
+        mounts.push(json!({"destination": "/sys/fs/cgroup", "type": "cgroup", "source": "cgroup", "options": ["rro"]}));
+    });
+    let seen = succeed(&mut bundle.slipway(&["run", "c1"]));
+    let (overlay, cgroups) = seen.split_once('\n').unwrap();
+    for flag in ["ro", "nosuid", "nodev", "noexec", "nosymfollow", "noatime"] {
+        let is_there = overlay.split([' ', ',']).any(|word| word == flag);
+        assert!(is_there, "{flag}: {overlay}");
+    }
+    assert!(!cgroups.is_empty(), "{seen}");
+    for line in cgroups.lines() {
+        let options = line.split(' ').nth(3).unwrap();
+        assert!(options.split(',').any(|word| word == "ro"), "{line}");
+    }
+}
+
+/// A state that cannot be completed: the first process was there already.
+#[test]
+fn a_full_state_directory_leaves_no_process() {
+    let mut failed = 0;
+    for inodes in 6..20 {
+        let (bundle, _) = own_root(&["/bin/sleep", "100"], |_| ());
+        let id = bundle.id();
+        let before = format!(
+            "mkdir -p state && mount -t tmpfs -o size=64k,nr_inodes={inodes} tmpfs {}/state",
+            bundle.path().display()
+        );
+        let before = format!("cd {} && {before}", bundle.path().display());
+        let script =
+            "$S create $I </dev/null >/dev/null 2>&1 && { $S delete -f $I; exit; }; echo failed";
+        let outcome = bundle.script(&before, script);
+        failed += outcome.stdout.matches("failed").count();
+        assert_eq!(
+            crate::processes_with(&id),
+            Vec::<i32>::new(),
+            "{inodes}: {outcome:?}"
+        );
+        for hierarchy in fs::read_dir("/sys/fs/cgroup").unwrap().flatten() {
+            assert!(
+                !hierarchy.path().join(&id).exists(),
+                "{inodes}: {hierarchy:?}"
+            );
+        }
+    }
+    assert!(failed > 2, "{failed}");
+}
+
 /// Without a mount namespace of the container's, every mount would be the host's.
 #[test]
 fn a_file_in_place_of_a_device_brings_no_mount_to_the_host() {

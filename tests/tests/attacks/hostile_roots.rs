@@ -39,8 +39,45 @@ fn bind(spec: &mut Value) {
     );
 }
 
+/// Binds the directory that `make_outside` makes, after `/dev` is mounted, and asks for a device.
+fn bind_outside(spec: &mut Value) {
+    let mounts = spec["mounts"].as_array_mut().unwrap();
+    mounts.push(
+        json!({"destination": "/data", "type": "bind", "source": "outside", "options": ["rbind"]}),
+    );
+    spec["linux"]["devices"] =
+        json!([{"path": "/dev/net/tun", "type": "c", "major": 10, "minor": 200}]);
+}
+
 fn roots() -> Vec<(&'static str, Plant, Change)> {
     vec![
+        (
+            "a mount point is a link to dev",
+            |root, _| replace(root, "data", "/dev"),
+            bind_outside,
+        ),
+        (
+            "dev is a link to a mount point",
+            |root, _| {
+                fs::create_dir_all(root.join("data")).unwrap();
+                replace(root, "dev", "/data");
+            },
+            |spec| {
+                without_dev(spec);
+                bind_outside(spec);
+            },
+        ),
+        (
+            "a directory in dev is a link to a mount point",
+            |root, _| {
+                fs::create_dir_all(root.join("data")).unwrap();
+                replace(root, "dev/net", "/data");
+            },
+            |spec| {
+                without_dev(spec);
+                bind_outside(spec);
+            },
+        ),
         (
             "proc is a link out",
             |root, outside| replace(root, "proc", outside),
@@ -216,6 +253,32 @@ fn nothing_outside_changes_under_front() {
             assert!(ended.code < 126 || ended.code == 255, "{name}: {ended:#?}");
             assert_eq!(listing(&outside), before, "{name} {flags:?}: {ended:#?}");
         }
+    }
+}
+
+/// What is mounted on the root is entered by `/..`, past the masks and whatever else is mounted later.
+#[test]
+fn a_link_to_the_root_is_not_mounted_on() {
+    for destination in ["/sys", "/dev", "/data", "/masked"] {
+        let (bundle, root) = own_root(&["/bin/ls", "/../firmware"], |spec| {
+            let mounts = spec["mounts"].as_array_mut().unwrap();
+            match destination {
+                "/masked" => spec["linux"]["maskedPaths"] = json!(["/masked"]),
+                "/dev" => (),
+                _ => {
+                    mounts.retain(|mount| mount["destination"] != "/sys");
+                    let bind = json!({"destination": destination, "type": "bind", "source": "/sys", "options": ["rbind", "ro"]});
+                    mounts.push(bind);
+                }
+            }
+        });
+        replace(&root, destination.trim_start_matches('/'), "/");
+        let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+        assert!(
+            outcome.stderr.contains("leads to its root"),
+            "{destination}: {outcome:?}"
+        );
+        assert_eq!(bundle.left(), Vec::<String>::new());
     }
 }
 

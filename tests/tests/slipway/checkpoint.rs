@@ -1,6 +1,7 @@
 //! Saving a container's processes and restoring them, with the real CRIU.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -190,4 +191,42 @@ fn what_cannot_be_done_is_said() {
     );
     assert!(outcome.stderr.contains("restore.log"), "{outcome:?}");
     assert_eq!(bundle.left(), Vec::<String>::new());
+}
+
+/// A CRIU that takes its time ends with the command, however that ends.
+#[test]
+fn a_restore_can_be_ended() {
+    let (bundle, images) = counting();
+    let images = images.display().to_string();
+    fs::create_dir_all(&images).unwrap();
+    succeed(&mut bundle.slipway(&["delete", "-f", "c1"]));
+    let criu = bundle.path().join("criu");
+    fs::write(&criu, "#!/bin/sh\nsleep 100.875\n").unwrap();
+    fs::set_permissions(&criu, fs::Permissions::from_mode(0o755)).unwrap();
+    let criu = criu.display().to_string();
+    for (signal, detach) in [("TERM", false), ("TERM", true), ("KILL", true)] {
+        let mut args = vec!["--criu", &criu, "restore", "--image-path", &images];
+        args.extend(detach.then_some("-d"));
+        args.push("c1");
+        let mut restore = bundle.slipway(&args);
+        let mut restore = restore
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let sleeps = || {
+            let found = run(Command::new("pgrep").args(["-f", "sleep 100.875"]));
+            found.stdout.lines().count()
+        };
+        wait_for("criu", Duration::from_secs(10), || sleeps() > 0);
+        let pid = restore.id().to_string();
+        succeed(Command::new("kill").args(["-s", signal, &pid]));
+        restore.wait().unwrap();
+        if signal == "TERM" {
+            assert_eq!(sleeps(), 0, "{detach}");
+            assert_eq!(bundle.left(), Vec::<String>::new());
+        }
+    }
+    // CRIU itself ends with a command that was killed; what it has started is left to it.
+    let _ = run(Command::new("pkill").args(["-f", "sleep 100.875"]));
 }

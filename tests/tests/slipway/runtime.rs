@@ -1,12 +1,13 @@
 //! `slipway` without an engine, as root: runc's command line.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixDatagram;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tests::{Bundle, Outcome, fixture, program, run, run_with_input, succeed, wait_for};
+use tests::{Bundle, Outcome, fixture, home, program, run, run_with_input, succeed, wait_for};
 
 #[test]
 fn run_returns_what_the_program_does() {
@@ -294,6 +295,31 @@ fn another_specification_decides_on_the_terminal_too() {
     assert!(seen.starts_with("/dev/pts/"), "{seen:?}");
 }
 
+/// Its first process is undumpable, so nobody else could enter the network.
+#[test]
+fn an_ordinary_users_own_network_has_a_loopback_interface() {
+    let home = home();
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).unwrap();
+    let slipway = |args: &[&str]| {
+        let mut slipway = tests::as_tester(program("slipway"));
+        let state = home.path().join("state");
+        slipway.arg("--root").arg(state).args(args);
+        slipway.current_dir(home.path());
+        slipway
+    };
+    succeed(&mut slipway(&["spec", "--rootless"]));
+    let config = home.path().join("config.json");
+    let mut spec: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    spec["process"]["terminal"] = false.into();
+    spec["process"]["args"] = serde_json::json!(["ip", "address", "show", "lo"]);
+    spec["root"]["path"] = fixture("bb").display().to_string().into();
+    let namespaces = spec["linux"]["namespaces"].as_array_mut().unwrap();
+    namespaces.push(serde_json::json!({"type": "network"}));
+    fs::write(&config, spec.to_string()).unwrap();
+    let seen = succeed(slipway(&["run", "c1"]).stdin(Stdio::null()));
+    assert!(seen.contains("127.0.0.1") && seen.contains("UP"), "{seen}");
+}
+
 /// As systemd does for a service of type notify.
 #[test]
 fn a_program_reports_that_it_is_ready() {
@@ -338,6 +364,15 @@ fn a_program_reports_that_it_is_ready() {
         succeed(&mut bundle.slipway(&["delete", "-f", "c1"]));
         assert!(bundle.left().is_empty(), "{:?}", bundle.left());
     }
+    // A manager that is gone is told nothing, and the container runs all the same.
+    let mut slipway = bundle.slipway(&["run", "-d", "c1"]);
+    slipway.env("NOTIFY_SOCKET", directory.path().join("gone"));
+    slipway
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    assert!(slipway.status().unwrap().success());
+    succeed(&mut bundle.slipway(&["delete", "-f", "c1"]));
     // Nobody waits for one that ends before.
     let bundle = Bundle::new(&["true"], |spec| {
         let run = serde_json::json!({"destination": "/run", "type": "tmpfs", "source": "run"});

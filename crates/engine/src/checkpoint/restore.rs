@@ -18,9 +18,12 @@ use super::criu::Criu;
 use super::{CriuOptions, DESCRIPTORS, EXTERNAL, outside};
 use crate::claims::{Claims, Maker};
 use crate::create::check;
+use crate::descendants::{children, kill_tree};
+use crate::endings::Endings;
 use crate::pidfd::open_process;
 use crate::shadow_bundle::{Prepared, make_private, make_shadow, scratch, shadow, write_pid};
 use crate::supervise::Supervisor;
+use crate::workers::LOOK;
 use crate::{Container, Create, Document, Error, Foreground, cgroup};
 
 /// The parameters of a restore.
@@ -167,9 +170,18 @@ fn open_namespaces(document: &Document) -> Result<Vec<(OwnedFd, &'static str)>, 
 fn run(mut criu: Criu, source: &Path, rootfs: &Path) -> Result<(), Error> {
     const UNMOUNTED: i32 = 101;
     const UNSTARTED: i32 = 102;
+    let failed = |source: std::io::Error| Error::system("wait for criu", source);
+    let endings = Endings::hold_back().map_err(failed)?;
+    let restorer = Pid::this();
     let child = match sys::fork().map_err(|errno| Error::system("fork", errno))? {
         sys::Fork::Parent(pid) => pid,
         sys::Fork::Child => {
+            drop(endings);
+            // Ends with us, also if we have ended just now.
+            let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
+            if Pid::parent() != restorer {
+                sys::exit_at_once(UNSTARTED);
+            }
             let none = None::<&Path>;
             let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
             let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
@@ -185,7 +197,17 @@ fn run(mut criu: Criu, source: &Path, rootfs: &Path) -> Result<(), Error> {
             sys::exit_at_once(UNSTARTED)
         }
     };
-    match waitpid(child, None) {
+    let asked = open_process(child)
+        .and_then(|process| endings.wait_for(&process, LOOK, || Ok(())).map_err(failed));
+    if !matches!(asked, Ok(None)) {
+        // CRIU's own children are the processes that it restores.
+        children().into_iter().for_each(kill_tree);
+    }
+    let ended = waitpid(child, None);
+    if let Some(signal) = asked? {
+        return Err(Error::Interrupted(signal.as_str()));
+    }
+    match ended {
         Ok(WaitStatus::Exited(_, 0)) => Ok(()),
         Ok(WaitStatus::Exited(_, UNMOUNTED)) => Err(Error::system(
             "mount the container's root for criu",

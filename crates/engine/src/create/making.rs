@@ -16,7 +16,7 @@ use crate::cgroup::{Cgroup, ManagedCgroup, OpenCgroup};
 use crate::claims::{Claims, Maker};
 use crate::pidfd::{open_process, send_pidfd};
 use crate::process::exec::Program;
-use crate::process::{Executor, loopback, settings, streams};
+use crate::process::{Executor, settings, streams};
 use crate::seccomp::{Filter, Relay};
 use crate::shadow_bundle::{Prepared, make_shadow, shadow, write_pid};
 use crate::workers::Report;
@@ -74,11 +74,12 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
         if let Some(relay) = relay {
             relay.wait();
         }
-        built.and_then(|()| making.complete(&outputs))
+        built?;
+        let completed = making.complete(&outputs);
+        let kept = completed.and_then(|container| claims.keep().map(|()| container));
+        kept.inspect_err(|_| making.end_first())
     });
-    let container = made.inspect_err(|_| making.undo())?;
-    claims.keep()?;
-    Ok(container)
+    made.inspect_err(|_| making.undo())
 }
 
 /// A container that is being made.
@@ -151,19 +152,17 @@ impl Making<'_> {
         if self.is_ours {
             container.write_begin()?;
         }
-        finish(&container, self.prepared, self.is_filtered, outputs).inspect_err(|_| {
-            let _ = Container::load(root, id).and_then(Container::abandon);
-        })?;
+        finish(&container, self.prepared, self.is_filtered, outputs)?;
         if let Some(pid) = container.pid().filter(|_| self.is_ours) {
             streams::give_streams(pid, &self.prepared.document);
-            if self.prepared.document.makes_namespace("network")
-                && let Err(error) = loopback::bring_up_loopback(pid)
-            {
-                let text = text::message(&error);
-                tracing::warn!("bring up the loopback interface: {text}");
-            }
         }
         Ok(container)
+    }
+
+    /// Ends the first process of a container whose state is written, and everything that it has
+    /// started.
+    fn end_first(&self) {
+        let _ = Container::load_new(&self.root, &self.id).and_then(Container::abandon);
     }
 
     /// Removes everything of a container that could not be made.

@@ -2,36 +2,16 @@
 //! started, whatever it is waiting for.
 
 use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, OwnedFd};
 
-use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
-use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
-use rustix::event::{PollFd, PollFlags, poll};
 
 use crate::Error;
 use crate::cgroup::ManagedCgroup;
-use crate::pidfd::{open_process, timespec};
+use crate::endings::Endings;
+use crate::pidfd::open_process;
 use crate::workers::{LOOK, Report, Workers};
-
-/// Blocks the signals that ask this process to end, so that the container being made is ended
-/// first. Returns a descriptor that reads them, and the signals that were blocked before.
-fn hold_back_endings() -> io::Result<(SignalFd, SigSet)> {
-    let mut endings = SigSet::empty();
-    for signal in [
-        Signal::SIGHUP,
-        Signal::SIGINT,
-        Signal::SIGQUIT,
-        Signal::SIGTERM,
-    ] {
-        endings.add(signal);
-    }
-    let mut before = SigSet::empty();
-    sigprocmask(SigmaskHow::SIG_BLOCK, Some(&endings), Some(&mut before))?;
-    let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
-    Ok((SignalFd::with_flags(&endings, flags)?, before))
-}
 
 /// Largest size of a report that is read, in bytes.
 const REPORT: usize = 8192;
@@ -54,17 +34,17 @@ pub(super) fn run_in_worker(
     } = report;
     // The container's first process becomes our child when the process in between ends.
     reaper(true)?;
-    let (signals, before) = hold_back_endings().map_err(failed)?;
+    let endings = Endings::hold_back().map_err(failed)?;
     let this = Pid::this();
     let between = match sys::fork_at(false, None) {
         Ok(sys::Fork::Child) => {
-            drop((reader, signals));
+            drop(reader);
             // If we are killed, the container must not be completed.
             let _ = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL);
             if Pid::parent() != this {
                 sys::exit_at_once(1);
             }
-            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+            drop(endings);
             let result = act();
             if let Err(error) = &result {
                 // The parent reads no more than this. It reads when this process has ended, so a
@@ -80,9 +60,12 @@ pub(super) fn run_in_worker(
         Err(errno) => return Err(failed(errno.into())),
     };
     drop(writer);
+    // A container that may write to the cgroups above can freeze this one, and one in the same PID
+    // namespace can stop the first process: nothing goes on then.
+    let look = || workers.look(false);
     let supervised = open_process(between)
-        .and_then(|process| supervise(&process, &signals, &mut workers).map_err(failed));
-    let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None);
+        .and_then(|process| endings.wait_for(&process, LOOK, look).map_err(failed));
+    drop(endings);
     if !matches!(supervised, Ok(None)) {
         if let Some(own) = own {
             own.kill();
@@ -114,36 +97,4 @@ pub(super) fn run_in_worker(
     Err(Error::Reported(
         String::from_utf8_lossy(&report).into_owned(),
     ))
-}
-
-/// Waits until the process in between has ended, or a signal comes.
-///
-/// A container that may write to the cgroups above can freeze this one, and one in the same PID
-/// namespace can stop the first process: nothing goes on then.
-fn supervise(
-    process: &OwnedFd,
-    signals: &SignalFd,
-    workers: &mut Workers,
-) -> io::Result<Option<Signal>> {
-    loop {
-        let mut fds = [
-            PollFd::new(process, PollFlags::IN),
-            PollFd::from_borrowed_fd(signals.as_fd(), PollFlags::IN),
-        ];
-        match poll(&mut fds, Some(&timespec(LOOK))) {
-            Err(rustix::io::Errno::INTR) => continue,
-            Ok(0) => {
-                workers.look(false)?;
-                continue;
-            }
-            result => result?,
-        };
-        let [process, signal] = fds.map(|fd| !fd.revents().is_empty());
-        if process {
-            return Ok(None);
-        }
-        if signal && let Ok(Some(info)) = signals.read_signal() {
-            return Ok(Signal::try_from(info.ssi_signo.cast_signed()).ok());
-        }
-    }
 }

@@ -114,6 +114,9 @@ impl First<'_> {
         self.namespaces
             .make_rest()
             .map_err(say("make namespaces"))?;
+        if self.document().makes_namespace("network") {
+            sys::bring_up_loopback().map_err(say("bring up the loopback interface"))?;
+        }
         if self.namespaces.makes_time() {
             if !settings::clock_offsets(self.document()).is_empty() {
                 // The file of an undumpable process belongs to the host's root. Others may not look
@@ -173,7 +176,10 @@ impl First<'_> {
     /// Makes everything else that the process has, in its root.
     fn complete(&self, mut root: Root, process: &Process) -> Result<(), String> {
         let document = self.document();
-        if !root.has_others_devices() {
+        if !root
+            .has_others_devices()
+            .map_err(|error| error.to_string())?
+        {
             streams::reopen_null()?;
         }
         settings::set_sysctls(document)?;

@@ -4,7 +4,6 @@ pub(crate) mod affinity;
 pub(crate) mod drop_privileges;
 pub(crate) mod exec;
 pub(crate) mod join;
-pub(crate) mod loopback;
 pub(crate) mod rlimits;
 pub(crate) mod scheduling;
 pub(crate) mod selinux;

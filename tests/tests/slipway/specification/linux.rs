@@ -27,6 +27,18 @@ pub const ROWS: &[Row] = &[
         Sees("uts:["),
     ),
     (
+        "linux.namespaces, the host's mount namespace by path",
+        |spec| {
+            without(spec, "mount");
+            push(
+                &mut spec["linux"]["namespaces"],
+                json!({"type": "mount", "path": "/proc/self/ns/mnt"}),
+            );
+        },
+        "",
+        Refused("mount namespace of the host"),
+    ),
+    (
         "linux.namespaces, time",
         |spec| {
             push(&mut spec["linux"]["namespaces"], json!({"type": "time"}));
