@@ -1,6 +1,9 @@
 # The targets for people. Every target installs what it needs.
 
-.PHONY: help demo check test build dist bench lint fuzz clean
+.PHONY: help demo check test build dist release install uninstall bench lint fuzz clean
+
+PREFIX ?= /usr/local
+DESTDIR ?=
 
 help: ## print what each target does
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
@@ -19,6 +22,17 @@ build: ## the static programs, in build/
 
 dist: build ## build, prove in an empty root, print sizes
 	scripts/dist.sh
+
+release: ## tarball, Debian and RPM packages, and their sums, in build/release/
+	scripts/release.sh
+
+install: ## install the programs of make build: PREFIX=/usr/local, DESTDIR=
+	scripts/tree.sh build/tree
+	install -m 755 scripts/install.sh build/tree/
+	build/tree/install.sh --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
+
+uninstall: ## remove what make install installed there
+	scripts/install.sh --uninstall --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
 
 bench: build ## measurements beside the peers
 	benches/launch.sh

@@ -10,30 +10,43 @@ tester=slipway-tester
 
 say() { printf '\n== %s\n' "$*"; }
 die() { printf '%s\n' "$*" >&2; exit 1; }
-as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -E "$@"; fi; }
+as_root() { if [ "$(id -u)" = 0 ]; then "$@"; else sudo -nE "$@"; fi; }
 
-# install COMMAND-OR-FILE=PACKAGE...: install from Debian what is missing
+# install COMMAND-OR-FILE=PACKAGE...: install from Debian what is missing, or say it where that is not possible
 install() {
-  local missing=() pair
+  local missing=() lacks=() pair
   for pair; do
-    command -v "${pair%%=*}" >/dev/null || [ -e "${pair%%=*}" ] || missing+=("${pair#*=}")
+    command -v "${pair%%=*}" >/dev/null || [ -e "${pair%%=*}" ] ||
+      { missing+=("${pair#*=}"); lacks+=("${pair%%=*}: in Debian, package ${pair#*=}"); }
   done
   [ ${#missing[@]} = 0 ] && return
+  if ! command -v apt-get >/dev/null || ! as_root true 2>/dev/null; then
+    die "$(printf 'missing: %s\n' "${lacks[@]}")"
+  fi
   say "installing ${missing[*]}"
   as_root apt-get update -q >/dev/null
   as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=900 install -y -q \
     --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# static_library NAME: its path, in the directories of Debian, Fedora and SLES
+static_library() {
+  local directory
+  for directory in ${LIBSECCOMP_LIB_PATH:-} /usr/lib/*-linux-gnu /usr/lib64 /usr/lib /usr/local/lib64 /usr/local/lib; do
+    [ ! -e "$directory/$1" ] || { printf '%s\n' "$directory/$1"; return; }
+  done
+}
+
 install_build_tools() {
-  install cc=gcc /usr/include/stdio.h=libc6-dev /usr/include/seccomp.h=libseccomp-dev pkg-config=pkg-config make=make
   [ -d "$HOME/.cargo/bin" ] && PATH=$HOME/.cargo/bin:$PATH
-  if ! command -v cargo >/dev/null; then
-    # Debian 13 and later have rustup; what Debian 12 has of Rust is too old.
-    install rustup=rustup
-    rustup default stable
-  fi
-  local have want
+  local missing=() have want
+  [ -n "$(static_library libseccomp.a)" ] || missing+=(libseccomp.a=libseccomp-dev)
+  [ -n "$(static_library libc.a)" ] || missing+=(libc.a=libc6-dev)
+  command -v cargo >/dev/null || { apt-cache show rustup && missing+=(rustup=rustup); } >/dev/null 2>&1 ||
+    die "missing: cargo: install Rust as the user who builds: https://rustup.rs"
+  install cc=gcc make=make pkg-config=pkg-config "${missing[@]}"
+  # Debian 13 and later have rustup; what Debian 12 has of Rust is too old.
+  command -v cargo >/dev/null || rustup default stable
   have=$(rustc --version | cut -d' ' -f2)
   want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$top/Cargo.toml")
   [ "$(printf '%s\n' "$want" "$have" | sort -V | head -n 1)" = "$want" ] ||
@@ -56,14 +69,17 @@ as_tester() {
 # The programs that make builds: two for people and engines, and one for the hooks.
 programs=(front slipway slipway-hook)
 
-# build_static WORD…: cargo build of static programs for this machine
+# build_static WORD…: cargo build of static programs for this machine. No path of this machine is in them.
 build_static() {
-  local library
+  local from flags=() map=()
   target=$(rustc -vV | sed -n 's/^host: //p')
-  library=$(dirname "$(find /usr/lib -name libseccomp.a 2>/dev/null | head -n 1)")
+  for from in "$top=/slipway" "${CARGO_HOME:-$HOME/.cargo}=/cargo" "$(rustc --print sysroot)=/rust"; do
+    flags+=("--remap-path-prefix=$from")
+    map+=("-ffile-prefix-map=$from")
+  done
   # At a fixed address: 19,000 relocations at each start took a tenth of a launch.
-  LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$library \
-    RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static" \
+  LIBSECCOMP_LINK_TYPE=static LIBSECCOMP_LIB_PATH=$(dirname "$(static_library libseccomp.a)") \
+    CFLAGS="${map[*]}" RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static ${flags[*]}" \
     cargo build --locked --target "$target" "$@"
 }
 
@@ -71,5 +87,5 @@ install_programs() {
   as_root mkdir -p "$SLIPWAY_BIN"
   as_root chmod 755 "$SLIPWAY_BIN"
   # In place of the old files, not into them: a program may still be running.
-  as_root env install -m 755 "$top"/build/* "$SLIPWAY_BIN/"
+  as_root env install -m 755 "${programs[@]/#/$top/build/}" "$SLIPWAY_BIN/"
 }

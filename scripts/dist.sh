@@ -2,7 +2,6 @@
 # Proves that the programs need nothing but a kernel: runs them in a root that holds only them.
 . "$(dirname "$0")/common.sh"
 install_build_tools
-make_tester
 install readelf=binutils
 for program in front slipway slipway-hook; do
   ! readelf -d "$top/build/$program" | grep -q NEEDED || die "$program is not static"
@@ -18,7 +17,8 @@ enter() { as_root target/debug/enter "$root" "$@"; }
 say "in a root with nothing but the programs"
 enter 0 /bin/slipway --version
 enter 0 /bin/slipway features >/dev/null
-enter "$(id -u "$tester")" /bin/front --version
-enter "$(id -u "$tester")" /bin/front run
+# Any user that is not root.
+enter 65534 /bin/front --version
+enter 65534 /bin/front run
 say "sizes in bytes"
-stat -c '%s %n' build/*
+stat -c '%s %n' "${programs[@]/#/build/}"

@@ -4,6 +4,7 @@
 #   peers          a Debian sid root with the real Apptainer and Charliecloud
 #   bb.sif, py.sif SIFs of the two, written by that Apptainer; in peers/fixtures also full.sif, with scripts and apps
 #   criu           a Debian stable root with CRIU, which Debian 12 lacks, and a script that runs it from there
+#   bare           small roots of Debian's releases
 #   runtimes       runc and crun of Debian sid
 #   old, new, musl directories: a Debian with an older glibc, one of today with GLVND, a musl
 #   ompi, mpich, rpath   directories with an MPI each and a program that uses it; mpi: other MPIs for the host's side
@@ -242,6 +243,16 @@ EOF
   chmod 755 criu/criu
 }
 
+# Bare roots of Debian's releases, without apt, to install in.
+make_bare() {
+  local suite
+  mkdir -p bare
+  for suite in bookworm trixie sid; do
+    debian "$suite" "bare/$suite" main tar --variant=essential
+    mkdir -p "bare/$suite/tmp/host"
+  done
+}
+
 # Today's runc and crun, which find their libraries here.
 make_runtimes() {
   local program lib
@@ -294,6 +305,7 @@ step slurm
 step hdf5
 step criu
 step runtimes
+step bare
 step clients
 step recipes
 chmod 755 "$SLIPWAY_FIXTURES"

@@ -84,13 +84,15 @@ fn give_away(directory: &Path) -> Result<(), Error> {
 }
 
 fn unshare_user_namespace() -> Result<(), Error> {
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| {
-        let error = io::Error::from(errno);
-        Error::UserNamespace(match advice() {
-            Some(advice) => text::with_advice(&error, advice),
-            None => error,
-        })
-    })
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|errno| Error::UserNamespace(advised(errno.into())))
+}
+
+/// Adds advice to an error. AppArmor's restriction lets a namespace be made, but refuses the maps.
+fn advised(error: io::Error) -> io::Error {
+    match advice() {
+        Some(advice) => text::with_advice(&error, advice),
+        None => error,
+    }
 }
 
 /// Maps one user and one group.
@@ -108,6 +110,7 @@ fn map_one(uid: u32, gid: u32, outer_uid: u32, outer_gid: u32) -> Result<(), Err
 ///
 /// Returns the reason why not, and advice.
 pub fn try_namespaces() -> Result<(), Error> {
+    sys::check_kernel().map_err(Error::Builder)?;
     if is_real_root() {
         return Ok(());
     }
@@ -144,8 +147,17 @@ fn in_child(act: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
 fn write(path: &str, text: &str) -> Result<(), Error> {
     fs::write(path, text).map_err(|source| Error::IdMap {
         path: PathBuf::from(path),
-        source,
+        source: advised(source),
     })
+}
+
+/// Whether a filter of system calls is on this process (proc_pid_status(5), "Seccomp").
+fn is_filtered() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mode = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Seccomp:"));
+    mode.is_some_and(|mode| mode.trim() == "2")
 }
 
 /// Looks for settings that forbid user namespaces, and returns advice.
@@ -162,8 +174,14 @@ fn advice() -> Option<&'static str> {
         "1",
     ) {
         Some(
-            "AppArmor forbids it: the administrator can add a profile for this program, or set \
-             sysctl kernel.apparmor_restrict_unprivileged_userns=0",
+            "AppArmor forbids it: the administrator can load the profile \
+             share/slipway/integration/apparmor/slipway, or set sysctl \
+             kernel.apparmor_restrict_unprivileged_userns=0",
+        )
+    } else if is_filtered() {
+        Some(
+            "a filter of system calls around this program may forbid it: in a container of docker's \
+             or podman's, start that with --security-opt seccomp=unconfined",
         )
     } else {
         None

@@ -97,6 +97,7 @@ pub fn create(mut request: Create) -> Result<Container, Error> {
 /// absolute.
 pub(crate) fn check(request: &mut Create) -> Result<Prepared, Error> {
     identifier::check(&request.id)?;
+    sys::check_kernel().map_err(Error::Create)?;
     make_private(&request.root)?;
     request.root = fs::canonicalize(&request.root).map_err(Error::state("open", &request.root))?;
     request.bundle =

@@ -47,6 +47,7 @@ pub use record::Record;
 /// started, with the exit code of one of the image's scripts, or with that of a payload that ran in
 /// a child.
 pub fn launch(request: Request, caller: &Caller, messages: &Messages) -> Result<ExitCode> {
+    sys::check_kernel().map_err(anyhow::Error::msg)?;
     // One rank of a job is enough.
     if { request.job.iter() }.all(|job| job.rank.is_none_or(|rank| rank == 0)) {
         warn_of_names(caller, messages);

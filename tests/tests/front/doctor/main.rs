@@ -4,6 +4,7 @@
 mod host;
 mod images;
 mod mpi;
+mod prepared;
 
 use std::process::Command;
 
