@@ -107,7 +107,16 @@ fn clone(flags: libc::c_int, cgroup: Option<BorrowedFd<'_>>) -> nix::Result<Fork
     // SAFETY: as in `fork`; without CLONE_VM and without a stack, the child continues with a copy
     // of everything, and the kernel reads one `clone_args` during the call.
     let result = unsafe { libc::syscall(libc::SYS_clone3, &raw const args, size_of_val(&args)) };
-    match Errno::result(result)? {
+    let result = match Errno::result(result) {
+        // Docker's filter cannot look at what clone3(2) is asked for, and hides it.
+        Err(Errno::ENOSYS) if cgroup.is_none() => {
+            let signal = if sibling { 0 } else { libc::SIGCHLD };
+            // SAFETY: as above; the other arguments are pointers that the flags leave unused.
+            Errno::result(unsafe { libc::syscall(libc::SYS_clone, flags | signal, 0, 0, 0, 0) })
+        }
+        result => result,
+    };
+    match result? {
         0 => Ok(Fork::Child),
         pid => Ok(Fork::Parent(Pid::from_raw(
             i32::try_from(pid).map_err(|_| Errno::EOVERFLOW)?,

@@ -118,7 +118,7 @@ fn a_debian_package_is_installed_and_removed() {
             "front exec $T/bb.sif echo from a SIF; ls /etc/apparmor.d/slipway",
         );
         assert!(seen.contains("from a SIF\n"), "{seen}");
-        let script = "dpkg -P slipway >/dev/null; find /usr /etc /var/lib/dpkg/info -name '*slipway*' -o -name 'front*'; echo over";
+        let script = "dpkg -P slipway >/dev/null; find /usr /etc /var/lib/dpkg/info -name '*slipway*' -o -name front -o -name 'front-*' -o -name 'front.*'; echo over";
         assert_eq!(there(&root, 0, &place, script), "over\n", "{suite}");
     }
 }
@@ -148,18 +148,19 @@ fn an_rpm_package_is_installed_and_removed() {
     );
     assert!(seen.contains("from a SIF\n"), "{seen}");
     rpm(&["-e", "slipway"]);
-    let script = "find /usr /etc -name '*slipway*' -o -name 'front*'; echo over";
+    let script = "find /usr /etc -name '*slipway*' -o -name front -o -name 'front-*' -o -name 'front.*'; echo over";
     assert_eq!(there(&root, 0, &place, script), "over\n");
 }
 
 #[test]
 fn an_mpi_of_the_host_starts_two_ranks() {
+    fs::create_dir_all(fixture("ompi").join("tmp/host")).unwrap();
     let place = Place::new().with(&file("-linux.tar.gz"));
     let script =
         "cd $T; tar xzf slipway-*.tar.gz; slipway-*-linux/install.sh --prefix $T/opt >/dev/null
         mpirun --oversubscribe -np 2 $T/opt/bin/front exec / hello";
     let seen = there(&fixture("ompi"), tester(), &place, script);
-    assert!(seen.contains(" of 2") || seen.contains("2 ranks"), "{seen}");
+    assert!(seen.matches(" of 2, sum 1").count() == 2, "{seen}");
 }
 
 #[test]
