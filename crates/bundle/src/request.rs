@@ -118,6 +118,8 @@ pub struct Device {
     pub major: u32,
     /// The device's minor number.
     pub minor: u32,
+    /// The permissions of the host's node.
+    pub mode: u32,
 }
 
 /// Directories of every image that a bind from the host would hide.

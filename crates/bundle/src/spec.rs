@@ -170,6 +170,7 @@ fn devices(request: &Request<'_>) -> Result<Vec<LinuxDevice>, Error> {
                 })
                 .major(i64::from(device.major))
                 .minor(i64::from(device.minor))
+                .file_mode(device.mode)
                 .build()?)
         })
         .collect()

@@ -36,6 +36,7 @@ fn host() -> HostFacts {
         block: false,
         major: 1,
         minor,
+        mode: 0o666,
     };
     HostFacts {
         devices: vec![device("/dev/null", 3), device("/dev/zero", 5)],
@@ -170,7 +171,7 @@ fn a_plain_container() {
     /etc/resolv.conf bind /session/files/resolv.conf rbind,nosuid,nodev,dest-nofollow
     /work/run bind /work/run rbind,nosuid,nodev
     annotations: {}
-    linux: {"cgroupsPath":"/front/1","devices":[{"major":1,"minor":3,"path":"/dev/null","type":"c"},{"major":1,"minor":5,"path":"/dev/zero","type":"c"}],"namespaces":[{"type":"mount"}]}
+    linux: {"cgroupsPath":"/front/1","devices":[{"fileMode":438,"major":1,"minor":3,"path":"/dev/null","type":"c"},{"fileMode":438,"major":1,"minor":5,"path":"/dev/zero","type":"c"}],"namespaces":[{"type":"mount"}]}
     ociVersion: "1.2.0"
     process: {"args":["python","train.py"],"capabilities":{"ambient":[],"bounding":[],"effective":[],"inheritable":[],"permitted":[]},"cwd":"/work/run","env":["PATH=/usr/bin"],"noNewPrivileges":true,"terminal":false,"user":{"gid":100,"uid":1000}}
     root: {"path":"/session/root","readonly":true}

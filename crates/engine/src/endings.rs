@@ -9,6 +9,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, Signal, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use rustix::event::{PollFd, PollFlags, poll};
 
+use crate::Error;
 use crate::pidfd::timespec;
 
 /// The signals, until this value is dropped.
@@ -40,6 +41,25 @@ impl Endings {
         let mut before = SigSet::empty();
         sigprocmask(SigmaskHow::SIG_BLOCK, Some(&endings), Some(&mut before))?;
         Ok(Self { signals, before })
+    }
+
+    /// Lets the signals through again, as before.
+    pub(crate) fn let_through(&self) {
+        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+    }
+
+    /// Fails if a signal has come meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// Fails if a signal has come.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        match self.signals.read_signal() {
+            Ok(Some(info)) => Err(Error::Interrupted(
+                Signal::try_from(info.ssi_signo.cast_signed()).map_or("a signal", Signal::as_str),
+            )),
+            _ => Ok(()),
+        }
     }
 
     /// Waits until a process has ended, and returns `None`, or until a signal comes. `look` is called
@@ -80,6 +100,6 @@ impl Endings {
 
 impl Drop for Endings {
     fn drop(&mut self) {
-        let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&self.before), None);
+        self.let_through();
     }
 }

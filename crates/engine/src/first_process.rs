@@ -19,6 +19,8 @@ pub(crate) const BEGIN: &str = "begin";
 /// another time. Unknown, and so `false`, if `/proc` hides the process.
 pub(crate) fn is_another(pid: Pid, directory: &Path) -> bool {
     let known = fs::read_to_string(directory.join(BEGIN)).ok();
+    // A full disk may have left an empty file.
+    let known = known.filter(|known| known.parse::<u64>().is_ok());
     let found = begin_of(pid);
     known
         .zip(found)

@@ -8,6 +8,7 @@ use std::path::Path;
 use nix::unistd::Pid;
 
 use crate::create::{check, make};
+use crate::endings::Endings;
 use crate::pidfd::open_process;
 use crate::readiness::Readiness;
 use crate::shadow_bundle::{make_private, scratch};
@@ -37,9 +38,16 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
     let prepared = check(&mut request)?;
     let manager = request.notify_socket.clone();
     let Foreground::Attached { keep } = mode else {
+        let endings =
+            Endings::hold_back().map_err(|source| Error::system("hold back signals", source))?;
         let container = make(request, &prepared)?.knowing(prepared.document);
         let (container, readiness) = open_readiness(container, manager.as_deref())?;
+        if let Err(asked) = endings.check() {
+            return Err(remove(container, asked));
+        }
         let container = start(container)?;
+        // The wait for the program's readiness can be ended; the container is complete.
+        drop(endings);
         if let (Some(readiness), Some(init)) = (readiness, container.pid())
             && let Err(error) = readiness.pass_on(init)
         {

@@ -40,12 +40,11 @@ fn is_namespace(path: &Path) -> io::Result<bool> {
     Ok(fstatfs(&file)?.f_type == NSFS)
 }
 
+/// Whether a path leads to this process's mount namespace, or to that of the machine's first one.
 fn is_own_mount_namespace(path: &str) -> bool {
     let file = |path: &str| fs::metadata(path).map(|found| (found.dev(), found.ino()));
-    match (file(path), file("/proc/self/ns/mnt")) {
-        (Ok(one), Ok(other)) => one == other,
-        _ => false,
-    }
+    let own = ["/proc/self/ns/mnt", "/proc/1/ns/mnt"].map(file);
+    file(path).is_ok_and(|found| own.into_iter().flatten().any(|one| one == found))
 }
 
 #[cfg(test)]

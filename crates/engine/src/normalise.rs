@@ -328,22 +328,28 @@ fn namespaces(linux: &mut Map<String, Value>) {
     }
 }
 
-/// Translates the recursive words, which runc and the engines above also use: libcontainer knows
-/// only the four others.
+/// Refuses a word that names no propagation.
 fn propagation(linux: &mut Map<String, Value>) -> Result<(), String> {
-    let word = match text(linux, "rootfsPropagation") {
-        None | Some("shared" | "slave" | "private" | "unbindable") => return Ok(()),
+    const WORDS: [&str; 8] = [
+        "shared",
+        "slave",
+        "private",
+        "unbindable",
+        "rshared",
+        "rslave",
+        "rprivate",
+        "runbindable",
+    ];
+    match text(linux, "rootfsPropagation") {
         Some("") => {
             linux.remove("rootfsPropagation");
-            return Ok(());
+            Ok(())
         }
-        Some("rshared") => "shared",
-        Some("rslave") => "slave",
-        Some("rprivate") => "private",
-        Some(other) => return Err(format!("rootfsPropagation {other:?} is not supported")),
-    };
-    linux.insert("rootfsPropagation".to_owned(), word.into());
-    Ok(())
+        Some(word) if !WORDS.contains(&word) => {
+            Err(format!("rootfsPropagation {word:?} is not supported"))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn mount(mount: &mut Map<String, Value>, context: &Context<'_>) -> Result<(), String> {

@@ -72,6 +72,7 @@ fn devices() -> (Vec<Device>, Vec<PathBuf>) {
                     block: kind == FileType::BlockDevice,
                     major: major(stat.st_rdev),
                     minor: minor(stat.st_rdev),
+                    mode: stat.st_mode & 0o777,
                 });
             }
             _ => {}

@@ -8,7 +8,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rootfs::{attach, plain};
+use rootfs::{Files, attach, plain};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, statat,
 };
@@ -68,21 +68,20 @@ impl Device {
             _ => return Err(wrong("the type is none of c, u, b, p")),
         };
         let number = |name: &str| -> Result<u32, String> {
-            match &device[name] {
-                Value::Null if kind == FileType::Fifo => Ok(0),
-                number => {
-                    number
-                        .as_u64()
-                        .and_then(|number| u32::try_from(number).ok())
-                }
-                .ok_or_else(|| wrong(&format!("{name} is no number of a device"))),
-            }
+            let number = device[name].as_u64();
+            let number = number.and_then(|number| u32::try_from(number).ok());
+            number.ok_or_else(|| wrong(&format!("{name} is no number of a device")))
         };
         let id = |name: &str| device[name].as_u64().and_then(|id| u32::try_from(id).ok());
+        // A FIFO has no numbers, whatever is given.
+        let number = match kind {
+            FileType::Fifo => 0,
+            _ => makedev(number("major")?, number("minor")?),
+        };
         Ok(Self {
             path: destination,
             kind,
-            number: makedev(number("major")?, number("minor")?),
+            number,
             mode: id("fileMode").unwrap_or(MODE) & 0o7777,
             owner: (id("uid"), id("gid")),
         })
@@ -102,14 +101,8 @@ impl Device {
     /// Makes the node, or shows the host's if `may_mount`.
     fn make(&self, root: &Root, may_mount: bool) -> io::Result<()> {
         let parent = self.path.parent().unwrap_or(Path::new("/"));
+        refuse_others(root, parent)?;
         let above = root.directory.make_directories(parent)?;
-        // Where the document says so, not the image.
-        let is_named = || root.directory.open_without_links(parent).is_ok();
-        if !root.own.contains(&mount_id(&above)?) && !is_named() {
-            return Err(io::Error::other(
-                "a link of the image leads to a bind of the host's, where the device would stay",
-            ));
-        }
         let name = self.path.file_name().ok_or(Errno::ISDIR)?;
         // The mode is the device's whole. To set it later would be to trust a name, which somebody
         // else can give to another file.
@@ -174,6 +167,28 @@ impl Device {
             opened => opened?,
         };
         attach(tree, place)
+    }
+}
+
+/// Refuses a directory to which a link of the image's leads, on a mount that is not the container's
+/// own: what is made there would stay. Where the document itself names a bind, it may.
+fn refuse_others(root: &Root, directory: &Path) -> io::Result<()> {
+    let true_path = root.directory.locate(directory)?.path;
+    let mut above = true_path.as_path();
+    // What is missing is made on the mount of what is above it.
+    let there = loop {
+        match root.directory.open_path(above)? {
+            Some(there) => break there,
+            None => above = above.parent().unwrap_or(Path::new("/")),
+        }
+    };
+    let mount = mount_id(&there)?;
+    let is_named = root.named.contains(&mount) && true_path == directory;
+    match root.own.contains(&mount) || is_named {
+        true => Ok(()),
+        false => Err(io::Error::other(
+            "a link of the image leads to a mount of the host's, where the device would stay",
+        )),
     }
 }
 

@@ -101,6 +101,7 @@ impl Root {
         let is_a_directory = made.as_ref().map_or(Ok(true), is_directory)?;
         let (place, was_there) = self.place(mount, is_a_directory)?;
         self.refuse_root(&place)?;
+        let is_named = self.is_named(&mount.destination, &place)?;
         self.refuse_in_proc(mount, made.as_ref(), &place)?;
         if mount.kind == "cgroup" && !self.hierarchies.is_empty() {
             return self.mount_hierarchies(mount, &place);
@@ -115,7 +116,7 @@ impl Root {
         change_bits(mount, &tree, is_late)?;
         attach(&tree, &place)?;
         propagate(mount, &tree)?;
-        self.remember(mount, &tree)?;
+        self.remember(mount, &tree, is_named)?;
         if is_late {
             self.late.push(tree);
         }
@@ -151,12 +152,23 @@ impl Root {
         sys::change_mount(directory.as_fd(), false, bits, 0)
     }
 
-    fn remember(&mut self, mount: &Mount, tree: &OwnedFd) -> io::Result<()> {
+    /// Whether a place is the one that a path names, without any link.
+    fn is_named(&self, path: &Path, place: &OwnedFd) -> io::Result<bool> {
+        let Ok(Some(there)) = self.directory.open_without_links(path) else {
+            return Ok(false);
+        };
+        let same = mount_id(&there)? == mount_id(place)?;
+        Ok(same && fstat(&there)?.st_ino == fstat(place)?.st_ino)
+    }
+
+    fn remember(&mut self, mount: &Mount, tree: &OwnedFd, is_named: bool) -> io::Result<()> {
         if mount.destination == Path::new("/proc") {
             self.proc = Some(mount_id(tree)?);
         }
-        if !mount.is_bind() {
-            self.own.push(mount_id(tree)?);
+        match mount.kind.as_str() {
+            _ if mount.is_bind() && is_named => self.named.push(mount_id(tree)?),
+            "tmpfs" | "ramfs" if !mount.is_bind() => self.own.push(mount_id(tree)?),
+            _ => {}
         }
         Ok(())
     }

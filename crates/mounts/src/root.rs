@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use rootfs::{Directory, attach, plain};
-use rustix::fs::{Mode, OFlags, open};
+use rustix::fs::{Mode, OFlags, fstatfs, open};
 use rustix::io::Errno;
 use rustix::mount::{
     MountFlags, MountPropagationFlags, UnmountFlags, mount, mount_change, unmount,
@@ -20,6 +20,9 @@ use crate::{Error, Hierarchy, Sources};
 
 /// The directory of devices.
 const DEV: &str = "/dev";
+
+/// `TMPFS_MAGIC` of `linux/magic.h`.
+const TMPFS: i64 = 0x0102_1994;
 
 /// How a process comes into the root file system.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,8 +42,8 @@ pub enum ChangeOfRoot {
 pub struct Root {
     pub(crate) directory: Directory,
     change: ChangeOfRoot,
-    /// The propagation of the root mount, if it is not the usual one.
-    propagation: Option<Propagation>,
+    /// The propagation of the root mount, if it is not the usual one, and whether all mounts have it.
+    propagation: Option<(Propagation, bool)>,
     /// The label of SELinux for new file systems.
     pub(crate) label: Option<String>,
     /// The cgroup of version 2 that the container sees, by its path on the host.
@@ -49,9 +52,11 @@ pub struct Root {
     pub(crate) hierarchies: Vec<Hierarchy>,
     /// The id of the mount at `/proc`.
     pub(crate) proc: Option<u64>,
-    /// The ids of the mounts that are the container's own: its root, what lies at `/dev` before any
-    /// mount is made, and new file systems.
+    /// The ids of the mounts that are the container's own and end with it: its root, a tmpfs that lies
+    /// at `/dev` before any mount is made, and new ones.
     pub(crate) own: Vec<u64>,
+    /// The ids of the binds that lie where the document says, and not where a link leads to.
+    pub(crate) named: Vec<u64>,
     /// The mounts that become read-only in the end.
     pub(crate) late: Vec<OwnedFd>,
     /// The host's mounts of the kernel's own file systems, where they must be hidden.
@@ -83,15 +88,19 @@ impl Root {
         };
         let directory = directory.map_err(&failed)?;
         let mut own = vec![mount_id(&directory).map_err(&failed)?];
-        if let Some(dev) = directory.open_path(Path::new(DEV)).map_err(&failed)? {
+        if let Ok(Some(dev)) = directory.open_without_links(Path::new(DEV))
+            && fstatfs(&dev).is_ok_and(|found| found.f_type == TMPFS)
+        {
             own.push(mount_id(dev).map_err(&failed)?);
         }
         Ok(Self {
             directory,
             change,
             propagation: match propagation {
-                "shared" | "rshared" => Some(Propagation::Shared),
-                "unbindable" | "runbindable" => Some(Propagation::Unbindable),
+                "shared" => Some((Propagation::Shared, false)),
+                "rshared" => Some((Propagation::Shared, true)),
+                // Of mounts that are unbindable, nothing could be masked or made read-only.
+                "unbindable" | "runbindable" => Some((Propagation::Unbindable, false)),
                 _ => None,
             },
             label: None,
@@ -99,6 +108,7 @@ impl Root {
             hierarchies: Vec::new(),
             proc: None,
             own,
+            named: Vec::new(),
             late: Vec::new(),
             kernels,
         })
@@ -171,7 +181,7 @@ impl Root {
     pub fn enter(&self) -> Result<(), Error> {
         self.change().map_err(Error::at("change the root"))?;
         match self.propagation {
-            Some(propagation) => sys::set_mount_propagation(self.as_fd(), propagation, false)
+            Some((propagation, all)) => sys::set_mount_propagation(self.as_fd(), propagation, all)
                 .map_err(Error::at("linux.rootfsPropagation")),
             None => Ok(()),
         }

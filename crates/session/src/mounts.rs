@@ -11,11 +11,13 @@
 //! [openat2(2)]: https://man7.org/linux/man-pages/man2/openat2.2.html
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
+use nix::errno::Errno;
 use oci_spec::runtime::Mount;
 use rootfs::Directory;
+use rustix::fs::fstat;
 use sys::MountAttributes;
 
 use crate::Error;
@@ -60,11 +62,38 @@ fn make(root: &Directory, mount: &Mount) -> io::Result<()> {
         sys::set_all_read_only(detached.as_fd())?;
     }
     let directory = kind != "bind" || rootfs::is_directory(&detached)?;
-    let destination = match options.on_link {
-        true => root.mount_point_itself(mount.destination(), directory)?,
-        false => root.mount_point(mount.destination(), directory)?,
+    let destination = mount.destination();
+    let place = match options.on_link {
+        true => root.mount_point_itself(destination, directory)?,
+        false => match root.open_without_links(destination) {
+            Ok(Some(there)) => there,
+            Ok(None) => root.mount_point(destination, directory)?,
+            Err(error) if sys::errno_of(&error) == Some(Errno::ELOOP as i32) => {
+                let place = root.mount_point(destination, directory)?;
+                refuse_system(root, &place)?;
+                place
+            }
+            Err(error) => return Err(error),
+        },
     };
-    rootfs::attach(&detached, &destination)
+    rootfs::attach(&detached, &place)
+}
+
+/// Refuses a place that a link of the image's has led to: the root, where nothing mounted later would
+/// be seen, and `/dev`, where devices are made.
+fn refuse_system(root: &Directory, place: &OwnedFd) -> io::Result<()> {
+    let found = fstat(place)?;
+    for system in ["/", "/dev"] {
+        if let Some(other) = root.open_path(Path::new(system))? {
+            let other = fstat(&other)?;
+            if (found.st_dev, found.st_ino) == (other.st_dev, other.st_ino) {
+                return Err(io::Error::other(format!(
+                    "a link of the image leads to {system}, which cannot be mounted on"
+                )));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The options of a mount, divided into those of every mount and those that its file system reads.

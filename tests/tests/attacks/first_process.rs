@@ -4,7 +4,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
@@ -159,11 +159,13 @@ fn no_way_to_mount_loses_a_restriction() {
 #[test]
 fn a_full_state_directory_leaves_no_process() {
     let mut failed = 0;
-    for inodes in 6..20 {
+    let inodes = (6..20).map(|count| format!("size=64k,nr_inodes={count}"));
+    let blocks = (1..16).map(|count| format!("nr_blocks={count},nr_inodes=1000"));
+    for inodes in inodes.chain(blocks) {
         let (bundle, _) = own_root(&["/bin/sleep", "100"], |_| ());
         let id = bundle.id();
         let before = format!(
-            "mkdir -p state && mount -t tmpfs -o size=64k,nr_inodes={inodes} tmpfs {}/state",
+            "mkdir -p state && mount -t tmpfs -o {inodes} tmpfs {}/state",
             bundle.path().display()
         );
         let before = format!("cd {} && {before}", bundle.path().display());
@@ -184,6 +186,38 @@ fn a_full_state_directory_leaves_no_process() {
         }
     }
     assert!(failed > 2, "{failed}");
+}
+
+/// The id of a container that could not be made is somebody else's only when all of it is gone.
+#[test]
+fn a_creation_that_fails_removes_nothing_of_the_next() {
+    let (first, _) = own_root(&["/bin/sleep", "100"], |spec| {
+        let hook = json!({"path": "/bin/sleep", "args": ["sleep", "2"]});
+        spec["hooks"] = json!({"poststop": [hook]});
+    });
+    let (second, _) = own_root(&["/bin/sleep", "100"], |_| ());
+    let mut create = first.slipway(&["create", "--pid-file", "/nonexistent/pid", "c1"]);
+    let mut create = create
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(std::time::Duration::from_millis(1000));
+    // The state and the id of the first, the bundle of the second.
+    let bundle = second.path().display().to_string();
+    let mut next = first.slipway(&["run", "-d", "-b", &bundle, "c1"]);
+    let next = next
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let is_made = next.status().unwrap().success();
+    assert!(!create.wait().unwrap().success());
+    let listed = succeed(&mut first.slipway(&["list", "-q"]));
+    assert_eq!(listed.lines().count(), usize::from(is_made), "{listed}");
+    if is_made {
+        succeed(&mut first.slipway(&["delete", "-f", "c1"]));
+    }
+    assert_eq!(crate::processes_with(&first.id()), Vec::<i32>::new());
 }
 
 /// Without a mount namespace of the container's, every mount would be the host's.

@@ -57,6 +57,33 @@ fn roots() -> Vec<(&'static str, Plant, Change)> {
             bind_outside,
         ),
         (
+            "a mount point is a link into dev, where a device is wanted",
+            |root, _| replace(root, "data", "/dev/net"),
+            |spec| {
+                bind_outside(spec);
+                // The link leads to what is made before.
+                let mounts = spec["mounts"].as_array_mut().unwrap();
+                mounts.insert(
+                    2,
+                    json!({"destination": "/dev/net", "type": "tmpfs", "source": "tmpfs"}),
+                );
+            },
+        ),
+        (
+            "an overlay lies on dev by a link",
+            |root, outside| {
+                replace(root, "data", "/dev");
+                for name in ["lower", "upper", "work"] {
+                    fs::create_dir(outside.join(name)).unwrap();
+                }
+            },
+            |spec| {
+                let mounts = spec["mounts"].as_array_mut().unwrap();
+                mounts.push(json!({"destination": "/data", "type": "overlay", "source": "overlay",
+                    "options": ["lowerdir=outside/lower,upperdir=outside/upper,workdir=outside/work"]}));
+            },
+        ),
+        (
             "dev is a link to a mount point",
             |root, _| {
                 fs::create_dir_all(root.join("data")).unwrap();
@@ -253,6 +280,29 @@ fn nothing_outside_changes_under_front() {
             assert!(ended.code < 126 || ended.code == 255, "{name}: {ended:#?}");
             assert_eq!(listing(&outside), before, "{name} {flags:?}: {ended:#?}");
         }
+    }
+}
+
+/// As root, the engine makes the devices: not in a directory of the host's that the image's link has put
+/// in their place.
+#[test]
+fn no_device_is_made_in_a_bind_of_front() {
+    let home = tests::home();
+    let root = home.path().join("image");
+    crate::copy_bb(&root);
+    for target in ["/dev", "/", "/dev/.."] {
+        let volume = tempfile::tempdir_in(home.path()).unwrap();
+        replace(&root, "data", target);
+        let mut front = Command::new(tests::program("front"));
+        let bind = format!("{}:/data", volume.path().display());
+        front.args(["exec", "--bind", &bind]).arg(&root).arg("true");
+        let outcome = run(front.env("HOME", home.path()).stdin(Stdio::null()));
+        assert_eq!(outcome.code, 255, "{target}: {outcome:?}");
+        assert!(
+            outcome.stderr.contains("a link of the image leads to"),
+            "{outcome:?}"
+        );
+        assert_eq!(fs::read_dir(volume.path()).unwrap().count(), 0, "{target}");
     }
 }
 

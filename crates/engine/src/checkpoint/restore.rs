@@ -80,8 +80,11 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
     let path = prepared.document.cgroup();
     let path = path.filter(|path| path.starts_with('/'));
     let path = path.filter(|_| !request.container.systemd_cgroup);
-    let claims = Claims::take(root, id, path, &maker)?;
-    let container = revive(request, prepared).inspect_err(|_| {
+    // From here on, a signal that asks us to end undoes everything.
+    let endings =
+        Endings::hold_back().map_err(|source| Error::system("hold back signals", source))?;
+    let mut claims = Claims::take(root, id, path, &maker)?;
+    let container = revive(request, prepared, &endings).inspect_err(|_| {
         for left in [root.join(id), shadow(root, id), scratch(root, "criu", id)] {
             let _ = fs::remove_dir_all(left);
         }
@@ -92,7 +95,7 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
 
 /// Has CRIU restore the processes, and writes the state. The caller has claimed the container's id
 /// and cgroup.
-fn revive(request: &Restore, prepared: &Prepared) -> Result<Container, Error> {
+fn revive(request: &Restore, prepared: &Prepared, endings: &Endings) -> Result<Container, Error> {
     let Create { id, root, .. } = &request.container;
     let images = &request.options.images;
     make_shadow(&shadow(root, id), &prepared.document)?;
@@ -129,13 +132,14 @@ fn revive(request: &Restore, prepared: &Prepared) -> Result<Container, Error> {
         command.args(["--lsm-mount-context", context]);
     }
     let source = prepared.document.root_path().unwrap_or("/");
-    run(criu, Path::new(source), &rootfs)?;
+    run(criu, Path::new(source), &rootfs, endings)?;
     drop(namespaces);
     let pid = fs::read_to_string(&pid_file).map_err(Error::state("read", &pid_file))?;
     let pid = pid.trim().parse().map(Pid::from_raw);
     let pid = pid.map_err(|_| Error::Criu("it gave no process id".to_owned()))?;
     let _ = fs::remove_dir_all(&place);
-    let completed = complete(request, prepared, pid);
+    let completed =
+        complete(request, prepared, pid).and_then(|container| endings.check().map(|()| container));
     completed.inspect_err(|_| {
         let _ = sys::kill(pid, nix::libc::SIGKILL);
     })
@@ -167,16 +171,16 @@ fn open_namespaces(document: &Document) -> Result<Vec<(OwnedFd, &'static str)>, 
 
 /// Runs CRIU in a mount namespace of its own in which the container's root is a mount, as CRIU
 /// requires.
-fn run(mut criu: Criu, source: &Path, rootfs: &Path) -> Result<(), Error> {
+fn run(mut criu: Criu, source: &Path, rootfs: &Path, endings: &Endings) -> Result<(), Error> {
     const UNMOUNTED: i32 = 101;
     const UNSTARTED: i32 = 102;
     let failed = |source: std::io::Error| Error::system("wait for criu", source);
-    let endings = Endings::hold_back().map_err(failed)?;
     let restorer = Pid::this();
+    let before = children();
     let child = match sys::fork().map_err(|errno| Error::system("fork", errno))? {
         sys::Fork::Parent(pid) => pid,
         sys::Fork::Child => {
-            drop(endings);
+            endings.let_through();
             // Ends with us, also if we have ended just now.
             let _ = nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL);
             if Pid::parent() != restorer {
@@ -201,7 +205,10 @@ fn run(mut criu: Criu, source: &Path, rootfs: &Path) -> Result<(), Error> {
         .and_then(|process| endings.wait_for(&process, LOOK, || Ok(())).map_err(failed));
     if !matches!(asked, Ok(None)) {
         // CRIU's own children are the processes that it restores.
-        children().into_iter().for_each(kill_tree);
+        let own = children()
+            .into_iter()
+            .filter(|child| !before.contains(child));
+        own.for_each(kill_tree);
     }
     let ended = waitpid(child, None);
     if let Some(signal) = asked? {

@@ -57,8 +57,8 @@ impl Claims {
     /// # Errors
     ///
     /// Fails when the record cannot be written.
-    pub(crate) fn keep(self) -> Result<(), Error> {
-        self.cgroup.map_or(Ok(()), CgroupClaim::keep)
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
+        self.cgroup.as_mut().map_or(Ok(()), CgroupClaim::keep)
     }
 }
 
@@ -234,7 +234,7 @@ impl CgroupClaim {
     /// # Errors
     ///
     /// Fails when the record cannot be written.
-    pub(crate) fn keep(mut self) -> Result<(), Error> {
+    pub(crate) fn keep(&mut self) -> Result<(), Error> {
         self.record.maker = None;
         let own = self.record.clone();
         self.end(Some(&own))

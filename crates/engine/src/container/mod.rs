@@ -123,8 +123,7 @@ impl Container {
             return Ok(());
         };
         let directory = self.directory();
-        let path = directory.join(BEGIN);
-        fs::write(&path, begin).map_err(Error::state("write", path))?;
+        write_whole(&directory.join(BEGIN), begin.as_bytes())?;
         self.identity = Identity::of(&directory);
         Ok(())
     }

@@ -14,6 +14,7 @@ use super::build::build;
 use super::worker::run_in_worker;
 use crate::cgroup::{Cgroup, ManagedCgroup, OpenCgroup};
 use crate::claims::{Claims, Maker};
+use crate::endings::Endings;
 use crate::pidfd::{open_process, send_pidfd};
 use crate::process::exec::Program;
 use crate::process::{Executor, settings, streams};
@@ -48,7 +49,10 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let (root, id) = (&request.root, &request.id);
     let path = prepared.document.cgroup();
     let path = path.filter(|path| is_ours && !request.systemd_cgroup && path.starts_with('/'));
-    let claims = Claims::take(root, id, path, &maker)?;
+    // From here on, a signal that asks us to end undoes everything.
+    let endings =
+        Endings::hold_back().map_err(|source| Error::system("hold back signals", source))?;
+    let mut claims = Claims::take(root, id, path, &maker)?;
     let mut making = Making {
         directory: shadow(&request.root, &request.id),
         id: request.id.clone(),
@@ -63,7 +67,7 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let begun = making.begin(request.systemd_cgroup);
     let made = begun.and_then(|()| {
         let built = match is_ours {
-            true => run_in_worker(making.own.as_ref(), report, || {
+            true => run_in_worker(&endings, making.own.as_ref(), report, || {
                 // Hooks and everything else start with the caller's mask, even if we wait for
                 // signals.
                 let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&request.mask), None);
@@ -75,11 +79,16 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
             relay.wait();
         }
         built?;
-        let completed = making.complete(&outputs);
-        let kept = completed.and_then(|container| claims.keep().map(|()| container));
-        kept.inspect_err(|_| making.end_first())
+        let completed = making.complete(&outputs).and_then(|container| {
+            endings.check()?;
+            claims.keep().map(|()| container)
+        });
+        completed.inspect_err(|_| making.end_first())
     });
-    made.inspect_err(|_| making.undo())
+    let made = made.inspect_err(|_| making.undo());
+    // Nobody else takes the id or the cgroup before everything of this container is gone.
+    drop(claims);
+    made
 }
 
 /// A container that is being made.

@@ -19,6 +19,7 @@ const REPORT: usize = 8192;
 /// Runs `act` in a child process. When the child ends, its children become ours. A signal that asks us
 /// to end kills the child and all processes that it started, also those in the cgroup.
 pub(super) fn run_in_worker(
+    endings: &Endings,
     own: Option<&ManagedCgroup>,
     report: Report,
     act: impl FnOnce() -> Result<(), Error>,
@@ -34,7 +35,6 @@ pub(super) fn run_in_worker(
     } = report;
     // The container's first process becomes our child when the process in between ends.
     reaper(true)?;
-    let endings = Endings::hold_back().map_err(failed)?;
     let this = Pid::this();
     let between = match sys::fork_at(false, None) {
         Ok(sys::Fork::Child) => {
@@ -44,7 +44,7 @@ pub(super) fn run_in_worker(
             if Pid::parent() != this {
                 sys::exit_at_once(1);
             }
-            drop(endings);
+            endings.let_through();
             let result = act();
             if let Err(error) = &result {
                 // The parent reads no more than this. It reads when this process has ended, so a
@@ -65,7 +65,6 @@ pub(super) fn run_in_worker(
     let look = || workers.look(false);
     let supervised = open_process(between)
         .and_then(|process| endings.wait_for(&process, LOOK, look).map_err(failed));
-    drop(endings);
     if !matches!(supervised, Ok(None)) {
         if let Some(own) = own {
             own.kill();

@@ -57,6 +57,16 @@ struct First<'a> {
     nobody: Nobody,
 }
 
+/// Refuses an image's `/dev/console` that would be waited for when it is opened.
+fn refuse_console() -> Result<(), String> {
+    use std::os::unix::fs::FileTypeExt;
+    let found = std::fs::symlink_metadata("/dev/console").map(|found| found.file_type());
+    match found.is_ok_and(|kind| kind.is_fifo() || kind.is_socket()) {
+        true => Err("process.terminal: the image's /dev/console is a FIFO or a socket".to_owned()),
+        false => Ok(()),
+    }
+}
+
 /// Names the step that failed.
 fn say<E: Into<io::Error>>(step: &str) -> impl FnOnce(E) -> String {
     move |error| format!("{step}: {}", text::message(&error.into()))
@@ -185,6 +195,7 @@ impl First<'_> {
         settings::set_sysctls(document)?;
         let syscall = SyscallType::default().create_syscall();
         if let Some(console) = &self.plan.console {
+            refuse_console()?;
             let mounts = root.has_own_mounts();
             libcontainer::tty::setup_console(syscall.as_ref(), console.as_raw_fd(), mounts)
                 .map_err(|error| format!("process.terminal: {error}"))?;

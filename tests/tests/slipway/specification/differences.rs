@@ -201,4 +201,46 @@ pub const DIFFERENCES: &[(&[&str], &str)] = &[
         &["sees: mount ", "  tmpfs tmpfs ro,size=4k,nr_inodes=1"],
         "Directories are covered as by runc.",
     ),
+    (
+        &[
+            "sees: mount /proc/",
+            " /null rw,nosuid  tmpfs tmpfs rw,size=65536k,mode=755",
+        ],
+        "A file is covered with the container's `/dev/null`, as by runc; by crun with the host's.",
+    ),
+    (
+        &["refuses: ", "can't fork"],
+        "A limit of 0 processes is a limit, see above.",
+    ),
+    (
+        &["does not refuse: runc: ", "invalid argument"],
+        "Without the propagation of all mounts, `runbindable` leaves them to be masked; runc and crun fail.",
+    ),
+    (
+        &[
+            "does not see: mount /sys/fs/cgroup/systemd / ",
+            "cgroup systemd rw,name=systemd",
+        ],
+        "The mount of systemd's hierarchy is named as all others.",
+    ),
+    (
+        &["sees: mount /mnt /usr/share rw,relatime shared: ext4"],
+        "A mount that is asked to be shared is, as by runc; by crun it is not.",
+    ),
+    (
+        &["sees: mount /mnt /usr/share rw,relatime,nosymfollow"],
+        "Links of the mount are not followed, as by runc; crun does not know the word.",
+    ),
+    (
+        &["does not see: mount /mnt /usr/share rw,relatime  ext4"],
+        "crun's counterpart of the two lines above.",
+    ),
+    (
+        &["see: mounts /mnt / "],
+        "crun binds below the root before the root itself is mounted, for a user namespace with the host's network.",
+    ),
+    (
+        &["sees: mounts / /proc /dev /dev/pts /dev/shm /dev/mqueue /sys /sys/fs/cgroup /mnt"],
+        "The counterpart of the line above.",
+    ),
 ];

@@ -11,7 +11,7 @@ use serde_json::Value;
 use tests::{Bundle, Outcome, UNIFIED, fixture, program, run, succeed};
 
 use super::differences::DIFFERENCES;
-use super::{Row, rows};
+use super::{Property, properties, write_namespaces};
 
 /// The specifications on cgroups of version 2 alone, under all three, and the ones on the host's own
 /// cgroups if these are others, under `slipway` and runc: crun refuses a hybrid host.
@@ -63,12 +63,7 @@ fn seen(bundle: &Bundle, runtime: &Path, before: &str) -> Seen {
     succeed(Command::new("rm").arg("-rf").arg(&root));
     succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&root));
     fs::write(root.join("look"), include_str!("look.sh")).unwrap();
-    let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
-    let namespaces: String = kinds
-        .map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap())
-        .map(|link| format!("{}\n", link.display()))
-        .concat();
-    fs::write(root.join("host-namespaces"), namespaces).unwrap();
+    write_namespaces(&root);
     let script = format!(
         "{before}; cd {0} && exec {1} --root {0}/state run {2}",
         bundle.path().display(),
@@ -127,15 +122,18 @@ fn differences(ours: &Seen, others: &[(&str, Seen)]) -> Vec<String> {
     found
 }
 
-/// Returns two or three different rows.
-fn some_rows(random: &mut Random) -> Vec<&'static Row> {
+/// Returns two or three different properties.
+fn some<'a>(random: &mut Random, all: &'a [Property]) -> Vec<&'a Property> {
     // A terminal needs one to print to.
-    let all: Vec<&Row> = rows().filter(|row| !row.0.contains("terminal")).collect();
+    let all: Vec<&Property> = all
+        .iter()
+        .filter(|one| !one.name.contains("terminal"))
+        .collect();
     let count = 2 + random.below(2);
-    let mut chosen: Vec<&Row> = Vec::new();
+    let mut chosen: Vec<&Property> = Vec::new();
     while chosen.len() < count {
         let row = all[random.below(all.len())];
-        if chosen.iter().all(|other| other.0 != row.0) {
+        if chosen.iter().all(|other| other.name != row.name) {
             chosen.push(row);
         }
     }
@@ -148,15 +146,16 @@ fn compare(cases: usize, before: &str, peers: &[&'static str]) -> String {
         .and_then(|seed| seed.parse().ok());
     let mut random = Random(seed.unwrap_or(SEED));
     let mut report = String::new();
+    let all = properties();
     for number in 0..cases {
-        let chosen = some_rows(&mut random);
+        let chosen = some(&mut random, &all);
         let bundle = Bundle::new(&["sh", "/look"], |spec: &mut Value| {
             spec["root"]["readonly"] = false.into();
             // Without one, runc begins at the caller's own cgroup.
             spec["linux"]["cgroupsPath"] =
                 format!("/tests-generated/{number}-{}", peers.len()).into();
             for row in &chosen {
-                row.1(spec);
+                (row.request)(spec);
             }
         });
         let ours = seen(&bundle, &program("slipway"), before);
@@ -178,7 +177,7 @@ fn compare(cases: usize, before: &str, peers: &[&'static str]) -> String {
                 fs::write(file, lines.join("\n")).unwrap();
             }
         }
-        let names: Vec<&str> = chosen.iter().map(|row| row.0).collect();
+        let names: Vec<&str> = chosen.iter().map(|row| row.name.as_str()).collect();
         let unknown = differences(&ours, &others).into_iter().filter(|line| {
             !DIFFERENCES
                 .iter()

@@ -3,6 +3,7 @@
 //! `UPDATE=1`.
 
 mod differences;
+mod families;
 mod general;
 mod generated;
 mod linux;
@@ -18,6 +19,7 @@ use serde_json::{Value, json};
 use tests::{Bundle, run};
 
 /// The expected result.
+#[derive(Clone, Copy)]
 enum Expect {
     /// The container's output contains this text.
     Sees(&'static str),
@@ -65,25 +67,60 @@ fn capabilities(spec: &mut Value, sets: &[&str], names: &[&str]) {
     }
 }
 
-fn rows() -> impl Iterator<Item = &'static Row> {
-    [
+/// A row, or one of a family of rows that differ by a value.
+struct Property {
+    name: String,
+    request: Box<dyn Fn(&mut Value)>,
+    script: String,
+    expect: Expect,
+}
+
+impl From<&Row> for Property {
+    fn from((name, request, script, expect): &Row) -> Self {
+        Self {
+            name: (*name).to_owned(),
+            request: Box::new(*request),
+            script: (*script).to_owned(),
+            expect: *expect,
+        }
+    }
+}
+
+fn properties() -> Vec<Property> {
+    let rows = [
         general::ROWS,
         mounts::ROWS,
         places::ROWS,
         linux::ROWS,
         resources::ROWS,
-    ]
-    .into_iter()
-    .flatten()
+    ];
+    let single = rows.into_iter().flatten().map(Property::from);
+    single.chain(families::all()).collect()
+}
+
+/// Writes the host's namespaces into a root, one in a line.
+fn write_namespaces(root: &Path) {
+    let kinds = ["cgroup", "ipc", "mnt", "net", "pid", "time", "user", "uts"];
+    let namespaces: String = kinds
+        .map(|kind| fs::read_link(format!("/proc/self/ns/{kind}")).unwrap())
+        .map(|link| format!("{}\n", link.display()))
+        .concat();
+    fs::write(root.join("host-namespaces"), namespaces).unwrap();
 }
 
 /// Runs a row's container, and returns whether the result is the expected one.
-fn check(row: &Row) -> Result<String, String> {
-    let (property, change, script, expect) = row;
+fn check(row: &Property) -> Result<String, String> {
+    let Property {
+        name: property,
+        request,
+        script,
+        expect,
+    } = row;
     let bundle = Bundle::new(&["sh", "-c", &format!("{{ {script}\n}} 2>&1")], |spec| {
         spec["root"]["readonly"] = false.into();
-        change(spec);
+        request(spec);
     });
+    write_namespaces(&bundle.root());
     let outcome = run(&mut bundle.slipway(&["run", "c1"]));
     assert_eq!(bundle.left(), Vec::<String>::new(), "{property}");
     match expect {
@@ -115,7 +152,8 @@ fn check(row: &Row) -> Result<String, String> {
 
 #[test]
 fn every_property_is_kept_or_refused() {
-    let results: Vec<_> = rows().map(check).collect();
+    let results: Vec<_> = properties().iter().map(check).collect();
+    assert!(results.len() >= 250, "{}", results.len());
     let wrong: Vec<&String> = results
         .iter()
         .filter_map(|result| result.as_ref().err())
