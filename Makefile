@@ -1,6 +1,6 @@
 # The targets for people. Every target installs what it needs.
 
-.PHONY: help demo check test build dist release install uninstall bench lint fuzz clean
+.PHONY: help demo check test build dist release install uninstall docs bench lint fuzz clean
 
 PREFIX ?= /usr/local
 DESTDIR ?=
@@ -33,6 +33,9 @@ install: ## install the programs of make build: PREFIX=/usr/local, DESTDIR=
 
 uninstall: ## remove what make install installed there
 	scripts/install.sh --uninstall --prefix "$(PREFIX)" --destdir "$(DESTDIR)"
+
+docs: ## the pages as a book, in target/book/
+	scripts/docs.sh
 
 bench: build ## measurements beside the peers
 	benches/launch.sh
