@@ -67,5 +67,5 @@ pub use userns::{
     become_root_of_delegated_users, has_other_users, is_real_root as is_privileged, try_namespaces,
 };
 
-pub use list::Shared;
+pub use list::{Listed, Shared};
 pub use observer::Observer;

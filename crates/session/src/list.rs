@@ -19,6 +19,15 @@ pub struct Shared {
     name: String,
 }
 
+/// A session in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Listed {
+    /// One that this program can ask and join.
+    Own(Shared),
+    /// One of another version or copy of this program, by its job. Nothing else is believed of it.
+    Others(Option<String>),
+}
+
 impl Shared {
     /// Longest name of a job, in bytes: the space in an abstract socket's name besides the rest of
     /// it.
@@ -40,6 +49,20 @@ impl Shared {
     /// Fails when the kernel's list of sockets cannot be read, or there are too many names to ask
     /// under.
     pub fn all(wanted: impl Fn(Option<&str>) -> bool) -> Result<Vec<Self>, Error> {
+        let all = Self::list(wanted)?.into_iter();
+        let own = all.filter_map(|listed| match listed {
+            Listed::Own(shared) => Some(shared),
+            Listed::Others(_) => None,
+        });
+        Ok(own.collect())
+    }
+
+    /// Lists the same, and the sessions of other versions of this program.
+    ///
+    /// # Errors
+    ///
+    /// As [`all`](Self::all).
+    pub fn list(wanted: impl Fn(Option<&str>) -> bool) -> Result<Vec<Listed>, Error> {
         let names = name::names(&name::sessions()).map_err(Error::Instances)?;
         let look = |name: &str, end, busy| {
             let (job, _) = name.split_once('/')?;
@@ -47,18 +70,21 @@ impl Shared {
             if !wanted(job) {
                 return None;
             }
-            let call = Name::session(name)?.call(Command::Look, end, busy).ok()??;
+            let is_name = job.is_none_or(Self::is_job);
+            let job = job.map(str::to_owned);
+            let Some(call) = Name::session(name)?.call(Command::Look, end, busy).ok()? else {
+                return is_name.then_some(Listed::Others(job));
+            };
             let Ok(Message::Session { about, members }) = call.next() else {
                 return None;
             };
-            let job = job.map(str::to_owned);
             let name = name.to_owned();
-            Some(Self {
+            Some(Listed::Own(Self {
                 job,
                 about,
                 members,
                 name,
-            })
+            }))
         };
         name::ask_all(names.iter(), look)
     }

@@ -76,12 +76,14 @@ fn is_set(value: &Value) -> bool {
 /// Refuses limits whose controller the unified hierarchy does not have here, and names the
 /// controller. libcgroups would name a missing file.
 fn refuse_without_controller(path: &Path, resources: &Value) -> Result<(), Error> {
-    const CONTROLLERS: [(&str, &str); 5] = [
+    const CONTROLLERS: [(&str, &str); 6] = [
         ("memory", "memory"),
         ("cpu", "cpu"),
         ("pids", "pids"),
         ("blockIO", "io"),
         ("hugepageLimits", "hugetlb"),
+        // Of version 1 only.
+        ("network", "net_cls"),
     ];
     let directory = Path::new(MOUNTED).join(path.strip_prefix("/").unwrap_or(path));
     let Ok(available) = fs::read_to_string(directory.join("cgroup.controllers")) else {

@@ -5,7 +5,7 @@ use sys::ExitCode;
 
 use anyhow::{Context, Result};
 use serde_json::json;
-use session::Shared;
+use session::{Listed, Shared};
 
 use crate::cli::Ps;
 use crate::json;
@@ -13,15 +13,19 @@ use crate::launch::Record;
 use crate::table::table;
 
 pub fn run(args: &Ps) -> Result<ExitCode> {
-    let all = Shared::all(|_| true)?.into_iter();
-    // Records of other versions cannot be read.
-    let known = all.filter_map(|shared| {
-        let record: Record = serde_json::from_str(&shared.about).ok()?;
-        Some((shared, record))
-    });
-    let known: Vec<(Shared, Record)> = known.collect();
+    let (mut known, mut others) = (Vec::new(), Vec::new());
+    for listed in Shared::list(|_| true)? {
+        match listed {
+            Listed::Own(shared) => {
+                if let Ok(record) = serde_json::from_str::<Record>(&shared.about) {
+                    known.push((shared, record));
+                }
+            }
+            Listed::Others(job) => others.push(job),
+        }
+    }
     let text = match args.json {
-        true => as_json(&known)?,
+        true => as_json(&known, &others)?,
         false => {
             let head = ["JOB", "PROCESSES", "PIDS", "IMAGE"].map(str::to_owned);
             let rows = known.iter().map(|(shared, record)| {
@@ -32,7 +36,12 @@ pub fn run(args: &Ps) -> Result<ExitCode> {
                     record.image.0.display().to_string(),
                 ]
             });
-            table([head].into_iter().chain(rows))
+            let unknown = others.iter().map(|job| {
+                let job = job.clone().unwrap_or_else(|| "-".to_owned());
+                let image = "(of another version of front)".to_owned();
+                [job, "-".to_owned(), "-".to_owned(), image]
+            });
+            table([head].into_iter().chain(rows).chain(unknown))
         }
     };
     let written = std::io::stdout().lock().write_all(text.as_bytes());
@@ -48,10 +57,13 @@ fn pids(members: &[i32]) -> String {
     first.chain(more).collect::<Vec<_>>().join(",")
 }
 
-fn as_json(known: &[(Shared, Record)]) -> Result<String> {
+fn as_json(known: &[(Shared, Record)], others: &[Option<String>]) -> Result<String> {
     let sessions = known.iter().map(|(shared, record)| {
         json!({"job": shared.job, "pids": shared.members, "img": record.image.0})
     });
-    let document = json!({"sessions": sessions.collect::<Vec<_>>()});
+    let unknown = others
+        .iter()
+        .map(|job| json!({"job": job, "pids": null, "img": null}));
+    let document = json!({"sessions": sessions.chain(unknown).collect::<Vec<_>>()});
     json::spaced(&document)
 }

@@ -1,9 +1,59 @@
 //! Properties that differ by a value: each value is one.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
-use super::Expect::Sees;
+use super::Expect::{Refused, Sees};
 use super::{Property, capabilities, mount, push, without};
+
+/// Whether the host has cgroups of version 2 alone.
+pub fn has_version_2_alone() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// Resources that version 2 has in another way than the old hierarchies.
+fn of_the_layout() -> Vec<Property> {
+    let is_new = has_version_2_alone();
+    let choose = |new: &'static str, old: &'static str| if is_new { new } else { old };
+    let shares = property(
+        "linux.resources.cpu".to_owned(),
+        |spec| spec["linux"]["resources"]["cpu"] = json!({"shares": 512}),
+        choose(
+            "cat /sys/fs/cgroup/cpu.weight",
+            "cat /sys/fs/cgroup/cpu/cpu.shares",
+        ),
+        choose("59", "512").to_owned(),
+    );
+    let pages = Property {
+        expect: match is_new {
+            true => Sees("4194304"),
+            false => Refused("hugetlb"),
+        },
+        ..property(
+            "linux.resources.hugepageLimits".to_owned(),
+            |spec| {
+                let limit = json!({"pageSize": "2MB", "limit": 4_194_304});
+                spec["linux"]["resources"]["hugepageLimits"] = json!([limit]);
+            },
+            choose("cat /sys/fs/cgroup/hugetlb.2MB.max", ""),
+            String::new(),
+        )
+    };
+    let unified = Property {
+        expect: match is_new {
+            true => Sees("999424"),
+            false => Refused("version 2 alone"),
+        },
+        ..property(
+            "linux.resources.unified".to_owned(),
+            |spec| spec["linux"]["resources"]["unified"] = json!({"memory.high": "1000000"}),
+            choose("cat /sys/fs/cgroup/memory.high", ""),
+            String::new(),
+        )
+    };
+    vec![shares, pages, unified]
+}
 
 fn property(
     name: String,
@@ -32,6 +82,7 @@ pub fn all() -> impl Iterator<Item = Property> {
         priorities(),
         sysctls(),
         devices(),
+        of_the_layout(),
     ];
     families.into_iter().flatten()
 }

@@ -7,12 +7,6 @@ use super::Row;
 
 pub const ROWS: &[Row] = &[
     (
-        "linux.resources.cpu",
-        |spec| spec["linux"]["resources"]["cpu"] = json!({"shares": 512}),
-        "cat /sys/fs/cgroup/cpu/cpu.shares /sys/fs/cgroup/cpu.weight 2>/dev/null",
-        Sees("512"),
-    ),
-    (
         "linux.resources.cpu.quota",
         |spec| spec["linux"]["resources"]["cpu"] = json!({"quota": 20000, "period": 50000}),
         "cat /sys/fs/cgroup/cpu/cpu.cfs_quota_us /sys/fs/cgroup/cpu.max 2>/dev/null",
@@ -34,31 +28,16 @@ pub const ROWS: &[Row] = &[
         Sees("1048576"),
     ),
     (
-        "linux.resources.hugepageLimits",
-        |spec| {
-            spec["linux"]["resources"]["hugepageLimits"] =
-                json!([{"pageSize": "2MB", "limit": 4194304}]);
-        },
-        "",
-        Refused("hugetlb"),
-    ),
-    (
         "linux.resources.network",
         |spec| spec["linux"]["resources"]["network"] = json!({"classID": 1048577}),
         "",
-        Refused("is not supported by this system"),
+        Refused("net"),
     ),
     (
         "linux.resources.rdma",
         |spec| spec["linux"]["resources"]["rdma"] = json!({"mlx5_1": {"hcaHandles": 3}}),
         "",
         Refused("rdma is not supported"),
-    ),
-    (
-        "linux.resources.unified",
-        |spec| spec["linux"]["resources"]["unified"] = json!({"memory.high": "1000000"}),
-        "",
-        Refused("version 2 alone"),
     ),
     (
         "linux.intelRdt",
