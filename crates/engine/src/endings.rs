@@ -21,7 +21,7 @@ pub(crate) struct Endings {
 }
 
 impl Endings {
-    /// Blocks the signals.
+    /// Blocks the signals, except for those that this process ignores.
     ///
     /// # Errors
     ///
@@ -34,7 +34,10 @@ impl Endings {
             Signal::SIGQUIT,
             Signal::SIGTERM,
         ] {
-            endings.add(signal);
+            // As for a program under nohup(1). Blocked, it would be queued all the same.
+            if !sys::is_ignored(signal as i32) {
+                endings.add(signal);
+            }
         }
         let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
         let signals = SignalFd::with_flags(&endings, flags)?;

@@ -114,7 +114,9 @@ impl Device {
             Ok(()) => self.complete(&above, name),
             // As in runc, what the image or a volume brings is used.
             Err(Errno::EXIST) if !self.is_another(&above, name) => Ok(()),
-            // Nobody may make devices in a user namespace: the host's is shown.
+            // What somebody has mounted there is what they want. Nobody may make devices in a user
+            // namespace: the host's is shown.
+            Err(Errno::EXIST) if is_mount(&above, name)? => Ok(()),
             Err(Errno::PERM | Errno::EXIST) if may_mount && self.kind != FileType::Fifo => {
                 self.bind(&above, name)
             }
@@ -168,6 +170,12 @@ impl Device {
         };
         attach(tree, place)
     }
+}
+
+/// Whether something is mounted on a name.
+fn is_mount(above: &OwnedFd, name: &OsStr) -> io::Result<bool> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(mount_id(openat(above, name, flags, Mode::empty())?)? != mount_id(above)?)
 }
 
 /// Refuses a directory to which a link of the image's leads, on a mount that is not the container's

@@ -90,6 +90,7 @@ impl Root {
         let mut own = vec![mount_id(&directory).map_err(&failed)?];
         if let Ok(Some(dev)) = directory.open_without_links(Path::new(DEV))
             && fstatfs(&dev).is_ok_and(|found| found.f_type == TMPFS)
+            && !is_hosts(&dev)
         {
             own.push(mount_id(dev).map_err(&failed)?);
         }
@@ -166,10 +167,19 @@ impl Root {
     ///
     /// Fails when one cannot be made.
     pub fn make_devices(&self, wanted: &[Device]) -> Result<(), Error> {
-        match self.has_others_devices()? {
-            true => Ok(()),
+        if !self.has_others_devices()? {
             // A mount in the host's namespace would stay.
-            false => devices::make_all(self, wanted, self.change != ChangeOfRoot::Chroot),
+            return devices::make_all(self, wanted, self.change != ChangeOfRoot::Chroot);
+        }
+        let is_named = || -> io::Result<bool> {
+            let dev = self.directory.open_path(Path::new(DEV))?;
+            Ok(self.named.contains(&mount_id(dev.ok_or(Errno::NOENT)?)?))
+        };
+        match is_named().map_err(Error::at("look at /dev"))? {
+            true => Ok(()),
+            false => Err(Error::at("make the devices")(io::Error::other(
+                "a mount of the host's lies on /dev: from before, or by a link of the image",
+            ))),
         }
     }
 
@@ -232,6 +242,13 @@ impl AsFd for Root {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         self.directory.as_fd()
     }
+}
+
+/// Whether a directory is on the host's `/dev`, whose file system passes for a tmpfs.
+fn is_hosts(dev: &OwnedFd) -> bool {
+    let hosts = rustix::fs::stat(DEV);
+    let found = rustix::fs::fstat(dev);
+    hosts.is_ok_and(|hosts| found.is_ok_and(|found| found.st_dev == hosts.st_dev))
 }
 
 /// Mounts a directory on itself, on a mount that becomes private: the host must not get this mount.

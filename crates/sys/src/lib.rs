@@ -64,5 +64,7 @@ pub use seccomp::{
     SECCOMP_LOG, SECCOMP_NEW_LISTENER, SECCOMP_SPEC_ALLOW, SECCOMP_WAIT_KILLABLE,
     filter_instruction, load_seccomp,
 };
-pub use signals::{Children, end_by_signals, heed_children, reset_broken_pipe, reset_signals};
+pub use signals::{
+    Children, end_by_signals, heed_children, is_ignored, reset_broken_pipe, reset_signals,
+};
 pub use start::{ExitCode, start};

@@ -26,6 +26,16 @@ pub fn end_by_signals() {
     }
 }
 
+/// Whether this process ignores a signal, as one under nohup(1) does.
+#[must_use]
+pub fn is_ignored(signal: libc::c_int) -> bool {
+    // SAFETY: all bytes zero are a valid `sigaction`, which the kernel overwrites.
+    let mut found: libc::sigaction = unsafe { std::mem::zeroed() };
+    // SAFETY: nothing is changed; the kernel writes into a value that outlives the call.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), &raw mut found) };
+    result == 0 && found.sa_sigaction == libc::SIG_IGN
+}
+
 /// Gives SIGPIPE its default disposition, which Rust's start-up took away.
 pub fn reset_broken_pipe() {
     // SAFETY: as above.

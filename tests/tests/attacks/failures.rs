@@ -135,7 +135,10 @@ fn a_signal_ends_a_creation_that_waits() {
                 spec["hooks"] =
                     json!({"createContainer": [{"path": "/bin/sleep", "args": ["sleep", "1000"]}]});
             });
-            let text = format!("$S run $I & sleep 0.5; kill -{signal} $!; wait $!; echo $?");
+            // A shell has its background ignore two of them, as nohup the third.
+            let heeds = "env --default-signal=HUP,INT,QUIT,TERM";
+            let text =
+                format!("{heeds} $S run $I & sleep 0.5; kill -{signal} $!; wait $!; echo $?");
             let begin = Instant::now();
             let outcome = bundle.script(layout, &text);
             assert!(begin.elapsed() < LIMIT, "{signal} {layout:?}: {outcome:#?}");

@@ -143,3 +143,22 @@ fn moby_15793_what_is_bound_is_what_is_there_now() {
         );
     }
 }
+
+/// Also on a device that every container has.
+#[test]
+fn a_bind_on_a_device_is_what_is_seen() {
+    let image = fixture("bb").display().to_string();
+    let devices = "/dev/null:/dev/fuse,/dev/urandom:/dev/random";
+    let seen = succeed(&mut front([
+        "exec",
+        "-B",
+        devices,
+        &image,
+        "stat",
+        "-c",
+        "%t:%T",
+        "/dev/fuse",
+        "/dev/random",
+    ]));
+    assert_eq!(seen, "1:3\n1:9\n");
+}

@@ -93,3 +93,37 @@ fn a_killed_server_does_not_hang_the_program() {
         ours(&marker).is_empty()
     });
 }
+
+/// Batch systems signal all processes of a job: a signal to the process that makes the container is
+/// meant for the program.
+#[test]
+fn a_signal_to_the_builder_makes_no_launch_fail() {
+    let mut met = 0;
+    for _ in 0..20 {
+        let mut launch = tests::front([
+            "exec",
+            &tests::fixture("bb").display().to_string(),
+            "echo",
+            "ok",
+        ]);
+        let launch = launch.stdout(std::process::Stdio::piped()).spawn().unwrap();
+        for _ in 0..2000 {
+            let builder = tests::testers_processes()
+                .into_iter()
+                .find(|(_, name)| name.starts_with("front: builder"));
+            if let Some((pid, _)) = builder {
+                let pid = nix::unistd::Pid::from_raw(pid.cast_signed());
+                met += usize::from(nix::sys::signal::kill(pid, nix::sys::signal::SIGTERM).is_ok());
+                break;
+            }
+        }
+        let output = launch.wait_with_output().unwrap();
+        assert_eq!(output.stdout, b"ok\n", "{output:?}");
+        // The session ends before the next one is made.
+        std::thread::sleep(std::time::Duration::from_millis(2000));
+        if met > 2 {
+            return;
+        }
+    }
+    assert!(met > 0, "no builder was met");
+}

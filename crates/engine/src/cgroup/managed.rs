@@ -8,6 +8,8 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 
+use nix::unistd::Pid;
+
 use super::mask::is_cgroup2;
 use super::{MOUNTED, deadline, tree};
 
@@ -59,13 +61,32 @@ impl ManagedCgroup {
     /// Kills all processes in the cgroup. This needs Linux 5.14; before, the processes that are
     /// left end with their parent.
     pub(crate) fn kill(&self) {
+        if self.has_others_below() {
+            let own = fs::read_to_string(self.directory.join("cgroup.procs")).unwrap_or_default();
+            for process in own.lines().filter_map(|line| line.parse().ok()) {
+                let _ = sys::kill(Pid::from_raw(process), nix::libc::SIGKILL);
+            }
+            return;
+        }
         let _ = fs::write(self.directory.join("cgroup.kill"), "1");
     }
 
-    /// Removes the cgroup of a container that could not be made, with all processes in it.
+    /// Removes the cgroup of a container that could not be made, with all processes in it. One that
+    /// somebody has made below it meanwhile stays.
     pub(crate) fn remove(&self) {
         self.kill();
-        let _ = tree::remove(&self.directory, deadline());
+        if !self.has_others_below() {
+            let _ = tree::remove(&self.directory, deadline());
+        }
+    }
+
+    /// Whether somebody has made a cgroup below: the container that is being made has none.
+    fn has_others_below(&self) -> bool {
+        let mut entries = fs::read_dir(&self.directory)
+            .into_iter()
+            .flatten()
+            .flatten();
+        entries.any(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
     }
 }
 

@@ -80,17 +80,18 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
     let path = prepared.document.cgroup();
     let path = path.filter(|path| path.starts_with('/'));
     let path = path.filter(|_| !request.container.systemd_cgroup);
+    let mut claims = Claims::take(root, id, path, &maker)?;
     // From here on, a signal that asks us to end undoes everything.
     let endings =
         Endings::hold_back().map_err(|source| Error::system("hold back signals", source))?;
-    let mut claims = Claims::take(root, id, path, &maker)?;
-    let container = revive(request, prepared, &endings).inspect_err(|_| {
+    let revived =
+        revive(request, prepared, &endings).and_then(|container| claims.keep().map(|()| container));
+    revived.inspect_err(|_| {
+        let _ = Container::load_new(root, id).and_then(Container::abandon);
         for left in [root.join(id), shadow(root, id), scratch(root, "criu", id)] {
             let _ = fs::remove_dir_all(left);
         }
-    })?;
-    claims.keep()?;
-    Ok(container)
+    })
 }
 
 /// Has CRIU restore the processes, and writes the state. The caller has claimed the container's id

@@ -49,10 +49,14 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let (root, id) = (&request.root, &request.id);
     let path = prepared.document.cgroup();
     let path = path.filter(|path| is_ours && !request.systemd_cgroup && path.starts_with('/'));
-    // From here on, a signal that asks us to end undoes everything.
-    let endings =
-        Endings::hold_back().map_err(|source| Error::system("hold back signals", source))?;
     let mut claims = Claims::take(root, id, path, &maker)?;
+    // From here on, a signal that asks us to end undoes everything. The signals of another caller are
+    // its own: it may have blocked them for its program.
+    let held = |source| Error::system("hold back signals", source);
+    let endings = match is_ours {
+        true => Some(Endings::hold_back().map_err(held)?),
+        false => None,
+    };
     let mut making = Making {
         directory: shadow(&request.root, &request.id),
         id: request.id.clone(),
@@ -66,21 +70,21 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     };
     let begun = making.begin(request.systemd_cgroup);
     let made = begun.and_then(|()| {
-        let built = match is_ours {
-            true => run_in_worker(&endings, making.own.as_ref(), report, || {
+        let built = match &endings {
+            Some(endings) => run_in_worker(endings, making.own.as_ref(), report, || {
                 // Hooks and everything else start with the caller's mask, even if we wait for
                 // signals.
                 let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(&request.mask), None);
                 making.build(&request, executor.as_ref())
             }),
-            false => making.build(&request, executor.as_ref()),
+            None => making.build(&request, executor.as_ref()),
         };
         if let Some(relay) = relay {
             relay.wait();
         }
         built?;
         let completed = making.complete(&outputs).and_then(|container| {
-            endings.check()?;
+            endings.iter().try_for_each(Endings::check)?;
             claims.keep().map(|()| container)
         });
         completed.inspect_err(|_| making.end_first())

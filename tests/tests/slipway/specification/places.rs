@@ -29,6 +29,15 @@ fn device(spec: &mut Value, device: Value) {
 
 pub const ROWS: &[Row] = &[
     (
+        "mounts, on a default device",
+        |spec| {
+            let bind = json!({"destination": "/dev/random", "type": "bind", "source": "/dev/urandom", "options": ["bind"]});
+            push(&mut spec["mounts"], bind);
+        },
+        "stat -c '%t:%T' /dev/random",
+        Sees("1:9"),
+    ),
+    (
         "mounts, nosymfollow",
         |spec| mount(spec, json!({"options": ["rbind", "nosymfollow"]})),
         "grep ' /mnt ' /proc/self/mounts",
