@@ -231,7 +231,7 @@ pub(crate) fn make_all(root: &Root, wanted: &[Device], may_mount: bool) -> Resul
             .map_err(Error::at(format!("make the link {}", path.display())))
     };
     if Path::new("/proc/kcore").exists() {
-        link("kcore", "/proc/kcore")?;
+        link("core", "/proc/kcore")?;
     }
     for (name, target) in LINKS {
         link(name, target)?;

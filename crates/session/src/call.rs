@@ -48,6 +48,20 @@ impl Name {
         }
     }
 
+    /// Whether a process that is not one of ours, but is outside of all containers, listens at the name:
+    /// another version of this program.
+    pub(crate) fn is_of_another_version(&self, busy: Instant) -> bool {
+        let look = || -> io::Result<bool> {
+            let socket = self.connect(busy)?;
+            let peer = socket_peercred(&socket)?;
+            let is_own = peer.uid.as_raw() == geteuid().as_raw();
+            let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get())?;
+            let is_beside = peer::is_beside_containers(listener.pid);
+            Ok(is_own && is_beside && !process::has_ended(&listener.process))
+        };
+        look().unwrap_or(false)
+    }
+
     /// Joins the session of that name, or takes the name. A rank of a job, which is reported as
     /// `program`, waits for the process that builds the session. `began` is a time at which this
     /// process already ran: the image is seen as it was then, or later.

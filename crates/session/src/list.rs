@@ -24,7 +24,7 @@ pub struct Shared {
 pub enum Listed {
     /// One that this program can ask and join.
     Own(Shared),
-    /// One of another version or copy of this program, by its job. Nothing else is believed of it.
+    /// One of another version or copy of this program, by its job, which the name tells.
     Others(Option<String>),
 }
 
@@ -72,8 +72,10 @@ impl Shared {
             }
             let is_name = job.is_none_or(Self::is_job);
             let job = job.map(str::to_owned);
-            let Some(call) = Name::session(name)?.call(Command::Look, end, busy).ok()? else {
-                return is_name.then_some(Listed::Others(job));
+            let session = Name::session(name)?;
+            let Some(call) = session.call(Command::Look, end, busy).ok()? else {
+                let is_others = is_name && session.is_of_another_version(busy);
+                return is_others.then_some(Listed::Others(job));
             };
             let Ok(Message::Session { about, members }) = call.next() else {
                 return None;

@@ -35,17 +35,28 @@ use crate::process::{has_ended, open};
 ///
 /// Fails when the process is not one of ours, or cannot be inspected.
 pub(crate) fn look(pid: i32) -> io::Result<Option<OwnedFd>> {
-    if is_this_program(pid)? {
-        match relation(pid)? {
-            // A contained payload that is root in its own namespace has no new privileges either.
-            Relation::Below(namespace) if is_outside(&status(pid)?) != Some(false) => {
-                return Ok(Some(namespace.into()));
-            }
-            Relation::Same if is_outside(&status(pid)?) == Some(true) => return Ok(None),
-            _ => {}
-        }
+    match is_this_program(pid)? {
+        true => place(pid),
+        false => Err(io::ErrorKind::PermissionDenied.into()),
     }
-    Err(io::ErrorKind::PermissionDenied.into())
+}
+
+/// Whether a process that runs another program, such as another version of this one, is where no
+/// payload can be.
+pub(crate) fn is_beside_containers(pid: i32) -> bool {
+    place(pid).is_ok()
+}
+
+/// Returns the user namespace of a process outside of containers, if it is not the caller's.
+fn place(pid: i32) -> io::Result<Option<OwnedFd>> {
+    match relation(pid)? {
+        // A contained payload that is root in its own namespace has no new privileges either.
+        Relation::Below(namespace) if is_outside(&status(pid)?) != Some(false) => {
+            Ok(Some(namespace.into()))
+        }
+        Relation::Same if is_outside(&status(pid)?) == Some(true) => Ok(None),
+        _ => Err(io::ErrorKind::PermissionDenied.into()),
+    }
 }
 
 /// The process that listens at a name, as the kernel reports it.

@@ -39,15 +39,16 @@ pub const DIFFERENCES: &[(&[&str], &str)] = &[
         "crun's counterpart of the line above.",
     ),
     (
-        &[
-            "sees: mount ",
-            " rw,nosuid,noexec,relatime  devtmpfs devtmpfs",
-        ],
+        &["sees: mount ", " rw,nosuid,noexec,relatime  devtmpfs "],
         "In a user namespace, the container's `/dev/null` is the host's, bound with `nosuid,noexec` as by crun, and \
          so is what it covers; runc binds without flags, crun covers with `ro`.",
     ),
     (
-        &["does not see: mount /proc/", " /null ro,relatime  devtmpfs"],
+        &[
+            "does not see: mount /proc/",
+            " /null ro,",
+            "relatime  devtmpfs ",
+        ],
         "crun's counterpart of the line above.",
     ),
     (
@@ -151,7 +152,7 @@ pub const DIFFERENCES: &[(&[&str], &str)] = &[
         "Of two mounts, one on the other, crun moves the first after the second.",
     ),
     (
-        &["does not see: mount ", " rw,relatime  devtmpfs devtmpfs"],
+        &["does not see: mount ", " rw,relatime  devtmpfs "],
         "runc's devices of a user namespace, see above.",
     ),
     (
@@ -242,5 +243,20 @@ pub const DIFFERENCES: &[(&[&str], &str)] = &[
     (
         &["sees: mounts / /proc /dev /dev/pts /dev/shm /dev/mqueue /sys /sys/fs/cgroup /mnt"],
         "The counterpart of the line above.",
+    ),
+    (
+        &["does not see: mount /sys/fs/cgroup / rw,relatime  tmpfs"],
+        "crun covers what it cannot mount there with an empty directory.",
+    ),
+    (
+        &[
+            "sees: mount /sys/fs/cgroup / ro,nosuid,nodev,noexec,relatime",
+            "cgroup2 cgroup2 rw",
+        ],
+        "The mount of the host's hierarchy, with its name, as above.",
+    ),
+    (
+        &["sees: mounts / /proc /dev /dev/pts /dev/shm /dev/mqueue /sys /sys/kernel/security"],
+        "A bind of the host's `/sys` brings what is mounted there, in the host's order.",
     ),
 ];
