@@ -73,6 +73,13 @@ pub const DIFFERENCES: &[(&[&str], &str)] = &[
          none in a user namespace.",
     ),
     (
+        &[
+            "sees: mount /mnt / rw,relatime ",
+            ": tmpfs tmpfs rw,mode=755",
+        ],
+        "As the line below, where all mounts are shared.",
+    ),
+    (
         &["sees: mount /mnt / rw,relatime  tmpfs tmpfs rw,mode=755"],
         "Without a source, a mount is named after its type, as by crun.",
     ),
