@@ -60,7 +60,9 @@ fn srun_runs_on_slipway() {
         let kept = text
             .lines()
             .filter(|line| !dropped.iter().any(|one| line.starts_with(one)));
-        kept.map(str::to_owned).collect()
+        // Which node is free first is chance.
+        kept.map(|line| line.replace("error: n2: ", "error: n1: "))
+            .collect()
     };
     assert!(ours.contains("$ ends\n1\n0\n"), "{ours}");
     assert_eq!(plain(&ours), plain(&theirs));
