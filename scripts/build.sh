@@ -6,7 +6,8 @@ install_build_tools
 say "building ${programs[*]}"
 cd "$top"
 # The commit that the programs are made of, which --version prints.
-if SLIPWAY_COMMIT=$(git log -1 --format='%h %cs' 2>/dev/null); then export SLIPWAY_COMMIT; fi
+SLIPWAY_COMMIT=$(of_commit '%h %cs')
+if [ -n "$SLIPWAY_COMMIT" ]; then export SLIPWAY_COMMIT; else unset SLIPWAY_COMMIT; fi
 build_static --release "${programs[@]/#/--package=}"
 mkdir -p build
 for program in "${programs[@]}"; do cp "target/$target/release/$program" build/; done

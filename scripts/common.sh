@@ -66,6 +66,9 @@ as_tester() {
     sh -c 'cd "$HOME" && exec "$@"' sh "$@"
 }
 
+# of_commit FORMAT: what git knows of the commit, or nothing in a tree without a repository
+of_commit() { git -c safe.directory="$top" -C "$top" log -1 --format="$1" 2>/dev/null || true; }
+
 # The programs that make builds: two for people and engines, and one for the hooks.
 programs=(front slipway slipway-hook)
 

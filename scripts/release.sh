@@ -6,8 +6,9 @@ install_build_tools
 install dpkg-deb=dpkg rpmbuild=rpm python3=python3
 "$top/scripts/build.sh"
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$top/Cargo.toml" | head -n 1)
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$top" log -1 --format=%ct)}
-export SOURCE_DATE_EPOCH
+SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(of_commit %ct)}
+# Without a repository, the date of the newest entry in the list of changes.
+export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(stat -c %Y "$top/CHANGELOG.md")}
 umask 022
 out=$top/build/release name=slipway-$version-$(uname -m)-linux
 work=$(mktemp -d)

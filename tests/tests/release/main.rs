@@ -86,9 +86,9 @@ fn an_ordinary_user_needs_nothing_but_the_tarball() {
         for words in [
             "from a SIF\n",
             "from its other name\n",
-            "front version 0.1.0 (",
+            "front version 0.1.0",
             "apptainer version 1.4.5+front.0.1.0\n",
-            "\ncommit: ",
+            "\nspec: ",
         ] {
             assert!(seen.contains(words), "{suite}: {words}: {seen}");
         }
