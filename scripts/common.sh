@@ -66,6 +66,9 @@ as_tester() {
     sh -c 'cd "$HOME" && exec "$@"' sh "$@"
 }
 
+# The version of the programs.
+version() { sed -n 's/^version = "\(.*\)"/\1/p' "$top/Cargo.toml" | head -n 1; }
+
 # of_commit FORMAT: what git knows of the commit, or nothing in a tree without a repository
 of_commit() { git -c safe.directory="$top" -C "$top" log -1 --format="$1" 2>/dev/null || true; }
 

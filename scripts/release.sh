@@ -5,7 +5,7 @@
 install_build_tools
 install dpkg-deb=dpkg rpmbuild=rpm python3=python3
 "$top/scripts/build.sh"
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$top/Cargo.toml" | head -n 1)
+version=$(version)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(of_commit %ct)}
 # Without a repository, the date of the newest entry in the list of changes.
 export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(stat -c %Y "$top/CHANGELOG.md")}
@@ -18,6 +18,7 @@ mkdir -p "$out"
 
 say "tarball"
 "$top/scripts/tree.sh" "$work/$name"
+python3 "$top/scripts/licences.py" "$work/$name/share/doc/slipway/licences"
 command install -m 755 "$top/scripts/install.sh" "$work/$name/"
 tar -C "$work" --sort=name --owner=0 --group=0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" --format=gnu \
   -cf - "$name" | gzip -n9 >"$out/$name.tar.gz"

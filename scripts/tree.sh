@@ -2,7 +2,7 @@
 # tree.sh DIRECTORY: all files of an installation, as they lie below a prefix, of the programs in build/.
 . "$(dirname "$0")/common.sh"
 root=$1
-version=$(sed -n 's/^version = "\(.*\)"/\1/p' "$top/Cargo.toml" | head -n 1)
+version=$(version)
 put() { # MODE DIRECTORY FILE...
   command install -d "$root/$2"
   command install -m "$1" "${@:3}" "$root/$2/"
@@ -20,7 +20,6 @@ gzip -n9 "$root"/share/man/man?/*
 "$top/build/front" completion fish >"$root/share/fish/vendor_completions.d/front.fish"
 put 644 share/doc/slipway "$top"/{README,CHANGELOG,SECURITY}.md "$top/LICENSE"
 cp -r "$top/docs" "$root/share/doc/slipway/"
-python3 "$top/scripts/licences.py" "$root/share/doc/slipway/licences"
 command install -d "$root/share/slipway"
 cp -r "$top/integration" "$root/share/slipway/"
 # The prefix is the modulefile's own grandparent, wherever the tree lies.

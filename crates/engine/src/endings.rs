@@ -26,7 +26,11 @@ impl Endings {
     /// # Errors
     ///
     /// Fails without a free descriptor.
-    pub(crate) fn hold_back() -> io::Result<Self> {
+    pub(crate) fn hold_back() -> Result<Self, Error> {
+        Self::block().map_err(|source| Error::system("hold back signals", source))
+    }
+
+    fn block() -> io::Result<Self> {
         let mut endings = SigSet::empty();
         for signal in [
             Signal::SIGHUP,

@@ -38,8 +38,7 @@ pub fn run(mut request: Create, mode: Foreground) -> Result<u8, Error> {
     let prepared = check(&mut request)?;
     let manager = request.notify_socket.clone();
     let Foreground::Attached { keep } = mode else {
-        let endings =
-            Endings::hold_back().map_err(|source| Error::system("hold back signals", source))?;
+        let endings = Endings::hold_back()?;
         let container = make(request, &prepared)?.knowing(prepared.document);
         let (container, readiness) = open_readiness(container, manager.as_deref())?;
         if let Err(asked) = endings.check() {

@@ -114,8 +114,8 @@ impl Device {
             Ok(()) => self.complete(&above, name),
             // As in runc, what the image or a volume brings is used.
             Err(Errno::EXIST) if !self.is_another(&above, name) => Ok(()),
-            // What somebody has mounted there is what they want. Nobody may make devices in a user
-            // namespace: the host's is shown.
+            // A mount on the name is wanted there. Nobody may make devices in a user namespace: the
+            // host's is shown.
             Err(Errno::EXIST) if is_mount(&above, name)? => Ok(()),
             Err(Errno::PERM | Errno::EXIST) if may_mount && self.kind != FileType::Fifo => {
                 self.bind(&above, name)
@@ -183,7 +183,7 @@ fn is_mount(above: &OwnedFd, name: &OsStr) -> io::Result<bool> {
 fn refuse_others(root: &Root, directory: &Path) -> io::Result<()> {
     let true_path = root.directory.locate(directory)?.path;
     let mut above = true_path.as_path();
-    // What is missing is made on the mount of what is above it.
+    // A missing directory is made on the mount of the one above it.
     let there = loop {
         match root.directory.open_path(above)? {
             Some(there) => break there,

@@ -157,8 +157,7 @@ impl Root {
         let Ok(Some(there)) = self.directory.open_without_links(path) else {
             return Ok(false);
         };
-        let same = mount_id(&there)? == mount_id(place)?;
-        Ok(same && fstat(&there)?.st_ino == fstat(place)?.st_ino)
+        is_same(&there, place)
     }
 
     fn remember(&mut self, mount: &Mount, tree: &OwnedFd, is_named: bool) -> io::Result<()> {
@@ -176,9 +175,7 @@ impl Root {
     /// Refuses the root as a place, which a link of the image's may lead to. What is mounted there is
     /// entered by `/..` only, without the mounts and masks that come later.
     pub(crate) fn refuse_root(&self, place: &OwnedFd) -> io::Result<()> {
-        let (root, place_id) = (mount_id(&self.directory)?, mount_id(place)?);
-        let is_root = root == place_id && fstat(&self.directory)?.st_ino == fstat(place)?.st_ino;
-        match is_root {
+        match is_same(&self.directory, place)? {
             true => Err(io::Error::other(
                 "a link of the image leads to its root, which cannot be mounted on",
             )),
@@ -358,6 +355,11 @@ fn is_root_of_proc(tree: &OwnedFd) -> io::Result<bool> {
 /// Returns the id of the mount that an open file is on (statx(2), Linux 5.8).
 pub(crate) fn mount_id(open: impl AsFd) -> io::Result<u64> {
     Ok(statx(open, "", AtFlags::EMPTY_PATH, StatxFlags::MNT_ID)?.stx_mnt_id)
+}
+
+/// Whether two open files are one, on one mount.
+fn is_same(one: impl AsFd, other: impl AsFd) -> io::Result<bool> {
+    Ok(mount_id(&one)? == mount_id(&other)? && fstat(one)?.st_ino == fstat(other)?.st_ino)
 }
 
 /// Longest option that fsconfig(2) takes, in bytes.

@@ -132,11 +132,15 @@ impl Root {
     ///
     /// Fails when `/dev` cannot be looked at.
     pub fn has_others_devices(&self) -> Result<bool, Error> {
-        let look = || match self.directory.open_path(Path::new(DEV))? {
-            Some(dev) => Ok(!self.own.contains(&mount_id(dev)?)),
-            None => Ok(false),
-        };
-        look().map_err(Error::at("look at /dev"))
+        let mount = self.mount_of_devices()?;
+        Ok(mount.is_some_and(|mount| !self.own.contains(&mount)))
+    }
+
+    /// Returns the id of the mount that `/dev` is on, if it is there.
+    fn mount_of_devices(&self) -> Result<Option<u64>, Error> {
+        let dev = self.directory.open_path(Path::new(DEV));
+        dev.and_then(|dev| dev.map(mount_id).transpose())
+            .map_err(Error::at("look at /dev"))
     }
 
     /// Gives new file systems a label of SELinux.
@@ -167,19 +171,15 @@ impl Root {
     ///
     /// Fails when one cannot be made.
     pub fn make_devices(&self, wanted: &[Device]) -> Result<(), Error> {
-        if !self.has_others_devices()? {
+        match self.mount_of_devices()? {
+            Some(mount) if self.named.contains(&mount) => Ok(()),
+            Some(mount) if !self.own.contains(&mount) => {
+                Err(Error::at("make the devices")(io::Error::other(
+                    "a mount of the host's lies on /dev: from before, or by a link of the image",
+                )))
+            }
             // A mount in the host's namespace would stay.
-            return devices::make_all(self, wanted, self.change != ChangeOfRoot::Chroot);
-        }
-        let is_named = || -> io::Result<bool> {
-            let dev = self.directory.open_path(Path::new(DEV))?;
-            Ok(self.named.contains(&mount_id(dev.ok_or(Errno::NOENT)?)?))
-        };
-        match is_named().map_err(Error::at("look at /dev"))? {
-            true => Ok(()),
-            false => Err(Error::at("make the devices")(io::Error::other(
-                "a mount of the host's lies on /dev: from before, or by a link of the image",
-            ))),
+            _ => devices::make_all(self, wanted, self.change != ChangeOfRoot::Chroot),
         }
     }
 

@@ -306,7 +306,7 @@ fn no_device_is_made_in_a_bind_of_front() {
     }
 }
 
-/// What is mounted on the root is entered by `/..`, past the masks and whatever else is mounted later.
+/// A mount on the root is entered by `/..`, past the masks and all other mounts that are made later.
 #[test]
 fn a_link_to_the_root_is_not_mounted_on() {
     for destination in ["/sys", "/dev", "/data", "/masked"] {

@@ -82,8 +82,7 @@ fn bring_back(request: &Restore, prepared: &Prepared) -> Result<Container, Error
     let path = path.filter(|_| !request.container.systemd_cgroup);
     let mut claims = Claims::take(root, id, path, &maker)?;
     // From here on, a signal that asks us to end undoes everything.
-    let endings =
-        Endings::hold_back().map_err(|source| Error::system("hold back signals", source))?;
+    let endings = Endings::hold_back()?;
     let revived =
         revive(request, prepared, &endings).and_then(|container| claims.keep().map(|()| container));
     revived.inspect_err(|_| {

@@ -52,9 +52,8 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
     let mut claims = Claims::take(root, id, path, &maker)?;
     // From here on, a signal that asks us to end undoes everything. The signals of another caller are
     // its own: it may have blocked them for its program.
-    let held = |source| Error::system("hold back signals", source);
     let endings = match is_ours {
-        true => Some(Endings::hold_back().map_err(held)?),
+        true => Some(Endings::hold_back()?),
         false => None,
     };
     let mut making = Making {

@@ -4,7 +4,7 @@ use std::process::Command;
 
 use tests::{Daemon, Outcome, archive, fixture, home, program, run, succeed, tester};
 
-/// What a host does to a launch.
+/// The effect of a host on a launch.
 enum Effect {
     /// It works.
     None,
@@ -56,7 +56,7 @@ fn around(words: &str) -> String {
     )
 }
 
-/// What a host looks like where the kernel lacks a call, and says an old version.
+/// A host whose kernel lacks a call, and says an old version.
 const OLD_KERNEL: &str = "setarch --uname-2.6 strace -f -qq -o /dev/null -e trace=mount_setattr \
     -e inject=mount_setattr:error=ENOSYS";
 

@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use serde_json::Value;
-use tests::{Bundle, Outcome, UNIFIED, fixture, program, run, succeed};
+use tests::{Bundle, Outcome, UNIFIED, fixture, program, succeed};
 
 use super::differences::DIFFERENCES;
+use super::families::has_version_2_alone;
 use super::{Property, properties, write_namespaces};
 
 /// The specifications on cgroups of version 2 alone, under all three, and the ones on the host's own
@@ -33,7 +34,7 @@ impl Random {
     }
 }
 
-/// What a container saw, or why there was none.
+/// A container's view, or the reason why there was none.
 struct Seen {
     lines: BTreeSet<String>,
     error: Option<String>,
@@ -64,26 +65,8 @@ fn seen(bundle: &Bundle, runtime: &Path, before: &str) -> Seen {
     succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&root));
     fs::write(root.join("look"), include_str!("look.sh")).unwrap();
     write_namespaces(&root);
-    let script = format!(
-        "{before}; cd {0} && exec {1} --root {0}/state run {2}",
-        bundle.path().display(),
-        runtime.display(),
-        bundle.id()
-    );
-    let mut command = Command::new("timeout");
-    command.args([
-        "-k",
-        "5",
-        "30",
-        "unshare",
-        "--mount",
-        "--propagation",
-        "private",
-        "sh",
-        "-c",
-        &script,
-    ]);
-    Seen::of(&run(command.stdin(Stdio::null())))
+    let script = format!("exec {} --root $PWD/state run $I", runtime.display());
+    Seen::of(&bundle.script(before, &script))
 }
 
 /// Returns what is different from all others, a line each.
@@ -198,7 +181,7 @@ fn combinations_give_what_runc_or_crun_give() {
 
 #[test]
 fn combinations_on_the_hosts_own_cgroups_give_what_runc_gives() {
-    if Path::new("/sys/fs/cgroup/cgroup.controllers").exists() {
+    if has_version_2_alone() {
         println!("this host has version 2 alone, which the other test is about");
         return;
     }

@@ -1,4 +1,4 @@
-# What a container sees, a line each: a key, and a value.
+# Prints the view of a container, a line each: a key, and a value.
 keys=' Umask Uid Gid Groups NoNewPrivs Seccomp Seccomp_filters CapInh CapPrm CapEff CapBnd CapAmb SigBlk SigIgn Cpus_allowed_list Mems_allowed_list '
 while IFS= read -r line; do
   case $keys in *" ${line%%:*} "*) echo "status $line" ;; esac
