@@ -79,10 +79,11 @@ setpriv --reuid munge --regid munge --clear-groups munged --force --key-file "$d
   --socket "$dir/munge/socket" --pid-file "$dir/munge/pid" --log-file "$dir/munge/log" --seed-file "$dir/munge/seed"
 cp "$dir/munge/pid" "$dir/munged.pid"
 {
+  # Two clusters of one machine give their jobs different numbers: ranks of one job share a container.
   printf '%s\n' ClusterName=tour "SlurmctldHost=$host(127.0.0.1)" SlurmUser=root SlurmdUser=root AuthType=auth/munge \
     "AuthInfo=socket=$dir/munge/socket" "StateSaveLocation=$dir/state" \
     "SlurmctldPidFile=$dir/slurmctld.pid" "SlurmdPidFile=$dir/%n.pid" "SlurmctldPort=$base" \
-    ProctrackType=proctrack/linuxproc TaskPlugin=task/none SelectType=select/cons_tres \
+    "FirstJobId=$((base * 1000))" ProctrackType=proctrack/linuxproc TaskPlugin=task/none SelectType=select/cons_tres \
     SlurmdParameters=config_overrides ReturnToService=2 MpiDefault=none
   # Slurm's PMIx takes the directory's name for that of its peers, too.
   if [ -n "${alone:-}" ]; then echo SlurmdSpoolDir=/var/spool/slurmd; else echo "SlurmdSpoolDir=$dir/%n"; fi
