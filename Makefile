@@ -1,12 +1,12 @@
 # The targets for people. Every target installs what it needs.
 
-.PHONY: help demo check test build dist release install uninstall docs bench lint fuzz clean
+.PHONY: help demo check test build dist release reproduce install uninstall docs bench lint fuzz clean
 
 PREFIX ?= /usr/local
 DESTDIR ?=
 
 help: ## print what each target does
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 8
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 demo: ## run a real Debian image as an ordinary user
 	scripts/demo.sh
@@ -25,6 +25,9 @@ dist: build ## build, prove in an empty root, print sizes
 
 release: ## tarball, Debian and RPM packages, and their sums, in build/release/
 	scripts/release.sh
+
+reproduce: ## make the release twice, in different directories, and compare the bytes
+	scripts/reproduce.sh
 
 install: ## install the programs of make build: PREFIX=/usr/local, DESTDIR=
 	scripts/tree.sh build/tree

@@ -4,6 +4,12 @@
 . "$(dirname "$0")/common.sh"
 install_build_tools
 install dpkg-deb=dpkg rpmbuild=rpm python3=python3
+rust=$(sed -n 's/^channel = "\(.*\)"/\1/p' "$top/packaging/rust-toolchain.toml")
+if rustup run "$rust" rustc --version >/dev/null 2>&1; then
+  export RUSTUP_TOOLCHAIN=$rust
+elif [ "$(rustc --version | cut -d' ' -f2)" != "$rust" ]; then
+  say "releases are made by Rust $rust; this is $(rustc --version), which makes other bytes"
+fi
 "$top/scripts/build.sh"
 version=$(version)
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(of_commit %ct)}
