@@ -40,11 +40,8 @@ uninstall: ## remove what make install installed there
 docs: ## the pages as a book, in target/book/
 	scripts/docs.sh
 
-bench: build ## measurements beside the peers
-	benches/launch.sh
-	benches/oci.sh
-	benches/gpu.sh
-	benches/images.sh
+bench: build ## measurements beside the peers, and a page of them, build/bench/index.html
+	benches/all.sh
 
 lint: ## format, clippy, documentation
 	scripts/lint.sh

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # front pull beside apptainer pull, of the same image of about a gigabyte from the same registry on this machine, each
 # with an empty cache, in one run (ROUNDS times); and what a cached docker:// costs beside a local SIF. Quote the ratios.
-. "$(dirname "$0")/../scripts/common.sh"
-install hyperfine=hyperfine docker-registry=docker-registry buildah=buildah time=time
+. "$(dirname "$0")/measure.sh"
+install docker-registry=docker-registry buildah=buildah
 "$top/scripts/fixtures.sh"
 [ -x "$top/build/front" ] || "$top/scripts/build.sh"
 install_programs
@@ -16,7 +16,7 @@ log: {level: error}
 END
 docker-registry serve "$work/config.yml" >/dev/null 2>&1 &
 registry=$!
-trap 'kill $registry; as_root rm -rf "$work"' EXIT
+trap 'kill $registry; as_root rm -rf "$work" "$exported"' EXIT
 
 say "an image of two layers"
 mkdir "$work/first" "$work/second"
@@ -39,14 +39,15 @@ there=/tmp/host/${work#/tmp/}
 for round in $(seq "${ROUNDS:-3}"); do
   say "round $round"
   as_root rm -rf "$work"/{ours,theirs,tmp,out}/*
-  as_tester env FRONT_CACHEDIR="$work/ours" time -f 'front      %e s, at most %M kB' \
-    front -q pull "$work/out/front.sif" "$image"
-  as_root time -f 'apptainer  %e s, at most %M kB' "$top/target/debug/enter" "$SLIPWAY_FIXTURES/peers" "$(id -u "$tester")" \
+  as_tester env FRONT_CACHEDIR="$work/ours" "${timer[@]}" front -q pull "$work/out/front.sif" "$image"
+  timed "a pull of 960 MB" front
+  as_root "${timer[@]}" "$top/target/debug/enter" "$SLIPWAY_FIXTURES/peers" "$(id -u "$tester")" \
     /usr/bin/env APPTAINER_CACHEDIR="$there/theirs" APPTAINER_TMPDIR="$there/tmp" \
     /usr/bin/apptainer -q pull --no-https "$there/out/apptainer.sif" "$image"
+  timed "a pull of 960 MB" Apptainer
 done
-as_root stat -c '%n %s' "$work"/out/*
+for each in front apptainer; do row "the SIF" MB "$each" "$(($(stat -c %s "$work/out/$each.sif") / 1000000))"; done
 
-say "a cached docker:// beside a local SIF"
-as_tester env FRONT_CACHEDIR="$work/ours" hyperfine --style basic --shell none --warmup 3 --runs 30 \
-  "front exec $image true" "front exec $work/out/front.sif true" 2>/dev/null | grep -E 'Benchmark|Time|times'
+with_cache() { as_tester env FRONT_CACHEDIR="$work/ours" "$@"; }
+compare "a cached docker:// beside a local SIF" with_cache --shell none --warmup 3 --runs 30 -- \
+  "SIF" "front exec $work/out/front.sif true" "docker://" "front exec $image true"

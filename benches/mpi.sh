@@ -3,13 +3,13 @@
 #   messages: two ranks on one node, by MPICH and by Open MPI; the container is the host's own root, so that the
 #             programs' libraries are the same ones
 #   starts:   64 ranks that end at once, by MPICH's launcher; and 64 of Apptainer's at once, which has no job
-. "$(dirname "$0")/../scripts/common.sh"
+. "$(dirname "$0")/measure.sh"
 make_tester
 "$top/scripts/fixtures.sh"
 [ -x "$top/build/front" ] || "$top/scripts/build.sh"
 mpi=$SLIPWAY_FIXTURES/mpi
 place=$(mktemp -d /var/tmp/mpi-bench.XXXXXX)
-trap 'rm -rf "$place"' EXIT
+trap 'rm -rf "$place" "$exported"' EXIT
 chmod 755 "$place"
 command install -d -o "$tester" "$place/own"
 cp "$top/build/front" "$place/"
@@ -31,9 +31,9 @@ for each in mpich:"$mpi/mpich/bin/mpiexec.hydra -bind-to core" openmpi:"$mpi/ope
     user "${launcher[@]}" "$place/pair-$name" 2>/dev/null | grep '^[0-9]' >>"$place/$name.bare"
     user "${launcher[@]}" front exec / "$place/pair-$name" 2>/dev/null | grep '^[0-9]' >>"$place/$name.front"
   done
-  say "messages, $name: bytes, microseconds without and in a container, ratio"
-  join <(medians "$place/$name.bare" | sort) <(medians "$place/$name.front" | sort) | sort -n |
-    awk '{printf "%8d %9.2f %9.2f  %.2f\n", $1, $2, $3, $3 / $2}'
+  say "messages, $name: time in a container, relative to that without"
+  while read -r bytes ratio; do row "messages, $name: time in a container, relative to that without" '' "$bytes bytes" "$ratio"; done \
+    < <(join <(medians "$place/$name.bare" | sort) <(medians "$place/$name.front" | sort) | sort -n | awk '{print $1, $3 / $2}')
   calls=$(user strace -f -qq -e trace=process_vm_readv -o "$place/own/calls" "${launcher[@]}" front exec / "$place/pair-$name" \
     >/dev/null 2>&1 || true; grep -c 'process_vm_readv(.*= [1-9]' "$place/own/calls" || true)
   echo "process_vm_readv: $calls calls"
@@ -49,20 +49,20 @@ milliseconds() {
     sleep 2
   done | sort -n | sed -n 5p
 }
-say "64 ranks of true, milliseconds"
+say "64 ranks"
 start() { user mpiexec.hydra -n 64 "$@"; }
-echo "without a container      $(milliseconds start true)"
+row "64 ranks of true" ms "without a container" "$(milliseconds start true)"
 # What a program costs that is started before each rank and does nothing at all.
 printf '#include <unistd.h>\nint main(int c, char **v) { return c && execvp(v[1], v + 1); }\n' | cc -O2 -static -x c -o "$place/nothing" -
-echo "nothing in between       $(milliseconds start "$place/nothing" true)"
-echo "front, directory         $(milliseconds start front exec "$SLIPWAY_FIXTURES/bb" true)"
-echo "front, SIF               $(milliseconds start front exec "$SLIPWAY_FIXTURES/bb.sif" true)"
+row "64 ranks of true" ms "nothing in between" "$(milliseconds start "$place/nothing" true)"
+row "64 ranks of true" ms "front, directory" "$(milliseconds start front exec "$SLIPWAY_FIXTURES/bb" true)"
+row "64 ranks of true" ms "front, SIF" "$(milliseconds start front exec "$SLIPWAY_FIXTURES/bb.sif" true)"
 numpy=(/usr/bin/python3 -c 'import numpy')
 bare() { mpiexec.hydra -n 64 chroot "$SLIPWAY_FIXTURES/py" "${numpy[@]}"; }
-echo "numpy, chroot            $(milliseconds bare)"
-echo "numpy, front, SIF        $(milliseconds start front exec "$SLIPWAY_FIXTURES/py.sif" "${numpy[@]}")"
+row "64 ranks of Python with numpy" ms "chroot" "$(milliseconds bare)"
+row "64 ranks of Python with numpy" ms "front, SIF" "$(milliseconds start front exec "$SLIPWAY_FIXTURES/py.sif" "${numpy[@]}")"
 apptainer() {
   "$top/target/debug/enter" "$SLIPWAY_FIXTURES/peers" "$(id -u "$tester")" /bin/sh -c \
     "for i in \$(seq 64); do apptainer exec /fixtures/bb.sif true & done; wait"
 }
-echo "Apptainer, SIF, no job   $(milliseconds apptainer)"
+row "64 ranks of true" ms "Apptainer, SIF, no job" "$(milliseconds apptainer)"

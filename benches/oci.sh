@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # slipway beside crun and runc, in one run, on cgroups of version 2: what podman asks for of a container that runs
 # /bin/true, its seccomp profile included. Quote the ratios.
-. "$(dirname "$0")/../scripts/common.sh"
-install hyperfine=hyperfine crun=crun runc=runc jq=jq podman=podman conmon=conmon
+. "$(dirname "$0")/measure.sh"
+install crun=crun runc=runc podman=podman conmon=conmon
 "$top/scripts/fixtures.sh"
 [ -x "$top/build/slipway" ] || "$top/scripts/build.sh"
 install_programs
 work=$(mktemp -d)
-trap 'as_root rm -rf "$work"' EXIT
+trap 'as_root rm -rf "$work" "$exported"' EXIT
 chmod 755 "$work"
 mkdir "$work/root" "$work/user"
 
@@ -34,27 +34,27 @@ cat >"$work/many.sh" <<'END'
 for number in $(seq 32); do "$1" run "$2-$number" & done; wait
 END
 
-# bench USER TITLE FLAGS COMMANDS...
-bench() {
-  local as=$1 title=$2 user=()
-  shift 2
-  say "$title"
-  [ "$as" = root ] || user=(env HOME="/home/$tester" setpriv --reuid "$tester" --regid "$tester" --init-groups)
-  cd "$work/$as"
+# on_version_2 COMMAND...: run it with cgroups of version 2 alone, from the directory of the bundle
+on_version_2() {
+  local as=(env HOME="/home/$tester" setpriv --reuid "$tester" --regid "$tester" --init-groups)
+  [ "$user" != root ] || as=()
+  cd "$work/$user"
   as_root unshare --mount --propagation private sh -c 'umount --recursive /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup && exec "$@"' sh \
-    "${user[@]}" hyperfine --style basic --shell none --warmup 3 "$@" 2>/dev/null |
-    grep -E 'Benchmark|Time|slower|faster|times'
+    "${as[@]}" "$@" --shell none --warmup 3
 }
-slipway=$SLIPWAY_BIN/slipway
-bench root "run, in a row" --runs 60 "$slipway run s" "crun run c" "runc run r"
-bench root "run, each after 60 ms of rest" --runs 40 --prepare 'sleep 0.06' "$slipway run s" "crun run c" "runc run r"
-once="sh $work/once.sh"
-bench root "create, start, delete, in a row" --runs 40 "$once $slipway s" "$once crun c" "$once runc r"
-bench root "create, start, delete, each after 60 ms of rest" --runs 40 --prepare 'sleep 0.06' \
-  "$once $slipway s" "$once crun c" "$once runc r"
-many="sh $work/many.sh"
-bench root "32 at once" --runs 15 "$many $slipway s" "$many crun c" "$many runc r"
+# runtimes TABLE COMMAND OPTION...: each runtime instead of RUNTIME in the command
+runtimes() {
+  compare "$1" on_version_2 "${@:3}" -- slipway "${2//RUNTIME/$SLIPWAY_BIN/slipway}" crun "${2//RUNTIME/crun}" \
+    runc "${2//RUNTIME/runc}"
+}
+user=root
+runtimes "run, in a row" "RUNTIME run c" --runs 60
+runtimes "run, isolated" "RUNTIME run c" --runs 40 --prepare 'sleep 0.06'
+once="sh $work/once.sh RUNTIME c"
+runtimes "create, start, delete, in a row" "$once" --runs 40
+runtimes "create, start, delete, isolated" "$once" --runs 40 --prepare 'sleep 0.06'
+runtimes "32 at once" "sh $work/many.sh RUNTIME c" --runs 15
+user=user
 state=/tmp/slipway-bench-$$
-bench user "without root: run" --runs 40 "$slipway --root $state/s run s" \
-  "crun --root $state/c run c" "runc --root $state/r run r"
+runtimes "run, without root" "RUNTIME --root $state run c" --runs 40
 as_root rm -rf "$state"

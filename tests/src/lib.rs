@@ -73,6 +73,21 @@ pub fn fixture(name: &str) -> PathBuf {
     prepared("SLIPWAY_FIXTURES", "/var/tmp/slipway-fixtures", name)
 }
 
+/// Returns the file of the release whose name has this ending.
+///
+/// # Panics
+///
+/// Panics when there is none.
+#[must_use]
+pub fn release_file(ending: &str) -> PathBuf {
+    let directory = prepared("SLIPWAY_BIN", "/var/tmp/slipway-bin", "release");
+    let files = fs::read_dir(&directory).expect("it is a directory");
+    let mut paths = files.flatten().map(|entry| entry.path());
+    paths
+        .find(|path| path.to_string_lossy().ends_with(ending))
+        .unwrap_or_else(|| panic!("{} has no {ending}", directory.display()))
+}
+
 /// Returns a new directory that everybody may enter, even if `/tmp` is replaced.
 ///
 /// # Panics

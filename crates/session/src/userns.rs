@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use nix::errno::Errno;
 use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{getegid, geteuid};
 
@@ -89,10 +90,23 @@ fn unshare_user_namespace() -> Result<(), Error> {
 
 /// Adds advice to an error. AppArmor's restriction lets a namespace be made, but refuses the maps.
 fn advised(error: io::Error) -> io::Error {
+    if error.raw_os_error() == Some(Errno::EACCES as i32) {
+        return text::with_advice(&error, &of_security_module());
+    }
     match advice() {
         Some(advice) => text::with_advice(&error, advice),
         None => error,
     }
+}
+
+/// The kernel itself refuses with EPERM; EACCES is a security module's.
+fn of_security_module() -> String {
+    let label = fs::read_to_string("/proc/self/attr/current").unwrap_or_default();
+    format!(
+        "a security module forbids it to this program's profile, {}: the administrator can allow it \
+         there (AppArmor: `userns,`; SELinux: user_namespace create)",
+        label.trim_matches(['\0', '\n'])
+    )
 }
 
 /// Maps one user and one group.

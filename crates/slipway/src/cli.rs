@@ -1,9 +1,10 @@
 //! The command line, compatible with runc's.
 
-use std::path::PathBuf;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand, ValueEnum};
 use deferred::Deferred;
 
 /// Returns what `--version` prints behind the program's name, in runc's form, which engines read.
@@ -15,13 +16,38 @@ fn version() -> &'static str {
     &LINES
 }
 
-/// An OCI runtime on libcontainer.
+/// The form of runc's help.
+const HELP: &str = "NAME:\n   {name} - {about}\n\nUSAGE:\n   {usage}\n\n{all-args}";
+
+impl Cli {
+    /// Reads the command line. Help and version have runc's name where a link has it, since scripts
+    /// look for that.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error that clap prints, which may be the help.
+    pub fn of(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let mut words = words.into_iter().peekable();
+        let called = words.peek().map(Path::new).and_then(Path::file_name);
+        let name = match called {
+            Some(name) if name == "runc" => "runc",
+            _ => "slipway",
+        };
+        let command = Self::command()
+            .name(name)
+            .bin_name(name)
+            .help_template(HELP)
+            .mut_subcommands(|command| {
+                let name = format!("{name} {}", command.get_name());
+                command.display_name(name).help_template(HELP)
+            });
+        Self::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
+}
+
+/// Open Container Initiative runtime on libcontainer.
 #[derive(Debug, Parser)]
-#[command(
-    name = "slipway",
-    disable_help_subcommand = true,
-    arg_required_else_help = true
-)]
+#[command(disable_help_subcommand = true, arg_required_else_help = true)]
 #[command(version = version())]
 #[command(disable_version_flag = true)]
 pub struct Cli {

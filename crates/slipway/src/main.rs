@@ -8,7 +8,7 @@ mod commands;
 mod log;
 mod seal;
 
-use clap::Parser;
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use sys::ExitCode;
 
 use crate::cli::{Cli, Command};
@@ -53,9 +53,16 @@ fn command() -> ExitCode {
         eprintln!("slipway: {low}");
         return ExitCode::FAILURE;
     }
-    let cli = match Cli::try_parse() {
+    let cli = match Cli::of(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
+            if error.kind() == ErrorKind::InvalidSubcommand
+                && let Some(ContextValue::String(name)) = error.get(ContextKind::InvalidSubcommand)
+            {
+                eprintln!("No help topic for '{name}': there is no such command");
+                // As of runc.
+                return ExitCode::from(3);
+            }
             let _ = error.print();
             return ExitCode::from(u8::from(error.use_stderr()));
         }

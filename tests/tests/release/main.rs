@@ -2,22 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
-use tests::{fixture, prepared, run, succeed, tester};
-
-/// Returns the file of the release with this ending.
-fn file(ending: &str) -> PathBuf {
-    let directory = prepared("SLIPWAY_BIN", "/var/tmp/slipway-bin", "release");
-    let files = fs::read_dir(&directory).unwrap().flatten();
-    let mut found = files
-        .map(|entry| entry.path())
-        .filter(|path| path.to_string_lossy().ends_with(ending));
-    found
-        .next()
-        .unwrap_or_else(|| panic!("{} has no {ending}", directory.display()))
-}
+use tests::{fixture, release_file, run, succeed, tester};
 
 /// A directory for all, which roots see at `/tmp/host`.
 struct Place(tempfile::TempDir);
@@ -68,7 +56,7 @@ fn copy_of_root(suite: &str) -> tempfile::TempDir {
 fn an_ordinary_user_needs_nothing_but_the_tarball() {
     for suite in ["bookworm", "trixie", "sid"] {
         let place = Place::new()
-            .with(&file("-linux.tar.gz"))
+            .with(&release_file("-linux.tar.gz"))
             .with(&fixture("bb.sif"));
         let script = "cd $T; tar xzf slipway-*.tar.gz; cd slipway-*-linux; ./install.sh --names
             export PATH=$T/.local/bin:$PATH
@@ -103,7 +91,9 @@ fn a_debian_package_is_installed_and_removed() {
     for suite in ["bookworm", "trixie", "sid"] {
         let root = copy_of_root(suite);
         let root = root.path().join("root");
-        let place = Place::new().with(&file(".deb")).with(&fixture("bb.sif"));
+        let place = Place::new()
+            .with(&release_file(".deb"))
+            .with(&fixture("bb.sif"));
         let seen = there(
             &root,
             0,
@@ -132,7 +122,7 @@ fn an_rpm_package_is_installed_and_removed() {
         rpm.arg("--root").arg(&root).args(args);
         succeed(&mut rpm)
     };
-    let package = file(".rpm").display().to_string();
+    let package = release_file(".rpm").display().to_string();
     rpm(&["-i", "--nodeps", &package]);
     let listed = rpm(&["-ql", "slipway"]);
     assert!(
@@ -155,7 +145,7 @@ fn an_rpm_package_is_installed_and_removed() {
 #[test]
 fn an_mpi_of_the_host_starts_two_ranks() {
     fs::create_dir_all(fixture("ompi").join("tmp/host")).unwrap();
-    let place = Place::new().with(&file("-linux.tar.gz"));
+    let place = Place::new().with(&release_file("-linux.tar.gz"));
     let script =
         "cd $T; tar xzf slipway-*.tar.gz; slipway-*-linux/install.sh --prefix $T/opt >/dev/null
         mpirun --oversubscribe -np 2 $T/opt/bin/front exec / hello";
@@ -165,7 +155,7 @@ fn an_mpi_of_the_host_starts_two_ranks() {
 
 #[test]
 fn a_module_makes_the_programs_known() {
-    let place = Place::new().with(&file("-linux.tar.gz"));
+    let place = Place::new().with(&release_file("-linux.tar.gz"));
     let path = place.0.path().display();
     let unpack = format!(
         "cd {path}; tar xzf slipway-*.tar.gz; slipway-*-linux/install.sh --prefix {path}/opt"
@@ -184,7 +174,7 @@ fn a_module_makes_the_programs_known() {
 #[test]
 fn what_travels_with_static_programs_is_there() {
     let bill: serde_json::Value =
-        serde_json::from_slice(&fs::read(file(".cdx.json")).unwrap()).unwrap();
+        serde_json::from_slice(&fs::read(release_file(".cdx.json")).unwrap()).unwrap();
     let names: Vec<&str> = bill["components"]
         .as_array()
         .unwrap()
@@ -194,7 +184,11 @@ fn what_travels_with_static_programs_is_there() {
     for name in ["libcontainer", "clap", "libseccomp", "glibc"] {
         assert!(names.contains(&name), "{name}");
     }
-    let listed = succeed(Command::new("tar").arg("tzf").arg(file("-linux.tar.gz")));
+    let listed = succeed(
+        Command::new("tar")
+            .arg("tzf")
+            .arg(release_file("-linux.tar.gz")),
+    );
     for name in [
         "licences/libseccomp.txt",
         "licences/libcontainer-",
@@ -202,7 +196,7 @@ fn what_travels_with_static_programs_is_there() {
     ] {
         assert!(listed.contains(name), "{name}");
     }
-    let directory = file("SHA256SUMS");
+    let directory = release_file("SHA256SUMS");
     let mut check = Command::new("sha256sum");
     check.args(["--check", "--quiet", "SHA256SUMS"]);
     succeed(check.current_dir(directory.parent().unwrap()));
@@ -210,7 +204,7 @@ fn what_travels_with_static_programs_is_there() {
 
 #[test]
 fn the_installer_says_what_it_cannot_do() {
-    let place = Place::new().with(&file("-linux.tar.gz"));
+    let place = Place::new().with(&release_file("-linux.tar.gz"));
     let script = "cd $T; tar xzf slipway-*.tar.gz; cd slipway-*-linux
         for args in '--prefix' '--nonsense' '--prefix /usr/x' '--uninstall --prefix /nowhere'; do
           ./install.sh $args 2>&1 | head -n 1; done";

@@ -1,7 +1,6 @@
 //! The cgroups that a process joins when it enters a container.
 
 use std::fs;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
@@ -126,8 +125,18 @@ impl JoinedCgroups {
     }
 
     /// Moves the calling process into its cgroups in the other hierarchies.
-    pub(crate) fn enter(&self) -> io::Result<()> {
-        self.others.iter().try_for_each(|path| fs::write(path, "0"))
+    ///
+    /// # Errors
+    ///
+    /// Returns runc's words with the path.
+    pub(crate) fn enter(&self) -> Result<(), String> {
+        self.others.iter().try_for_each(|path| {
+            let entered = fs::write(path, "0");
+            entered.map_err(|error| {
+                let reason = text::message(&error);
+                format!("adding pid {} to {}: {reason}", Pid::this(), path.display())
+            })
+        })
     }
 }
 

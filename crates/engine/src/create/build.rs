@@ -80,7 +80,10 @@ pub(super) fn build(
             id: request.id.clone(),
         }),
     };
+    // Named as runc names these steps, since scripts look for them in its log.
+    tracing::debug!("nsexec container setup: make the first process");
     let init = init::make(&plan, &runtime, born_in)?;
+    tracing::debug!("init: closing the pipe to signal completion");
     set_rdt(document, &request.id, init, &mut inner)?;
     inner
         .set_status(ContainerStatus::Created)
@@ -149,6 +152,7 @@ struct Making<'a> {
 
 impl Runtime for Making<'_> {
     fn place(&self, init: Pid) -> Result<(), Error> {
+        tracing::debug!("child process in init(): {init}");
         let Some(cgroup) = &self.cgroup else {
             return Ok(());
         };

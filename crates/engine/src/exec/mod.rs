@@ -115,7 +115,7 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
     }
     let preserve_fds = preserved(request.preserve_fds, 0)?;
     let init = open_process(init_pid)?;
-    tracing::debug!("enter the container beside process {init_pid}");
+    tracing::debug!("nsexec container setup: enter the namespaces of process {init_pid}");
     let supervisor = if request.detach {
         None
     } else {
@@ -141,6 +141,11 @@ pub fn exec(container: &Container, request: &Exec) -> Result<u8, Error> {
             .map_or_else(SigSet::empty, |supervisor| supervisor.before),
     };
     let started = start(plan, supervisor.as_ref());
+    // Its process has told of no failure, so that it has come to these steps, named as by runc.
+    if started.is_ok() {
+        tracing::debug!("child process in init()");
+        tracing::debug!("setns_init: about to exec");
+    }
     if let Some(relay) = relay.flatten() {
         relay.wait();
     }
@@ -349,10 +354,9 @@ fn enter(plan: &Plan<'_>, pipe: RawFd) -> Result<(), String> {
     let initial = affinity.and_then(|affinity| affinity.initial().as_ref());
     if let Some(cpus) = initial {
         affinity::set(cpus)?;
+        tracing::debug!("nsexec: affinity: {}", affinity::mask());
     }
-    plan.cgroups
-        .enter()
-        .map_err(|error| text::one_line(&error))?;
+    plan.cgroups.enter()?;
     if initial.is_none() {
         affinity::reset(Pid::this());
     }

@@ -31,3 +31,22 @@ fn takes_what_podman_and_containerd_give() {
     }
     assert!(Cli::try_parse_from(["slipway", "frobnicate"]).is_err());
 }
+
+#[test]
+fn help_has_the_form_of_runcs() {
+    for (words, beginning) in [
+        (
+            ["/usr/bin/runc", "-h"].as_slice(),
+            "NAME:\n   runc - Open Container Initiative runtime",
+        ),
+        (
+            &["slipway", "run", "-h"],
+            "NAME:\n   slipway run - Create and start a container\n\nUSAGE:\n   slipway run ",
+        ),
+    ] {
+        let help = Cli::of(words.iter().map(OsString::from))
+            .unwrap_err()
+            .to_string();
+        assert!(help.starts_with(beginning), "{help}");
+    }
+}
