@@ -10,11 +10,11 @@ use std::path::Path;
 pub struct Error(String);
 
 impl Error {
-    /// Names the mount that failed, by its destination.
+    /// Names the mount that failed, by its destination. Scripts look for runc's words.
     pub(crate) fn of_mount(destination: &Path) -> impl Fn(io::Error) -> Self + '_ {
         move |error| {
             Self(format!(
-                "the mount at {}: {}",
+                "error during container init: error mounting {}: {}",
                 destination.display(),
                 text::message(&error)
             ))

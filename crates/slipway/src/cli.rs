@@ -20,8 +20,8 @@ fn version() -> &'static str {
 const HELP: &str = "NAME:\n   {name} - {about}\n\nUSAGE:\n   {usage}\n\n{all-args}";
 
 impl Cli {
-    /// Reads the command line. Help and version have runc's name where a link has it, since scripts
-    /// look for that.
+    /// Reads the command line. Help, version and errors have runc's name where a link has it, since
+    /// scripts look for that.
     ///
     /// # Errors
     ///
@@ -41,7 +41,14 @@ impl Cli {
                 let name = format!("{name} {}", command.get_name());
                 command.display_name(name).help_template(HELP)
             });
-        Self::from_arg_matches(&command.try_get_matches_from(words)?)
+        let matches = command.try_get_matches_from(words)?;
+        let command = matches.subcommand_name();
+        let command =
+            command.filter(|command| name == "runc" && ["run", "create"].contains(command));
+        Ok(Self {
+            prefix: command.map(|command| format!("{name} {command} failed: ")),
+            ..Self::from_arg_matches(&matches)?
+        })
     }
 }
 
@@ -60,6 +67,9 @@ pub struct Cli {
     /// The command.
     #[command(subcommand)]
     pub command: Command,
+    /// The beginning of an error under runc's name.
+    #[arg(skip)]
+    pub prefix: Option<String>,
 }
 
 /// Flags that come before the command.

@@ -24,6 +24,8 @@ pub struct Log {
     file: Option<File>,
     format: LogFormat,
     causes: Option<File>,
+    /// The beginning of the error that ends the program.
+    prefix: String,
 }
 
 impl Log {
@@ -32,7 +34,7 @@ impl Log {
     /// # Errors
     ///
     /// Fails when the file cannot be opened.
-    pub fn open(global: &Global) -> io::Result<Self> {
+    pub fn open(global: &Global, prefix: Option<String>) -> io::Result<Self> {
         let open = |path| File::options().append(true).create(true).open(path);
         let file = global.log.as_ref().map(open).transpose()?;
         // The file is in memory, and shared with the processes that libcontainer makes:
@@ -56,6 +58,7 @@ impl Log {
             file,
             format: global.log_format,
             causes,
+            prefix: prefix.unwrap_or_default(),
         })
     }
 
@@ -85,6 +88,7 @@ impl Log {
             text.truncate(end);
             text.push('…');
         }
+        let text = format!("{}{text}", self.prefix);
         let line = line(self.format, "error", &text);
         match &self.file {
             Some(file) => {

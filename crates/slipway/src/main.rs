@@ -53,7 +53,7 @@ fn command() -> ExitCode {
         eprintln!("slipway: {low}");
         return ExitCode::FAILURE;
     }
-    let cli = match Cli::of(std::env::args_os()) {
+    let mut cli = match Cli::of(std::env::args_os()) {
         Ok(cli) => cli,
         Err(error) => {
             if error.kind() == ErrorKind::InvalidSubcommand
@@ -67,7 +67,7 @@ fn command() -> ExitCode {
             return ExitCode::from(u8::from(error.use_stderr()));
         }
     };
-    let log = match Log::open(&cli.global) {
+    let log = match Log::open(&cli.global, cli.prefix.take()) {
         Ok(log) => log,
         Err(error) => {
             eprintln!(

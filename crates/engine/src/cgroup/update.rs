@@ -24,17 +24,63 @@ impl Cgroup {
     pub(crate) fn apply(&self, resources: &Value) -> Result<(), Error> {
         refuse_without_controller(&self.path, resources)?;
         self.make_room_for_quota(resources);
-        let resources: LinuxResources = serde_json::from_value(resources.clone())
+        let typed: LinuxResources = serde_json::from_value(resources.clone())
             .map_err(|error| Error::Resources(error.to_string()))?;
         let options = ControllerOpt {
-            resources: &resources,
+            resources: &typed,
             disable_oom_killer: false,
             oom_score_adj: None,
             freezer_state: None,
         };
         self.manager()?
             .apply(&options)
-            .map_err(|error| Error::Resources(of_library(&error)))
+            .map_err(|error| Error::Resources(of_library(&error)))?;
+        self.weigh_devices(&resources["blockIO"]["weightDevice"])
+    }
+
+    /// Sets the weights of single devices, which libcgroups leaves out: those of the scheduler BFQ,
+    /// or on older kernels those of CFQ (Documentation/block/bfq-iosched.rst).
+    fn weigh_devices(&self, devices: &Value) -> Result<(), Error> {
+        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
+        let hierarchy = match is_unified() {
+            true => Path::new(MOUNTED).join(path),
+            false => Path::new(MOUNTED).join("blkio").join(path),
+        };
+        let files = |names: &[&str]| {
+            let paths = names.iter().map(|name| hierarchy.join(name));
+            paths.into_iter().find(|path| path.exists())
+        };
+        let weights: [(&str, &[&str]); 2] = [
+            (
+                "weight",
+                &[
+                    "io.bfq.weight",
+                    "blkio.bfq.weight_device",
+                    "blkio.weight_device",
+                ],
+            ),
+            ("leafWeight", &["blkio.leaf_weight_device"]),
+        ];
+        for device in devices.as_array().into_iter().flatten() {
+            for (name, candidates) in weights {
+                let Some(weight) = device[name].as_u64().filter(|weight| *weight > 0) else {
+                    continue;
+                };
+                let failed = |reason: &str| {
+                    Error::Resources(format!(
+                        "blockIO.weightDevice: {name} of {}:{}: {reason}",
+                        device["major"], device["minor"]
+                    ))
+                };
+                let file = files(candidates)
+                    .ok_or_else(|| failed("this kernel has no weights of devices"))?;
+                let line = format!("{}:{} {weight}", device["major"], device["minor"]);
+                fs::write(&file, line).map_err(|error| {
+                    failed(&format!("{}: {}", file.display(), text::message(&error)))
+                })?;
+            }
+        }
+        Ok(())
     }
 
     /// Writes the quota first where the new period alone would give the cgroup more than the cgroup

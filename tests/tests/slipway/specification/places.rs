@@ -160,7 +160,7 @@ pub const ROWS: &[Row] = &[
         "mounts, an unknown type",
         |spec| mount(spec, json!({"type": "nosuchfs", "source": "x"})),
         "",
-        Refused("the mount at /mnt"),
+        Refused("error mounting /mnt"),
     ),
     (
         "mounts, tmpfs in the mode of the directory",
