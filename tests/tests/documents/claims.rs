@@ -33,16 +33,14 @@ fn each_figure_of_the_readme_is_in_the_row_that_it_names() {
             })
             .unwrap_or_else(|| panic!("{claim}: no such section"));
         let rows = page.lines().skip(heading + 1);
-        let lines: Vec<&str> = rows
+        let mut measured = rows
             .take_while(|line| !line.starts_with("## "))
             .filter(|line| line.starts_with(&format!("| {row} |")))
-            .collect();
-        let [line] = lines.as_slice() else {
-            panic!("{claim}: {lines:?}");
-        };
-        let measured = numbers(line);
-        for number in numbers(said) {
-            assert!(measured.contains(&number), "{claim}: {line}");
-        }
+            .map(numbers);
+        let is_measured = measured.any(|measured| {
+            let mut said = numbers(said).into_iter();
+            said.all(|number| measured.contains(&number))
+        });
+        assert!(is_measured, "{claim}");
     }
 }

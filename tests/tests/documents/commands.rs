@@ -82,6 +82,7 @@ impl Newcomer {
         for (name, text) in [
             ("front.toml", site.as_str()),
             ("train.py", "print('trained')\n"),
+            ("python", "#!/bin/sh\nexec python3 \"$@\"\n"),
             ("app.def", definition),
             ("Dockerfile", "FROM alpine\nRUN echo 1 > /version\n"),
             ("DIRECTORY/Dockerfile", "FROM alpine\nCOPY file /\n"),
@@ -89,7 +90,8 @@ impl Newcomer {
         ] {
             let path = place.path().join(name);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
-            fs::write(path, text).unwrap();
+            fs::write(&path, text).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
         }
         let tarball = release_file("-linux.tar.gz");
         fs::copy(&tarball, place.path().join(tarball.file_name().unwrap())).unwrap();
@@ -108,8 +110,8 @@ impl Newcomer {
         }
     }
 
-    /// Types the commands of a page, and returns what they printed.
-    fn types(&self, page: &str) -> String {
+    /// Types the commands of a page, with these binds, and returns what they printed.
+    fn types(&self, page: &str, binds: &str) -> String {
         let home = self.place.path().display().to_string();
         let mpi = fixture("mpi").join("openmpi/bin");
         let mut seen = String::new();
@@ -125,7 +127,9 @@ impl Newcomer {
                 )
                 .env("FRONT_CONFIG", self.place.file("front.toml"))
                 .env("SLURM_CONF", self.cluster.conf())
-                .env("APPTAINER_BIND", format!("{home}/app:/usr/local/bin/app"));
+                .env("APPTAINER_BIND", binds)
+                // The machine may have fewer processors than the job has ranks.
+                .env("PRTE_MCA_rmaps_default_mapping_policy", ":oversubscribe");
             let outcome = run(&mut shell);
             assert_eq!(outcome.code, 0, "{page}: {line}: {outcome:#?}");
             seen += &outcome.stdout;
@@ -137,8 +141,10 @@ impl Newcomer {
 #[test]
 fn a_newcomer_types_what_the_pages_say() {
     let newcomer = Newcomer::new();
-    newcomer.types("README.md");
-    let seen = newcomer.types("docs/user/quick-start.md");
+    newcomer.types("README.md", "");
+    let home = newcomer.place.path().display();
+    let of_site = format!("{home}/app:/usr/local/bin/app,{home}/python:/usr/local/bin/python");
+    let seen = newcomer.types("docs/user/quick-start.md", &of_site);
     for (words, count) in [
         ("NAME=bb\n", 1),
         ("trained\n", 1),
@@ -147,8 +153,8 @@ fn a_newcomer_types_what_the_pages_say() {
     ] {
         assert_eq!(seen.matches(words).count(), count, "{words}: {seen}");
     }
-    newcomer.types("docs/user/building.md");
-    newcomer.types("docs/user/mpi.md");
+    newcomer.types("docs/user/building.md", "");
+    newcomer.types("docs/user/mpi.md", "");
     let front = newcomer.place.file(".local/bin/front");
     for (image, path, version) in [
         ("app.sif", "/version", "1.0\n"),
