@@ -29,6 +29,9 @@ timed() {
   rm -f "$exported/time"
 }
 
+# Before and since hyperfine 2.
+medians='.results[] | [.name // .command,
+  ((.times // [.measurements[].time_wall_clock.value]) | sort | .[length / 2 | floor]) * 1000] | @tsv'
 # compare TABLE RUNNER OPTION... -- NAME COMMAND [NAME COMMAND]...: hyperfine, started by RUNNER; a row for each name
 compare() {
   local table=$1 runner=$2 words=() commands=() file name value
@@ -48,5 +51,5 @@ compare() {
   rm -f "$file"
   "$runner" hyperfine --style none --output null --export-json "$tmp_there/${file#/tmp/}" "${words[@]}" "${commands[@]}"
   while IFS=$'\t' read -r name value; do row "$table" ms "$name" "$value"; done \
-    < <(jq -r '.results[] | [.command, .median * 1000] | @tsv' "$file")
+    < <(jq -r "$medians" "$file")
 }
