@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use rootfs::{Files, attach, plain};
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, OFlags, Uid, chownat, fstat, makedev, mknodat, openat, statat,
+    symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use rustix::process::umask;
 use serde_json::Value;
-use sys::mount_bits::{NO_EXEC, NO_SUID};
+use sys::mount_bits::{NO_EXEC, NO_SUID, READ_ONLY};
 
 use crate::make::mount_id;
 use crate::{Error, Root};
@@ -39,6 +40,10 @@ const DEFAULT: [(&str, u32, u32); 6] = [
     ("/dev/urandom", 1, 9),
     ("/dev/tty", 5, 0),
 ];
+
+/// The user that a namespace shows for an owner whom it does not have: the default of
+/// `/proc/sys/kernel/overflowuid`.
+const NOBODY: u32 = 65534;
 
 /// The mode of a device that has no other.
 const MODE: u32 = 0o666;
@@ -101,8 +106,7 @@ impl Device {
     /// Makes the node, or shows the host's if `may_mount`.
     fn make(&self, root: &Root, may_mount: bool) -> io::Result<()> {
         let parent = self.path.parent().unwrap_or(Path::new("/"));
-        refuse_others(root, parent)?;
-        let above = root.directory.make_directories(parent)?;
+        let above = open_own(root, parent)?;
         let name = self.path.file_name().ok_or(Errno::ISDIR)?;
         // The mode is the device's whole. To set it later would be to trust a name, which somebody
         // else can give to another file.
@@ -158,7 +162,13 @@ impl Device {
         if !self.is_of(found.st_mode, found.st_rdev) {
             return Err(io::Error::other("the host's file there is another one"));
         }
-        sys::change_mount(tree.as_fd(), false, NO_SUID | NO_EXEC, 0)?;
+        // A device is written to on a read-only mount, too, but the container's root cannot change
+        // the mode or the owner of a file that is root's here as well.
+        let read_only = match found.st_uid == NOBODY {
+            true => 0,
+            false => READ_ONLY,
+        };
+        sys::change_mount(tree.as_fd(), false, NO_SUID | NO_EXEC | read_only, 0)?;
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let place = match openat(above, name, flags, Mode::empty()) {
             Err(Errno::NOENT) => {
@@ -178,9 +188,20 @@ fn is_mount(above: &OwnedFd, name: &OsStr) -> io::Result<bool> {
     Ok(mount_id(openat(above, name, flags, Mode::empty())?)? != mount_id(above)?)
 }
 
-/// Refuses a directory to which a link of the image's leads, on a mount that is not the container's
-/// own: what is made there would stay. Where the document itself names a bind, it may.
-fn refuse_others(root: &Root, directory: &Path) -> io::Result<()> {
+/// Opens a directory, which is made where it is missing. One on a mount that is not the container's
+/// own, to which a link of the image's leads, is refused: what is made there would stay. Where the
+/// document itself names a bind, it may.
+fn open_own(root: &Root, directory: &Path) -> io::Result<OwnedFd> {
+    let refuse = || {
+        Err(io::Error::other(
+            "a link of the image leads to a mount of the host's, where the device would stay",
+        ))
+    };
+    let is_own = |mount: u64| {
+        let mut named = root.named.iter();
+        root.own.contains(&mount)
+            || named.any(|(named, path)| *named == mount && directory.starts_with(path))
+    };
     let true_path = root.directory.locate(directory)?.path;
     let mut above = true_path.as_path();
     // A missing directory is made on the mount of the one above it.
@@ -190,13 +211,14 @@ fn refuse_others(root: &Root, directory: &Path) -> io::Result<()> {
             None => above = above.parent().unwrap_or(Path::new("/")),
         }
     };
-    let mount = mount_id(&there)?;
-    let is_named = root.named.contains(&mount) && true_path == directory;
-    match root.own.contains(&mount) || is_named {
-        true => Ok(()),
-        false => Err(io::Error::other(
-            "a link of the image leads to a mount of the host's, where the device would stay",
-        )),
+    if !is_own(mount_id(&there)?) {
+        return refuse();
+    }
+    // Somebody who may write to the root can put a link there now.
+    let opened = root.directory.make_directories(directory)?;
+    match is_own(mount_id(&opened)?) {
+        true => Ok(opened),
+        false => refuse(),
     }
 }
 
@@ -223,12 +245,12 @@ pub(crate) fn make_all(root: &Root, wanted: &[Device], may_mount: bool) -> Resul
             device.path.display()
         )))?;
     }
-    let directory = &root.directory;
-    let link = |name: &str, target: &str| {
-        let path = Path::new("/dev").join(name);
-        directory
-            .link(&path, Path::new(target))
-            .map_err(Error::at(format!("make the link {}", path.display())))
+    let directory = open_own(root, Path::new("/dev")).map_err(Error::at("open /dev"))?;
+    let link = |name: &str, target: &str| match symlinkat(target, &directory, name) {
+        Ok(()) | Err(Errno::EXIST) => Ok(()),
+        Err(errno) => Err(Error::at(format!("make the link /dev/{name}"))(
+            errno.into(),
+        )),
     };
     if Path::new("/proc/kcore").exists() {
         link("core", "/proc/kcore")?;
@@ -236,10 +258,10 @@ pub(crate) fn make_all(root: &Root, wanted: &[Device], may_mount: bool) -> Resul
     for (name, target) in LINKS {
         link(name, target)?;
     }
-    directory
-        .unlink(Path::new("/dev/ptmx"))
-        .map_err(Error::at("remove /dev/ptmx"))?;
-    link("ptmx", "pts/ptmx")
+    match unlinkat(&directory, "ptmx", AtFlags::empty()) {
+        Ok(()) | Err(Errno::NOENT) => link("ptmx", "pts/ptmx"),
+        Err(errno) => Err(Error::at("remove /dev/ptmx")(errno.into())),
+    }
 }
 
 #[cfg(test)]

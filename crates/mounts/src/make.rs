@@ -165,7 +165,10 @@ impl Root {
             self.proc = Some(mount_id(tree)?);
         }
         match mount.kind.as_str() {
-            _ if mount.is_bind() && is_named => self.named.push(mount_id(tree)?),
+            _ if mount.is_bind() && is_named => {
+                self.named
+                    .push((mount_id(tree)?, mount.destination.clone()));
+            }
             "tmpfs" | "ramfs" if !mount.is_bind() => self.own.push(mount_id(tree)?),
             _ => {}
         }

@@ -8,9 +8,11 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use rootfs::{attach, is_directory, plain};
-use rustix::fs::{FileType, fstat, makedev};
+use rustix::fs::{FileType, Mode, OFlags, ResolveFlags, fstat, makedev, openat2};
+use rustix::io::Errno;
 use sys::mount_bits::READ_ONLY;
 
+use crate::make::mount_id;
 use crate::{Error, Root};
 
 impl Root {
@@ -21,7 +23,7 @@ impl Root {
     /// Fails when the kernel refuses.
     pub fn make_read_only(&self, paths: &[&str]) -> Result<(), Error> {
         let make = |path: &Path| -> io::Result<()> {
-            let Some(place) = self.directory.open_path(path)? else {
+            let Some(place) = self.open_protected(path)? else {
                 return Ok(());
             };
             self.refuse_root(&place)?;
@@ -49,7 +51,7 @@ impl Root {
     }
 
     fn mask_one(&self, path: &Path, masks: &mut Masks) -> io::Result<()> {
-        let Some(place) = self.directory.open_path(path)? else {
+        let Some(place) = self.open_protected(path)? else {
             return Ok(());
         };
         self.refuse_root(&place)?;
@@ -80,6 +82,28 @@ impl Root {
         attach(&mask, place)?;
         masks.directory.get_or_insert(mask);
         Ok(())
+    }
+
+    /// Opens a path that is to be protected. Those in `/proc` are in the proc that was mounted there:
+    /// somebody who may write to the root can have put another directory in its place since.
+    fn open_protected(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        let (Ok(inside), Some(proc)) = (path.strip_prefix("/proc"), self.proc) else {
+            return self.directory.open_path(path);
+        };
+        let there = self.directory.open_path(Path::new("/proc"))?;
+        let there = there.ok_or(Errno::NOENT)?;
+        if mount_id(&there)? != proc {
+            return Err(io::Error::other("/proc is not what was mounted there"));
+        }
+        if inside.as_os_str().is_empty() {
+            return Ok(Some(there));
+        }
+        let flags = OFlags::PATH | OFlags::CLOEXEC;
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_MAGICLINKS;
+        match openat2(&there, inside, flags, Mode::empty(), resolve) {
+            Err(Errno::NOENT | Errno::NOTDIR) => Ok(None),
+            opened => Ok(Some(opened?)),
+        }
     }
 
     /// Opens the container's `/dev/null`, if it is one.

@@ -55,8 +55,8 @@ pub struct Root {
     /// The ids of the mounts that are the container's own and end with it: its root, a tmpfs that lies
     /// at `/dev` before any mount is made, and new ones.
     pub(crate) own: Vec<u64>,
-    /// The ids of the binds that lie where the document says, and not where a link leads to.
-    pub(crate) named: Vec<u64>,
+    /// The ids and the places of the binds that lie where the document says, and not where a link leads to.
+    pub(crate) named: Vec<(u64, PathBuf)>,
     /// The mounts that become read-only in the end.
     pub(crate) late: Vec<OwnedFd>,
     /// The host's mounts of the kernel's own file systems, where they must be hidden.
@@ -172,7 +172,7 @@ impl Root {
     /// Fails when one cannot be made.
     pub fn make_devices(&self, wanted: &[Device]) -> Result<(), Error> {
         match self.mount_of_devices()? {
-            Some(mount) if self.named.contains(&mount) => Ok(()),
+            Some(mount) if self.named.iter().any(|(named, _)| *named == mount) => Ok(()),
             Some(mount) if !self.own.contains(&mount) => {
                 Err(Error::at("make the devices")(io::Error::other(
                     "a mount of the host's lies on /dev: from before, or by a link of the image",

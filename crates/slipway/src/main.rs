@@ -41,6 +41,10 @@ fn run() -> ExitCode {
 
 /// Runs a command of the user's.
 fn command() -> ExitCode {
+    // No file or cgroup of ours is for others to write to, and the ends of children are waited for,
+    // whatever the caller is used to.
+    nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
+    let _ = sys::heed_children();
     // This comes first, because it executes the program again.
     let sealed = if std::env::args_os().any(|arg| ENTERING.iter().any(|name| arg == *name)) {
         let sealed = seal::seal();

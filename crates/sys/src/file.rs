@@ -18,8 +18,8 @@ const ATTEMPTS: u32 = 100;
 pub fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     // A device or a terminal is written to directly: a file cannot replace it. A FIFO is replaced,
     // because nobody may read from it.
-    if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_char_device()) {
-        return File::options().write(true).open(path)?.write_all(content);
+    if let Some(mut device) = open_device(path)? {
+        return device.write_all(content);
     }
     let name = path.file_name().ok_or(io::ErrorKind::InvalidInput)?;
     for attempt in 0..ATTEMPTS {
@@ -48,11 +48,51 @@ pub fn replace_file(path: &Path, content: &[u8], mode: u32) -> io::Result<()> {
     Err(io::ErrorKind::AlreadyExists.into())
 }
 
+/// Opens the character device at `path`, if there is one. Somebody else may exchange it for a link
+/// or another file at any moment.
+fn open_device(path: &Path) -> io::Result<Option<File>> {
+    let is_device = |metadata: fs::Metadata| metadata.file_type().is_char_device();
+    if !fs::symlink_metadata(path).is_ok_and(is_device) {
+        return Ok(None);
+    }
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_NOCTTY;
+    let file = File::options().write(true).custom_flags(flags).open(path)?;
+    Ok(is_device(file.metadata()?).then_some(file))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    /// A file that is none (0, 0 as by overlays), which anybody can make, and a link take turns.
+    #[test]
+    fn a_link_that_comes_after_the_look_is_not_followed() {
+        use rustix::fs::{CWD, FileType, Mode, RenameFlags, mknodat, renameat_with};
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        fs::write(at("victim"), "kept").unwrap();
+        let is_over = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !is_over.load(std::sync::atomic::Ordering::Relaxed) {
+                    let _ = renameat_with(CWD, at("pid"), CWD, at("link"), RenameFlags::EXCHANGE);
+                }
+            });
+            for _ in 0..2000 {
+                for name in ["pid", "link"] {
+                    let _ = fs::remove_file(at(name));
+                }
+                let device = FileType::CharacterDevice;
+                let _ = mknodat(CWD, at("pid"), device, Mode::RUSR, 0);
+                let _ = symlink(at("victim"), at("link"));
+                let _ = replace_file(&at("pid"), b"7", 0o644);
+            }
+            is_over.store(true, std::sync::atomic::Ordering::Relaxed);
+        });
+        assert_eq!(fs::read(at("victim")).unwrap(), b"kept");
+    }
 
     #[test]
     fn a_planted_link_is_replaced() {

@@ -7,7 +7,12 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use serde_json::{Value, json};
 use tests::{front, run, succeed};
 
@@ -257,6 +262,75 @@ fn nothing_outside_changes_under_slipway() {
             assert_eq!(bundle.left(), Vec::<String>::new(), "{name}");
         }
     }
+}
+
+/// Exchanges two names without end until dropped, as somebody does who may write to the root.
+struct Exchange {
+    is_over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Exchange {
+    fn begin(one: std::path::PathBuf, other: std::path::PathBuf) -> Self {
+        let is_over = Arc::new(AtomicBool::new(false));
+        let ends = Arc::clone(&is_over);
+        let thread = std::thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                let _ = renameat_with(CWD, &one, CWD, &other, RenameFlags::EXCHANGE);
+                std::thread::sleep(Duration::from_micros(20));
+            }
+        });
+        Self {
+            is_over,
+            thread: Some(thread),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.is_over.store(true, Ordering::Relaxed);
+        let _ = self.thread.take().map(JoinHandle::join);
+    }
+}
+
+#[test]
+fn directories_that_are_exchanged_meanwhile_show_nothing() {
+    let script = "for p in /proc /other; do [ ! -e $p/self ] || [ -c $p/keys ] || echo $p is not masked; done";
+    let (bundle, root) = own_root(&["sh", "-c", script], |spec| {
+        without_dev(spec);
+        bind_outside(spec);
+        spec["linux"]["devices"] = json!([]);
+    });
+    let outside = make_outside(&bundle.path());
+    for name in ["dev", "data", "other"] {
+        fs::create_dir_all(root.join(name)).unwrap();
+    }
+    symlink("/data", root.join("devx")).unwrap();
+    let before = listing(&outside);
+    for (one, other) in [("dev", "devx"), ("proc", "other")] {
+        for _ in 0..40 {
+            let exchange = Exchange::begin(root.join(one), root.join(other));
+            // Each attempt succeeds or fails.
+            let log = fs::File::create(bundle.path().join("log")).unwrap();
+            let mut create = bundle.slipway(&["create", "c1"]);
+            create.stdin(Stdio::null()).stdout(log.try_clone().unwrap());
+            let is_created = create.stderr(log).status().unwrap().success();
+            drop(exchange);
+            assert_eq!(listing(&outside), before, "{}", crate::log_of(&bundle));
+            if is_created {
+                let started = run(&mut bundle.slipway(&["start", "c1"]));
+                assert_eq!(started.code, 0, "{started:?}");
+                tests::wait_for("the program", Duration::from_secs(10), || {
+                    succeed(&mut bundle.slipway(&["state", "c1"])).contains("stopped")
+                });
+                succeed(&mut bundle.slipway(&["delete", "c1"]));
+            }
+            let said = crate::log_of(&bundle);
+            assert!(!said.contains("not masked"), "{said}");
+        }
+    }
+    assert_eq!(bundle.left(), Vec::<String>::new());
 }
 
 #[test]

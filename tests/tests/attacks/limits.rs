@@ -1,13 +1,14 @@
 //! Low limits of the caller. Each launch works, or says in one line what is missing; nothing waits,
 //! and nothing is left.
 
+use std::fs;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::{mark, marked};
-use tests::{Bundle, Outcome, TESTER, fixture, program, run, tester, wait_for};
+use tests::{Bundle, Outcome, TESTER, as_tester, fixture, program, run, tester, wait_for};
 
 /// Runs a script as the ordinary user, with a time limit. `$F` is `front`.
 fn script(text: &str, seconds: u32, test: &str) -> Outcome {
@@ -188,4 +189,39 @@ fn a_full_disk_costs_no_later_launch_its_time() {
         "{:?}",
         begin.elapsed()
     );
+}
+
+/// The cgroups of version 1 are root's, so that an ordinary user's limits have no effect there.
+#[test]
+fn limits_that_would_have_no_effect_are_refused() {
+    let directory = tests::home();
+    let bundle = directory.path().join("bundle");
+    fs::create_dir(&bundle).unwrap();
+    std::os::unix::fs::chown(&bundle, Some(tests::tester()), Some(tests::tester())).unwrap();
+    let slipway = |args: &[&str]| {
+        let mut command = as_tester("timeout");
+        command.arg("20").arg(program("slipway")).args(args);
+        command.env("XDG_RUNTIME_DIR", &bundle).current_dir(&bundle);
+        run(&mut command)
+    };
+    assert_eq!(slipway(&["spec", "--rootless"]).code, 0);
+    let config = bundle.join("config.json");
+    let mut spec: serde_json::Value = serde_json::from_slice(&fs::read(&config).unwrap()).unwrap();
+    spec["process"]["terminal"] = false.into();
+    spec["process"]["args"] = json!(["true"]);
+    spec["root"]["path"] = json!(fixture("bb"));
+    for (resources, expected) in [
+        (json!({"pids": {"limit": 5}}), "pids"),
+        (json!({"memory": {"limit": 10_000_000}}), "memory"),
+        (
+            json!({"devices": [{"allow": false, "access": "rwm"}], "pids": {"limit": -1}}),
+            "",
+        ),
+    ] {
+        spec["linux"]["resources"] = resources;
+        fs::write(&config, spec.to_string()).unwrap();
+        let outcome = slipway(&["run", "limited"]);
+        assert_eq!(outcome.code == 0, expected.is_empty(), "{outcome:?}");
+        assert!(outcome.stderr.contains(expected), "{outcome:?}");
+    }
 }

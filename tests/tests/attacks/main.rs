@@ -11,6 +11,7 @@ mod failures;
 mod first_process;
 mod forged_answers;
 mod hooks;
+mod host_files;
 mod hostile_roots;
 mod image_code;
 mod interrupted;

@@ -381,3 +381,53 @@ fn a_program_reports_that_it_is_ready() {
     let mut slipway = bundle.slipway(&["run", "c1"]);
     succeed(slipway.env("NOTIFY_SOCKET", &path));
 }
+
+/// The caller lets everybody write to its files, and wants no news of its children.
+#[test]
+fn what_the_caller_is_used_to_changes_nothing() {
+    let bundle = Bundle::new(&["sh", "-c", "exit 7"], |_| ());
+    let show = "find /sys/fs/cgroup -maxdepth 2 -name $I -perm /022";
+    let script = format!(
+        "umask 0; trap '' CHLD; $S create $I </dev/null; {show}; $S delete -f $I; $S run $I; echo $?"
+    );
+    let outcome = bundle.script(":", &script);
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        ("7\n", "")
+    );
+}
+
+#[test]
+fn limits_that_the_library_leaves_out_are_set() {
+    let old = std::path::Path::new("/sys/fs/cgroup/memory");
+    let bundle = Bundle::new(&["true"], |spec| {
+        spec["linux"]["resources"] = serde_json::json!({
+            "cpu": {"burst": 50_000, "quota": 100_000, "period": 100_000},
+            "memory": {"disableOOMKiller": old.exists()},
+        });
+    });
+    let show = "cat /sys/fs/cgroup/cpu/$I/cpu.cfs_burst_us /sys/fs/cgroup/$I/cpu.max.burst 2>/dev/null; \
+        head -n 1 /sys/fs/cgroup/memory/$I/memory.oom_control 2>/dev/null";
+    let outcome = bundle.script(
+        ":",
+        &format!("$S create $I </dev/null; {show}; $S delete -f $I"),
+    );
+    let expected = match old.exists() {
+        true => "50000\noom_kill_disable 1\n",
+        false => "50000\n",
+    };
+    assert_eq!(
+        (outcome.stdout.as_str(), outcome.stderr.as_str()),
+        (expected, "")
+    );
+    // No kernel since 5.0 has this.
+    let bundle = Bundle::new(&["true"], |spec| {
+        spec["linux"]["resources"] = serde_json::json!({"blockIO": {"leafWeight": 500}});
+    });
+    let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+    assert!(
+        outcome.code == 1 && outcome.stderr.contains("blockIO.leafWeight"),
+        "{outcome:?}"
+    );
+    assert!(bundle.left().is_empty(), "{:?}", bundle.left());
+}

@@ -148,3 +148,26 @@ fn nobody_listens() {
     assert!(outcome.stderr.contains(&told), "{outcome:?}");
     assert_eq!(bundle.left(), Vec::<String>::new());
 }
+
+/// What the process itself needs until the listener has the descriptor cannot be reported to it.
+#[test]
+fn a_listener_that_could_never_be_told_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("listener");
+    let _listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
+    for call in ["write", "sendmsg"] {
+        let bundle = Bundle::new(&["true"], |spec| {
+            report_mkdir(spec, &path);
+            spec["linux"]["seccomp"]["syscalls"][0]["names"] = json!([call]);
+        });
+        let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+        let told = format!("SCMP_ACT_NOTIFY cannot be used for the {call} syscall");
+        assert!(outcome.stderr.contains(&told), "{outcome:?}");
+    }
+    // A program that is not there is an error at once.
+    let bundle = Bundle::new(&["/nosuch"], |spec| report_mkdir(spec, &path));
+    let begin = std::time::Instant::now();
+    let outcome = run(&mut bundle.slipway(&["run", "c1"]));
+    assert!(outcome.stderr.contains("no such file"), "{outcome:?}");
+    assert!(begin.elapsed().as_secs() < 4, "{:?}", begin.elapsed());
+}

@@ -43,13 +43,39 @@ fn unknown() -> impl Iterator<Item = PathBuf> {
     old_hierarchies().into_iter().filter_map(unknown)
 }
 
+/// Refuses the limits of an ordinary user whose host has the old hierarchies, which are root's.
+/// Engines send rules for devices always, and the kernel itself keeps such a user from devices.
+fn refuse_limits(resources: Option<&Value>) -> Result<(), Error> {
+    let mut sections = resources.and_then(Value::as_object).into_iter().flatten();
+    match sections.find(|(name, value)| *name != "devices" && is_asking(value)) {
+        Some((name, _)) => Err(Error::Resources(format!(
+            "cannot set {name}: the cgroups of version 1 on this host belong to root; without root, limits \
+             need a delegated cgroup of version 2"
+        ))),
+        None => Ok(()),
+    }
+}
+
+/// Whether a section asks for anything: 0, false and an empty value mean that it does not, and a
+/// negative one that there is no limit.
+fn is_asking(value: &Value) -> bool {
+    match value {
+        Value::Null => false,
+        Value::Bool(value) => *value,
+        Value::Number(number) => number.as_f64().is_some_and(|number| number > 0.0),
+        Value::String(text) => !text.is_empty(),
+        Value::Array(list) => list.iter().any(is_asking),
+        Value::Object(map) => map.values().any(is_asking),
+    }
+}
+
 impl Cgroup {
     /// Puts a container's first process into the cgroup and sets its limits. An ordinary user
     /// without a delegated cgroup has none, which is an error only if there are limits.
     pub(crate) fn place(&self, init: Pid, resources: Option<&Value>) -> Result<(), Error> {
         let has_limits = resources.is_some_and(has_limits);
         if !self.is_systemds() && is_old_and_closed() {
-            return Ok(());
+            return refuse_limits(resources);
         }
         let placed = self.manager()?.add_task(init);
         match placed {

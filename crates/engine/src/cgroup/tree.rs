@@ -78,45 +78,55 @@ pub(super) fn is_occupied(top: &Path, deadline: Instant) -> io::Result<bool> {
 ///
 /// Fails at the first cgroup that cannot be removed until the deadline.
 pub(super) fn remove(top: &Path, deadline: Instant) -> io::Result<()> {
-    let mut above = Vec::new();
     let mut current = match openat(CWD, top, DIRECTORY, Mode::empty()) {
         Err(Errno::NOENT) => return Ok(()),
         opened => opened?,
     };
-    loop {
+    // The names above the current cgroup, and for each and for the current one what is below it.
+    let mut above = Vec::new();
+    let mut left = vec![children(&current)?];
+    while let Some(list) = left.last_mut() {
         in_time(deadline)?;
-        if let Some(child) = children(&current)?.pop() {
+        if let Some(child) = list.pop() {
             match openat(&current, &child, DIRECTORY, Mode::empty()) {
                 // Another process has removed the cgroup meanwhile.
                 Err(Errno::NOENT) => continue,
                 opened => current = opened?,
             }
+            left.push(children(&current)?);
             above.push(child);
-        } else if let Some(name) = above.pop() {
-            current = openat(&current, "..", DIRECTORY, Mode::empty())?;
-            remove_empty(deadline, &|| unlinkat(&current, &name, AtFlags::REMOVEDIR))?;
-        } else {
-            return remove_empty(deadline, &|| rustix::fs::rmdir(top));
+            continue;
+        }
+        let name = above.pop();
+        let removed = match &name {
+            Some(name) => {
+                left.pop();
+                current = openat(&current, "..", DIRECTORY, Mode::empty())?;
+                unlinkat(&current, name, AtFlags::REMOVEDIR)
+            }
+            None => rustix::fs::rmdir(top),
+        };
+        match (removed, name) {
+            // A process in it is still exiting, or somebody has made another cgroup below it.
+            (Err(Errno::BUSY | Errno::NOTEMPTY), name) => {
+                std::thread::sleep(INTERVAL);
+                match (name, left.last_mut()) {
+                    (Some(name), Some(list)) => list.push(name),
+                    _ => left = vec![children(&current)?],
+                }
+            }
+            (Ok(()) | Err(Errno::NOENT), Some(_)) => {}
+            (Ok(()) | Err(Errno::NOENT), None) => return Ok(()),
+            (Err(errno), _) => return Err(errno.into()),
         }
     }
+    Ok(())
 }
 
 fn in_time(deadline: Instant) -> io::Result<()> {
     match Instant::now() < deadline {
         true => Ok(()),
         false => Err(io::ErrorKind::TimedOut.into()),
-    }
-}
-
-fn remove_empty(deadline: Instant, remove: &dyn Fn() -> rustix::io::Result<()>) -> io::Result<()> {
-    let mut result = remove();
-    while result == Err(Errno::BUSY) && Instant::now() < deadline {
-        std::thread::sleep(INTERVAL);
-        result = remove();
-    }
-    match result {
-        Err(Errno::NOENT) => Ok(()),
-        result => Ok(result?),
     }
 }
 
@@ -200,6 +210,18 @@ mod tests {
     use rustix::fs::mkdirat;
 
     use super::*;
+
+    /// A list for each of them would take minutes.
+    #[test]
+    fn many_beside_each_other_are_removed() {
+        let place = tempfile::tempdir().unwrap();
+        let top = place.path().join("top");
+        for number in 0..20_000 {
+            std::fs::create_dir_all(top.join(number.to_string())).unwrap();
+        }
+        remove(&top, Instant::now() + std::time::Duration::from_secs(10)).unwrap();
+        assert!(!top.exists());
+    }
 
     #[test]
     fn no_depth_hides_anything_or_stays() {

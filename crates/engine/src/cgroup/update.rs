@@ -28,59 +28,70 @@ impl Cgroup {
             .map_err(|error| Error::Resources(error.to_string()))?;
         let options = ControllerOpt {
             resources: &typed,
-            disable_oom_killer: false,
+            disable_oom_killer: resources["memory"]["disableOOMKiller"] == true,
             oom_score_adj: None,
             freezer_state: None,
         };
         self.manager()?
             .apply(&options)
             .map_err(|error| Error::Resources(of_library(&error)))?;
-        self.weigh_devices(&resources["blockIO"]["weightDevice"])
+        self.set_rest(resources)
     }
 
-    /// Sets the weights of single devices, which libcgroups leaves out: those of the scheduler BFQ,
-    /// or on older kernels those of CFQ (Documentation/block/bfq-iosched.rst).
-    fn weigh_devices(&self, devices: &Value) -> Result<(), Error> {
-        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
-        let hierarchy = match is_unified() {
-            true => Path::new(MOUNTED).join(path),
-            false => Path::new(MOUNTED).join("blkio").join(path),
-        };
-        let files = |names: &[&str]| {
-            let paths = names.iter().map(|name| hierarchy.join(name));
-            paths.into_iter().find(|path| path.exists())
-        };
-        let weights: [(&str, &[&str]); 2] = [
-            (
-                "weight",
-                &[
-                    "io.bfq.weight",
-                    "blkio.bfq.weight_device",
-                    "blkio.weight_device",
-                ],
-            ),
-            ("leafWeight", &["blkio.leaf_weight_device"]),
-        ];
-        for device in devices.as_array().into_iter().flatten() {
-            for (name, candidates) in weights {
-                let Some(weight) = device[name].as_u64().filter(|weight| *weight > 0) else {
-                    continue;
-                };
-                let failed = |reason: &str| {
-                    Error::Resources(format!(
-                        "blockIO.weightDevice: {name} of {}:{}: {reason}",
-                        device["major"], device["minor"]
-                    ))
-                };
-                let file = files(candidates)
-                    .ok_or_else(|| failed("this kernel has no weights of devices"))?;
-                let line = format!("{}:{} {weight}", device["major"], device["minor"]);
-                fs::write(&file, line).map_err(|error| {
-                    failed(&format!("{}: {}", file.display(), text::message(&error)))
-                })?;
-            }
+    /// Sets what libcgroups leaves out: the burst of processors without a quota, and the weights of
+    /// leaves and of single devices, for the scheduler BFQ or on older kernels CFQ
+    /// (Documentation/block/bfq-iosched.rst).
+    fn set_rest(&self, resources: &Value) -> Result<(), Error> {
+        let (cpu, block) = (&resources["cpu"], &resources["blockIO"]);
+        let burst = ["cpu.cfs_burst_us", "cpu.max.burst"];
+        self.set("cpu.burst", &cpu["burst"], "", ("cpu", &burst))?;
+        let leaf = &block["leafWeight"];
+        self.set(
+            "blockIO.leafWeight",
+            leaf,
+            "",
+            ("blkio", &["blkio.leaf_weight"]),
+        )?;
+        for device in block["weightDevice"].as_array().into_iter().flatten() {
+            let property = "blockIO.weightDevice";
+            let number = format!("{}:{} ", device["major"], device["minor"]);
+            let weights = [
+                "io.bfq.weight",
+                "blkio.bfq.weight_device",
+                "blkio.weight_device",
+            ];
+            self.set(property, &device["weight"], &number, ("blkio", &weights))?;
+            let leaves = ["blkio.leaf_weight_device"];
+            self.set(property, &device["leafWeight"], &number, ("blkio", &leaves))?;
         }
         Ok(())
+    }
+
+    /// Writes a number that is not 0, behind a device's, to the first of these files of a controller
+    /// that the cgroup has.
+    fn set(
+        &self,
+        property: &str,
+        value: &Value,
+        device: &str,
+        (controller, names): (&str, &[&str]),
+    ) -> Result<(), Error> {
+        let Some(value) = value.as_u64().filter(|value| *value > 0) else {
+            return Ok(());
+        };
+        let failed =
+            |reason: &str| Error::Resources(format!("{property}: {device}{value}: {reason}"));
+        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
+        let directory = match is_unified() {
+            true => Path::new(MOUNTED).join(path),
+            false => Path::new(MOUNTED).join(controller).join(path),
+        };
+        let mut files = names.iter().map(|name| directory.join(name));
+        let file = files
+            .find(|file| file.exists())
+            .ok_or_else(|| failed("this kernel does not have it"))?;
+        fs::write(&file, format!("{device}{value}"))
+            .map_err(|error| failed(&format!("{}: {}", file.display(), text::message(&error))))
     }
 
     /// Writes the quota first where the new period alone would give the cgroup more than the cgroup

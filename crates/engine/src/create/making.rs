@@ -78,6 +78,8 @@ pub(crate) fn make(mut request: Create, prepared: &Prepared) -> Result<Container
             }),
             None => making.build(&request, executor.as_ref()),
         };
+        // It holds the relay's socket.
+        drop(executor);
         if let Some(relay) = relay {
             relay.wait();
         }

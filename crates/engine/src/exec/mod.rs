@@ -25,7 +25,7 @@ use crate::create::preserved;
 use crate::first_process::send;
 use crate::pidfd::{open_process, send_pidfd};
 use crate::process::join::{self, Entry, Nobody};
-use crate::process::{affinity, scheduling, settings};
+use crate::process::{affinity, scheduling, settings, streams};
 use crate::seccomp::Filter;
 use crate::shadow_bundle::{available_capabilities, write_pid};
 use crate::supervise::Supervisor;
@@ -364,6 +364,8 @@ fn enter(plan: &Plan<'_>, pipe: RawFd) -> Result<(), String> {
         fs::write("/proc/self/oom_score_adj", score.to_string())
             .map_err(|error| format!("process.oomScoreAdj: {}", text::message(&error)))?;
     }
+    streams::shield_null()
+        .map_err(|errno| format!("/dev/null: {}", text::message(&errno.into())))?;
     // From here on, processes in the container could look into this one: those with
     // CAP_SYS_PTRACE even though it is not dumpable. No file of the host may be open, such as the
     // cgroup's directory. The owners of the closed descriptors are not used any more.

@@ -1,13 +1,16 @@
 //! The standard streams of a container's processes.
 
 use std::fs;
-use std::os::fd::AsRawFd;
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 
 use libcontainer::oci_spec::runtime::Process;
+use nix::errno::Errno;
 use nix::sys::stat::{FileStat, fstat, stat};
 use nix::unistd::{Pid, Uid, dup2, fchown};
 use rustix::fs::makedev;
+use sys::mount_bits::READ_ONLY;
 
 use crate::Document;
 
@@ -28,6 +31,32 @@ pub(crate) fn reopen_null() -> Result<(), String> {
     }
     for stream in (0..=2).filter(|stream| is_null(*stream)) {
         dup2(null.as_raw_fd(), stream).map_err(|errno| failed(&text::message(&errno.into())))?;
+    }
+    Ok(())
+}
+
+/// Puts a view of the host's `/dev/null` that is read-only in place of each standard stream that is
+/// it. A device is written to there as before, but the container's root cannot change the mode or
+/// the owner of the host's file. Only root of the host could, and only it can make the view.
+pub(crate) fn shield_null() -> Result<(), Errno> {
+    let number = makedev(1, 3);
+    let is_null = |fd: &RawFd| fstat(*fd).is_ok_and(|found| found.st_rdev == number);
+    let mut streams = (0..=2).filter(is_null).peekable();
+    if streams.peek().is_none() || !nix::unistd::geteuid().is_root() {
+        return Ok(());
+    }
+    let errno = |error: io::Error| Errno::from_raw(error.raw_os_error().unwrap_or_default());
+    let tree = match sys::bind(Path::new("/dev/null"), false).map_err(errno) {
+        // A root of a namespace, whom the host's file does not belong to.
+        Err(Errno::EPERM) => return Ok(()),
+        tree => tree?,
+    };
+    sys::change_mount(tree.as_fd(), false, READ_ONLY, 0).map_err(errno)?;
+    let path = format!("/proc/self/fd/{}", tree.as_raw_fd());
+    let view = fs::File::options().read(true).write(true).open(path);
+    let view = view.map_err(errno)?;
+    for stream in streams {
+        dup2(view.as_raw_fd(), stream)?;
     }
     Ok(())
 }
@@ -64,12 +93,23 @@ pub(crate) fn give_streams(process: Pid, document: &Document) {
     give_own_streams(user);
 }
 
-/// Gives the calling process's standard streams to a user.
+/// Gives the calling process's standard streams to a user. Devices stay the host's: a terminal of
+/// the caller's, above all. So does a file that is only read.
 pub(crate) fn give_own_streams(user: u32) {
-    let null = stat("/dev/null").map(|null| null.st_rdev);
+    let is_written = |stream: RawFd| {
+        let flags = nix::fcntl::fcntl(stream, nix::fcntl::FcntlArg::F_GETFL);
+        flags.is_ok_and(|flags| flags & nix::libc::O_ACCMODE != nix::libc::O_RDONLY)
+    };
     for stream in 0..=2 {
-        let is_others = |found: &FileStat| found.st_uid != user && Ok(found.st_rdev) != null;
-        if fstat(stream).is_ok_and(|found| is_others(&found)) {
+        let is_to_give = |found: &FileStat| {
+            found.st_uid != user
+                && match found.st_mode & nix::libc::S_IFMT {
+                    nix::libc::S_IFCHR | nix::libc::S_IFBLK => false,
+                    nix::libc::S_IFREG => is_written(stream),
+                    _ => true,
+                }
+        };
+        if fstat(stream).is_ok_and(|found| is_to_give(&found)) {
             // Not every file can have another owner.
             let _ = fchown(stream, Some(Uid::from_raw(user)), None);
         }

@@ -2,6 +2,8 @@
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::Read;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::compile::instructions;
@@ -34,7 +36,7 @@ impl Cache {
     }
 
     pub(super) fn read(&self) -> Option<Vec<u64>> {
-        let bytes = fs::read(&self.path).ok()?;
+        let bytes = read_own(&self.path)?;
         let program = instructions(bytes.strip_prefix(self.text.as_slice())?);
         (!program.is_empty()).then_some(program)
     }
@@ -49,13 +51,31 @@ impl Cache {
         }
         let mut bytes = self.text.clone();
         bytes.extend(program.iter().flat_map(|one| one.to_ne_bytes()));
-        let written = fs::create_dir_all(directory)
+        let mut private = fs::DirBuilder::new();
+        let written = private
+            .recursive(true)
+            .mode(0o700)
+            .create(directory)
             .map_err(crate::Error::state("create", directory))
             .and_then(|()| write_whole(&self.path, &bytes));
         if let Err(error) = written {
             tracing::debug!("{}", text::one_line(&error));
         }
     }
+}
+
+/// Reads a file that nobody else can have written.
+fn read_own(path: &Path) -> Option<Vec<u8>> {
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let file = fs::File::options()
+        .read(true)
+        .custom_flags(flags)
+        .open(path);
+    let mut file = file.ok()?;
+    let found = file.metadata().ok()?;
+    let is_own = found.uid() == nix::unistd::geteuid().as_raw() && found.mode() & 0o022 == 0;
+    let mut bytes = Vec::new();
+    (is_own && found.is_file() && file.read_to_end(&mut bytes).is_ok()).then_some(bytes)
 }
 
 #[cfg(test)]
@@ -79,6 +99,18 @@ mod tests {
             None,
             "the name is the same, the profile another"
         );
+    }
+
+    #[test]
+    fn a_file_that_others_may_write_is_not_read() {
+        let root = tempfile::tempdir().unwrap();
+        let cache = Cache::new(root.path(), "{}");
+        cache.write(&[1, 2, 3]);
+        let directory = cache.path.parent().unwrap();
+        assert_eq!(fs::metadata(directory).unwrap().mode() & 0o077, 0);
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o666);
+        fs::set_permissions(&cache.path, open).unwrap();
+        assert_eq!(cache.read(), None);
     }
 
     #[test]

@@ -60,19 +60,26 @@ pub(super) fn compile(seccomp: &LinuxSeccomp) -> Result<Vec<u64>, String> {
     Ok(newer::answer(filter, seccomp))
 }
 
-/// Refuses a filter that reports `write`. The process itself has to write once the filter holds,
-/// when the listener does not yet know of it.
+/// The calls that the process itself makes once the filter holds, when the listener does not yet
+/// know of it.
+const BEFORE_DELIVERY: [&str; 2] = ["write", "sendmsg"];
+
+/// Refuses a filter that reports a call without which the listener never knows of the filter.
 fn refuse_deadlock(seccomp: &LinuxSeccomp) -> Result<(), String> {
     let notify = LinuxSeccompAction::ScmpActNotify;
     if seccomp.default_action() == notify {
         return Err("SCMP_ACT_NOTIFY cannot be the default action".to_owned());
     }
-    let mut rules = seccomp.syscalls().iter().flatten();
-    if rules.any(|rule| rule.action() == notify && rule.names().iter().any(|name| name == "write"))
-    {
-        return Err("SCMP_ACT_NOTIFY cannot be used for the write syscall".to_owned());
+    let rules = seccomp.syscalls().iter().flatten();
+    let mut reported = rules
+        .filter(|rule| rule.action() == notify)
+        .flat_map(LinuxSyscall::names);
+    match reported.find(|name| BEFORE_DELIVERY.contains(&name.as_str())) {
+        Some(name) => Err(format!(
+            "SCMP_ACT_NOTIFY cannot be used for the {name} syscall"
+        )),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 fn action(action: LinuxSeccompAction, value: Option<u32>) -> Result<ScmpAction, String> {
