@@ -44,6 +44,18 @@ pub const DIFFERENCES: &[(&[&str], &str)] = &[
          so is what it covers; runc binds without flags, crun covers with `ro`.",
     ),
     (
+        &["sees: mount ", " ro,nosuid,noexec,relatime  devtmpfs "],
+        "Where the user namespace has the host's root, its root could change the mode of the host's `/dev/null`: it \
+         is bound `ro`, which devices can be written to on.",
+    ),
+    (
+        &[
+            "does not see: mount /dev/",
+            " rw,nosuid,noexec,relatime  devtmpfs ",
+        ],
+        "crun's counterpart of the line above.",
+    ),
+    (
         &[
             "does not see: mount /proc/",
             " /null ro,",
