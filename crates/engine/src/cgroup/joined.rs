@@ -106,8 +106,11 @@ impl JoinedCgroups {
         }
         if is_unified {
             let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            let opened = open(directory, flags, Mode::empty())
-                .map_err(|errno| Error::state("open", directory)(errno.into()))?;
+            let opened = open(directory, flags, Mode::empty()).map_err(|errno| {
+                let reason = text::message(&errno.into());
+                // runc's words, as of `enter`.
+                Error::Process(format!("adding pid to {}: {reason}", directory.display()))
+            })?;
             self.unified.push(opened);
         } else {
             self.others.push(processes);

@@ -24,6 +24,7 @@ impl Cgroup {
     pub(crate) fn apply(&self, resources: &Value) -> Result<(), Error> {
         refuse_without_controller(&self.path, resources)?;
         self.make_room_for_quota(resources);
+        self.make_room_for_runtime(resources);
         let typed: LinuxResources = serde_json::from_value(resources.clone())
             .map_err(|error| Error::Resources(error.to_string()))?;
         let options = ControllerOpt {
@@ -107,6 +108,16 @@ impl Cgroup {
         let write = |name: &str, value: i64| fs::write(directory.join(name), value.to_string());
         if directory.is_dir() && write("cpu.cfs_period_us", period).is_err() {
             let _ = write("cpu.cfs_quota_us", quota);
+        }
+    }
+
+    /// Writes the real-time period first, which libcgroups writes last. The kernel refuses it where it
+    /// becomes shorter than the present runtime, and the new runtime has to come first.
+    fn make_room_for_runtime(&self, resources: &Value) {
+        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
+        let directory = Path::new(MOUNTED).join("cpu").join(path);
+        if let Some(period) = resources["cpu"]["realtimePeriod"].as_u64() {
+            let _ = fs::write(directory.join("cpu.rt_period_us"), period.to_string());
         }
     }
 }

@@ -50,6 +50,20 @@ pub fn checkpoint(container: Container, request: &Checkpoint) -> Result<(), Erro
         return Err(Error::WrongStatus("container not running".into()));
     }
     let pid = container.pid().ok_or(Error::Missing)?;
+    if let Some(parent) = &request.parent {
+        let refused = |reason| {
+            Err(Error::Criu(format!(
+                "--parent-path {}: {reason}",
+                parent.display()
+            )))
+        };
+        if parent.is_absolute() {
+            return refused("it must be relative to the directory of the saved files");
+        }
+        if !request.options.images.join(parent).is_dir() {
+            return refused("it is no directory");
+        }
+    }
     let document = container.document()?;
     if document.has_terminal() {
         return Err(Error::Criu(

@@ -1,7 +1,7 @@
 //! Runs hooks.
 
 use std::io::{self, PipeReader, Write};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -132,6 +132,10 @@ fn run_one(
         .and_then(|seconds| u64::try_from(seconds).ok());
     match wait(child, limit).map_err(system)? {
         Some(status) if status.success() => Ok(()),
+        // A hook in the container is under its filter.
+        Some(status) if status.signal() == Some(nix::libc::SIGSYS) => {
+            Err(format!("{status}: bad system call"))
+        }
         Some(status) => Err(status.to_string()),
         None => Err(format!(
             "it ran past its timeout of {} s",

@@ -71,6 +71,13 @@ fn memory_policy(document: &Document) -> Result<Option<LinuxMemoryPolicy>, Strin
     let mode = policy["mode"].as_str().unwrap_or_default();
     let known: Result<MemoryPolicyModeType, _> = serde_json::from_value(mode.into());
     known.map_err(|error| wrong(" mode", &error))?;
+    let nodes = policy["nodes"].as_str().map_or(0, count);
+    if ["MPOL_DEFAULT", "MPOL_LOCAL"].contains(&mode) && nodes > 0 {
+        return Err(wrong(
+            "",
+            &format_args!("{mode} mode requires 0 nodes but got {nodes}"),
+        ));
+    }
     let flags = policy["flags"].as_array().into_iter().flatten();
     for flag in flags {
         let known: Result<MemoryPolicyFlagType, _> = serde_json::from_value(flag.clone());
@@ -79,6 +86,20 @@ fn memory_policy(document: &Document) -> Result<Option<LinuxMemoryPolicy>, Strin
     let parsed: LinuxMemoryPolicy =
         serde_json::from_value(policy.clone()).map_err(|error| wrong("", &error))?;
     Ok(Some(parsed))
+}
+
+/// Returns the number of nodes in a list such as `0-3,7`.
+fn count(list: &str) -> u64 {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let groups = list.split(',').filter_map(|group| {
+        let (first, last) = group.split_once('-').unwrap_or((group, group));
+        Some(
+            number(last)?
+                .saturating_sub(number(first)?)
+                .saturating_add(1),
+        )
+    });
+    groups.fold(0, u64::saturating_add)
 }
 
 /// The domains of personality(2) in the specification.

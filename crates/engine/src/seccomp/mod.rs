@@ -69,6 +69,7 @@ impl Filter {
         let (relay, socket) = sent.map_or((None, None), |(relay, socket)| {
             (Some(relay), Some(Rc::new(socket)))
         });
+        tracing::debug!("seccomp filter flags: {flags}");
         let program = program.into();
         Ok(Some((
             Self {
