@@ -194,3 +194,55 @@ fn what_a_script_leaves_running_keeps_nobody_waiting() {
     assert_eq!(print(root.path(), &[], "A").code, 4);
     assert!(begin.elapsed() < std::time::Duration::from_secs(20));
 }
+
+/// A script can write to the pipe through which its shell shows the environment.
+#[test]
+fn a_script_shows_the_shells_environment_only() {
+    let to_pipes = |words: &str, ending: &str| {
+        format!(
+            "for n in 3 4 5 6 7 8 9; do case $(readlink /proc/$$/fd/$n) in pipe:*) (echo >/proc/$$/fd/$n) 2>/dev/null && {words} >/proc/$$/fd/$n;; esac; done\n{ending}\n"
+        )
+    };
+    // Again and again: it is told so, and nothing is kept.
+    let again = "for m in 1 2 3 4 5 6 7 8 9; do echo environment $$; done";
+    // Of the process outside of the image that waits for the shell, twice, as if it were its own.
+    let other = "echo environment $PPID; echo environment $PPID";
+    for (words, ending) in [(again, "X=$(true)"), (other, "sleep 0.3; exit 0")] {
+        let script = to_pipes(&format!("{{ {words}; }}"), ending);
+        let root = sandbox(&["/bin/dash"], &[("90-e.sh", &script)]);
+        let image = root.path().join("root").display().to_string();
+        let words = ["exec", "-e", "-C", &image, "/bin/busybox", "env"];
+        let outcome = run(front(words).env("ONLY_OUTSIDE", "secret"));
+        assert!(!outcome.stdout.contains("secret"), "{outcome:?}");
+        if ending.starts_with('X') {
+            assert_eq!(outcome.code, 255, "{outcome:?}");
+            assert!(
+                outcome.stderr.contains("a script writes to the pipe"),
+                "{outcome:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_shell_ends_with_front() {
+    let name = format!("90-loop-{}.sh", std::process::id());
+    let script = "while :; do sleep 0.1; done\n";
+    let root = sandbox(&["/bin/dash"], &[(&name, script)]);
+    let image = root.path().join("root").display().to_string();
+    let shells = || {
+        tests::testers_processes()
+            .into_iter()
+            .filter(|(pid, _)| {
+                let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+                String::from_utf8_lossy(&command).contains(&name)
+            })
+            .count()
+    };
+    let limit = std::time::Duration::from_secs(5);
+    let mut child = front(["exec", &image, "true"]).spawn().unwrap();
+    tests::wait_for("the shell runs", limit, || shells() > 0);
+    succeed(Command::new("kill").arg(child.id().to_string()));
+    child.wait().unwrap();
+    tests::wait_for("the shell has ended", limit, || shells() == 0);
+}

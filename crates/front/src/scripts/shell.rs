@@ -7,10 +7,13 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
+use std::iter::successors;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use nix::sys::prctl::set_pdeathsig;
+use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
 use rustix::event::{PollFd, PollFlags, poll};
@@ -18,6 +21,7 @@ use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::pipe::{PipeFlags, pipe_with};
 use rustix::process::{PidfdFlags, pidfd_open};
 use session::Payload;
+use sys::ProcessStat;
 
 use super::Outcome;
 use crate::variables::Set;
@@ -43,6 +47,13 @@ const LIMIT: u64 = 16 << 20;
 
 /// Largest length of other output of a shell, in bytes.
 const MOST_WORDS: usize = 1 << 20;
+
+/// Number of times that a shell shows its environment: after the scripts, and after the overrides.
+const SHOWN: usize = 2;
+
+/// Greatest number of processes from the one that shows a shell's environment up to the shell.
+/// `/bin/sh` may be a script that starts another program.
+const DEPTH: usize = 4;
 
 /// A shell's task.
 struct Task<'a> {
@@ -130,10 +141,13 @@ impl Task<'_> {
             contained: self.contained,
         };
         let children = sys::heed_children();
+        let this = Pid::this();
         let child = match sys::fork()? {
             sys::Fork::Child => {
                 children.restore();
-                if let Err(error) = become_shell(&payload, &write, &go_read) {
+                let started =
+                    end_with(this).and_then(|()| become_shell(&payload, &write, &go_read));
+                if let Err(error) = started {
                     let told = format!("{FAILED} {}\n", text::one_line(&error));
                     let _ = rustix::io::write(&write, told.as_bytes());
                 }
@@ -143,6 +157,10 @@ impl Task<'_> {
         };
         drop((write, go_read));
         let answers = read_answers(child, &read, &mut File::from(go));
+        if answers.is_err() {
+            // It may wait for its answers to be read.
+            let _ = kill(child, Signal::SIGKILL);
+        }
         let status = match waitpid(child, None)? {
             WaitStatus::Exited(_, code) => code,
             WaitStatus::Signaled(_, signal, _) => 128 + signal as i32,
@@ -186,6 +204,16 @@ impl Task<'_> {
     }
 }
 
+/// Has the kernel kill this process when its parent ends: nobody would wait for the scripts then.
+/// The kernel takes the end of the parent's thread for the parent's, and this program has one.
+fn end_with(parent: Pid) -> io::Result<()> {
+    set_pdeathsig(Some(Signal::SIGKILL))?;
+    match Pid::parent() == parent {
+        true => Ok(()),
+        false => Err(io::Error::other("front has ended")),
+    }
+}
+
 fn become_shell(payload: &Payload, answer: &OwnedFd, go: &OwnedFd) -> io::Result<()> {
     let null = File::open("/dev/null")?;
     rustix::stdio::dup2_stdin(&null)?;
@@ -204,7 +232,7 @@ fn become_shell(payload: &Payload, answer: &OwnedFd, go: &OwnedFd) -> io::Result
 fn read_answers(child: Pid, pipe: &OwnedFd, go: &mut File) -> io::Result<(usize, Vec<Set>)> {
     let process = rustix::process::Pid::from_raw(child.as_raw()).ok_or(io::ErrorKind::NotFound)?;
     let process = pidfd_open(process, PidfdFlags::empty())?;
-    let (mut done, mut environments) = (0, Vec::new());
+    let (mut done, mut shown, mut environments) = (0, 0, Vec::new());
     let mut said = Vec::new();
     loop {
         let both = [pipe.as_fd(), process.as_fd()];
@@ -229,8 +257,15 @@ fn read_answers(child: Pid, pipe: &OwnedFd, go: &mut File) -> io::Result<(usize,
             match line.trim_end().split_once(' ') {
                 Some((FAILED, reason)) => return Err(io::Error::other(reason.to_owned())),
                 Some(("environment", process)) => {
-                    environments.extend(environment(process));
-                    go.write_all(b"\n")?;
+                    shown += 1;
+                    if shown > SHOWN {
+                        return Err(io::Error::other(
+                            "a script writes to the pipe for the shell's environment",
+                        ));
+                    }
+                    environments.extend(environment(child, process));
+                    // Whoever wrote this need not wait for the answer.
+                    let _ = go.write_all(b"\n");
                 }
                 _ => done += 1,
             }
@@ -238,11 +273,18 @@ fn read_answers(child: Pid, pipe: &OwnedFd, go: &mut File) -> io::Result<(usize,
     }
 }
 
-/// Reads a process's environment. Returns `None` if there is no such process.
-fn environment(process: &str) -> Option<Set> {
+/// Reads the environment of the shell or of a process that it has started. Returns `None` if there is
+/// no such process: a script could name one of its user's whose environment the image must not learn.
+fn environment(shell: Pid, process: &str) -> Option<Set> {
     let process: u32 = process.parse().ok()?;
     let mut text = Vec::new();
     let file = File::open(Path::new("/proc").join(process.to_string()).join("environ")).ok()?;
+    // After the file was opened: the id may have been another process's until then.
+    let parent = |pid: &u32| Some(ProcessStat::of(*pid).ok()?.parent);
+    let mut line = successors(Some(process), parent).take(DEPTH);
+    if !line.any(|pid| pid == shell.as_raw().cast_unsigned()) {
+        return None;
+    }
     file.take(LIMIT).read_to_end(&mut text).ok()?;
     let mut set = parse(&text);
     set.retain(|name, _| {
