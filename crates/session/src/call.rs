@@ -41,7 +41,13 @@ impl Name {
     ) -> io::Result<Option<Call>> {
         // Others may have taken any number of names, so the listener is inspected before anything
         // is waited for.
-        match self.reach((command, Instant::now()), end, busy, true) {
+        let reach = || self.reach((command, Instant::now()), end, busy, true);
+        let reached = match reach() {
+            // It answers now.
+            Ok(Reached::Continued) => reach(),
+            reached => reached,
+        };
+        match reached {
             Ok(Reached::Answering(call)) => Ok(Some(call)),
             Err(error) if is_late(&error) => Err(error),
             _ => Ok(None),
@@ -95,7 +101,7 @@ impl Name {
                         Reply::Ended | Reply::Silent => {}
                     }
                 }
-                Ok(Reached::Others) => return Entry::Neither,
+                Ok(Reached::Others | Reached::Continued) => return Entry::Neither,
                 Err(_) => {}
             }
             if let Some(open) = self.take().and_then(name::open) {
@@ -123,8 +129,10 @@ impl Name {
         // A process that is gone cannot reply.
         let listener = Listener::of(&socket, peer.pid.as_raw_nonzero().get())?;
         if is_wary && listener.standing() == Standing::Stranger {
-            listener.continue_stopped();
-            return Ok(Reached::Others);
+            return Ok(match listener.continue_stopped() {
+                true => Reached::Continued,
+                false => Reached::Others,
+            });
         }
         match Call::begin(socket, command, listener, end) {
             Ok(call) => Ok(Reached::Answering(call)),
@@ -152,6 +160,8 @@ pub(crate) fn is_late(error: &io::Error) -> bool {
 enum Reached {
     /// A process of the same user.
     Answering(Call),
+    /// A process of ours that was stopped, and that has been continued.
+    Continued,
     /// A process that is not ours.
     Others,
 }

@@ -95,13 +95,14 @@ impl Listener {
         }
     }
 
-    /// Continues the process for the next caller, if it is one of ours and somebody has stopped it.
-    pub(crate) fn continue_stopped(&self) {
+    /// Continues the process, if it is one of ours and somebody has stopped it. Returns whether it
+    /// was continued.
+    pub(crate) fn continue_stopped(&self) -> bool {
         let stat = sys::ProcessStat::of(self.pid.cast_unsigned());
         let is_ours = is_this_program(self.pid).is_ok_and(|same| same) && !is_contained(self.pid);
-        if is_ours && stat.is_ok_and(|stat| stat.state == 'T') {
-            let _ = pidfd_send_signal(&self.process, Signal::CONT);
-        }
+        is_ours
+            && stat.is_ok_and(|stat| stat.state == 'T')
+            && pidfd_send_signal(&self.process, Signal::CONT).is_ok()
     }
 
     /// Whether the process may be building a session, which takes time. It is not if it already
