@@ -197,3 +197,31 @@ fn the_hosts_system_v_memory_is_not_seen() {
     tests::succeed(tests::as_tester("ipcrm").args(["-m", &number]));
     assert_eq!(seen, [true, false, false, false]);
 }
+
+/// An image may be another user's directory, with devices that root of another machine made.
+#[test]
+fn an_images_devices_cannot_be_opened() {
+    let place = tests::home();
+    let root = place.path().join("root");
+    succeed(Command::new("cp").arg("-a").arg(fixture("bb")).arg(&root));
+    let node = root.join("zero");
+    succeed(
+        Command::new("mknod")
+            .args(["-m", "666"])
+            .arg(&node)
+            .args(["c", "1", "5"]),
+    );
+    let image = root.display().to_string();
+    for flags in [&["-C"][..], &["-C", "--fakeroot"], &["-w"]] {
+        let words = [&["exec"], flags, &[&image, "head", "-c", "1", "/zero"]].concat();
+        let mut as_root = Command::new(tests::program("front"));
+        as_root.args(&words);
+        for mut command in [front(&words), as_root] {
+            let seen = run(&mut command);
+            assert!(
+                seen.stderr.contains("Permission denied"),
+                "{command:?} {seen:?}"
+            );
+        }
+    }
+}
