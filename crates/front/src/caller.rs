@@ -25,6 +25,9 @@ pub struct Caller {
     /// The working directory, by the path on which the caller entered it. `None` if it no longer
     /// exists.
     pub cwd: Option<PathBuf>,
+    /// The device and inode of the working directory. Whoever may write to the directory above can
+    /// put another one at its path at any time.
+    pub here: Option<(u64, u64)>,
     /// The time at which this value was made. Changes that the caller made earlier are seen.
     pub began: Instant,
     /// The process that started this rank, with its data from the kernel.
@@ -52,7 +55,11 @@ impl Caller {
         let named = variables.get("PWD").map(PathBuf::from);
         let named = named.filter(|named| cwd.as_ref() != Some(named) && is_here(named));
         let cwd = named.or(cwd);
-        Self::new(variables, cwd)
+        let here = session::identity(Path::new(".")).filter(|_| cwd.is_some());
+        Self {
+            here,
+            ..Self::new(variables, cwd)
+        }
     }
 
     /// Returns a caller with this environment and working directory.
@@ -61,6 +68,7 @@ impl Caller {
             called: Called::now(),
             variables,
             cwd,
+            here: None,
             began: Instant::now(),
             launcher: OnceCell::new(),
             site: OnceCell::new(),

@@ -63,6 +63,8 @@ pub struct Ingredients {
     pub caller: Variables,
     /// The user's request.
     pub request: Request,
+    /// The device and inode of the caller's working directory.
+    pub here: Option<(u64, u64)>,
     /// The user's home inside.
     pub home: PathBuf,
     /// The image's path and its last component.
@@ -336,6 +338,7 @@ mod tests {
         overrides: &[(&str, &str)],
     ) -> Set {
         let ingredients = Ingredients {
+            here: None,
             called: Called::Front,
             caller: Variables(set(caller).into_iter().collect()),
             request: request(clean),

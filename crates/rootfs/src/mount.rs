@@ -21,11 +21,27 @@ impl Directory {
     ///
     /// Fails when the file system refuses.
     pub fn mount_point(&self, path: &Path, directory: bool) -> io::Result<OwnedFd> {
+        self.mount_point_if(path, directory, &|_| Ok(()))
+    }
+
+    /// Does the same as [`mount_point`](Self::mount_point), but makes something in a directory only
+    /// if `may_make` has no objection.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file system refuses, or `may_make` does.
+    pub fn mount_point_if(
+        &self,
+        path: &Path,
+        directory: bool,
+        may_make: &dyn Fn(&OwnedFd) -> io::Result<()>,
+    ) -> io::Result<OwnedFd> {
         if let Some(there) = self.open_inside(path, OFlags::PATH)? {
             return Ok(there);
         }
         let above = path.parent().ok_or(io::ErrorKind::NotFound)?;
-        let parent = self.mount_point(above, true)?;
+        let parent = self.mount_point_if(above, true, may_make)?;
+        may_make(&parent)?;
         let name = path.file_name().unwrap_or(OsStr::new("."));
         if directory {
             mkdirat(&parent, name, Mode::from_raw_mode(0o755))?;
@@ -37,17 +53,14 @@ impl Directory {
         made.ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Does the same as [`mount_point`](Self::mount_point), but a link at the end of `path` is not
-    /// followed: it is the mount point itself.
+    /// Opens the mount point at `path`, where a link at the end is the mount point itself. Returns
+    /// `None` if nothing is there.
     ///
     /// # Errors
     ///
-    /// As for [`mount_point`](Self::mount_point).
-    pub fn mount_point_itself(&self, path: &Path, directory: bool) -> io::Result<OwnedFd> {
-        match self.open_inside(path, OFlags::PATH | OFlags::NOFOLLOW)? {
-            Some(there) => Ok(there),
-            None => self.mount_point(path, directory),
-        }
+    /// Fails when the file system refuses.
+    pub fn mount_point_itself(&self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        self.open_inside(path, OFlags::PATH | OFlags::NOFOLLOW)
     }
 
     /// Does the same as [`mount_point`](Self::mount_point), but only on this directory's own mount.

@@ -58,7 +58,7 @@ pub(crate) fn run(
     }
     let _ = std::env::set_current_dir("/");
     let _ = nix::sys::prctl::set_name(c"front: builder");
-    let built = match build(session, &socket, &mut open) {
+    let built = match build(session, &socket, &caller, &mut open) {
         Ok(built) => built,
         Err(error) => {
             protocol::send_failure(&socket, &text::one_line(&error));
@@ -164,6 +164,7 @@ struct Built {
 fn build(
     session: &SessionSpec<'_>,
     socket: &OwnedFd,
+    caller: &OwnedFd,
     open: &mut Option<name::Open>,
 ) -> Result<Built, Error> {
     let layout = session.layout;
@@ -203,10 +204,11 @@ fn build(
     mounts::mount_all(
         &layout.root(),
         session.spec.mounts().as_deref().unwrap_or_default(),
+        session.here.as_ref(),
     )?;
     // After the mounts, so that the container sees the host's cgroups.
     let stand = cgroup::mask(layout, privileged)?;
-    let (init, namespaces) = create_container(session, privileged)?;
+    let (init, namespaces) = create_container(session, caller, privileged)?;
     if session.contained && !privileged {
         forbid_cgroup_namespaces()?;
     }
@@ -304,6 +306,7 @@ fn write_files(session: &SessionSpec<'_>) -> Result<(), Error> {
 /// starts the instance's program.
 fn create_container(
     session: &SessionSpec<'_>,
+    caller: &OwnedFd,
     privileged: bool,
 ) -> Result<(Pid, Vec<File>), Error> {
     let layout = session.layout;
@@ -328,7 +331,11 @@ fn create_container(
         if session.has_own_processes() {
             container.start().map_err(failed)?;
             // The other end of the socket was closed with the executor, so this returns when the
-            // process ends.
+            // process ends. The scripts of the image run before the report, for as long as they
+            // like, and their caller may be killed meanwhile.
+            if !process::is_readable_before_end(&report, caller) {
+                return Err(Error::Builder("the caller has ended".to_owned()));
+            }
             let said = protocol::receive(&report).map_err(Error::Protocol)?;
             if let protocol::Message::Failed(text) = said {
                 return Err(Error::Builder(text));

@@ -59,10 +59,11 @@ pub use layout::Layout;
 pub use name::identity;
 pub use nested::enter_nested_namespace;
 pub use payload::{
-    ExecError, Payload, enter_directory, exec, find_program, isolate, limit_privileges,
+    ExecError, Payload, enter_directory, enter_same_directory, exec, find_program, isolate,
+    limit_privileges,
 };
 pub use root_filter::act_as_root;
-pub use spec::{Changes, Note, SessionSpec, Users};
+pub use spec::{Changes, Note, SessionSpec, Users, WorkingDirectory};
 pub use userns::{
     become_root_of_delegated_users, has_other_users, is_real_root as is_privileged, try_namespaces,
 };

@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::ffi::{CStr, CString, OsStr, OsString};
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::PermissionsExt;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use caps::CapsHashSet;
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
+use rustix::fs::{Mode, OFlags, ResolveFlags, fstat, openat2};
 use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, clear_ambient_capability_set,
     configure_capability_in_ambient_set, remove_capability_from_bounding_set, set_capabilities,
@@ -187,6 +188,41 @@ pub fn enter_directory(path: &Path) -> Result<(), ExecError> {
             Err(failed(io::Error::other("it is outside the container")))
         }
     }
+}
+
+/// Makes `path` the working directory, which outside is the directory with this device and inode. The
+/// container may show another one there, without links or on the image's own mount. But a link in a
+/// directory that the host shares may be an attacker's, and new: it must lead to the same directory.
+///
+/// # Errors
+///
+/// Fails when this is not so, and as [`enter_directory`]. The working directory is `/` then.
+pub fn enter_same_directory(path: &Path, identity: (u64, u64)) -> Result<(), ExecError> {
+    enter_directory(path)?;
+    let entered = crate::identity(Path::new("."));
+    let leads_there = |way: ResolveFlags| {
+        let (flags, way) = (OFlags::PATH | OFlags::CLOEXEC, ResolveFlags::IN_ROOT | way);
+        let found = File::open("/").map(|root| openat2(&root, path, flags, Mode::empty(), way));
+        let found = found
+            .ok()
+            .and_then(Result::ok)
+            .and_then(|found| fstat(found).ok());
+        found.map(|found| (found.st_dev, found.st_ino)) == entered
+    };
+    if entered == Some(identity)
+        || leads_there(ResolveFlags::NO_SYMLINKS)
+        || leads_there(ResolveFlags::NO_XDEV)
+    {
+        return Ok(());
+    }
+    let failed = |source| ExecError::Directory {
+        path: path.to_owned(),
+        source,
+    };
+    std::env::set_current_dir("/").map_err(failed)?;
+    Err(failed(io::Error::other(
+        "a link leads to another directory",
+    )))
 }
 
 /// Returns the program that a command's name stands for, as execvp(3) would find it.

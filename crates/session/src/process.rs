@@ -63,6 +63,20 @@ pub(crate) fn ends_within(pidfd: &OwnedFd, limit: Timespec) -> bool {
     }
 }
 
+/// Waits until a descriptor is readable, or a process has ended. Returns whether it is readable. If
+/// neither can be observed, the process counts as ended, as in [`ends_within`].
+pub(crate) fn is_readable_before_end(descriptor: &OwnedFd, pidfd: &OwnedFd) -> bool {
+    loop {
+        let both = [descriptor, pidfd];
+        let mut fds = both.map(|fd| PollFd::new(fd, PollFlags::IN));
+        match poll(&mut fds, None) {
+            Err(Errno::INTR) => {}
+            Err(_) => return false,
+            Ok(_) => return !fds[0].revents().is_empty(),
+        }
+    }
+}
+
 /// Has the kernel kill this process when its parent ends. `parent` is a handle from before this
 /// process was made: inside a PID namespace, the id of a parent outside is always 0
 /// (pid_namespaces(7)), also after its end.

@@ -29,6 +29,8 @@ pub struct SessionSpec<'a> {
     pub users: Users<'a>,
     /// `config.json`.
     pub spec: &'a Spec,
+    /// The caller's working directory, which may be bound.
+    pub here: Option<WorkingDirectory<'a>>,
     /// Names and contents of the files in [`Layout::files`].
     pub files: &'a [(&'a str, &'a [u8])],
     /// The directory to which an image is extracted if it cannot be mounted.
@@ -48,6 +50,15 @@ pub struct SessionSpec<'a> {
     pub instance: Option<&'a Instance>,
     /// Whether diagnostics may still be written to standard error while the session is built.
     pub verbose: bool,
+}
+
+/// The caller's working directory.
+#[derive(Debug, Clone, Copy)]
+pub struct WorkingDirectory<'a> {
+    /// The path on which the caller entered it.
+    pub path: &'a Path,
+    /// Its device and inode, which its path may no longer lead to.
+    pub identity: (u64, u64),
 }
 
 /// Where the changes to a root go, above all its layers.

@@ -1,7 +1,11 @@
 //! `--bind`, as an ordinary user.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tests::{fixture, front, open_to_all, run, succeed};
 
 #[test]
@@ -161,4 +165,72 @@ fn a_bind_on_a_device_is_what_is_seen() {
         "/dev/random",
     ]));
     assert_eq!(seen, "1:3\n1:9\n");
+}
+
+/// Whoever owns the directory above the caller's can put a link at its name, at any time.
+#[test]
+fn a_working_directory_that_is_exchanged_for_a_link_is_not_followed() {
+    let image = fixture("bb").display().to_string();
+    // The container shows one of the places by itself. In the other, it shows the working directory.
+    for above in ["/tmp", "/opt"] {
+        let place = tempfile::tempdir_in(above).unwrap();
+        open_to_all(place.path());
+        let [here, private, link] = ["x", "private", "link"].map(|name| place.path().join(name));
+        fs::create_dir(&here).unwrap();
+        fs::create_dir(&private).unwrap();
+        open_to_all(place.path());
+        std::os::unix::fs::symlink(&private, &link).unwrap();
+        let number = |path: &std::path::Path| fs::metadata(path).unwrap().ino().to_string();
+        let (own, others) = (number(&here), number(&private));
+        let ends = AtomicBool::new(false);
+        let victim = format!(
+            "for n in $(seq 30); do cd {place} && cd -P x && [ $(stat -c %i .) = {own} ] && {front} exec {image} stat -c %i .; done 2>/dev/null",
+            place = place.path().display(),
+            front = tests::program("front").display(),
+        );
+        let seen = std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !ends.load(Ordering::Relaxed) {
+                    let flags = RenameFlags::EXCHANGE;
+                    renameat_with(CWD, &here, CWD, &link, flags).unwrap();
+                    std::thread::sleep(Duration::from_micros(300));
+                }
+            });
+            let seen = run(tests::as_tester("/bin/sh").args(["-c", &victim]));
+            ends.store(true, Ordering::Relaxed);
+            seen
+        });
+        let entered: Vec<&str> = seen.stdout.lines().collect();
+        let strange = entered.iter().filter(|line| **line == others).count();
+        assert_eq!(strange, 0, "{above}: {strange} of {}", entered.len());
+        // A launch without an attack is as usual.
+        let here = [&here, &link]
+            .into_iter()
+            .find(|path| !path.is_symlink())
+            .unwrap();
+        let usual = run(front(["exec", &image, "stat", "-c", "%i", "."]).current_dir(here));
+        assert_eq!(usual.stdout.trim_end(), own, "{above}: {usual:?}");
+    }
+}
+
+/// A link on the way that leads to the same directory is as good as none.
+#[test]
+fn a_working_directory_may_be_entered_by_a_link() {
+    let image = fixture("bb").display().to_string();
+    for above in ["/tmp", "/opt"] {
+        let place = tempfile::tempdir_in(above).unwrap();
+        let [here, link] = ["x", "link"].map(|name| place.path().join(name));
+        fs::create_dir(&here).unwrap();
+        open_to_all(place.path());
+        std::os::unix::fs::symlink(&here, &link).unwrap();
+        let mut command = front(["exec", &image, "sh", "-c", "pwd; stat -c %i ."]);
+        let seen = run(command.current_dir(&link).env("PWD", &link));
+        let number = fs::metadata(&here).unwrap().ino();
+        assert_eq!(
+            seen.stdout,
+            format!("{}\n{number}\n", link.display()),
+            "{seen:?}"
+        );
+        assert_eq!(seen.stderr, "");
+    }
 }

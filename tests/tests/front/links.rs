@@ -1,7 +1,7 @@
 //! Links of an image at paths that are mounted on by default, as an ordinary user.
 
 use std::fs;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -226,5 +226,49 @@ fn nixpkgs_129007_links_are_kept_in_a_conversion() {
         let outcome = exec(Path::new(&image), &["-C"], &script);
         assert_eq!(outcome.stdout, expected, "{from} {flags:?}: {outcome:?}");
         succeed(Command::new("rm").args(["-rf", &image]));
+    }
+}
+
+/// What the host shares belongs to the user: an image's link has nothing made there.
+#[test]
+fn nothing_is_made_behind_a_link_to_the_host() {
+    let shared = home();
+    let open = fs::Permissions::from_mode(0o777);
+    fs::set_permissions(shared.path(), open).unwrap();
+    let target = shared.path().display().to_string();
+    for name in ["etc", "var", "root"] {
+        let (_place, root) = sandbox(|root| replace_by_link(root, name, &target));
+        for flags in [&[][..], &["-B", "/usr/share:/root/share"]] {
+            let outcome = exec(&root, flags, "true");
+            let made: Vec<_> = fs::read_dir(shared.path()).unwrap().collect();
+            assert!(made.is_empty(), "{name} {flags:?}: {made:?} {outcome:?}");
+        }
+    }
+    // The container's own directories are another matter.
+    let (_place, root) = sandbox(|root| replace_by_link(root, "scratch", "/tmp"));
+    let flags = ["-c", "-B", "/usr/share:/scratch/share"];
+    let outcome = exec(&root, &flags, "ls -d /tmp/share");
+    assert_eq!(outcome.stdout, "/tmp/share\n", "{outcome:?}");
+}
+
+#[test]
+fn no_cgroup_is_made_behind_a_link() {
+    let groups = Path::new("/sys/fs/cgroup");
+    let unified = groups.join("unified");
+    let hierarchy = if unified.exists() { &unified } else { groups };
+    let place = hierarchy.join(format!("link-{}", std::process::id()));
+    let (_place, root) =
+        sandbox(|root| replace_by_link(root, "mnt", &hierarchy.display().to_string()));
+    let name = place.file_name().unwrap().display().to_string();
+    // By a link, and by a path without one; as root, whom the kernel allows it.
+    for at in [format!("/mnt/{name}"), place.display().to_string()] {
+        let spec = format!("/usr/share:{at}");
+        let mut command = Command::new(tests::program("front"));
+        command.args(["exec", "-B", &spec]).arg(&root).arg("true");
+        let outcome = run(&mut command);
+        let made = place.exists();
+        let _ = fs::remove_dir(&place);
+        assert!(!made, "{at}: {outcome:?}");
+        assert_eq!(outcome.code, 255, "{at}: {outcome:?}");
     }
 }

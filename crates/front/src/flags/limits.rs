@@ -102,6 +102,25 @@ pub struct Limit {
 }
 
 impl LimitFlags {
+    /// Returns the name of a limit that is given as a flag, not as a variable.
+    pub fn typed(&self) -> Option<&'static str> {
+        let given = [
+            (self.cpus.is_some(), "--cpus"),
+            (self.cpu_shares.is_some(), "--cpu-shares"),
+            (self.cpuset_cpus.is_some(), "--cpuset-cpus"),
+            (self.cpuset_mems.is_some(), "--cpuset-mems"),
+            (self.memory.is_some(), "--memory"),
+            (self.memory_reservation.is_some(), "--memory-reservation"),
+            (self.memory_swap.is_some(), "--memory-swap"),
+            (self.pids_limit.is_some(), "--pids-limit"),
+            (self.blkio_weight.is_some(), "--blkio-weight"),
+            (self.apply_cgroups.is_some(), "--apply-cgroups"),
+        ];
+        given
+            .into_iter()
+            .find_map(|(is_given, name)| is_given.then_some(name))
+    }
+
     /// Combines flags, variables and the file of limits.
     ///
     /// # Errors
@@ -162,7 +181,10 @@ impl Given {
             anyhow::anyhow!("line {line}: {}", error.message())
         })?;
         for (section, values) in &table {
-            for (key, value) in values.as_table().into_iter().flatten() {
+            let values = values.as_table();
+            let values = values
+                .with_context(|| format!("{section}: expected a section such as [memory], once"))?;
+            for (key, value) in values {
                 let value = match value {
                     toml::Value::String(text) => text.clone(),
                     toml::Value::Integer(number) => number.to_string(),
@@ -365,11 +387,27 @@ mod tests {
         ];
         let expected = ["cpuset.cpus=0-1", "memory.max=2147483648", "pids.max=5"];
         assert_eq!(resolve(&variables).unwrap(), expected);
-        std::fs::write(file.path(), "[memory]\nkernel = 1\n").unwrap();
-        let error = resolve(&variables).unwrap_err();
-        assert!(
-            error.ends_with("memory.kernel: front has no such limit"),
-            "{error}"
-        );
+        for (text, reason) in [
+            (
+                "[memory]\nkernel = 1\n",
+                "memory.kernel: front has no such limit",
+            ),
+            (
+                "[[memory]]\nlimit = 1\n",
+                "memory: expected a section such as [memory], once",
+            ),
+            (
+                "[[devices]]\nallow = false\n",
+                "devices: expected a section such as [memory], once",
+            ),
+            (
+                "nonsense = 1\n",
+                "nonsense: expected a section such as [memory], once",
+            ),
+        ] {
+            std::fs::write(file.path(), text).unwrap();
+            let error = resolve(&variables).unwrap_err();
+            assert!(error.ends_with(reason), "{error}");
+        }
     }
 }

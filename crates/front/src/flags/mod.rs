@@ -96,6 +96,37 @@ pub struct ContainerFlags {
     pub refused: Sparse<RefusedFlags>,
 }
 
+impl ContainerFlags {
+    /// Returns those flags that keep a new container apart from the host, as [`Container::apart`]
+    /// names what it has. Variables do not count: they are set for every command.
+    ///
+    /// [`Container::apart`]: crate::request::Container::apart
+    pub fn apart(&self) -> Vec<&'static str> {
+        let (isolation, network) = (&self.isolation.0, &self.network.0);
+        let given = [
+            (isolation.contain, "--contain"),
+            (isolation.containall, "--containall"),
+            (isolation.compat, "--compat"),
+            (isolation.pid, "--pid"),
+            (isolation.ipc, "--ipc"),
+            (network.net, "--net"),
+            (network.network.as_deref() == Some("none"), "--network"),
+            (network.uts, "--uts"),
+            (self.home.0.no_home, "--no-home"),
+            (!self.mounts.0.no_mount.is_empty(), "--no-mount"),
+        ];
+        names(given)
+    }
+}
+
+/// Returns the names whose values are true.
+pub fn names<const N: usize>(given: [(bool, &'static str); N]) -> Vec<&'static str> {
+    let given = given.into_iter();
+    given
+        .filter_map(|(is_given, name)| is_given.then_some(name))
+        .collect()
+}
+
 /// Returns the variables of flags, and those of settings without a flag.
 pub fn variables() -> impl Iterator<Item = &'static Variable> {
     [

@@ -75,10 +75,7 @@ pub fn start_instance(
     super::limits::apply(&prepared.container.limits)?;
     let logs = Logs::new(name, &caller.account(), caller);
     let record = InstanceRecord {
-        container: Record {
-            own_processes: true,
-            ..prepared.record()
-        },
+        container: prepared.record(true),
         logs,
     };
     let instance = Instance {
@@ -86,7 +83,7 @@ pub fn start_instance(
         about: serde_json::to_string(&record).context("describe the instance")?,
         start: program(&prepared, &record.logs, *messages)?,
     };
-    prepared.open(Some(&instance), None, messages)?;
+    prepared.open(Some(&instance), None, caller, messages)?;
     if let Some(path) = pid_file {
         let pid = Instance::find(name)?.and_then(|running| running.pid());
         let text = pid.map(|pid| format!("{pid}\n")).unwrap_or_default();

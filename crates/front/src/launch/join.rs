@@ -65,17 +65,9 @@ pub fn enter(
     let request = request.with_injected(&record.env);
     let is_other = matches!(request.sharing, Sharing::Job(_)) || instance.is_some();
     let is_rank = request.job.is_some() && !is_other;
-    if !is_rank
-        && (!request.container.mounts.binds.is_empty()
-            || !request.container.devices.vendors.is_empty())
-    {
-        let what = instance.map_or_else(
-            || "the container".to_owned(),
-            |name| format!("instance {name}"),
-        );
-        messages.warning(format_args!(
-            "{what} is already running: --bind and GPU flags have no effect"
-        ));
+    if !is_rank {
+        refuse_limits(&request)?;
+        warn_of_flags(&request, &record, instance, messages);
     }
     if request.dry_run {
         bail!("the container is already running; --dry-run is not possible");
@@ -89,6 +81,7 @@ pub fn enter(
     container.isolation.files = Scope::own_if(record.contained);
     let rights = Rights::in_running(&record, &container.privileges)?;
     let ingredients = Ingredients {
+        here: caller.here,
         called: caller.called,
         caller: caller.variables.clone(),
         request: Request {
@@ -106,6 +99,36 @@ pub fn enter(
     }
     namespaces.enter()?;
     go()
+}
+
+/// Refuses a flag for a limit: it would hold for a container that is made.
+fn refuse_limits(request: &Request) -> Result<()> {
+    match request.typed.limit {
+        Some(flag) => {
+            bail!("{flag}: the container is already running; give limits when it is started")
+        }
+        None => Ok(()),
+    }
+}
+
+/// Warns of flags that change nothing in a container that is running already.
+fn warn_of_flags(request: &Request, record: &Record, instance: Option<&str>, messages: &Messages) {
+    let mut flags = Vec::new();
+    if !request.container.mounts.binds.is_empty() || !request.container.devices.vendors.is_empty() {
+        flags.extend(["--bind", "GPU flags"]);
+    }
+    let lacks = |flag: &&&str| !record.apart.iter().any(|own| own == **flag);
+    flags.extend(request.typed.apart.iter().filter(lacks));
+    let list = match flags.as_slice() {
+        [] => return,
+        [one] => format!("{one} has no effect"),
+        [first @ .., last] => format!("{} and {last} have no effect", first.join(", ")),
+    };
+    let what = instance.map_or_else(
+        || "the container".to_owned(),
+        |name| format!("instance {name}"),
+    );
+    messages.warning(format_args!("{what} is already running: {list}"));
 }
 
 fn become_payload(

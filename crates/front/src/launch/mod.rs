@@ -141,7 +141,7 @@ fn start(
     let Build { permit, no_room } = build;
     let is_first = permit.is_some();
     prepared.shared &= no_room.is_none();
-    let namespaces = prepared.open(None, permit, messages)?;
+    let namespaces = prepared.open(None, permit, caller, messages)?;
     let fuse_mounts = FuseMounts::new(&prepared.container.mounts.fuse, &caller.variables)?;
     if let Some(job) = prepared.job.as_ref().filter(|_| prepared.rank.is_mpi) {
         match no_room {

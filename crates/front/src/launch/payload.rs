@@ -223,8 +223,13 @@ impl Start {
 
     /// Enters the working directory. Only a directory that the user named must exist.
     fn enter_cwd(&self, messages: &Messages) -> Result<PathBuf> {
-        let named = &self.ingredients.request.environment.cwd;
-        let entered = session::enter_directory(&self.cwd);
+        let request = &self.ingredients.request;
+        let named = &request.environment.cwd;
+        let is_callers = named.is_none() && !request.is_contained();
+        let entered = match self.ingredients.here.filter(|_| is_callers) {
+            Some(here) => session::enter_same_directory(&self.cwd, here),
+            None => session::enter_directory(&self.cwd),
+        };
         if named.is_some() {
             entered.context("failed to set working directory")?;
             return Ok(self.cwd.clone());

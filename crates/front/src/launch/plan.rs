@@ -9,7 +9,7 @@ use inject::mpi::Hints;
 use inject::{Edits, HostLibraries, Mount};
 use launcher::Job;
 use rootfs::Files as _;
-use session::{BuildPermit, Instance, Layout, Namespaces, SessionSpec};
+use session::{BuildPermit, Instance, Layout, Namespaces, SessionSpec, WorkingDirectory};
 
 use super::directories::{make_kept, sources};
 use super::layers::{Layers, changes_metadata};
@@ -74,6 +74,7 @@ impl Prepared {
         let libraries =
             has_libraries(&image, &drivers) || !request.container.mounts.libraries.is_empty();
         let ingredients = Ingredients {
+            here: caller.here,
             called: caller.called,
             caller: caller.variables.clone(),
             request: request.clone(),
@@ -146,15 +147,23 @@ impl Prepared {
         Ok(self.seen_inside || found.with_context(damaged(&self.image))?)
     }
 
-    /// Returns the data that the session publishes.
-    pub(super) fn record(&self) -> Record {
+    /// Returns the data that the session publishes. An instance always has its own processes.
+    pub(super) fn record(&self, own_processes: bool) -> Record {
+        let isolation = self.container.isolation.clone();
+        let container = Container {
+            isolation: isolation.with_own_processes(own_processes),
+            ..self.container.clone()
+        };
         Record {
             image: (self.image.path.clone(), self.image.name()),
             libraries: self.libraries,
             contained: self.contained,
             fakeroot: self.fakeroot,
             nests: self.rights.nests(),
-            own_processes: self.own_processes,
+            own_processes,
+            apart: { container.apart().into_iter() }
+                .map(str::to_owned)
+                .collect(),
             program: self.program.clone(),
             env: self.env.clone(),
             home: self.view.account.home.clone(),
@@ -166,6 +175,7 @@ impl Prepared {
         &self,
         instance: Option<&Instance>,
         permit: Option<BuildPermit>,
+        caller: &Caller,
         messages: &Messages,
     ) -> Result<Namespaces> {
         let Bundle {
@@ -190,7 +200,8 @@ impl Prepared {
             may_be_alone: !self.rank.has_warned(),
             messages: *messages,
         });
-        let about = serde_json::to_string(&self.record()).context("describe the container")?;
+        let about = serde_json::to_string(&self.record(self.own_processes))
+            .context("describe the container")?;
         make_kept(
             &self.view.directories,
             self.container.mounts.workdir.as_deref(),
@@ -204,6 +215,11 @@ impl Prepared {
             data: &self.layers.data,
             users: self.container.users(&self.view.user),
             spec,
+            here: caller
+                .cwd
+                .as_deref()
+                .zip(caller.here)
+                .map(|(path, identity)| WorkingDirectory { path, identity }),
             files: &files,
             cache: &self.view.cache,
             contained: self.contained || self.own_processes,

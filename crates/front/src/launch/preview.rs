@@ -69,6 +69,7 @@ fn plan(
 ) -> Result<(Start, VisiblePaths)> {
     let view = View::new(request, caller, false);
     let ingredients = Ingredients {
+        here: caller.here,
         called: caller.called,
         caller: caller.variables.clone(),
         request: request.clone(),

@@ -21,6 +21,9 @@ pub struct Record {
     pub nests: bool,
     /// Whether it has processes of its own.
     pub own_processes: bool,
+    /// The flags that keep it apart from the host.
+    #[serde(default)]
+    pub apart: Vec<String>,
     /// The program that it was made for. Only this program has been examined.
     #[serde(default)]
     pub program: String,

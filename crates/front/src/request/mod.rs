@@ -13,7 +13,7 @@ use launcher::Job;
 use crate::caller::Caller;
 use crate::flags::{
     ContainerFlags, Devices, Environment, Home, Isolation, Limit, Mounts, Mpi, Network, Privileges,
-    RegistryOptions, Sharing, Writing,
+    RegistryOptions, Sharing, Writing, names,
 };
 use crate::mpi_mode::MpiMode;
 
@@ -41,6 +41,17 @@ pub struct Request {
     pub registry: Option<RegistryOptions>,
     /// Whether `config.json` is printed, and nothing started.
     pub dry_run: bool,
+    /// The flags that only a new container can heed, as the user gave them.
+    pub typed: Typed,
+}
+
+/// Flags that only a new container can heed.
+#[derive(Debug, Clone, Default)]
+pub struct Typed {
+    /// Those that keep it apart from the host.
+    pub apart: Vec<&'static str>,
+    /// One that limits its resources.
+    pub limit: Option<&'static str>,
 }
 
 /// The properties that make one container of an image different from another. All of them are part
@@ -67,6 +78,31 @@ pub struct Container {
     pub mpi: Mpi,
     /// The launcher's directories, which its ranks must see.
     pub launcher_directories: Vec<PathBuf>,
+}
+
+impl Container {
+    /// Returns the flags that keep containers apart from the host and hold for this one, whether a
+    /// flag, a variable or the site asked for it.
+    pub fn apart(&self) -> Vec<&'static str> {
+        let Isolation {
+            files,
+            processes,
+            memory,
+        } = &self.isolation;
+        let all = files.is_own() && processes.is_own() && memory.is_own();
+        names([
+            (files.is_own(), "--contain"),
+            (all, "--containall"),
+            (all, "--compat"),
+            (processes.is_own(), "--pid"),
+            (memory.is_own(), "--ipc"),
+            (self.network.is_own, "--net"),
+            (self.network.is_own, "--network"),
+            (self.network.own_name, "--uts"),
+            (self.home.is_omitted, "--no-home"),
+            (!self.mounts.omitted.is_empty(), "--no-mount"),
+        ])
+    }
 }
 
 impl Request {
@@ -113,6 +149,10 @@ impl Request {
             sharing: flags.sharing.resolve(variables)?,
             job,
             dry_run: flags.dry_run,
+            typed: Typed {
+                apart: flags.apart(),
+                limit: flags.limits.typed(),
+            },
         })
     }
 }

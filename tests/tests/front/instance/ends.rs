@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use tests::{Killed, TestDirectory, fixture, succeed, testers_processes, wait_for};
+use tests::{Killed, TestDirectory, fixture, open_to_all, succeed, testers_processes, wait_for};
 
 use super::{SOON, image, left, log, stop_all};
 
@@ -78,10 +79,51 @@ pub(crate) fn what_is_killed_leaves_nothing() {
     }
 }
 
+/// Whoever waits for a start gives up, and the image's scripts run for as long as they like.
+pub(crate) fn a_killed_start_leaves_nothing() {
+    let place = TestDirectory::new();
+    let image = image(&place);
+    let scripts = Path::new(&image).join(".singularity.d/env");
+    fs::create_dir_all(&scripts).unwrap();
+    let script = scripts.join("90-e.sh");
+    fs::write(&script, "X=$(sleep 4243)\n").unwrap();
+    open_to_all(&scripts);
+    let sleeps = || {
+        testers_processes().iter().any(|(pid, _)| {
+            let command = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            command == b"sleep\x004243\0"
+        })
+    };
+    for signal in ["-INT", "-TERM", "-KILL"] {
+        let mut start = place.front(&["instance", "start", &image, "long", "true"]);
+        let mut start = Killed(start.spawn().unwrap());
+        wait_for("its script runs", SOON, sleeps);
+        succeed(Command::new("kill").args([signal, &start.0.id().to_string()]));
+        assert!(!start.0.wait().unwrap().success());
+        wait_for("nothing is left", SOON, || left().is_empty() && !sleeps());
+    }
+    fs::remove_file(&script).unwrap();
+    succeed(&mut place.front(&["instance", "start", &image, "long", "true"]));
+    stop_all(&place);
+}
+
 pub(crate) fn signals_and_stops_go_through() {
     let place = TestDirectory::new();
     let image = fixture("bb.sif").display().to_string();
     succeed(&mut place.front(&["instance", "start", &image, "one"]));
+    // A stopped monitor goes on for the next caller.
+    let all = left();
+    let (monitor, _) = all
+        .iter()
+        .find(|(_, name)| name == "front: session")
+        .unwrap();
+    succeed(Command::new("kill").args(["-STOP", &monitor.to_string()]));
+    let is_stopped = || {
+        let status = fs::read_to_string(format!("/proc/{monitor}/status")).unwrap();
+        status.contains("State:\tT")
+    };
+    wait_for("it has stopped", SOON, is_stopped);
+    succeed(&mut place.front(&["exec", "instance://one", "true"]));
     let member = |script: &str| {
         let mut member = place.front(&["exec", "instance://one", "sh", "-c", script]);
         let mut child = member

@@ -121,6 +121,36 @@ fn web_is_not_changed(place: &TestDirectory) {
             .contains("WARNING: instance web is already running"),
         "{binds:?}"
     );
+    // Neither by flags that keep a new container apart, of which it has some: its own processes.
+    let apart = [
+        "exec",
+        "-c",
+        "--pid",
+        "--net",
+        "--no-mount",
+        "tmp",
+        "instance://web",
+        "true",
+    ];
+    let apart = run(&mut place.front(&apart));
+    assert_eq!(apart.code, 0, "{apart:?}");
+    assert_eq!(
+        apart.stderr,
+        "WARNING: instance web is already running: --contain, --net and --no-mount have no effect\n"
+    );
+    // A variable is meant for every command.
+    let usual = run(place
+        .front(&["exec", "--pid", "instance://web", "true"])
+        .env("APPTAINER_CONTAIN", "1"));
+    assert_eq!((usual.code, usual.stderr.as_str()), (0, ""), "{usual:?}");
+    for flag in ["--memory=1G", "--pids-limit=5"] {
+        let limited = run(&mut place.front(&["exec", flag, "instance://web", "true"]));
+        assert_eq!(limited.code, 255, "{limited:?}");
+        assert!(
+            limited.stderr.contains("already running"),
+            "{flag}: {limited:?}"
+        );
+    }
 }
 
 fn web_stops(place: &TestDirectory, image: &str, pid: &str) {

@@ -12,7 +12,10 @@ use std::time::Duration;
 
 use tests::{TestDirectory, fixture, open_to_all, run, succeed, testers_processes, wait_for};
 
-use ends::{an_end_comes_in_time, signals_and_stops_go_through, what_is_killed_leaves_nothing};
+use ends::{
+    a_killed_start_leaves_nothing, an_end_comes_in_time, signals_and_stops_go_through,
+    what_is_killed_leaves_nothing,
+};
 use life::a_life;
 use limits::{
     names_are_taken_once, nothing_of_the_host_is_lent_by_accident, others_have_their_own,
@@ -68,6 +71,7 @@ fn instances_start_are_joined_and_stop() {
     names_are_taken_once();
     an_end_comes_in_time();
     what_is_killed_leaves_nothing();
+    a_killed_start_leaves_nothing();
     signals_and_stops_go_through();
     what_cannot_start_says_so();
     nothing_of_the_host_is_lent_by_accident();
