@@ -83,14 +83,43 @@ fn parse(scheduler: &Value) -> Result<Option<Scheduling>, String> {
         ));
     }
     if *number == DEADLINE {
-        let [runtime, deadline, period] = deadlines;
-        if runtime == 0 || runtime > deadline || period != 0 && deadline > period {
-            return Err(wrong(
-                "SCHED_DEADLINE needs runtime, at most deadline, at most period".to_owned(),
-            ));
-        }
+        check_deadline(deadlines, !scheduler["runtime"].is_null()).map_err(|reason| {
+            // The name of the call comes first, as in crun's words.
+            wrong(format!("sched_setattr: `SCHED_DEADLINE` {reason}"))
+        })?;
     }
     Ok(Some(scheduling))
+}
+
+/// The least and the greatest runtime that the kernel takes, in nanoseconds: `DL_SCALE` and the
+/// 63 bits of `__checkparam_dl`, sched/deadline.c.
+const RUNTIMES: std::ops::RangeInclusive<u64> = 1024..=i64::MAX as u64;
+
+/// Checks the runtime, the deadline and the period of SCHED_DEADLINE, sched(7). `is_given` says
+/// whether a runtime is given at all.
+fn check_deadline([runtime, deadline, period]: [u64; 3], is_given: bool) -> Result<(), String> {
+    if runtime == 0 {
+        return Err(match is_given {
+            true => "runtime must be greater than 0".to_owned(),
+            false => "requires `runtime`".to_owned(),
+        });
+    }
+    if deadline == 0 {
+        return Err("requires `deadline`".to_owned());
+    }
+    if !RUNTIMES.contains(&runtime) {
+        let (least, greatest) = (RUNTIMES.start(), RUNTIMES.end());
+        return Err(format!(
+            "runtime {runtime} must be between {least} and {greatest}"
+        ));
+    }
+    if runtime > deadline {
+        return Err(format!("runtime {runtime} must be <= deadline {deadline}"));
+    }
+    if period != 0 && deadline > period {
+        return Err(format!("deadline {deadline} must be <= period {period}"));
+    }
+    Ok(())
 }
 
 /// Sets the scheduler of the calling process.
