@@ -161,9 +161,7 @@ impl Prepared {
             fakeroot: self.fakeroot,
             nests: self.rights.nests(),
             own_processes,
-            apart: { container.apart().into_iter() }
-                .map(str::to_owned)
-                .collect(),
+            apart: container.apart().into_iter().map(str::to_owned).collect(),
             program: self.program.clone(),
             env: self.env.clone(),
             home: self.view.account.home.clone(),
