@@ -270,9 +270,11 @@ impl Root {
             kind => kind,
         };
         if kind == "cgroup2"
+            && mount.options.data.is_empty()
             && let Some(own) = &self.cgroup
         {
-            // A new mount of cgroup2 waits for the kernel's RCU, 8 ms and more on an idle machine.
+            // A new mount of cgroup2 waits for the kernel's RCU, 8 ms and more on an idle machine. The
+            // kernel looks at options of the file system only then.
             return sys::bind(own, false);
         }
         let mut data = mount.options.data.clone();

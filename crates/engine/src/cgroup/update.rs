@@ -157,6 +157,22 @@ fn refuse_without_controller(path: &Path, resources: &Value) -> Result<(), Error
     let Ok(available) = fs::read_to_string(directory.join("cgroup.controllers")) else {
         return Ok(());
     };
+    let unified = resources.get("unified").and_then(Value::as_object);
+    for key in unified.into_iter().flat_map(Map::keys) {
+        let Some((controller, _)) = key.split_once('.') else {
+            return Err(Error::Resources(format!(
+                "unified: the specified key has not the form CONTROLLER.VALUE `{key}`"
+            )));
+        };
+        // Files of the cgroup itself need none.
+        let is_core = controller == "cgroup";
+        if !is_core && !available.split_whitespace().any(|one| one == controller) {
+            return Err(Error::Resources(format!(
+                "unified: the requested cgroup controller `{controller}` is not available in {}",
+                directory.display()
+            )));
+        }
+    }
     for (section, controller) in CONTROLLERS {
         let wanted = resources.get(section).is_some_and(is_set);
         if wanted && !available.split_whitespace().any(|one| one == controller) {

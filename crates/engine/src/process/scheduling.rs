@@ -163,9 +163,14 @@ mod tests {
                 "",
             ),
             (
-                json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2, "period": 3}),
+                json!({"policy": "SCHED_DEADLINE", "runtime": 2000, "deadline": 3000, "period": 4000}),
                 "",
             ),
+            (
+                json!({"policy": "SCHED_DEADLINE", "runtime": 1, "deadline": 2}),
+                "runtime 1 must be between 1024",
+            ),
+            (json!({"policy": "SCHED_DEADLINE"}), "requires `runtime`"),
             (json!({"policy": "SCHED_X"}), "no policy"),
             (json!({"policy": "SCHED_OTHER", "flags": ["X"]}), "no flag"),
             (
@@ -178,8 +183,8 @@ mod tests {
                 "SCHED_DEADLINE only",
             ),
             (
-                json!({"policy": "SCHED_DEADLINE", "runtime": 3, "deadline": 2}),
-                "at most deadline",
+                json!({"policy": "SCHED_DEADLINE", "runtime": 3000, "deadline": 2000}),
+                "runtime 3000 must be <= deadline 2000",
             ),
         ];
         for (scheduler, reason) in rows {
