@@ -388,16 +388,16 @@ pub const ROWS: &[Row] = &[
         "process.scheduler, an impossible deadline",
         |spec| {
             spec["process"]["scheduler"] =
-                json!({"policy": "SCHED_DEADLINE", "runtime": 3, "deadline": 2})
+                json!({"policy": "SCHED_DEADLINE", "runtime": 3000, "deadline": 2000})
         },
         "",
-        Refused("at most deadline"),
+        Refused("must be <= deadline"),
     ),
     (
         "process.scheduler, deadlines with a set of CPUs",
         |spec| {
             spec["process"]["scheduler"] =
-                json!({"policy": "SCHED_DEADLINE", "runtime": 3, "deadline": 3});
+                json!({"policy": "SCHED_DEADLINE", "runtime": 3000, "deadline": 3000});
             spec["linux"]["resources"]["cpu"]["cpus"] = json!("0");
         },
         "",
