@@ -9,7 +9,7 @@ mkdir -p "$(dirname "$rows")"
 exported=$(mktemp -d /tmp/slipway-bench.XXXXXX)
 chmod 777 "$exported"
 trap 'rm -rf "$exported"' EXIT
-# What a root file system calls this machine's /tmp.
+# The path of this machine's /tmp in the root file system that is measured.
 tmp_there=/tmp
 
 # row TABLE UNIT NAME VALUE

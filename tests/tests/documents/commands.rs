@@ -63,7 +63,7 @@ fn each_block_has_a_language() {
     }
 }
 
-/// What the pages name: images, programs, sources, a directory for the host's data, a cluster.
+/// The things that the pages name: images, programs, sources, a directory for the host's data, a cluster.
 struct Newcomer {
     place: TestDirectory,
     cluster: Cluster,

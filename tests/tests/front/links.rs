@@ -229,7 +229,7 @@ fn nixpkgs_129007_links_are_kept_in_a_conversion() {
     }
 }
 
-/// What the host shares belongs to the user: an image's link has nothing made there.
+/// Directories that the host shares belong to the user: nothing is made there by an image's link.
 #[test]
 fn nothing_is_made_behind_a_link_to_the_host() {
     let shared = home();

@@ -149,7 +149,7 @@ fn nobody_listens() {
     assert_eq!(bundle.left(), Vec::<String>::new());
 }
 
-/// What the process itself needs until the listener has the descriptor cannot be reported to it.
+/// The process itself needs these calls until the listener has the descriptor.
 #[test]
 fn a_listener_that_could_never_be_told_is_refused() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Changing the limits of an existing container.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use libcgroups::common::{CgroupManager, ControllerOpt};
 use libcontainer::oci_spec::runtime::LinuxResources;
@@ -82,10 +82,9 @@ impl Cgroup {
         };
         let failed =
             |reason: &str| Error::Resources(format!("{property}: {device}{value}: {reason}"));
-        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
         let directory = match is_unified() {
-            true => Path::new(MOUNTED).join(path),
-            false => Path::new(MOUNTED).join(controller).join(path),
+            true => self.directory(""),
+            false => self.directory(controller),
         };
         let mut files = names.iter().map(|name| directory.join(name));
         let file = files
@@ -93,6 +92,12 @@ impl Cgroup {
             .ok_or_else(|| failed("this kernel does not have it"))?;
         fs::write(&file, format!("{device}{value}"))
             .map_err(|error| failed(&format!("{}: {}", file.display(), text::message(&error))))
+    }
+
+    /// Returns the cgroup's directory in an old hierarchy, or with an empty name in the unified one.
+    fn directory(&self, hierarchy: &str) -> PathBuf {
+        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
+        Path::new(MOUNTED).join(hierarchy).join(path)
     }
 
     /// Writes the quota first where the new period alone would give the cgroup more than the cgroup
@@ -103,8 +108,7 @@ impl Cgroup {
         let (Some(period), Some(quota)) = (number("period"), number("quota")) else {
             return;
         };
-        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
-        let directory = Path::new(MOUNTED).join("cpu").join(path);
+        let directory = self.directory("cpu");
         let write = |name: &str, value: i64| fs::write(directory.join(name), value.to_string());
         if directory.is_dir() && write("cpu.cfs_period_us", period).is_err() {
             let _ = write("cpu.cfs_quota_us", quota);
@@ -114,8 +118,7 @@ impl Cgroup {
     /// Writes the real-time period first, which libcgroups writes last. The kernel refuses it where it
     /// becomes shorter than the present runtime, and the new runtime has to come first.
     fn make_room_for_runtime(&self, resources: &Value) {
-        let path = self.path.strip_prefix("/").unwrap_or(&self.path);
-        let directory = Path::new(MOUNTED).join("cpu").join(path);
+        let directory = self.directory("cpu");
         if let Some(period) = resources["cpu"]["realtimePeriod"].as_u64() {
             let _ = fs::write(directory.join("cpu.rt_period_us"), period.to_string());
         }
